@@ -1,0 +1,75 @@
+"""What the target would have said: its distribution over the draft vocabulary, from stored hidden states."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+# Columns of target logits alive at once; with some hundred rows a slice stays near a core's cache.
+_CHUNK = 16384
+
+
+class Targets(NamedTuple):
+    """One row per target position that some row of the draft is trained on."""
+
+    probs: Tensor  # [R, Vd], fp32: softmax over the draft's columns
+    mass: Tensor  # [R], fp32: share of the full softmax that falls into the draft vocabulary
+    best: Tensor  # [R], int64: draft id of the target's likeliest token, -1 if it is outside the draft vocabulary
+
+
+@dataclass(frozen=True)
+class FinalNorm:
+    """The target's last RMSNorm, for features that were stored before it."""
+
+    weight: Tensor
+    eps: float
+
+    def __call__(self, hidden: Tensor) -> Tensor:
+        wide = hidden.to(torch.promote_types(hidden.dtype, torch.float32))
+        scaled = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + self.eps)
+        return self.weight * scaled.to(hidden.dtype)
+
+
+class Teacher:
+    """Frozen target head. It never makes [R, V]: argmax and logsumexp are streamed over slices of the vocabulary."""
+
+    def __init__(self, head: Tensor, draft_ids: Tensor, norm: FinalNorm | None = None, chunk: int = _CHUNK) -> None:
+        """`head` [V, H] on the device and in the dtype to compute in; `draft_ids` int64 [Vd] ascending, on the CPU."""
+        self._head = head
+        self._norm = norm
+        starts = torch.arange(0, head.shape[0], chunk)
+        bounds = torch.searchsorted(draft_ids, torch.cat((starts, torch.tensor([head.shape[0]])))).tolist()
+        ids = draft_ids.to(head.device)
+        self._slices = [
+            (start, min(start + chunk, head.shape[0]), lo, hi, ids[lo:hi] - start)
+            for start, lo, hi in zip(starts.tolist(), bounds[:-1], bounds[1:], strict=True)
+        ]
+        self._draft_size = draft_ids.numel()
+        self._to_draft = torch.full((head.shape[0],), -1, dtype=torch.int64, device=head.device)
+        self._to_draft[ids] = torch.arange(self._draft_size, device=head.device)
+
+    @torch.no_grad()
+    def __call__(self, hidden: Tensor) -> Targets:
+        """`hidden` [R, H]: the target's last hidden state as stored. Ties of the argmax go to the lowest id."""
+        hidden = hidden.to(self._head.dtype)
+        if self._norm is not None:
+            hidden = self._norm(hidden)
+        wide = torch.promote_types(hidden.dtype, torch.float32)
+        rows = hidden.shape[0]
+        draft = torch.empty(rows, self._draft_size, dtype=wide, device=hidden.device)
+        top = torch.full((rows,), -torch.inf, dtype=wide, device=hidden.device)
+        best = torch.zeros(rows, dtype=torch.int64, device=hidden.device)
+        total = top.clone()
+        for start, end, lo, hi, columns in self._slices:
+            logits = (hidden @ self._head[start:end].T).to(wide)
+            draft[:, lo:hi] = logits[:, columns]
+            value, index = logits.max(-1)
+            # Strictly greater: an equal value in a later slice must not win.
+            best = torch.where(value > top, index + start, best)
+            top = torch.maximum(value, top)
+            total = torch.logaddexp(total, torch.logsumexp(logits, -1))
+        mass = torch.exp(torch.logsumexp(draft, -1) - total)
+        return Targets(torch.softmax(draft, -1), mass, self._to_draft[best])

@@ -1,0 +1,101 @@
+"""The one function Node calls."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import platform
+import sys
+import time
+import traceback
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import torch
+
+from draftbridge.errors import BridgeError
+from draftbridge.handles import TABLE
+from draftbridge.registry import OPS, Lane, Op, Payload, op
+
+# Node may call from any of its threads, but grad mode, the CUDA device and the process group belong to a thread.
+# So work is handed to one long-lived thread per lane. `bulk` has two: what runs there depends on no thread.
+_LANES: dict[Lane, ThreadPoolExecutor] = {
+    "io": ThreadPoolExecutor(1, thread_name_prefix="draftbridge-io"),
+    "engine": ThreadPoolExecutor(1, thread_name_prefix="draftbridge-engine"),
+    "bulk": ThreadPoolExecutor(2, thread_name_prefix="draftbridge-bulk"),
+}
+
+# The lanes and Node's own threads hand the interpreter to one another many times a step; at the default of 5 ms each
+# hand-over can cost that much.
+sys.setswitchinterval(0.0005)
+
+_OP_MODULES = ("objects", "store_key", "ingest", "capture", "batch", "parallel", "session", "decode")
+for _name in _OP_MODULES:
+    importlib.import_module(f"draftbridge.{_name}")
+
+
+def call(name: str, payload: str) -> str:
+    """Run op `name` on its lane with JSON `payload`. Always returns JSON text: nothing raised gets across."""
+    try:
+        lane, fn = OPS[name]
+        value, seconds = _LANES[lane].submit(_timed, fn, json.loads(payload)).result()
+        # ASCII, because pymport cuts strings that hold astral characters; no NaN, because JSON has none.
+        return json.dumps({"ok": True, "value": value, "seconds": seconds}, allow_nan=False)
+    except BaseException as exc:
+        return json.dumps(_failure(exc))
+
+
+def list_ops() -> str:
+    """Names and lanes of all ops, for the parity test."""
+    return json.dumps({name: lane for name, (lane, _) in sorted(OPS.items())})
+
+
+def _timed(fn: Op, payload: Payload) -> tuple[Payload | None, float]:
+    begun = time.perf_counter()
+    value = fn(payload)
+    return value, time.perf_counter() - begun
+
+
+def _failure(exc: BaseException) -> dict[str, Any]:
+    known = isinstance(exc, BridgeError)
+    return {
+        "ok": False,
+        "code": exc.code if isinstance(exc, BridgeError) else None,
+        "type": type(exc).__name__,
+        "message": str(exc),
+        "details": exc.details if isinstance(exc, BridgeError) else {},
+        "traceback": "" if known and exc.__cause__ is None else "".join(traceback.format_exception(exc)),
+    }
+
+
+def _version_of(package: str) -> str | None:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+@op("host.info", "io")
+def _info(_: Payload) -> Payload:
+    return {
+        "python": platform.python_version(),
+        "executable": sys.executable,
+        "torch": torch.__version__,
+        "transformers": _version_of("transformers"),
+        "cudaDevices": torch.cuda.device_count(),
+        "threads": os.cpu_count() or 1,
+    }
+
+
+@op("host.live", "io")
+def _live(_: Payload) -> Payload:
+    return {"handles": len(TABLE)}
+
+
+@op("handle.free", "io")
+def _free(payload: Payload) -> Payload:
+    TABLE.free(payload["handle"])
+    return {}

@@ -1,0 +1,215 @@
+"""Reading an object: its header, then only the bytes that were asked for, each chunk checked while the next is read."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import torch
+import xxhash
+
+from draftbridge.check_thread import Check, CheckThread
+from draftbridge.chunk_checks import accepted_key, checks_for
+from draftbridge.errors import BridgeError
+from draftbridge.object_errors import corrupt, storage_error
+from draftbridge.object_header import CHECK_WIDTH, Header
+from draftbridge.open_object import Opened, open_extern, open_object
+from draftbridge.safetensors_header import Entry
+from draftbridge.slab import SlabSet
+from draftbridge.store_key import StoreKey
+
+_PAGE = 4096
+# Read at once: small enough to be in the cache still when it is checked.
+_PIECE = 1 << 20
+_UNCHECKED = 1 << 24
+# Below this, handing pieces to a second thread costs more than it saves.
+_CHECKED_BESIDE = 4 << 20
+
+
+@dataclass(frozen=True)
+class Request:
+    path: str
+    names: list[str] | None
+    """None: all tensors."""
+    rows: tuple[int, int] | None
+    """Of the first axis of every tensor, the second not included. None: all."""
+    verify: bool
+    max_bytes: int | None
+    """A header that claims more for its tensors is not believed."""
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The bytes of one tensor that are read: `start` and `end` count from the tensor's first byte."""
+
+    entry: Entry
+    shape: tuple[int, ...]
+    start: int
+    end: int
+    wanted: int
+    """Where the asked-for bytes begin; `start` may lie before it, at the chunk's border."""
+
+
+@dataclass(frozen=True)
+class _Source:
+    file: str
+    fd: int
+    start: int
+
+
+def read(request: Request, key: StoreKey | None = None) -> tuple[SlabSet, Header] | None:
+    """The wanted tensors and the header; None when there is no such file.
+
+    Under a key the header is authentic; the bytes are too when `verify` asks for it, and always in a sealed object.
+    Raises BridgeError SAMPLE_CORRUPT for anything that is not a whole object, and with `verify` for bytes that are not
+    those stored.
+    """
+    with ExitStack() as stack:
+        try:
+            opened = open_object(request.path, stack)
+            return None if opened is None else _read_opened(opened, request, key, stack)
+        except OSError as exc:
+            raise storage_error(request.path, exc) from exc
+
+
+def _read_opened(
+    opened: Opened, request: Request, key: StoreKey | None, stack: ExitStack
+) -> tuple[SlabSet, Header] | None:
+    header, path = opened.header, request.path
+    accepted = accepted_key(path, header, key)
+    claimed = sum(entry.end - entry.start for entry in header.tensors.values())
+    if request.max_bytes is not None and claimed > request.max_bytes:
+        raise corrupt(path, "header", f"{claimed} bytes of tensors; the ref says {request.max_bytes}")
+    checked = request.verify or header.auth == "seal"
+    parts = [_part(path, header, name, request.rows, checked) for name in _names(path, header, request.names)]
+    outside = None
+    if header.extern is not None and any(part.entry.name in header.extern.entries for part in parts):
+        outside = open_extern(path, header.extern, stack)
+        if outside is None:
+            return None
+    tensors = SlabSet(sum(_paged(part.end - part.start) for part in parts))
+    try:
+        _fill_all(opened, outside, _Checks(path, header, accepted, checked), parts, tensors)
+        _expect_bools(path, tensors)
+    except BaseException:
+        tensors.close()
+        raise
+    return tensors, header
+
+
+def _fill_all(opened: Opened, outside: int | None, checks: _Checks, parts: list[_Part], tensors: SlabSet) -> None:
+    header = opened.header
+    beside = sum(part.end - part.start for part in parts) >= _CHECKED_BESIDE and header.chunk_bytes > 0
+    at = 0
+    with CheckThread(beside=beside and checks.wanted) as checker:
+        for part in parts:
+            name, size = part.entry.name, part.end - part.start
+            tensors[name] = tensors.tensor(at + part.wanted - part.start, part.entry.dtype, part.shape)
+            source = _Source(checks.path, opened.fd, opened.base + part.entry.start + part.start)
+            if outside is not None and header.extern is not None and name not in header.entries:
+                source = _Source(header.extern.file, outside, part.entry.start + part.start)
+            _fill(source, part, tensors.view(at, size), checks, checker)
+            at += _paged(size)
+
+
+def _names(path: str, header: Header, names: list[str] | None) -> list[str]:
+    wanted = list(header.tensors) if names is None else list(dict.fromkeys(names))
+    for name in wanted:
+        if name not in header.tensors:
+            raise corrupt(path, name, "no such tensor in the object")
+    return wanted
+
+
+def _part(path: str, header: Header, name: str, rows: tuple[int, int] | None, checked: bool) -> _Part:
+    entry = header.tensors[name]
+    size = entry.end - entry.start
+    if rows is None:
+        return _Part(entry, entry.shape, 0, size, 0)
+    first, last = rows
+    if not entry.shape or not 0 <= first <= last <= entry.shape[0]:
+        found = f"rows {first} to {last} of {list(entry.shape)}"
+        raise BridgeError("SPEC_MISMATCH", "the tensor has no such rows", file=path, field=name, found=found)
+    width = size // entry.shape[0] if entry.shape[0] else 0
+    start, end = first * width, last * width
+    shape = (last - first, *entry.shape[1:])
+    if not checked or start == end:
+        return _Part(entry, shape, start, end, start)
+    if not header.chunk_bytes:
+        return _Part(entry, shape, 0, size, start)
+    chunk = header.chunk_bytes
+    return _Part(entry, shape, start // chunk * chunk, min(size, -(-end // chunk) * chunk), start)
+
+
+class _Checks:
+    """What each piece of a tensor must pass."""
+
+    def __init__(self, path: str, header: Header, key: StoreKey | None, wanted: bool) -> None:
+        self.path = path
+        self.wanted = wanted
+        chunk = header.chunk_bytes or _PIECE
+        # A piece that is checked holds whole chunks.
+        self.step = max(_PIECE // chunk, 1) * chunk if wanted else _UNCHECKED
+        self._header = header
+        self._chunks = checks_for(header.auth, key, header.salt)
+        self._width = CHECK_WIDTH[header.auth]
+
+    def of(self, part: _Part) -> Check | None:
+        """To be called with each piece and where it begins in the tensor."""
+        if not self.wanted:
+            return None
+        if part.entry.name not in self._header.digests:
+            raise corrupt(self.path, f"__metadata__.digest.{part.entry.name}", "nothing")
+        return self._by_chunks(part.entry.name) if self._header.chunk_bytes else self._by_digest(part)
+
+    def _by_digest(self, part: _Part) -> Check:
+        """For a file without chunk checks: it is read whole, and its pieces come in order."""
+        name, hasher = part.entry.name, xxhash.xxh3_64()
+        stated = self._header.digests[name]
+
+        def check(piece: memoryview, start: int) -> None:
+            hasher.update(piece)
+            last = start + len(piece) == part.end
+            found = f"xxh3_64:{hasher.hexdigest()}" if last else stated
+            if found != stated:
+                raise corrupt(self.path, name, f"bytes with digest {found}; the object says {stated}")
+
+        return check
+
+    def _by_chunks(self, name: str) -> Check:
+        header, width = self._header, self._width
+        index, checks, size = header.index_of(name), header.checks[name], header.chunk_bytes
+
+        def check(piece: memoryview, start: int) -> None:
+            for at in range(0, len(piece), size):
+                chunk = (start + at) // size
+                stated = checks[chunk * width : (chunk + 1) * width]
+                if not self._chunks.open(piece[at : at + size], index, chunk, stated):
+                    raise corrupt(self.path, name, f"bytes in chunk {chunk} that are not those stored")
+
+        return check
+
+
+def _fill(source: _Source, part: _Part, view: memoryview, checks: _Checks, checker: CheckThread) -> None:
+    check = checks.of(part)
+    for at in range(0, len(view), checks.step) or (0,):
+        piece = view[at : at + checks.step]
+        done = 0
+        while done < len(piece):
+            got = os.preadv(source.fd, [piece[done:]], source.start + at + done)
+            if got == 0:
+                raise corrupt(source.file, part.entry.name, "the file ends inside this tensor")
+            done += got
+        if check is not None:
+            checker.run(check, piece, part.start + at)
+
+
+def _paged(size: int) -> int:
+    return -(-size // _PAGE) * _PAGE
+
+
+def _expect_bools(path: str, tensors: SlabSet) -> None:
+    for name, tensor in tensors.items():
+        # Any other byte in a bool tensor is undefined behaviour in native code.
+        if tensor.dtype == torch.bool and bool((tensor.view(torch.uint8) > 1).any()):
+            raise corrupt(path, name, "a bool that is neither 0 nor 1")

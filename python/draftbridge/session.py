@@ -1,0 +1,128 @@
+"""The `train.*` operations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from draftbridge.batch import Batch
+from draftbridge.eagle3.draft import Draft, DraftConfig, initial_draft
+from draftbridge.eagle3.teacher import FinalNorm, Teacher
+from draftbridge.eagle3.ttt_loss import TttOptions
+from draftbridge.eagle3.vocabulary import Vocabulary, choose_vocabulary, read_counts
+from draftbridge.errors import BridgeError
+from draftbridge.handles import TABLE
+from draftbridge.optimizer import OptimizerOptions
+from draftbridge.parallel import share_draft, world
+from draftbridge.registry import Payload, op
+from draftbridge.target_weights import TargetWeights, load_target_weights
+from draftbridge.train_files import load_session, save_session
+from draftbridge.train_session import Frozen, MicroStep, TrainSession
+
+
+def _contradiction(field: str, found: str, fix: str) -> BridgeError:
+    return BridgeError("CONFIG_INVALID", "Draft and target do not fit together.", field=field, found=found, fix=fix)
+
+
+def _target_for(config: DraftConfig, path: str, final_norm: str) -> TargetWeights:
+    weights = load_target_weights(path)
+    for name, tensor in (("embedding", weights.embed), ("head", weights.head)):
+        if tuple(tensor.shape) != (config.vocab_size, config.hidden_size):
+            expected = f"the draft says [{config.vocab_size}, {config.hidden_size}]"
+            found = f"target {name} {list(tensor.shape)}, {expected}"
+            raise _contradiction("draft.config", found, "set vocab_size and hidden_size to the target's")
+    if final_norm == "pre" and weights.norm is None:
+        raise _contradiction("target.model", "no final norm", "capture features after the final norm")
+    return weights
+
+
+def _first_draft(config: DraftConfig, init: str, seed: int, head: Tensor, vocabulary: Vocabulary) -> Draft:
+    draft = initial_draft(config, seed)
+    if init == "target-head":
+        with torch.no_grad():
+            draft.lm_head.weight.copy_(head[vocabulary.ids])
+    return draft
+
+
+def _ttt_options(raw: Payload) -> TttOptions:
+    return TttOptions(
+        steps=raw["steps"],
+        decay=raw["decay"],
+        loss=raw["loss"],
+        kl_scale=raw["klScale"],
+        kl_decay=raw["klDecay"],
+        reduction=raw["reduction"],
+        mask_offset=raw["maskOffset"],
+    )
+
+
+def _optimizer_options(raw: Payload, total_steps: int) -> OptimizerOptions:
+    return OptimizerOptions(
+        lr=raw["lr"],
+        betas=(raw["betas"][0], raw["betas"][1]),
+        weight_decay=raw["weightDecay"],
+        clip=raw["clip"],
+        warmup_ratio=raw["warmupRatio"],
+        schedule=raw["schedule"],
+        total_steps=total_steps,
+    )
+
+
+@op("train.build", "engine")
+def _build(payload: Payload) -> Payload:
+    here = world()
+    config = DraftConfig.from_dict(payload["draft"])
+    weights = _target_for(config, payload["target"], payload["finalNorm"])
+    counts = read_counts(Path(payload["counts"]), config.vocab_size)
+    vocabulary = choose_vocabulary(counts, config.draft_vocab_size, config.vocab_size)
+    draft = _first_draft(config, payload["init"], payload["seed"], weights.head, vocabulary)
+    parameters = sum(parameter.numel() for parameter in draft.parameters())
+    # CPUs compute bf16 slower than fp32, and the runs that must be bit-equal are CPU runs.
+    half = payload["precision"] == "bf16" and here.device.type == "cuda"
+    dtype = torch.bfloat16 if half else torch.float32
+    tied = weights.head is weights.embed
+    head = weights.head.to(here.device, dtype)
+    embedding = head if tied else weights.embed.to(here.device, dtype)
+    norm = None
+    if payload["finalNorm"] == "pre" and weights.norm is not None:
+        norm = FinalNorm(weights.norm.to(here.device, dtype), config.rms_norm_eps)
+    frozen = Frozen(embedding, Teacher(head, vocabulary.ids, norm), vocabulary, config, payload["draft"])
+    torch.manual_seed(payload["seed"] + here.rank)
+    session = TrainSession(
+        here,
+        share_draft(draft, here, payload["parallel"], half),
+        frozen,
+        _ttt_options(payload["ttt"]),
+        _optimizer_options(payload["optimizer"], payload["totalSteps"]),
+    )
+    return {"handle": TABLE.mint(session), "parameters": parameters}
+
+
+def _session(payload: Payload) -> TrainSession:
+    return TABLE.borrow(payload["session"], TrainSession)
+
+
+@op("train.step", "engine")
+def _step(payload: Payload) -> Payload:
+    micro = MicroStep(payload["positions"], payload["window"], payload["boundary"], payload["stop"], payload["lost"])
+    report = _session(payload).step(TABLE.borrow(payload["batch"], Batch), micro)
+    return {"stepped": report.stepped, "stop": report.stop, "globalStep": report.global_step, "lost": report.lost}
+
+
+@op("train.metrics", "engine")
+def _metrics(payload: Payload) -> Payload:
+    return _session(payload).read_metrics()
+
+
+@op("train.save", "engine")
+def _save(payload: Payload) -> Payload:
+    return {"files": save_session(_session(payload), Path(payload["dir"]))}
+
+
+@op("train.load", "engine")
+def _load(payload: Payload) -> Payload:
+    session = _session(payload)
+    load_session(session, Path(payload["dir"]))
+    return {"globalStep": session.global_step}

@@ -1,0 +1,141 @@
+"""Memory for what is read: page-aligned, and used again. Fresh memory would cost more than the reading itself, because
+the kernel clears every page of it first."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import mmap
+import os
+import threading
+import weakref
+from typing import Any
+
+import torch
+
+from draftbridge.handles import TensorDict
+
+_PAGE = mmap.PAGESIZE
+_HUGE = 1 << 21
+_MAX_KEPT = 1 << 30
+
+
+class Slab:
+    """One piece of anonymous memory. Pinned as soon as this process has a CUDA context, so that copies to the device
+    need no detour."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.memory = _mapped(size)
+        self._pinned_at: int | None = None
+
+    def pin(self) -> None:
+        if self._pinned_at is not None or not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+            return
+        address = ctypes.addressof(ctypes.c_char.from_buffer(self.memory))
+        # Pinning may be refused (a limit on locked memory); the memory is as good without, only slower to copy.
+        runtime: Any = torch.cuda.cudart()  # type: ignore[no-untyped-call]
+        if int(runtime.cudaHostRegister(address, self.size, 0)) == 0:
+            self._pinned_at = address
+
+    def drop(self) -> None:
+        if self._pinned_at is not None:
+            runtime: Any = torch.cuda.cudart()  # type: ignore[no-untyped-call]
+            runtime.cudaHostUnregister(self._pinned_at)
+            self._pinned_at = None
+        # Somebody may still look at it; then it goes when they do.
+        with contextlib.suppress(BufferError):
+            self.memory.close()
+
+
+class SlabPool:
+    """Keeps at most `limit` bytes that nobody uses."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._free: list[Slab] = []
+        self._lock = threading.Lock()
+
+    @property
+    def kept(self) -> int:
+        with self._lock:
+            return sum(slab.size for slab in self._free)
+
+    def take(self, size: int) -> Slab:
+        """At least `size` bytes. What is in them is left over from others."""
+        with self._lock:
+            fitting = [slab for slab in self._free if size <= slab.size <= 2 * max(size, _PAGE)]
+            slab = min(fitting, key=lambda slab: slab.size, default=None)
+            if slab is not None:
+                self._free.remove(slab)
+        if slab is None:
+            slab = Slab(_rounded(size))
+        slab.pin()
+        return slab
+
+    def give(self, slab: Slab) -> None:
+        dropped = []
+        with self._lock:
+            self._free.append(slab)
+            while sum(slab.size for slab in self._free) > self.limit:
+                dropped.append(self._free.pop(0))
+        for old in dropped:
+            old.drop()
+
+
+def _default_limit() -> int:
+    return min(_MAX_KEPT, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 16)
+
+
+POOL = SlabPool(_default_limit())
+
+
+class SlabSet(TensorDict):
+    """Tensors that lie in one slab. `close` gives it back, and only when nothing else looks at the memory any more."""
+
+    def __init__(self, size: int, pool: SlabPool = POOL) -> None:
+        super().__init__()
+        self._pool = pool
+        self._slab: Slab | None = pool.take(size)
+        # Every tensor made from the anchor holds a reference to it, and so shows for how long it lives.
+        self._anchor: memoryview | None = memoryview(self._slab.memory)
+
+    def view(self, start: int, size: int) -> memoryview:
+        assert self._anchor is not None
+        return self._anchor[start : start + size]
+
+    def tensor(self, start: int, dtype: torch.dtype, shape: tuple[int, ...]) -> torch.Tensor:
+        count = 1
+        for width in shape:
+            count *= width
+        if count == 0:
+            return torch.empty(shape, dtype=dtype)
+        return torch.frombuffer(self._anchor, dtype=dtype, count=count, offset=start).view(shape)
+
+    def close(self) -> None:
+        slab, self._slab = self._slab, None
+        self.clear()
+        if slab is None or self._anchor is None:
+            return
+        others = weakref.ref(self._anchor)
+        self._anchor = None
+        # A tensor that outlives the set keeps the anchor alive, and then the memory is left to it.
+        if others() is None:
+            self._pool.give(slab)
+
+
+def _rounded(size: int) -> int:
+    """Up by an eighth at most, so that samples of nearly one length can use each other's memory."""
+    step = max(_PAGE, 1 << max(0, size.bit_length() - 4))
+    return max(_PAGE, -(-size // step) * step)
+
+
+def _mapped(size: int) -> mmap.mmap:
+    try:
+        memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    except (OSError, OverflowError) as exc:
+        raise MemoryError(f"no memory for {size} bytes of a sample") from exc
+    if size >= _HUGE:
+        with contextlib.suppress(OSError):
+            memory.madvise(mmap.MADV_HUGEPAGE)
+    return memory

@@ -1,0 +1,20 @@
+import { lstat, readdir } from 'node:fs/promises'
+import path from 'node:path'
+
+/** Bytes of the files in `dir`, each inode once, without those that `known` has under a name of its own. */
+export async function directorySize(dir: string, known: string): Promise<number> {
+  const seen = new Set((await files(known)).map(({ inode }) => inode))
+  let bytes = 0
+  for (const { inode, size } of await files(dir)) {
+    if (seen.has(inode)) continue
+    seen.add(inode)
+    bytes += size
+  }
+  return bytes
+}
+
+async function files(dir: string): Promise<readonly { readonly inode: string; readonly size: number }[]> {
+  const names = await readdir(dir, { recursive: true })
+  const infos = await Promise.all(names.map((name) => lstat(path.join(dir, name))))
+  return infos.flatMap((info) => (info.isFile() ? [{ inode: `${info.dev}:${info.ino}`, size: info.size }] : []))
+}

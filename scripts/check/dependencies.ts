@@ -1,0 +1,30 @@
+import { z } from 'zod'
+
+const Cruise = z.object({
+  modules: z.array(z.object({ source: z.string() })),
+  summary: z.object({
+    totalDependenciesCruised: z.number(),
+    violations: z.array(z.object({ from: z.string(), to: z.string(), rule: z.object({ name: z.string() }) })),
+  }),
+})
+
+interface Verdict {
+  readonly ok: boolean
+  readonly output: string
+}
+
+/**
+ * Reads dependency-cruiser's JSON. It reports no violation when it sees no module or resolves no import, for instance
+ * with an unknown compiler, so an empty cruise fails.
+ */
+export function checkDependencies({ output }: Verdict): Verdict {
+  const start = output.indexOf('{')
+  if (start < 0) return { ok: false, output }
+  const { modules, summary } = Cruise.parse(JSON.parse(output.slice(start)))
+  const ours = modules.filter(({ source }) => source.startsWith('src/')).length
+  if (ours === 0 || summary.totalDependenciesCruised === 0) {
+    return { ok: false, output: `it saw ${ours} modules and ${summary.totalDependenciesCruised} imports` }
+  }
+  const lines = summary.violations.map(({ from, to, rule }) => `${rule.name}: ${from} -> ${to}`)
+  return { ok: lines.length === 0, output: lines.join('\n') }
+}

@@ -1,0 +1,16 @@
+/** `npm run goldens -- DIR`: hold golden vectors against the trainer. The comparison itself is Python. */
+import { spawnSync } from 'node:child_process'
+import path from 'node:path'
+
+const root = path.resolve(import.meta.dirname, '..')
+const python = path.join(root, '.venv', 'bin', 'python')
+const folder = path.resolve(process.argv[2] ?? path.join(root, 'test', 'golden'))
+
+const { status, error } = spawnSync(python, ['-m', 'draftbridge.golden_check', folder], {
+  stdio: 'inherit',
+  env: { ...process.env, PYTHONPATH: path.join(root, 'python') },
+})
+if (error !== undefined) {
+  process.stderr.write(`Cannot start ${python}: ${error.message}. Run npm run setup first; it makes the .venv.\n`)
+}
+process.exitCode = status ?? 70

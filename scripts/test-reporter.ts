@@ -1,0 +1,37 @@
+import { writeFileSync } from 'node:fs'
+import type { Reporter, SerializedError, TestCase, TestModule } from 'vitest/node'
+import type { Counts } from './test-counts.ts'
+
+/** Writes the counts of a vitest run to the file named by DRAFTBRIDGE_TEST_COUNTS. vitest makes it from a path. */
+export default class CountsReporter implements Reporter {
+  onTestRunEnd(modules: readonly TestModule[], unhandled: readonly SerializedError[]): void {
+    const file = process.env['DRAFTBRIDGE_TEST_COUNTS']
+    if (file !== undefined) writeFileSync(file, JSON.stringify(countsOf(modules, unhandled)))
+  }
+}
+
+// A module that does not load, a hook that throws and an error outside any test have no failed test, and are failures.
+function countsOf(modules: readonly TestModule[], unhandled: readonly SerializedError[]): Counts {
+  const tests = modules.flatMap((module) => [...module.children.allTests()])
+  const suites = modules.flatMap((module) => [module, ...module.children.allSuites()])
+  const failures = [
+    ...tests.filter((test) => test.result().state === 'failed').map(nameOf),
+    ...suites.flatMap((suite) => suite.errors().map(({ message }) => `${moduleOf(suite)}: ${message}`)),
+    ...unhandled.map(({ message }) => `outside any test: ${message}`),
+  ]
+  return {
+    passed: tests.filter((test) => test.result().state === 'passed').length,
+    failed: failures.length,
+    skipped: tests.flatMap((test) => {
+      const result = test.result()
+      return result.state === 'skipped' ? [{ name: nameOf(test), reason: result.note ?? 'no reason given' }] : []
+    }),
+    failures: failures.map((text) => text.split('\n')[0] ?? text),
+  }
+}
+
+const nameOf = (test: TestCase) => `${test.module.relativeModuleId}: ${test.fullName}`
+
+function moduleOf(suite: TestModule | { readonly module: TestModule; readonly fullName: string }): string {
+  return 'relativeModuleId' in suite ? suite.relativeModuleId : `${suite.module.relativeModuleId}: ${suite.fullName}`
+}

@@ -1,0 +1,38 @@
+import { z } from 'zod'
+import { Count, Handle, Int, Minted, Nothing, op, Session } from './op.ts'
+
+/** A sample that was just made. */
+export const Encoded = z.strictObject({ set: Minted, numTokens: Count, lossTokens: Count, truncated: z.boolean() })
+
+const Content = z.strictObject({ handle: Handle, path: z.string(), name: z.string().regex(/^[0-9a-f]{32}$/) })
+
+/** Feature files of other programs, the token counts of what is taken in, and the files that equal samples share. */
+export const ingestOps = {
+  'ckpt.load': op(
+    'bulk',
+    z.strictObject({
+      path: z.string(),
+      maxLength: Count,
+      /** Leave the states in the file, if they lie there as they are: the set then maps it. */
+      inPlace: z.boolean().default(false),
+    }),
+    Encoded.extend({
+      extern: z
+        .strictObject({ size: Count, mtimeNs: z.string().regex(/^\d+$/), offsets: z.record(z.string(), Count) })
+        .nullable(),
+      /** Why they were copied although they were to stay. */
+      copied: z.string().nullable(),
+    }),
+  ),
+  'content.name': op('bulk', Session, z.strictObject({ name: z.string(), offsets: z.record(z.string(), Count) })),
+  'content.write': op('bulk', Content.extend({ fsync: z.boolean() }), Nothing),
+  /** Null: there is no such file. */
+  'content.compare': op('bulk', Content, z.strictObject({ same: z.boolean().nullable() })),
+  'counts.open': op('io', z.strictObject({ vocabSize: Int.positive() }), Session),
+  'counts.add': op('io', z.strictObject({ counter: Handle, set: Handle }), Nothing),
+  'counts.read': op(
+    'io',
+    z.strictObject({ counter: Handle }),
+    z.strictObject({ pairs: z.array(z.tuple([Count, Count])) }),
+  ),
+} as const

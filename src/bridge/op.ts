@@ -1,0 +1,26 @@
+import { z } from 'zod'
+import { FeatureSpec } from '../core/feature-spec.ts'
+import { Digest } from '../core/sample-ref.ts'
+
+/**
+ * `io`: files and CPU tensors. `engine`: autograd, devices, process groups. One Python thread each. `bulk`: whole samples
+ * into the store, on two threads, because a thread that waits for the disk leaves the other one its turn.
+ */
+export type Lane = 'io' | 'engine' | 'bulk'
+export const op = <I extends z.ZodType, O extends z.ZodType>(lane: Lane, input: I, output: O) => ({
+  lane,
+  input,
+  output,
+})
+
+export const Int = z.number().int()
+export const Count = Int.nonnegative()
+export const Handle = Int.positive()
+export const Nothing = z.strictObject({})
+export const Names = z.array(z.string())
+export const Digests = z.record(z.string(), Digest)
+
+export const Minted = z.strictObject({ handle: Handle, features: z.array(FeatureSpec), bytes: Count })
+export type Minted = z.output<typeof Minted>
+
+export const Session = z.strictObject({ handle: Handle })

@@ -1,0 +1,109 @@
+import { z } from 'zod'
+import { CaptureContract, TargetShape } from '../core/target-contract.ts'
+import { Encoded, ingestOps } from './ingest-ops.ts'
+import { keyOps } from './key-ops.ts'
+import { objectOps } from './object-ops.ts'
+import { Count, Handle, Int, Minted, Nothing, op, Session } from './op.ts'
+import { trainOps } from './train-ops.ts'
+
+export type { Lane, Minted } from './op.ts'
+export type { TrainMetrics } from './train-ops.ts'
+
+const TorchDtype = z.enum(['float32', 'bfloat16', 'float16'])
+
+const Message = z.strictObject({ role: z.string(), content: z.string() })
+/** Text to render with the chat template, or tokens that already are a rendered conversation. */
+export const Conversation = z.union([
+  z.strictObject({ id: z.string(), messages: z.array(Message).min(1) }),
+  z.strictObject({ id: z.string(), input_ids: z.array(Count).min(1), loss_start: Count }),
+])
+export type Conversation = z.output<typeof Conversation>
+
+const Decoded = z.strictObject({
+  outputIds: z.array(Count),
+  /** Tokens that verify passes produced; the prefill's first token is not in it. */
+  tokens: Count,
+  passes: Count,
+  /** accepted[i]: passes in which draft position i was proposed and accepted, all earlier ones accepted too. */
+  accepted: z.array(Count),
+  proposed: z.array(Count),
+  seconds: z.number(),
+})
+export type Decoded = z.output<typeof Decoded>
+
+/** The whole contract with Python. The registry in python/draftbridge holds the same names; a parity test compares. */
+export const ops = {
+  'host.info': op(
+    'io',
+    Nothing,
+    z.strictObject({
+      python: z.string(),
+      executable: z.string(),
+      torch: z.string(),
+      transformers: z.string().nullable(),
+      cudaDevices: Count,
+      threads: Count,
+    }),
+  ),
+  'host.live': op('io', Nothing, z.strictObject({ handles: Count })),
+  'handle.free': op('io', Session, Nothing),
+
+  ...objectOps,
+  ...keyOps,
+  ...ingestOps,
+
+  'target.describe': op(
+    'io',
+    z.strictObject({ model: z.string() }),
+    z.strictObject({ shape: TargetShape, hash: z.string() }),
+  ),
+  'capture.open': op(
+    'engine',
+    z.strictObject({ model: z.string(), tokenizer: z.string().nullable(), dtype: TorchDtype, threads: Count }),
+    z.strictObject({ handle: Handle, device: z.enum(['cpu', 'cuda']), contract: CaptureContract }),
+  ),
+  'capture.encode': op(
+    'engine',
+    z.strictObject({ session: Handle, conversation: Conversation, maxLength: Int.positive() }),
+    Encoded,
+  ),
+  'capture.forward': op(
+    'engine',
+    z.strictObject({ session: Handle, samples: z.array(Handle).min(1) }),
+    z.strictObject({ sets: z.array(Minted) }),
+  ),
+
+  ...trainOps,
+
+  'eval.open': op(
+    'engine',
+    z.strictObject({
+      model: z.string(),
+      tokenizer: z.string().nullable(),
+      draft: z.string(),
+      dtype: z.enum(['fp32', 'bf16']),
+      threads: Count,
+    }),
+    z.strictObject({ handle: Handle, auxLayers: z.array(Count) }),
+  ),
+  'eval.encode': op(
+    'engine',
+    z.strictObject({ session: Handle, prompt: z.string() }),
+    z.strictObject({ inputIds: z.array(Count) }),
+  ),
+  'eval.decode': op(
+    'engine',
+    z.strictObject({
+      session: Handle,
+      inputIds: z.array(Count).min(1),
+      maxNewTokens: Int.positive(),
+      /** Draft tokens per verify pass; 0 is plain greedy decoding. */
+      steps: Count,
+    }),
+    Decoded,
+  ),
+} as const
+
+export type OpName = keyof typeof ops
+export type OpInput<K extends OpName> = z.input<(typeof ops)[K]['input']>
+export type OpOutput<K extends OpName> = z.output<(typeof ops)[K]['output']>

@@ -1,0 +1,81 @@
+import path from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { CodedError } from '../core/errors.ts'
+import { openEnvelope } from './envelope.ts'
+import { Gate } from './gate.ts'
+import { type Lane, type OpInput, type OpName, type OpOutput, ops } from './ops.ts'
+
+export interface Python {
+  /** Runs one op on its lane. Calls of one lane start in the order they were made: one at a time, two on `bulk`. */
+  call<K extends OpName>(op: K, input: OpInput<K>): Promise<OpOutput<K>>
+}
+
+/** What the bridge itself has cost on one lane: the time of its calls less the time their ops ran. */
+export interface LaneCost {
+  calls: number
+  overheadMs: number
+}
+
+/** Running totals of this process. */
+export const laneCosts: Readonly<Record<Lane, LaneCost>> = {
+  io: { calls: 0, overheadMs: 0 },
+  engine: { calls: 0, overheadMs: 0 },
+  bulk: { calls: 0, overheadMs: 0 },
+}
+
+type PyCall = ReturnType<ReturnType<typeof import('pymport').pymport>['get']>
+
+let embedded: Promise<Python> | undefined
+
+/** The interpreter of this process. CPython cannot be restarted, so there is one, and every caller shares it. */
+export function embedPython(): Promise<Python> {
+  embedded ??= start()
+  return embedded
+}
+
+async function start(): Promise<Python> {
+  const checkout = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../..')
+  const venv = process.env['DRAFTBRIDGE_VENV'] ?? path.join(checkout, '.venv')
+  // CPython reads the C environment at start-up, so this must happen before pymport is imported.
+  process.env['PYTHONPATH'] = path.join(checkout, 'python')
+  process.env['DRAFTBRIDGE_VENV'] = venv
+  // OpenMP threads that spin while they wait slow every other process on the machine, and each other, down tenfold.
+  process.env['GOMP_SPINCOUNT'] ??= '10000'
+  const { pymport } = await import('pymport').catch((cause: unknown) => {
+    throw unavailable('the Python bridge (pymport) does not load', cause)
+  })
+  try {
+    // Standard library only, so it works before the packages of the virtual environment can be seen.
+    await pymport('draftbridge.activate').get('activate').callAsync(venv)
+    return lanes(pymport('draftbridge.host').get('call'))
+  } catch (cause) {
+    throw unavailable('Python starts, but the draftbridge package does not import', cause)
+  }
+}
+
+/** A pending call holds one of libuv's four threads: more than these few would starve `fs`. */
+function lanes(call: PyCall): Python {
+  const gates: Record<Lane, Gate> = { io: new Gate(1), engine: new Gate(1), bulk: new Gate(2) }
+  return {
+    call<K extends OpName>(op: K, input: OpInput<K>): Promise<OpOutput<K>> {
+      return gates[ops[op].lane].run(() => invoke(call, op, input))
+    },
+  }
+}
+
+async function invoke<K extends OpName>(call: PyCall, op: K, input: OpInput<K>): Promise<OpOutput<K>> {
+  const begun = performance.now()
+  const reply = await call.callAsync(op, JSON.stringify(ops[op].input.parse(input)))
+  const { value, seconds } = openEnvelope(op, reply.toJS() as string)
+  const output = ops[op].output.parse(value) as OpOutput<K>
+  const cost = laneCosts[ops[op].lane]
+  cost.calls += 1
+  cost.overheadMs += performance.now() - begun - seconds * 1000
+  return output
+}
+
+function unavailable(what: string, cause: unknown): CodedError {
+  const found = cause instanceof Error ? cause.message : String(cause)
+  const fix = 'run `npm run setup`; it builds the bridge against one interpreter and checks it'
+  return new CodedError('PYTHON_UNAVAILABLE', `${what}\n  found: ${found}\n  fix:   ${fix}`, { found, fix }, { cause })
+}

@@ -1,0 +1,115 @@
+import { z } from 'zod'
+import { DraftConfig } from '../core/draft-config.ts'
+import { Count, Handle, Int, Nothing, op } from './op.ts'
+
+/** Python says 1.0 as 1.0 and JSON keeps it; NaN and infinity travel as null because JSON has no word for them. */
+const Measured = z.number().nullable()
+
+const Ttt = z.strictObject({
+  steps: Int.positive(),
+  decay: z.number(),
+  loss: z.enum(['ce', 'lk-alpha', 'lk-lambda']),
+  klScale: z.number(),
+  klDecay: z.number(),
+  reduction: z.enum(['all', 'masked']),
+  maskOffset: Int.min(0).max(2),
+})
+const Optimizer = z.strictObject({
+  lr: z.number(),
+  betas: z.tuple([z.number(), z.number()]),
+  weightDecay: z.number(),
+  clip: z.number(),
+  warmupRatio: z.number(),
+  schedule: z.enum(['cosine', 'linear', 'constant']),
+})
+
+const TrainMetrics = z.strictObject({
+  /** Optimiser steps since the last read; everything below is summed over them and over all ranks, then divided. */
+  steps: Count,
+  loss: Measured,
+  gradNorm: Measured,
+  lr: z.number(),
+  ploss: z.array(Measured),
+  acc: z.array(Measured),
+  acceptanceRate: z.array(Measured),
+  tokens: Count,
+  lossTokens: Count,
+})
+export type TrainMetrics = z.output<typeof TrainMetrics>
+
+/** Process groups, batches and the training session. */
+export const trainOps = {
+  'dist.init': op(
+    'engine',
+    z.strictObject({
+      rank: Count,
+      localRank: Count,
+      worldSize: Int.positive(),
+      masterAddr: z.string(),
+      masterPort: Int.positive(),
+      device: z.enum(['auto', 'cpu', 'cuda']),
+      timeoutSeconds: z.number().positive(),
+      threads: Count,
+    }),
+    z.strictObject({ device: z.string(), backend: z.enum(['gloo', 'nccl']) }),
+  ),
+  'dist.barrier': op('engine', Nothing, Nothing),
+  /** What any rank has, each number once, ascending. */
+  'dist.union': op('engine', z.strictObject({ numbers: z.array(Count) }), z.strictObject({ numbers: z.array(Count) })),
+  'dist.close': op('engine', Nothing, Nothing),
+
+  'batch.build': op(
+    'io',
+    /** Without samples: the empty part of a rank that lost all of its own, as wide as the draft. */
+    z.strictObject({ samples: z.array(Handle), maxLength: Int.positive(), hiddenSize: Int.positive() }),
+    z.strictObject({ handle: Handle, tokens: Count, positions: Count, lossTokens: Count }),
+  ),
+
+  'train.build': op(
+    'engine',
+    z.strictObject({
+      draft: DraftConfig,
+      init: z.enum(['normal', 'target-head']),
+      target: z.string(),
+      counts: z.string(),
+      ttt: Ttt,
+      optimizer: Optimizer,
+      totalSteps: Int.positive(),
+      precision: z.enum(['bf16', 'fp32']),
+      parallel: z.enum(['fsdp', 'replicate']),
+      seed: Count,
+      finalNorm: z.enum(['post', 'pre']),
+    }),
+    z.strictObject({ handle: Handle, parameters: Count }),
+  ),
+  'train.step': op(
+    'engine',
+    z.strictObject({
+      session: Handle,
+      batch: Handle,
+      /** Positions (samples x padded length) of the whole micro-step over all ranks: the denominator of reduction `all`. */
+      positions: Int.positive(),
+      /** Micro-steps in this optimiser step; the loss is divided by it. */
+      window: Int.positive(),
+      /** The last micro-step of its window: reduce gradients, clip, step. */
+      boundary: z.boolean(),
+      /** This rank was asked to stop. All ranks learn of it together, at the boundary. */
+      stop: z.boolean(),
+      /** Samples of this window that this rank could not read. Said at the boundary. */
+      lost: Count,
+    }),
+    /** `lost`: of this window, over all ranks. */
+    z.strictObject({ stepped: z.boolean(), stop: z.boolean(), globalStep: Count, lost: Count }),
+  ),
+  'train.metrics': op('engine', z.strictObject({ session: Handle }), TrainMetrics),
+  'train.save': op(
+    'engine',
+    z.strictObject({ session: Handle, dir: z.string() }),
+    z.strictObject({ files: z.array(z.strictObject({ name: z.string(), bytes: Count })) }),
+  ),
+  'train.load': op(
+    'engine',
+    z.strictObject({ session: Handle, dir: z.string() }),
+    z.strictObject({ globalStep: Count }),
+  ),
+} as const

@@ -1,0 +1,16 @@
+import type { Command } from 'commander'
+import { type RunFlags, withExamples, withRunFlags } from '../flags.ts'
+import type { Stop } from '../stop.ts'
+
+export function addCapture(program: Command, stop: Stop): void {
+  const command = program.command('capture').description('target model -> features -> store -> manifest')
+  withExamples(command, [
+    'capture',
+    'capture -c runs/a.yaml --set data.limit=100',
+    'capture --json-lines > events.ndjson',
+  ])
+  withRunFlags(command).action(async (flags: RunFlags) => {
+    const { produceFrom } = await import('../produce-session.ts')
+    await produceFrom('capture', flags, stop)
+  })
+}

@@ -1,0 +1,28 @@
+import type { Command } from 'commander'
+import { type RunFlags, withConfigFlags, withExamples } from '../flags.ts'
+import type { Stop } from '../stop.ts'
+
+const UNAVAILABLE = 69
+const MARKS = { ok: 'ok     ', warning: 'warning', error: 'ERROR  ' } as const
+
+export function addDoctor(program: Command, stop: Stop): void {
+  const command = program.command('doctor').description('check node, python, bridge, torch, GPUs and the store')
+  withExamples(command, ['doctor', 'doctor -c draftbridge.yaml', 'doctor --json'])
+  withConfigFlags(command)
+    .option('--json', 'print the findings as one JSON document on stdout')
+    .action(async (flags: RunFlags) => {
+      const [{ examine }, { configIfThere }] = await Promise.all([
+        import('../../roles/doctor.ts'),
+        import('../optional-config.ts'),
+      ])
+      stop.embedsPython = true
+      const checks = await examine(await configIfThere(flags, command.getOptionValueSource('config') === 'cli'))
+      if (flags.json === true) process.stdout.write(`${JSON.stringify({ checks }, null, 2)}\n`)
+      const shown = flags.quiet === true ? checks.filter(({ state }) => state === 'error') : checks
+      for (const { id, state, reason, fix } of shown) {
+        process.stderr.write(`${MARKS[state]}  ${id.padEnd(13)} ${reason}\n`)
+        if (fix !== undefined) process.stderr.write(`${' '.repeat(23)}fix: ${fix}\n`)
+      }
+      if (checks.some(({ state }) => state === 'error')) process.exitCode = UNAVAILABLE
+    })
+}

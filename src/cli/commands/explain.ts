@@ -1,0 +1,15 @@
+import type { Command } from 'commander'
+import { type CommonFlags, withCommonFlags, withExamples } from '../flags.ts'
+
+export function addExplain(program: Command): void {
+  const command = program.command('explain').description('what an error code means and what to do').argument('[code]')
+  withExamples(command, ['explain SAMPLE_STALE', 'explain'])
+  withCommonFlags(command)
+    .option('--json', 'print one JSON document on stdout')
+    .action(async (code: string | undefined, flags: CommonFlags) => {
+      const { explain, explainAll } = await import('../explain.ts')
+      const known = code === undefined ? explainAll() : explain(code)
+      if ('unknown' in known) command.error(`error: ${known.unknown}`)
+      else process.stdout.write(flags.json === true ? `${JSON.stringify(known.data, null, 2)}\n` : `${known.text}\n`)
+    })
+}

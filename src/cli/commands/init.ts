@@ -1,0 +1,19 @@
+import path from 'node:path'
+import type { Command } from 'commander'
+import { type CommonFlags, DEFAULT_CONFIG, SELF, withCommonFlags, withExamples } from '../flags.ts'
+
+export function addInit(program: Command): void {
+  const command = program
+    .command('init')
+    .description('write a commented draftbridge.yaml')
+    .argument('[dir]', 'folder', '.')
+  withExamples(command, ['init', 'init runs/first'])
+  withCommonFlags(command).action(async (dir: string, flags: CommonFlags) => {
+    const { writeNewFile } = await import('../new-config.ts')
+    const file = path.join(path.resolve(dir), DEFAULT_CONFIG)
+    await writeNewFile(file)
+    if (flags.quiet === true) return
+    const named = path.relative(process.cwd(), file)
+    process.stderr.write(`wrote ${named}\nnext: set target.model in it, then ${SELF} doctor -c ${named}\n`)
+  })
+}

@@ -1,0 +1,43 @@
+#!/usr/bin/env node
+import { readFile } from 'node:fs/promises'
+import { CommanderError } from 'commander'
+import { isErrno } from '../core/errors.ts'
+import { describeError } from './print-error.ts'
+import { buildProgram } from './program.ts'
+import { listenForStop } from './stop.ts'
+
+const USAGE = 2
+/** A stray handle must not keep a finished command alive; a Python call that still runs may take this long. */
+const GRACE_MS = 3000
+
+const say = (text: string): void => {
+  process.stderr.write(`draftbridge: ${text}\n`)
+}
+
+async function main(args: readonly string[]): Promise<void> {
+  // A reader that goes away early, as `head` does, is no failure of ours.
+  process.stdout.on('error', (error) => process.exit(isErrno(error, 'EPIPE') ? 0 : 70))
+  try {
+    await buildProgram(await version(), listenForStop(say)).parseAsync(args, { from: 'user' })
+  } catch (error) {
+    if (error instanceof CommanderError) {
+      process.exitCode = error.code === 'commander.help' || error.exitCode !== 0 ? USAGE : 0
+      return
+    }
+    const { text, exitCode } = describeError(
+      error,
+      args.some((arg) => arg === '--verbose' || arg === '-v'),
+    )
+    process.stderr.write(`${text}\n`)
+    process.exitCode = exitCode
+  }
+}
+
+async function version(): Promise<string> {
+  const file = new URL('../../package.json', import.meta.url)
+  const about: unknown = JSON.parse(await readFile(file, 'utf8'))
+  return typeof about === 'object' && about !== null && 'version' in about ? String(about.version) : 'unknown'
+}
+
+await main(process.argv.slice(2))
+setTimeout(() => process.exit(), GRACE_MS).unref()

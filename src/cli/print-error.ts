@@ -1,0 +1,22 @@
+import { CodedError } from '../core/errors.ts'
+
+/** Text for stderr and the exit status of anything that was thrown. Stacks show for bugs, and when asked for. */
+export function describeError(error: unknown, verbose: boolean): { text: string; exitCode: number } {
+  if (error instanceof CodedError) return { text: coded(error, verbose), exitCode: error.exitCode }
+  const stack = error instanceof Error ? (error.stack ?? error.message) : String(error)
+  return { text: `draftbridge: this is a bug, please report it\n${stack}`, exitCode: 70 }
+}
+
+function coded(error: CodedError, verbose: boolean): string {
+  const head = `draftbridge: ${error.code}: ${error.message}`
+  if (error.code === 'INTERRUPTED') return head
+  if (!verbose) return `${head}\n  more:  draftbridge explain ${error.code}`
+  return [head, error.stack ?? '', ...causes(error)].join('\n')
+}
+
+/** What lies under an error, down to the Python traceback if there is one. */
+function causes(error: Error): string[] {
+  const { cause } = error
+  if (!(cause instanceof Error)) return cause === undefined ? [] : [`caused by: ${String(cause)}`]
+  return [`caused by: ${cause.stack ?? cause.message}`, ...causes(cause)]
+}

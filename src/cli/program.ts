@@ -1,0 +1,42 @@
+import { Command } from 'commander'
+import { addCapture } from './commands/capture.ts'
+import { addDoctor } from './commands/doctor.ts'
+import { addEval } from './commands/eval.ts'
+import { addExplain } from './commands/explain.ts'
+import { addIngest } from './commands/ingest.ts'
+import { addInit } from './commands/init.ts'
+import { addManifest } from './commands/manifest.ts'
+import { addRun } from './commands/run.ts'
+import { addSchema } from './commands/schema.ts'
+import { addStore } from './commands/store.ts'
+import { addTrain } from './commands/train.ts'
+import { withExamples } from './flags.ts'
+import type { Stop } from './stop.ts'
+
+/** The whole command line. Commands load what they need when they run, so that help stays fast. */
+export function buildProgram(version: string, stop: Stop): Command {
+  const program = new Command('draftbridge')
+    .description('Train EAGLE3 draft models from disaggregated features.')
+    .version(version, '-V, --version')
+    .showSuggestionAfterError()
+    .exitOverride()
+  withExamples(program, [
+    'init',
+    'doctor',
+    'run --role producer',
+    'run --role consumer',
+    'eval --draft runs/demo/checkpoints/step-000500',
+  ])
+  addInit(program)
+  addDoctor(program, stop)
+  addCapture(program, stop)
+  addIngest(program, stop)
+  addTrain(program, stop)
+  addRun(program, stop)
+  addEval(program, stop)
+  addManifest(program, stop)
+  addStore(program, stop)
+  addExplain(program)
+  addSchema(program)
+  return program
+}

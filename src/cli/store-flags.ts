@@ -1,0 +1,41 @@
+import type { Command } from 'commander'
+import type { StorePlace } from '../roles/store-place.ts'
+import { DEFAULT_CONFIG, type RunFlags, withConfigFlags } from './flags.ts'
+import type { Stop } from './stop.ts'
+
+export interface StoreFlags extends RunFlags {
+  readonly store?: string
+  readonly keyFile?: string
+  readonly manifest: readonly string[]
+  readonly dryRun?: boolean
+}
+
+export function withStoreFlags(command: Command): Command {
+  return withConfigFlags(command)
+    .option('--store <dir>', `the folder of the store; without it store.root of -c, or of ${DEFAULT_CONFIG} here`)
+    .option('--key-file <file>', 'the key of a protected store; without it DRAFTBRIDGE_STORE_KEY')
+}
+
+export function withManifestFlag(command: Command, what: string): Command {
+  const collect = (value: string, before: readonly string[]): string[] => [...before, value]
+  return command.option('--manifest <dir>', what, collect, [])
+}
+
+/** The store that the flags name. `--store` wins over a config that happens to lie here. */
+export async function placeOf(flags: StoreFlags, command: Command, stop: Stop): Promise<StorePlace> {
+  const root = flags.store ?? null
+  const onPython = () => {
+    stop.embedsPython = true
+  }
+  if (root !== null) return { root, config: null, keyFile: flags.keyFile ?? null, onPython }
+  const { configIfThere } = await import('./optional-config.ts')
+  const config = await configIfThere(flags, command.getOptionValueSource('config') === 'cli')
+  return { root, config, keyFile: flags.keyFile ?? null, onPython }
+}
+
+/** `90s`, `15m`, `1h`, `2d` in milliseconds; null for anything else. */
+export function milliseconds(text: string): number | null {
+  const [, amount, unit = ''] = /^(\d+(?:\.\d+)?)(s|m|h|d)$/.exec(text) ?? []
+  const seconds = { s: 1, m: 60, h: 3600, d: 86_400 }[unit]
+  return amount === undefined || seconds === undefined ? null : Number(amount) * seconds * 1000
+}

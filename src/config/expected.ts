@@ -1,0 +1,59 @@
+import { looksLikeKey } from '../core/store-key-env.ts'
+import { keysOf, type SchemaNode } from './schema-tree.ts'
+
+/** What a key accepts, in words: `a whole number of at least 1`. */
+export function expected(node: SchemaNode): string {
+  if (node.anyOf !== undefined) return [...new Set(node.anyOf.map(expected))].join(', or ')
+  if (node.const !== undefined) return show(node.const)
+  if (node.enum !== undefined) return `one of ${node.enum.map(String).join(' | ')}`
+  return [node.type ?? 'any']
+    .flat()
+    .map((type) => ofType(type, node))
+    .join(', or ')
+}
+
+function ofType(type: string, node: SchemaNode): string {
+  switch (type) {
+    case 'integer':
+      return `a whole number${range(node, 1)}`
+    case 'number':
+      return `a number${range(node, 0)}`
+    case 'boolean':
+      return 'true or false'
+    case 'null':
+      return 'null'
+    case 'string':
+      return node.pattern === undefined ? 'text' : `text like ${node.pattern}`
+    case 'array':
+      return list(node)
+    case 'object':
+      return `a section with ${keysOf(node).join(', ')}`
+    default:
+      return 'a value'
+  }
+}
+
+function list(node: SchemaNode): string {
+  if (node.prefixItems !== undefined)
+    return `a list of ${node.prefixItems.length}: ${node.prefixItems.map(expected).join('; ')}`
+  const least = node.minItems === undefined ? '' : ` with at least ${node.minItems}`
+  return `a list${least}, each ${node.items === undefined ? 'a value' : expected(node.items)}`
+}
+
+function range(node: SchemaNode, step: number): string {
+  const above = node.exclusiveMinimum
+  const least = node.minimum ?? (above !== undefined && step > 0 ? above + step : undefined)
+  const most = node.maximum !== undefined && node.maximum < Number.MAX_SAFE_INTEGER ? node.maximum : undefined
+  if (least !== undefined && most !== undefined) return ` from ${least} to ${most}`
+  if (least !== undefined) return ` of at least ${least}`
+  if (above !== undefined) return ` above ${above}`
+  return most === undefined ? '' : ` of at most ${most}`
+}
+
+/** A value as the reader typed it, cut to one short line. */
+export function show(value: unknown): string {
+  if (value === undefined) return 'nothing'
+  if (typeof value === 'string' && looksLikeKey(value)) return 'what looks like a key'
+  const text = JSON.stringify(value) ?? String(value)
+  return text.length > 80 ? `${text.slice(0, 77)}...` : text
+}

@@ -1,0 +1,56 @@
+import os from 'node:os'
+import path from 'node:path'
+import type { Problem } from './problem.ts'
+import type { RunConfig } from './schema.ts'
+
+export interface PathSurroundings {
+  /** The config file's folder: relative paths start there, wherever the command was typed. */
+  readonly folder: string
+  readonly env: NodeJS.ProcessEnv
+}
+
+type Section = Record<string, unknown>
+const PATHS: readonly (readonly string[])[] = [
+  ['run', 'dir'],
+  ['target', 'model'],
+  ['target', 'tokenizer'],
+  ['data', 'conversations'],
+  ['features', 'files'],
+  ['store', 'root'],
+  ['store', 'auth', 'keyFile'],
+  ['draft', 'config'],
+  ['eval', 'prompts'],
+  ['manifest'],
+]
+
+/** Absolute paths for relative ones, with `~` and `${NAME}` expanded. Unset variables come back as problems. */
+export function resolvePaths(
+  config: RunConfig,
+  around: PathSurroundings,
+): { config: RunConfig; unset: readonly Omit<Problem, 'where'>[] } {
+  const unset: Omit<Problem, 'where'>[] = []
+  const resolved: Record<string, unknown> = structuredClone(config)
+  const absolute = (text: string, field: string): string => {
+    const missing = variablesIn(text).filter((name) => around.env[name] === undefined)
+    for (const name of missing)
+      unset.push({ field, found: `${text}, and ${name} is not set`, expected: `${name} in the environment` })
+    return path.resolve(around.folder, expand(text, around.env))
+  }
+  for (const keyPath of PATHS) {
+    const key = keyPath.at(-1) ?? ''
+    const part = keyPath.slice(0, -1).reduce((above, name) => above[name] as Section, resolved)
+    const value = part[key]
+    const isAuto = keyPath[0] === 'draft' && value === 'auto'
+    if (typeof value === 'string' && !isAuto) part[key] = absolute(value, keyPath.join('.'))
+  }
+  return { config: resolved as RunConfig, unset }
+}
+
+const VARIABLE = /\$\{([A-Za-z_][A-Za-z0-9_]*)\}/g
+const variablesIn = (text: string): string[] => [...text.matchAll(VARIABLE)].map(([, name = '']) => name)
+
+function expand(text: string, env: NodeJS.ProcessEnv): string {
+  const filled = text.replaceAll(VARIABLE, (_, name: string) => env[name] ?? '')
+  const home = env['HOME'] ?? os.homedir()
+  return filled === '~' || filled.startsWith('~/') ? path.join(home, filled.slice(1)) : filled
+}

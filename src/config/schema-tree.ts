@@ -1,0 +1,71 @@
+import { z } from 'zod'
+import { RunConfig } from './schema.ts'
+
+/** The few words of JSON Schema that zod writes for `RunConfig`. */
+export interface SchemaNode {
+  readonly type?: string | readonly string[]
+  readonly properties?: Readonly<Record<string, SchemaNode>>
+  readonly anyOf?: readonly SchemaNode[]
+  readonly items?: SchemaNode
+  readonly prefixItems?: readonly SchemaNode[]
+  readonly enum?: readonly unknown[]
+  readonly const?: unknown
+  readonly pattern?: string
+  readonly minimum?: number
+  readonly exclusiveMinimum?: number
+  readonly maximum?: number
+  readonly minItems?: number
+  readonly minLength?: number
+}
+
+export type KeyPath = readonly (string | number)[]
+
+/** JSON Schema of `draftbridge.yaml`: what `draftbridge schema` prints, and what error texts are worded from. */
+export function configJsonSchema(): SchemaNode {
+  return { title: 'draftbridge.yaml', ...z.toJSONSchema(RunConfig, { io: 'input' }) } as SchemaNode
+}
+
+let cached: SchemaNode | undefined
+const root = (): SchemaNode => {
+  cached ??= configJsonSchema()
+  return cached
+}
+
+/** The part of the schema that describes one key, or undefined where no such key exists. */
+export function schemaAt(keyPath: KeyPath): SchemaNode | undefined {
+  return keyPath.reduce<SchemaNode | undefined>((node, key) => {
+    if (node === undefined) return undefined
+    return typeof key === 'number' ? (node.prefixItems?.[key] ?? node.items) : child(node, key)
+  }, root())
+}
+
+function child(node: SchemaNode, key: string): SchemaNode | undefined {
+  return node.properties?.[key] ?? node.anyOf?.map((branch) => child(branch, key)).find((found) => found !== undefined)
+}
+
+export function keysOf(node: SchemaNode): readonly string[] {
+  return [...Object.keys(node.properties ?? {}), ...(node.anyOf ?? []).flatMap(keysOf)]
+}
+
+/** True for a choice between sections, such as `train.batch`: setting a key of one choice drops the others. */
+export const isChoice = (node: SchemaNode): boolean => (node.anyOf ?? []).some((branch) => branch.properties)
+
+/** Every key of the config as a path, sections before what is in them. */
+export function allKeys(node: SchemaNode = root(), above: readonly string[] = []): (readonly string[])[] {
+  return keysOf(node).flatMap((key) => {
+    const here = [...above, key]
+    const below = child(node, key)
+    return below === undefined ? [here] : [here, ...allKeys(below, here)]
+  })
+}
+
+const typesOf = (node: SchemaNode): readonly string[] =>
+  node.anyOf ? node.anyOf.flatMap(typesOf) : node.type === undefined ? [] : [node.type].flat()
+
+/** True where text is meant as text, so that `run.id=007` does not become a number. */
+export const takesOnlyText = (node: SchemaNode): boolean => {
+  const types = typesOf(node)
+  return types.includes('string') && !types.some((type) => ['integer', 'number', 'boolean', 'array'].includes(type))
+}
+
+export const takesNull = (node: SchemaNode): boolean => typesOf(node).includes('null')

@@ -1,0 +1,147 @@
+import { z } from 'zod'
+import { RunId } from '../core/ids.ts'
+
+const Count = z.number().int().positive()
+const Unit = z.number().min(0).max(1)
+const UNITS = { B: 1, KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30, TiB: 2 ** 40 } as const
+
+/** `2TiB` or a plain number of bytes. */
+export const Bytes = z.union([
+  Count,
+  z
+    .string()
+    .regex(/^\d+(\.\d+)? ?(B|KiB|MiB|GiB|TiB)$/)
+    .transform((text) => {
+      const [, amount = '0', unit = 'B'] = /^([\d.]+) ?([A-Za-z]+)$/.exec(text) ?? []
+      return Math.floor(Number(amount) * UNITS[unit as keyof typeof UNITS])
+    }),
+])
+
+const Run = z.strictObject({
+  id: RunId.default(RunId.parse('demo')),
+  dir: z.string().default('runs/demo'),
+  seed: z.number().int().nonnegative().default(0),
+})
+
+const Target = z.strictObject({
+  model: z.string().min(1),
+  dtype: z.enum(['float32', 'bfloat16', 'float16']).default('bfloat16'),
+  tokenizer: z.string().nullable().default(null),
+})
+
+const Data = z.strictObject({
+  conversations: z.string().nullable().default(null),
+  maxLength: z.number().int().min(2).default(2048),
+  limit: Count.nullable().default(null),
+  /** Upper bound on padded tokens in one forward pass of the target. */
+  batchTokens: Count.default(4096),
+})
+
+const Features = z.strictObject({
+  source: z.enum(['capture', 'files']).default('capture'),
+  files: z.string().nullable().default(null),
+  /** How ingested tensors come into the store: as clones, as links, by leaving them in the files, or as copies. */
+  link: z.enum(['auto', 'reflink', 'hardlink', 'reference', 'copy']).default('auto'),
+})
+
+const Store = z.strictObject({
+  kind: z.enum(['local', 'shared-dir']).default('shared-dir'),
+  root: z.string().default('features'),
+  retain: z.boolean().default(true),
+  durability: z.enum(['fsync', 'fast']).default('fsync'),
+  /** When read bytes are compared with what was put: at every get, at the first one of each process, or never. */
+  verify: z.enum(['always', 'once', 'never']).default('always'),
+  /** Of all runs in the store together. */
+  quota: Bytes.nullable().default(null),
+  /** Keep equal tensors of different samples once. */
+  dedup: z.boolean().default(false),
+  auth: z
+    .strictObject({
+      mode: z.enum(['none', 'mac', 'seal']).default('none'),
+      /** Null: the key is in DRAFTBRIDGE_STORE_KEY. */
+      keyFile: z.string().nullable().default(null),
+    })
+    .prefault({}),
+})
+
+const Draft = z.strictObject({
+  config: z.string().default('auto'),
+  vocabSize: Count.default(32000),
+  /** How the draft's own head starts: as the reference does (normal, std 0.02), or from the target head's rows. */
+  init: z.enum(['normal', 'target-head']).default('normal'),
+})
+
+const Ttt = z.strictObject({
+  steps: z.number().int().min(1).max(16).default(7),
+  decay: Unit.default(0.8),
+  loss: z.enum(['ce', 'lk-alpha', 'lk-lambda']).default('ce'),
+  klScale: z.number().nonnegative().default(1),
+  klDecay: z.number().nonnegative().default(1),
+  reduction: z.enum(['all', 'masked']).default('all'),
+  maskOffset: z.union([z.literal(0), z.literal(1), z.literal(2)]).default(0),
+})
+
+const Optimizer = z.strictObject({
+  lr: z.number().positive().default(1e-4),
+  betas: z.tuple([Unit, Unit]).default([0.9, 0.999]),
+  weightDecay: z.number().nonnegative().default(0),
+  clip: z.number().positive().default(0.5),
+  warmupRatio: Unit.default(0.015),
+  schedule: z.enum(['cosine', 'linear', 'constant']).default('cosine'),
+})
+
+const Train = z.strictObject({
+  epochs: Count.default(10),
+  maxSteps: Count.nullable().default(null),
+  /** Per rank and micro-step: a number of samples, or a budget of padded tokens. */
+  batch: z.union([z.strictObject({ samples: Count }), z.strictObject({ tokens: Count })]).default({ samples: 1 }),
+  accumulate: Count.default(1),
+  shuffle: z.boolean().default(true),
+  precision: z.enum(['bf16', 'fp32']).default('bf16'),
+  parallel: z.enum(['fsdp', 'replicate']).default('fsdp'),
+  ttt: Ttt.prefault({}),
+  optimizer: Optimizer.prefault({}),
+  logInterval: Count.default(50),
+  save: z.strictObject({ every: Count.default(500), keep: Count.default(3) }).prefault({}),
+  prefetch: z.number().int().min(1).max(64).default(2),
+  /** The share of the samples that a run may find damaged or missing and still go on. 0: the first one ends it. */
+  maxCorruptShare: Unit.default(0),
+})
+
+const Eval = z.strictObject({
+  prompts: z.string().nullable().default(null),
+  maxNewTokens: Count.default(128),
+  steps: z.array(z.number().int().min(1).max(16)).min(1).default([3, 5, 7]),
+  dtype: z.enum(['fp32', 'bf16']).default('fp32'),
+  limit: Count.nullable().default(null),
+})
+
+const Launch = z.strictObject({
+  nodes: Count.default(1),
+  ranksPerNode: z.union([Count, z.literal('auto')]).default('auto'),
+  rendezvous: z
+    .string()
+    .regex(/^[A-Za-z0-9.-]+:\d{1,5}$/)
+    .nullable()
+    .default(null),
+  /** Seconds a rank gets between SIGTERM and SIGKILL once another rank has failed. */
+  graceSeconds: z.number().positive().default(3),
+  /** Seconds a consumer waits for the manifest, and without a heartbeat, before PEER_TIMEOUT. */
+  peerTimeoutSeconds: z.number().positive().default(600),
+})
+
+/** `draftbridge.yaml`. Every path is relative to the file's folder until `load` has resolved it. */
+export const RunConfig = z.strictObject({
+  version: z.literal(1),
+  run: Run.prefault({}),
+  target: Target,
+  data: Data.prefault({}),
+  features: Features.prefault({}),
+  store: Store.prefault({}),
+  manifest: z.string().default('manifest'),
+  draft: Draft.prefault({}),
+  train: Train.prefault({}),
+  eval: Eval.prefault({}),
+  launch: Launch.prefault({}),
+})
+export type RunConfig = z.output<typeof RunConfig>

@@ -1,0 +1,26 @@
+import { z } from 'zod'
+import { FeatureSpec } from './feature-spec.ts'
+import { Generation, RunId, SampleId, StoreId } from './ids.ts'
+
+export const SCHEMA_VERSION = 1
+
+/** `xxh3_64:` and 16 hex digits, over the tensor's bytes as they lie on disk (little-endian, row-major). */
+export const Digest = z.string().regex(/^xxh3_64:[0-9a-f]{16}$/)
+
+/** One sample as the control plane knows it: everything but the tensors. */
+export const SampleRef = z.strictObject({
+  schemaVersion: z.literal(SCHEMA_VERSION),
+  runId: RunId,
+  sampleId: SampleId,
+  storeId: StoreId,
+  generation: Generation,
+  strategy: z.literal('eagle3'),
+  features: z.array(FeatureSpec).min(1).max(32),
+  digests: z.record(z.string(), Digest),
+  numTokens: z.number().int().nonnegative(),
+  bytes: z.number().int().nonnegative(),
+  /** Where the sample came from (file, conversation id, counts). Short scalars only. */
+  provenance: z.record(z.string().max(64), z.union([z.string().max(1024), z.number(), z.boolean(), z.null()])),
+})
+export type SampleRef = z.infer<typeof SampleRef>
+export type Provenance = SampleRef['provenance']

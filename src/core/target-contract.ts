@@ -1,0 +1,39 @@
+import { z } from 'zod'
+
+/** The sizes of a target model that a draft has to mirror. */
+export const TargetShape = z.strictObject({
+  hiddenSize: z.number().int().positive(),
+  intermediateSize: z.number().int().positive(),
+  numLayers: z.number().int().positive(),
+  numHeads: z.number().int().positive(),
+  numKvHeads: z.number().int().positive(),
+  headDim: z.number().int().positive(),
+  vocabSize: z.number().int().positive(),
+  rmsNormEps: z.number().positive(),
+  ropeTheta: z.number().positive(),
+  maxPositions: z.number().int().positive(),
+  bosId: z.number().int().nullable(),
+  eosIds: z.array(z.number().int()),
+})
+export type TargetShape = z.infer<typeof TargetShape>
+
+/**
+ * How features were made. Layer ids name a layer's OUTPUT (0-based): id i is transformers' `hidden_states[i + 1]`.
+ * `finalNorm: post` means that `hidden_state` has been through the target's last norm, so logits = lm_head @ h.
+ */
+export const CaptureContract = z.strictObject({
+  target: z.string(),
+  targetHash: z.string(),
+  shape: TargetShape,
+  auxLayers: z.array(z.number().int().nonnegative()).length(3),
+  layerConvention: z.literal('output'),
+  finalNorm: z.enum(['post', 'pre']),
+  /** Of the stored states. */
+  dtype: z.enum(['float32', 'bfloat16', 'float16']),
+  /** What the target ran in: float32 on a CPU, rounded once when stored. Unknown for features from files. */
+  computeDtype: z.enum(['float32', 'bfloat16', 'float16']).optional(),
+  maskRule: z.enum(['assistant-tokens', 'from-file']),
+  tokenizerHash: z.string().nullable(),
+  templateHash: z.string().nullable(),
+})
+export type CaptureContract = z.infer<typeof CaptureContract>

@@ -1,0 +1,34 @@
+import { readdir } from 'node:fs/promises'
+import { createServer } from 'node:net'
+import os from 'node:os'
+import { isErrno } from '../core/errors.ts'
+import type { Machine } from './topology.ts'
+
+/** What this machine offers, without loading torch: GPUs are the device files that this container was given. */
+export async function thisMachine(visibleGpus = process.env['CUDA_VISIBLE_DEVICES']): Promise<Machine> {
+  const devices = (await devicesOf('/dev')).filter((name) => /^nvidia\d+$/.test(name)).length
+  const chosen = visibleGpus?.split(',').filter((id) => id.trim() !== '' && id.trim() !== '-1').length
+  return { gpus: chosen === undefined ? devices : Math.min(chosen, devices), cores: os.availableParallelism() }
+}
+
+async function devicesOf(folder: string): Promise<readonly string[]> {
+  try {
+    return await readdir(folder)
+  } catch (error) {
+    if (isErrno(error, 'ENOENT', 'EACCES')) return []
+    throw error
+  }
+}
+
+/** A loopback port that was free a moment ago: the meeting point of the ranks when they all run here. */
+export function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer()
+    server.once('error', reject)
+    server.listen(0, '127.0.0.1', () => {
+      const address = server.address()
+      const port = typeof address === 'object' && address !== null ? address.port : 0
+      server.close(() => resolve(port))
+    })
+  })
+}

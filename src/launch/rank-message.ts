@@ -1,0 +1,47 @@
+import { z } from 'zod'
+import { CodedError, type Finding, isErrorCode } from '../core/errors.ts'
+
+/** The environment variable in which a rank finds its spec, as JSON. */
+export const RANK_SPEC = 'DRAFTBRIDGE_RANK_SPEC'
+
+/** What a rank tells its supervisor. Every message is also a sign of life. */
+export const FromRank = z.discriminatedUnion('type', [
+  z.strictObject({ type: z.literal('alive') }),
+  z.strictObject({ type: z.literal('phase'), phase: z.string() }),
+  z.strictObject({ type: z.literal('event'), body: z.unknown() }),
+  z.strictObject({ type: z.literal('done'), result: z.unknown() }),
+  z.strictObject({
+    type: z.literal('failed'),
+    code: z.string().nullable(),
+    message: z.string(),
+    details: z.record(z.string(), z.unknown()),
+    stack: z.string(),
+  }),
+])
+export type FromRank = z.output<typeof FromRank>
+export type RankFailure = Extract<FromRank, { type: 'failed' }>
+
+/** What a supervisor tells its ranks: end at the next safe point. */
+export const ToRank = z.strictObject({ type: z.literal('stop') })
+export type ToRank = z.output<typeof ToRank>
+
+export function failureMessage(error: unknown): RankFailure {
+  const stack = error instanceof Error ? (error.stack ?? error.message) : String(error)
+  if (error instanceof CodedError) {
+    return { type: 'failed', code: error.code, message: error.message, details: { ...error.details }, stack }
+  }
+  return {
+    type: 'failed',
+    code: null,
+    message: error instanceof Error ? error.message : String(error),
+    details: {},
+    stack,
+  }
+}
+
+/** The coded error that a rank died of, as if it had been thrown here; undefined for a bug, which has no code. */
+export function errorOf(rank: number, { code, message, details, stack }: RankFailure): CodedError | undefined {
+  if (code === null || !isErrorCode(code)) return undefined
+  const where = details as Finding as never
+  return new CodedError(code, `${message}\n  rank:  ${rank}`, where, { cause: new Error(stack) })
+}

@@ -1,0 +1,11 @@
+/** The door to published refs for the layers above. */
+export { type Manifest, type ManifestSoFar, readManifestSoFar, readRefManifest } from './manifest-reader.ts'
+export { readManifestRoot } from './manifest-root.ts'
+export { type ManifestOptions, ManifestWriter } from './manifest-writer.ts'
+export { recordFailure } from './record-failure.ts'
+export { RefList } from './ref-list.ts'
+export { referenceManifest } from './reference-json.ts'
+export type { RootKey } from './root-mac.ts'
+export { readTokenCounts, type TokenCount } from './token-counts-file.ts'
+export { type WaitOptions, waitForManifest } from './wait-for-manifest.ts'
+export { writeRefManifest } from './write-ref-manifest.ts'

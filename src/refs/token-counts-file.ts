@@ -1,0 +1,19 @@
+import { z } from 'zod'
+import { readTextOrNull } from '../core/atomic-file.ts'
+
+/** [token id, how often it is trained]. */
+export type TokenCount = readonly [tokenId: number, count: number]
+
+const Line = z.tuple([z.number().int().nonnegative(), z.number().int().positive()])
+
+/** The counts as lines, most frequent first, equal ones by id: the order in which a draft vocabulary takes them. */
+export function countsText(counts: readonly TokenCount[]): { readonly text: string; readonly count: number } {
+  const sorted = [...counts].sort(([idA, countA], [idB, countB]) => countB - countA || idA - idB)
+  return { text: sorted.map((pair) => `${JSON.stringify(pair)}\n`).join(''), count: sorted.length }
+}
+
+/** The counts in a file that a manifest's writer made of them. */
+export async function readTokenCounts(file: string): Promise<TokenCount[]> {
+  const text = (await readTextOrNull(file)) ?? ''
+  return text.split('\n').flatMap((line) => (line === '' ? [] : [Line.parse(JSON.parse(line))]))
+}

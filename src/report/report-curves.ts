@@ -1,0 +1,89 @@
+import type { Chart, Series } from './chart.ts'
+import type { Metrics } from './run-history.ts'
+import { count, figure, percent } from './words.ts'
+
+const share = (value: number | null): string => (value === null ? 'n/a' : percent(value))
+
+/** The curves of a training run, in the order a reader asks: does it learn, how well, how steadily, how fast. */
+export function curves(metrics: readonly Metrics[]): Chart[] {
+  const xs = metrics.map(({ step }) => step)
+  const one = (name: string, pick: (at: Metrics) => number | null): Series[] => [{ name, values: metrics.map(pick) }]
+  const each = (pick: (at: Metrics) => readonly (number | null)[]): Series[] => byPosition(metrics, pick)
+  return [
+    {
+      id: 'loss',
+      title: 'Loss',
+      note: 'Weighted over all draft positions; lower is better.',
+      xs,
+      series: one('loss', (at) => at.loss),
+    },
+    {
+      id: 'ploss',
+      title: 'Loss by draft position',
+      note: 'Position 1 is the next token; later ones build on guesses.',
+      xs,
+      series: each((at) => at.ploss),
+    },
+    {
+      id: 'acc',
+      title: 'Accuracy by draft position',
+      note: 'Share of positions where the draft names the target’s most likely token.',
+      xs,
+      series: each((at) => at.acc),
+      format: share,
+      fromZero: true,
+    },
+    {
+      id: 'acceptance',
+      title: 'Acceptance rate by draft position',
+      note: 'Overlap of the draft’s and the target’s distributions, as training sees it.',
+      xs,
+      series: each((at) => at.acceptanceRate),
+      format: share,
+      fromZero: true,
+    },
+    {
+      id: 'lr',
+      title: 'Learning rate',
+      note: 'Warm-up, then the schedule of the config.',
+      xs,
+      series: one('lr', (at) => at.lr),
+      format: figure,
+      fromZero: true,
+    },
+    {
+      id: 'grad',
+      title: 'Gradient norm',
+      note: 'Global norm over all ranks, before clipping.',
+      xs,
+      series: one('gradient norm', (at) => at.gradNorm),
+      fromZero: true,
+    },
+    {
+      id: 'tokens',
+      title: 'Throughput',
+      note: 'Tokens a second over all ranks.',
+      xs,
+      series: one('tokens/s', (at) => at.tokensPerSecond),
+      format: (v) => (v === null ? 'n/a' : count(v)),
+      fromZero: true,
+    },
+    {
+      id: 'wait',
+      title: 'Waiting for data',
+      note: 'Share of the time in which ranks waited for features; near zero is good.',
+      xs,
+      series: one('data wait', (at) => at.dataWaitShare),
+      format: share,
+      fromZero: true,
+    },
+  ]
+}
+
+function byPosition(metrics: readonly Metrics[], pick: (at: Metrics) => readonly (number | null)[]): Series[] {
+  const positions = Math.max(0, ...metrics.map((at) => pick(at).length))
+  return Array.from({ length: positions }, (_, k) => ({
+    name: String(k + 1),
+    values: metrics.map((at) => pick(at)[k] ?? null),
+  }))
+}

@@ -1,0 +1,79 @@
+import { html, type Markup, nothing } from './html.ts'
+import type { Evaluation, RunHistory } from './run-history.ts'
+import { speedUp } from './summary.ts'
+import { bytes, count, duration, figure, percent } from './words.ts'
+
+/** The four figures that most readers came for. */
+export function facts({ metrics, produced, evaluation, trained, trainStarted }: RunHistory): Markup {
+  const [first, last] = [metrics[0], metrics.at(-1)]
+  const best = evaluation?.bySteps.toSorted((a, b) => b.tau - a.tau)[0]
+  return html`<dl class="facts">
+${fact('Tau', best?.tau.toFixed(3) ?? 'not measured', best === undefined ? 'tokens per pass of the target' : `tokens per pass of the target, ${best.steps} draft steps`)}
+${fact('Loss', figure(last?.loss ?? null), first === undefined ? 'no step yet' : `from ${figure(first.loss)} at step ${count(first.step)}`)}
+${fact('Accuracy, first token', share(last?.acc[0]), first === undefined ? 'no step yet' : `from ${share(first.acc[0])}`)}
+${fact('Trained on', produced === null ? 'n/a' : count(produced.tokens), produced === null ? 'tokens' : `tokens in ${count(produced.samples)} samples`)}
+${fact('Steps', last === undefined ? '0' : count(last.step), steps(trainStarted?.ranks, trained?.seconds))}
+</dl>`
+}
+
+const share = (value: number | null | undefined): string => (value == null ? 'n/a' : percent(value))
+
+function steps(ranks: number | undefined, seconds: number | undefined): string {
+  const where = ranks === undefined ? '' : ` on ${count(ranks)} ranks`
+  return seconds === undefined ? `optimiser steps${where}` : `${duration(seconds)}${where}`
+}
+
+const fact = (name: string, value: string, note: string): Markup =>
+  html`<div><dt>${name}</dt><dd>${value}<small>${note}</small></dd></div>`
+
+/** What went in, and what was lost on the way. */
+export function healthTable({ produced, trainStarted, restarts, lost }: RunHistory, torn: number): Markup {
+  if (produced === null) return html`<p class="lead">No features were made in this run folder.</p>`
+  const rows: [string, string, string][] = [
+    ['Samples', count(produced.samples), 'in the manifest'],
+    ['Skipped', count(produced.skipped), 'not one token to train on'],
+    ['Cut', count(produced.cut), 'longer than data.maxLength'],
+    ['From before', count(produced.resumed), 'already there from an interrupted run'],
+    ['Tokens', count(produced.tokens), ''],
+    [
+      'Tokens trained on',
+      count(produced.lossTokens),
+      produced.tokens > 0 ? percent(produced.lossTokens / produced.tokens) : '',
+    ],
+    ['Bytes', bytes(produced.bytes), 'in the store'],
+    ['Left over', count(trainStarted?.leftOver ?? 0), 'samples an epoch that equal shards cannot place'],
+    ['Lost', count(lost.length), 'samples that training could not read'],
+    ['Restarts', count(restarts), 'of the training'],
+    ...(torn > 0
+      ? [['Torn events', count(torn), 'lines that a killed process left half-written'] as [string, string, string]]
+      : []),
+  ]
+  const body = rows.map(
+    ([name, value, note]) => html`<tr><th scope="row">${name}</th><td>${value}</td><td>${note}</td></tr>`,
+  )
+  return html`<div class="card"><table class="health"><thead><tr><th scope="col">What</th><th scope="col">Count</th><th scope="col">Meaning</th></tr></thead><tbody>${body}</tbody></table></div>`
+}
+
+export function tauTable(result: Evaluation): Markup {
+  const rows = result.bySteps.map(({ steps, tau, tokensPerSecond }) => {
+    const factor =
+      result.plainTokensPerSecond > 0 ? `${(tokensPerSecond / result.plainTokensPerSecond).toFixed(2)}x` : 'n/a'
+    return html`<tr><th scope="row">${steps}</th><td>${tau.toFixed(3)}</td><td>${figure(tokensPerSecond)}</td><td>${factor}</td></tr>`
+  })
+  const verdict = result.lossless
+    ? html`<span class="good">Lossless:</span> output ids equal plain greedy decoding.`
+    : html`<span class="bad">Not lossless:</span> output ids differ from plain greedy decoding.`
+  return html`<div class="card"><table><caption>Chain decoding of ${count(result.prompts)} held-out prompts</caption><thead><tr><th scope="col">Draft steps</th><th scope="col">Tau</th><th scope="col">Tokens/s</th><th scope="col">Speed-up here</th></tr></thead><tbody>${rows}</tbody></table>
+<p class="note">${verdict} Plain decoding: ${figure(result.plainTokensPerSecond)} tokens/s. Speed-up: ${speedUp(result)}.</p></div>`
+}
+
+export function acceptanceTable({ bySteps }: Evaluation): Markup {
+  const positions = Math.max(0, ...bySteps.map(({ acceptance }) => acceptance.length))
+  const all = Array.from({ length: positions }, (_, index) => index)
+  const heads = all.map((index) => html`<th scope="col">${index + 1}</th>`)
+  const rows = bySteps.map(({ steps, acceptance }) => {
+    const cells = all.map((index) => html`<td>${index < acceptance.length ? share(acceptance[index]) : nothing}</td>`)
+    return html`<tr><th scope="row">${steps}</th>${cells}</tr>`
+  })
+  return html`<div class="card"><table><caption>Accepted by draft position, once all before it were accepted</caption><thead><tr><th scope="col">Draft steps</th>${heads}</tr></thead><tbody>${rows}</tbody></table></div>`
+}

@@ -1,0 +1,73 @@
+import type { EventBody, RunEvent } from './events.ts'
+
+type Of<K extends EventBody['event']> = Extract<EventBody, { event: K }>
+export type Metrics = Of<'train.metrics'>
+export type Produced = Of<'produce.progress'> | Of<'produce.finished'>
+export type Evaluation = Of<'eval.finished'>
+
+/** What the events of a run add up to: restarts folded in, so that each step stands once. */
+export interface RunHistory {
+  readonly runId: string | null
+  readonly startedAt: number | null
+  readonly endedAt: number | null
+  readonly produced: Produced | null
+  readonly trainStarted: Of<'train.started'> | null
+  readonly metrics: readonly Metrics[]
+  /** Samples that training could not read, each once, as it was met first. */
+  readonly lost: readonly Of<'sample.corrupt'>[]
+  readonly checkpoint: Of<'train.checkpoint'> | null
+  readonly trained: Of<'train.finished'> | null
+  /** Seconds of training over all starts that came to their end. */
+  readonly trainSeconds: number
+  readonly restarts: number
+  readonly evaluation: Evaluation | null
+  readonly failure: Of<'failed'> | null
+}
+
+export function runHistory(events: readonly RunEvent[]): RunHistory {
+  const bodies = events.map((event) => event.body)
+  const starts = all(bodies, 'train.started')
+  const trained = all(bodies, 'train.finished')
+  const failureAt = bodies.findLastIndex((body) => body.event === 'failed')
+  return {
+    runId: events.at(-1)?.runId ?? null,
+    startedAt: events[0]?.ts ?? null,
+    endedAt: events.at(-1)?.ts ?? null,
+    produced: producedOf(bodies),
+    trainStarted: starts.at(-1) ?? null,
+    metrics: metricsOf(bodies),
+    lost: lostIn(bodies),
+    checkpoint: all(bodies, 'train.checkpoint').at(-1) ?? null,
+    trained: trained.at(-1) ?? null,
+    trainSeconds: trained.reduce((sum, body) => sum + body.seconds, 0),
+    restarts: Math.max(0, starts.length - 1),
+    evaluation: all(bodies, 'eval.finished').at(-1) ?? null,
+    // A failure that a later start has got past is history, not the state of the run.
+    failure: failureAt >= 0 && failureAt === bodies.length - 1 ? (all(bodies, 'failed').at(-1) ?? null) : null,
+  }
+}
+
+function all<K extends EventBody['event']>(bodies: readonly EventBody[], event: K): Of<K>[] {
+  return bodies.filter((body): body is Of<K> => body.event === event)
+}
+
+function producedOf(bodies: readonly EventBody[]): Produced | null {
+  const last = bodies.findLast((body) => body.event === 'produce.finished' || body.event === 'produce.progress')
+  return last?.event === 'produce.finished' || last?.event === 'produce.progress' ? last : null
+}
+
+function lostIn(bodies: readonly EventBody[]): readonly Of<'sample.corrupt'>[] {
+  const first = new Map<string, Of<'sample.corrupt'>>()
+  for (const body of all(bodies, 'sample.corrupt')) if (!first.has(body.sampleId)) first.set(body.sampleId, body)
+  return [...first.values()]
+}
+
+/** A restart goes back to its checkpoint: steps beyond that were done again, and the second time counts. */
+function metricsOf(bodies: readonly EventBody[]): Metrics[] {
+  let kept: Metrics[] = []
+  for (const body of bodies) {
+    if (body.event === 'train.started') kept = kept.filter(({ step }) => step <= (body.resumedFrom ?? 0))
+    if (body.event === 'train.metrics') kept.push(body)
+  }
+  return kept
+}

@@ -1,0 +1,59 @@
+import path from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { z } from 'zod'
+import type { RunConfig } from '../config/schema.ts'
+import { CodedError, finding } from '../core/errors.ts'
+import { claimFolder } from '../core/folder-claim.ts'
+import { makeFolder } from '../core/make-folder.ts'
+import { freePort, thisMachine } from '../launch/machine.ts'
+import { supervise } from '../launch/supervisor.ts'
+import { type RankPlace, topology } from '../launch/topology.ts'
+import { EventBody } from '../report/events.ts'
+import type { RoleContext } from './context.ts'
+import type { RankSpec } from './rank.ts'
+
+const Outcome = z.strictObject({ step: z.number(), checkpoint: z.string(), stopped: z.boolean() })
+
+/** The ranks that a config asks for on this machine. */
+export async function ranksHere({ launch }: RunConfig): Promise<readonly RankPlace[]> {
+  if (launch.nodes !== 1) {
+    throw finding('CONFIG_INVALID', 'this version trains on one node', {
+      field: 'launch.nodes',
+      found: String(launch.nodes),
+      fix: 'set launch.nodes to 1; launch.ranksPerNode may be as many as the node has GPUs',
+    })
+  }
+  const [machine, port] = await Promise.all([thisMachine(), freePort()])
+  const master = { addr: '127.0.0.1', port }
+  return topology({ nodes: 1, nodeRank: 0, ranksPerNode: launch.ranksPerNode, machine, master })
+}
+
+/**
+ * Runs one process per place to the end of the run, and passes on what rank 0 reports.
+ * @throws INTERRUPTED once all ranks have stopped at the same step and saved; otherwise what `supervise` throws.
+ */
+export async function trainRanks(
+  config: RunConfig,
+  places: readonly RankPlace[],
+  features: RankSpec['features'],
+  { signal, events }: RoleContext,
+): Promise<{ checkpoint: string; step: number }> {
+  await makeFolder(config.run.dir, 'run.dir')
+  // Two trainers in one folder would write each other's checkpoints.
+  await using _claim = await claimFolder(config.run.dir, 'train')
+  const here = fileURLToPath(import.meta.url)
+  const ranks = places.map((place) => ({ rank: place.rank, spec: { place, config, features } satisfies RankSpec }))
+  const results = await supervise({
+    program: path.join(path.dirname(here), `rank-main${path.extname(here)}`),
+    ranks,
+    graceSeconds: config.launch.graceSeconds,
+    signal,
+    logDir: path.join(config.run.dir, 'logs'),
+    onEvent: (_, body) => events.emit(EventBody.parse(body)),
+  })
+  const { step, checkpoint, stopped } = Outcome.parse(results[0])
+  if (!stopped) return { step, checkpoint }
+  throw new CodedError('INTERRUPTED', `stopped after step ${step}; the next start goes on from ${checkpoint}`, {
+    signal: signal.reason === 'SIGTERM' ? 'SIGTERM' : 'SIGINT',
+  })
+}

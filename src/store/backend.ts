@@ -1,0 +1,111 @@
+import type { TensorSet } from '../bridge/tensor-set.ts'
+import type { Generation, SampleId } from '../core/ids.ts'
+import type { Notes } from './notes.ts'
+
+export interface BlobKey {
+  readonly sampleId: SampleId
+  readonly generation: Generation
+}
+
+export const keyText = ({ sampleId, generation }: BlobKey): string => `${sampleId}@${generation}`
+
+/** A blob that is there, and the bytes it takes up. */
+export interface StoredKey extends BlobKey {
+  readonly bytes: number
+}
+
+export interface BackendTraits {
+  /** Another process can attach to the same data. */
+  readonly shared: boolean
+  /** The data is still there when the process that put it has ended. */
+  readonly outlivesProcess: boolean
+}
+
+/** Text that is stored with the tensors and comes back unchanged. */
+export type BlobMetadata = Readonly<Record<string, string>>
+/** xxh3-64 by tensor name. */
+export type BlobDigests = Readonly<Record<string, string>>
+
+export interface WrittenBlob {
+  readonly digests: BlobDigests
+  /** What the blob takes up in the store: its tensors and everything around them. */
+  readonly bytes: number
+}
+
+export type LinkMode = 'reflink' | 'hardlink' | 'reference'
+
+/** A file in which some tensors of a set lie already, byte for byte and without gaps. */
+export interface ExternFile {
+  readonly file: string
+  readonly size: number
+  /** Decimal digits: more than a number can hold exactly. */
+  readonly mtimeNs: string
+  /** Where the tensor of each name begins. */
+  readonly offsets: Readonly<Record<string, number>>
+  /** The ways to keep them there that are allowed, best first. */
+  readonly link: readonly LinkMode[]
+  /** False: when none works the put fails. */
+  readonly orCopy: boolean
+  /** Told once, when the blob is published, how its tensors were kept. */
+  readonly kept?: (how: LinkMode | 'copy', why?: string) => void
+}
+
+/** Rows of the first axis, `end` not included. */
+export interface RowRange {
+  readonly start: number
+  readonly end: number
+}
+
+export interface BlobRequest {
+  readonly key: BlobKey
+  /** Null: all tensors. */
+  readonly names: readonly string[] | null
+  /** Of every named tensor. Null: all rows. */
+  readonly rows: RowRange | null
+  /** Compare what is read with the stored digests. */
+  readonly verify: boolean
+  /** What the ref says of the blob's tensors, in bytes: a larger claim in the blob itself is not believed. */
+  readonly maxBytes: number
+}
+
+export interface StoredBlob {
+  /** The caller owns it. */
+  readonly tensors: TensorSet
+  readonly metadata: BlobMetadata
+  /** Of every tensor of the blob, also of those that were not asked for. */
+  readonly digests: BlobDigests
+}
+
+/** One process's turn at making generations: a number nobody had before and nobody gets again. */
+export interface Epoch {
+  readonly number: number
+  /** False once somebody else has claimed a later epoch: there may be blobs we have not heard of. */
+  newest(): Promise<boolean>
+}
+
+/** Moves blobs. Knows nothing of leases, generations, specs or who may see what: FeatureStore owns those. */
+export interface StoreBackend {
+  readonly name: string
+  readonly traits: BackendTraits
+  /** This client of the data, among all that ever were: `m` and 16 hex digits. */
+  readonly memberId: string
+  /** What all clients of this data tell each other. */
+  readonly notes: Notes
+  /** All or nothing: a reader sees the whole blob or none of it. The key must be new. */
+  write(key: BlobKey, tensors: TensorSet, metadata: BlobMetadata, extern?: ExternFile): Promise<WrittenBlob>
+  /** Copies, in the order asked: null when there is no such blob, the error when one is damaged. Throws only for all. */
+  read(wanted: readonly BlobRequest[]): Promise<readonly (StoredBlob | Error | null)[]>
+  /** The bytes that became free. Removing what is absent is not an error: 0. */
+  remove(key: BlobKey): Promise<number>
+  /** All blobs, or those of one sample. May be slow: not for the path of a get, nor of a put by a sole producer. */
+  list(sampleId?: SampleId): Promise<readonly StoredKey[]>
+  /** Takes a blob out of reach of every reader and keeps it, with the reason beside it. The bytes that it was listed with. */
+  quarantine(key: BlobKey, reason: string): Promise<number>
+  /** Makes the place from which alone this member publishes, removes and leaves notes. Before any of that; once. */
+  enter(): Promise<void>
+  /** Takes a member's place away: from here on it publishes and removes nothing, even if it is in the middle of it. */
+  fence(memberId: string): Promise<void>
+  /** Gives the own place back, with what is in it. */
+  leave(): Promise<void>
+  close(): Promise<void>
+}

@@ -1,0 +1,164 @@
+import { randomUUID } from 'node:crypto'
+import { type FileHandle, link, open, rm, stat } from 'node:fs/promises'
+import path from 'node:path'
+import type { Python } from '../../bridge/python.ts'
+import type { TensorSet } from '../../bridge/tensor-set.ts'
+import { isErrno } from '../../core/errors.ts'
+import type { BlobKey } from '../backend.ts'
+import { publish } from './durable.ts'
+import type { ExternFiles, ExternPlace } from './extern-files.ts'
+import type { MemberPlace } from './member-place.ts'
+import { ownDirectory } from './store-root.ts'
+
+const MARK = /^draftbridge\.content\.1 ([0-9a-f]{32})\n/
+const MARK_BYTES = 64
+// Somebody removes or replaces the file between our steps; to lose that race again and again takes a broken disk.
+const TRIES = 5
+
+export interface Shared {
+  readonly place: ExternPlace
+  /** What the store takes up more than before. */
+  readonly bytes: number
+}
+
+interface Wanted {
+  readonly key: BlobKey
+  readonly handle: number
+  readonly name: string
+  readonly file: string
+  readonly offsets: Readonly<Record<string, number>>
+}
+
+/**
+ * `content/<2 hex>/<name>.bin`: tensors that several samples have in common. Each sample holds a hard link of its own in
+ * `extern`, so the file system counts the users, and no step of one process can take the data from another.
+ */
+export class ContentFiles {
+  readonly #dir: string
+  readonly #python: Python
+  readonly #place: MemberPlace
+  readonly #extern: ExternFiles
+  readonly #fsync: boolean
+
+  constructor(dir: string, given: { python: Python; place: MemberPlace; extern: ExternFiles; fsync: boolean }) {
+    this.#dir = dir
+    this.#python = given.python
+    this.#place = given.place
+    this.#extern = given.extern
+    this.#fsync = given.fsync
+  }
+
+  /** Null when the tensors cannot be shared: another content of that name, or too many users of it. */
+  async share(key: BlobKey, tensors: TensorSet): Promise<Shared | null> {
+    const { handle } = tensors
+    const { name, offsets } = await this.#python.call('content.name', { handle })
+    const file = this.#fileOf(name)
+    await ownDirectory(path.dirname(file), true)
+    const wanted = { key, handle, name, file, offsets }
+    for (let left = TRIES; left > 0; left -= 1) {
+      const { same } = await this.#python.call('content.compare', { handle, path: file, name })
+      if (same === false) return null
+      const shared = same === null ? await this.#begin(wanted) : await this.#join(wanted)
+      if (shared !== 'again') return shared
+    }
+    return null
+  }
+
+  /** Removes the sample's link, and the content when that was the last one. The bytes that became free. */
+  async remove(key: BlobKey): Promise<number> {
+    const handle = await openOrNull(this.#extern.fileOf(key))
+    if (handle === null) return 0
+    try {
+      const name = await nameIn(handle)
+      const size = await this.#extern.remove(key)
+      if (name === null) return size
+      const { nlink, ino } = await handle.stat()
+      if (nlink === 0) return size
+      if (nlink > 1) return 0
+      const file = this.#fileOf(name)
+      if ((await inodeOf(file)) !== ino) return 0
+      const freed = await this.#place.removeThrough(file)
+      // Somebody linked it in the last moment, and now owns the only name.
+      return (await handle.stat()).nlink === 0 ? freed : 0
+    } finally {
+      await handle.close()
+    }
+  }
+
+  /** What a sample's file takes up: its part of it when others use it too. */
+  async bytesOf(key: BlobKey): Promise<number> {
+    const handle = await openOrNull(this.#extern.fileOf(key))
+    if (handle === null) return 0
+    try {
+      const { size, nlink } = await handle.stat()
+      return (await nameIn(handle)) === null ? size : Math.ceil(size / Math.max(1, nlink - 1))
+    } finally {
+      await handle.close()
+    }
+  }
+
+  async #begin(wanted: Wanted): Promise<Shared | 'again'> {
+    const { handle, name, file } = wanted
+    const staged = this.#place.file(`${randomUUID()}.bin`)
+    try {
+      await this.#python.call('content.write', { handle, path: staged, name, fsync: this.#fsync })
+      if (!(await publish(staged, file))) return 'again'
+      const place = await this.#adopt(wanted, staged)
+      return { place, bytes: place.size }
+    } finally {
+      await rm(staged, { force: true })
+    }
+  }
+
+  async #join(wanted: Wanted): Promise<Shared | null | 'again'> {
+    const staged = this.#place.file(`${randomUUID()}.bin`)
+    try {
+      await link(wanted.file, staged)
+    } catch (error) {
+      if (isErrno(error, 'EMLINK')) return null
+      if (!isErrno(error, 'ENOENT')) throw error
+      // Either its last user has gone, or our own place has.
+      await stat(this.#place.dir)
+      return 'again'
+    }
+    try {
+      return { place: await this.#adopt(wanted, staged), bytes: 0 }
+    } finally {
+      await rm(staged, { force: true })
+    }
+  }
+
+  async #adopt({ key, offsets }: Wanted, staged: string): Promise<ExternPlace> {
+    const { size, mtimeNs } = await stat(staged, { bigint: true })
+    const own = await this.#extern.adopt(key, staged)
+    return { ...own, size: Number(size), mtimeNs: String(mtimeNs), offsets }
+  }
+
+  #fileOf(name: string): string {
+    return path.join(this.#dir, name.slice(0, 2), `${name}.bin`)
+  }
+}
+
+/** Null for a file that is no shared content: a user's own. */
+async function nameIn(handle: FileHandle): Promise<string | null> {
+  const { buffer, bytesRead } = await handle.read(Buffer.alloc(MARK_BYTES), 0, MARK_BYTES, 0)
+  return MARK.exec(buffer.toString('latin1', 0, bytesRead))?.[1] ?? null
+}
+
+async function openOrNull(file: string): Promise<FileHandle | null> {
+  try {
+    return await open(file, 'r')
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return null
+    throw error
+  }
+}
+
+async function inodeOf(file: string): Promise<number | null> {
+  try {
+    return (await stat(file)).ino
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return null
+    throw error
+  }
+}

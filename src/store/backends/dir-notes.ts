@@ -1,0 +1,228 @@
+import { randomUUID } from 'node:crypto'
+import { constants } from 'node:fs'
+import { mkdir, open, readdir, rename, rm, rmdir, stat, unlink } from 'node:fs/promises'
+import path from 'node:path'
+import { isErrno } from '../../core/errors.ts'
+import type { Notes } from '../notes.ts'
+import { makeDirectories, publish } from './durable.ts'
+import { storageError } from './storage-error.ts'
+import { isPlainDirectory } from './store-root.ts'
+
+const NAME = /^[A-Za-z0-9][A-Za-z0-9._:-]{0,250}(\/[A-Za-z0-9][A-Za-z0-9._:-]{0,250}){0,3}$/
+const MAX_NOTE = 64 * 1024
+// A link or a pipe in the place of a note is neither followed nor waited for.
+const READ = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
+
+/** Notes as small files below `root`, which the store's processes share. `staging` is on the same file system. */
+export class DirNotes implements Notes {
+  readonly #root: string
+  readonly #staging: string
+
+  constructor(root: string, staging: string) {
+    this.#root = root
+    this.#staging = staging
+  }
+
+  create(name: string, text: string): Promise<boolean> {
+    return this.#at(name, async (file) => {
+      // Nothing to write means nothing that could be seen half written.
+      if (text === '') return created(file)
+      const staged = await this.#stage(text)
+      try {
+        return await inFolder(file, staged, () => publish(staged, file))
+      } finally {
+        await rm(staged, { force: true })
+      }
+    })
+  }
+
+  createAlone(name: string, text: string): Promise<boolean> {
+    return this.#at(name, async (file) => {
+      const folder = path.dirname(file)
+      const prepared = path.join(this.#staging, `${randomUUID()}.folder`)
+      await mkdir(prepared, { mode: 0o700 })
+      try {
+        await writeWhole(path.join(prepared, path.basename(file)), text)
+        // A folder takes the place of an empty one only, and in one step.
+        await inFolder(folder, prepared, () => rename(prepared, folder))
+        return true
+      } catch (error) {
+        if (isErrno(error, 'ENOTEMPTY', 'EEXIST')) return false
+        // NFS may do the rename and lose the answer; the second try then finds nothing to rename.
+        if (isErrno(error, 'ENOENT') && (await isThere(file))) return true
+        throw error
+      } finally {
+        await rm(prepared, { recursive: true, force: true })
+      }
+    })
+  }
+
+  write(name: string, text: string): Promise<void> {
+    return this.#at(name, async (file) => {
+      const staged = await this.#stage(text)
+      try {
+        await inFolder(file, staged, () => rename(staged, file))
+      } catch (error) {
+        await rm(staged, { force: true })
+        throw error
+      }
+    })
+  }
+
+  read(name: string): Promise<string | null> {
+    return this.#at(name, async (file) => {
+      const handle = await open(file, READ)
+      try {
+        const { buffer, bytesRead } = await handle.read(Buffer.allocUnsafe(MAX_NOTE), 0, MAX_NOTE, 0)
+        return buffer.toString('utf8', 0, bytesRead)
+      } finally {
+        await handle.close()
+      }
+    }).catch(absent(null))
+  }
+
+  move(from: string, to: string): Promise<boolean> {
+    return this.#at(to, async (target) => {
+      const source = this.#path(from)
+      await this.#expectPlain(from)
+      await inFolder(target, source, () => rename(source, target))
+      return true
+    }).catch(absent(false))
+  }
+
+  remove(name: string): Promise<boolean> {
+    return this.#at(name, async (file) => {
+      await unlink(file)
+      return true
+    }).catch(absent(false))
+  }
+
+  removeFolder(folder: string): Promise<boolean> {
+    return this.#at(folder, async (dir) => {
+      try {
+        await rmdir(dir)
+        return true
+      } catch (error) {
+        if (isErrno(error, 'ENOTEMPTY', 'EEXIST')) return false
+        throw error
+      }
+    }).catch(absent(true))
+  }
+
+  list(folder: string): Promise<readonly string[]> {
+    return this.#at(folder, async (dir) => {
+      return (await isPlainDirectory(dir)) ? readdir(dir) : []
+    }).catch(absent([]))
+  }
+
+  touch(name: string): Promise<boolean> {
+    return this.#at(name, async (file) => {
+      const handle = await open(file, READ | constants.O_RDWR)
+      try {
+        // A write, not utimes: it takes the time from the file system's own clock, which all members share.
+        const { buffer } = await handle.read(Buffer.alloc(1), 0, 1, 0)
+        await handle.write(buffer, 0, 1, 0)
+        return true
+      } finally {
+        await handle.close()
+      }
+    }).catch(absent(false))
+  }
+
+  age(name: string): Promise<number | null> {
+    return this.#at(name, async (file) => {
+      const staged = await this.#stage('x')
+      try {
+        const [now, then] = [await openedAt(staged), await openedAt(file)]
+        return Math.max(0, now - then)
+      } finally {
+        await rm(staged, { force: true })
+      }
+    }).catch(absent(null))
+  }
+
+  async #stage(text: string): Promise<string> {
+    const staged = path.join(this.#staging, `${randomUUID()}.note`)
+    await writeWhole(staged, text)
+    return staged
+  }
+
+  #path(name: string): string {
+    if (!NAME.test(name)) throw new Error(`no name for a note: ${JSON.stringify(name.slice(0, 80))}`)
+    return path.join(this.#root, name)
+  }
+
+  // A planted link in place of a folder would lead what is made and removed here out of the store.
+  async #expectPlain(name: string): Promise<void> {
+    const above = name.split('/').slice(0, -1)
+    await Promise.all(above.map((_, at) => isPlainDirectory(path.join(this.#root, ...above.slice(0, at + 1)))))
+  }
+
+  async #at<T>(name: string, task: (file: string) => Promise<T>): Promise<T> {
+    const file = this.#path(name)
+    try {
+      await this.#expectPlain(name)
+      return await task(file)
+    } catch (error) {
+      if (isErrno(error, 'ENOENT', 'ESTALE')) throw error
+      throw storageError(error, file)
+    }
+  }
+}
+
+async function writeWhole(file: string, text: string): Promise<void> {
+  const handle = await open(file, 'wx', 0o600)
+  try {
+    if (text !== '') await handle.writeFile(text)
+  } catch (error) {
+    await rm(file, { force: true })
+    throw error
+  } finally {
+    await handle.close()
+  }
+}
+
+async function created(file: string): Promise<boolean> {
+  try {
+    await inFolder(file, null, () => writeWhole(file, ''))
+    return true
+  } catch (error) {
+    if (isErrno(error, 'EEXIST')) return false
+    throw error
+  }
+}
+
+/** Runs `task`, which gives `staged` the name `file`, again when the folder was missing or went away meanwhile. */
+async function inFolder<T>(file: string, staged: string | null, task: () => Promise<T>): Promise<T> {
+  for (let attempt = 0; ; attempt += 1) {
+    try {
+      return await task()
+    } catch (error) {
+      if (attempt === 100 || !isErrno(error, 'ENOENT')) throw error
+      if (staged !== null && !(await isThere(staged))) throw error
+      await makeDirectories(path.dirname(file))
+    }
+  }
+}
+
+async function isThere(file: string): Promise<boolean> {
+  return stat(file).then(() => true, absent(false))
+}
+
+/** When it was last written. Opened, because a stat alone may come out of an NFS client's cache. */
+async function openedAt(file: string): Promise<number> {
+  const handle = await open(file, READ)
+  try {
+    return (await handle.stat()).mtimeMs
+  } finally {
+    await handle.close()
+  }
+}
+
+// ESTALE is how NFS says that a file was removed between two steps.
+const absent =
+  <T>(value: T) =>
+  (error: unknown): T => {
+    if (isErrno(error, 'ENOENT', 'ESTALE')) return value
+    throw error
+  }

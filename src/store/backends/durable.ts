@@ -1,0 +1,74 @@
+import { constants } from 'node:fs'
+import { link, mkdir, open, rm, stat } from 'node:fs/promises'
+import path from 'node:path'
+import { isErrno } from '../../core/errors.ts'
+import { unavailable } from './storage-error.ts'
+
+/** A name in a directory outlasts a power cut only when the directory itself was synced. */
+export async function syncDir(dir: string): Promise<void> {
+  const handle = await open(dir, constants.O_RDONLY | constants.O_DIRECTORY)
+  try {
+    await handle.sync()
+  } finally {
+    await handle.close()
+  }
+}
+
+const NO_LINKS = ['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS'] as const
+
+function withoutLinks(error: NodeJS.ErrnoException, file: string): Error {
+  const fix = 'put the store on a file system that has them (ext4, xfs, btrfs, NFS; not FAT, exFAT or most FUSE mounts)'
+  const where = { file, found: `${error.code} from link`, fix }
+  return unavailable('this file system has no hard links, and the store needs them', where, error)
+}
+
+/**
+ * Gives `staged` the name `final`, which must be free, in one step. False when somebody has that name already.
+ * link, not rename: a rename would replace what is there.
+ */
+export async function publish(staged: string, final: string): Promise<boolean> {
+  try {
+    await link(staged, final)
+    return true
+  } catch (error) {
+    if (isErrno(error, ...NO_LINKS)) throw withoutLinks(error, final)
+    if (!isErrno(error, 'EEXIST')) throw error
+    // NFS may do the link and lose the answer; the second try then says EEXIST of our own file.
+    const [ours, theirs] = await Promise.all([stat(staged), stat(final)])
+    return ours.ino === theirs.ino && ours.dev === theirs.dev
+  }
+}
+
+/** Writes a small file under a name that must be free. False when somebody was first. */
+export async function writeExclusive(file: string, staged: string, text: string): Promise<boolean> {
+  const handle = await open(staged, 'wx', 0o600)
+  try {
+    try {
+      await handle.writeFile(text)
+      await handle.sync()
+    } finally {
+      await handle.close()
+    }
+    return await publish(staged, file)
+  } finally {
+    await rm(staged, { force: true })
+  }
+}
+
+/**
+ * `dir` and all above it. Node's own recursive mkdir says ENOENT of a full disk, and of every other refusal that it has
+ * no name for.
+ */
+export async function makeDirectories(dir: string): Promise<void> {
+  for (let attempt = 0; ; attempt += 1) {
+    try {
+      await mkdir(dir, { mode: 0o700 })
+      return
+    } catch (error) {
+      if (isErrno(error, 'EEXIST')) return
+      // The one above may also go away again between two steps, when somebody clears what is empty.
+      if (!isErrno(error, 'ENOENT') || attempt === 100 || path.dirname(dir) === dir) throw error
+      await makeDirectories(path.dirname(dir))
+    }
+  }
+}

@@ -1,0 +1,121 @@
+import { randomUUID } from 'node:crypto'
+import { constants } from 'node:fs'
+import { chmod, copyFile, link, lstat, open, rm, stat } from 'node:fs/promises'
+import path from 'node:path'
+import { finding, isErrno } from '../../core/errors.ts'
+import type { BlobKey, ExternFile, LinkMode } from '../backend.ts'
+import { publish, syncDir } from './durable.ts'
+import type { MemberPlace } from './member-place.ts'
+import { nameOf, shardOf } from './object-names.ts'
+import { ownDirectory } from './store-root.ts'
+
+/** Where tensors lie that are not in their object: what `object.write` is told. */
+export interface ExternPlace {
+  /** As the object names it: absolute, or below the store. */
+  readonly file: string
+  /** Where it can be read now. */
+  readonly open: string
+  readonly size: number
+  readonly mtimeNs: string
+  readonly offsets: Readonly<Record<string, number>>
+}
+
+// What a file system says that cannot link or clone this file at all.
+const CANNOT = ['EXDEV', 'EPERM', 'EMLINK', 'ENOTSUP', 'EOPNOTSUPP', 'EINVAL', 'ENOSYS', 'ENOTTY']
+
+/**
+ * `extern/<2 hex>/<sampleId>.<generation>.bin`: the files that objects' tensors lie in, under names that are the store's
+ * own. Made before its object is published and removed after it, so that no object is without its data.
+ */
+export class ExternFiles {
+  readonly #dir: string
+  readonly #place: MemberPlace
+  readonly #fsync: boolean
+
+  constructor(dir: string, place: MemberPlace, fsync: boolean) {
+    this.#dir = dir
+    this.#place = place
+    this.#fsync = fsync
+  }
+
+  fileOf(key: BlobKey): string {
+    return path.join(this.#dir, shardOf(key.sampleId), nameOf(key, 'bin'))
+  }
+
+  /** Keeps the file in the first of the allowed ways that works. Null when none does. */
+  async keep(key: BlobKey, given: ExternFile): Promise<{ readonly how: LinkMode; readonly place: ExternPlace } | null> {
+    const { file, size, mtimeNs, offsets } = given
+    for (const how of given.link) {
+      if (how === 'reference') return { how, place: { file, open: file, size, mtimeNs, offsets } }
+      const staged = this.#place.file(`${randomUUID()}.bin`)
+      try {
+        if (!(await (how === 'reflink' ? clones(file, staged) : links(file, staged)))) continue
+        const own = how === 'reflink' ? await this.#finishClone(given, staged) : { size, mtimeNs }
+        return { how, place: { ...(await this.adopt(key, staged)), ...own, offsets } }
+      } finally {
+        await rm(staged, { force: true })
+      }
+    }
+    return null
+  }
+
+  /** Gives a staged file the name that belongs to `key`. */
+  async adopt(key: BlobKey, staged: string): Promise<{ readonly file: string; readonly open: string }> {
+    const own = this.fileOf(key)
+    await ownDirectory(path.dirname(own), true)
+    if (!(await publish(staged, own))) {
+      const fix = 'put again'
+      throw finding('STORE_BUSY', 'this generation is already taken', {
+        file: own,
+        found: 'a file of another put',
+        fix,
+      })
+    }
+    if (this.#fsync) await syncDir(path.dirname(own))
+    return { file: path.posix.join('extern', path.basename(path.dirname(own)), path.basename(own)), open: own }
+  }
+
+  async remove(key: BlobKey): Promise<number> {
+    return this.#place.removeThrough(this.fileOf(key))
+  }
+
+  // A clone has a time of its own; the file that was cloned must still be the one that was looked at.
+  async #finishClone({ file, size, mtimeNs }: ExternFile, staged: string): Promise<{ size: number; mtimeNs: string }> {
+    const source = await stat(file, { bigint: true })
+    if (Number(source.size) !== size || String(source.mtimeNs) !== mtimeNs) {
+      const fix = 'let nothing write to the feature files while they are ingested, and run again'
+      throw finding('FEATURE_INVALID', 'the feature file changed', { file, found: 'another size or time', fix })
+    }
+    await chmod(staged, 0o600)
+    const handle = await open(staged, 'r')
+    try {
+      if (this.#fsync) await handle.sync()
+      const own = await handle.stat({ bigint: true })
+      return { size: Number(own.size), mtimeNs: String(own.mtimeNs) }
+    } finally {
+      await handle.close()
+    }
+  }
+}
+
+async function links(file: string, staged: string): Promise<boolean> {
+  return works(async () => {
+    await link(file, staged)
+    // link() of a symbolic link gives another name of the link.
+    if ((await lstat(staged)).isFile()) return
+    throw finding('FEATURE_INVALID', 'the feature file changed', { file, found: 'no plain file any more' })
+  })
+}
+
+const clones = (file: string, staged: string): Promise<boolean> =>
+  works(() => copyFile(file, staged, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE_FORCE))
+
+async function works(task: () => Promise<void>): Promise<boolean> {
+  try {
+    await task()
+    return true
+  } catch (error) {
+    if (isErrno(error, ...CANNOT)) return false
+    throw error
+  }
+}

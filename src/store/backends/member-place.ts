@@ -1,0 +1,81 @@
+import { randomUUID } from 'node:crypto'
+import { lstat, mkdir, rename, rm, stat, writeFile } from 'node:fs/promises'
+import path from 'node:path'
+import { isErrno } from '../../core/errors.ts'
+import { publish } from './durable.ts'
+import { storageError } from './storage-error.ts'
+
+/**
+ * `staging/<memberId>`: everything that one member has not published yet. Publishing is a link or rename out of it and
+ * removing is a rename into it, so when it has been renamed away the member can do neither, even if it was stopped in
+ * the middle and wakes up much later. It is made once and never again.
+ */
+export class MemberPlace {
+  readonly dir: string
+  readonly #staging: string
+
+  constructor(staging: string, memberId: string) {
+    this.#staging = staging
+    this.dir = path.join(staging, memberId)
+  }
+
+  file(name: string): string {
+    return path.join(this.dir, name)
+  }
+
+  async make(): Promise<void> {
+    try {
+      await mkdir(this.dir, { mode: 0o700 })
+      await this.#expectLinks()
+    } catch (error) {
+      throw storageError(error, this.dir)
+    }
+  }
+
+  // Publishing is a hard link, because a rename would replace what is there. Found out before anything is written.
+  async #expectLinks(): Promise<void> {
+    const [probe, second] = [this.file('probe'), this.file('probe.link')]
+    await writeFile(probe, '', { mode: 0o600, flag: 'wx' })
+    try {
+      await publish(probe, second)
+    } finally {
+      for (const file of [probe, second]) await rm(file, { force: true })
+    }
+  }
+
+  /** The bytes of `file`, which is gone after it; 0 when it was gone before. */
+  async removeThrough(file: string): Promise<number> {
+    const aside = this.file(`${randomUUID()}.removed`)
+    try {
+      const { size } = await lstat(file)
+      await rename(file, aside)
+      await rm(aside, { recursive: true })
+      return size
+    } catch (error) {
+      if (!isErrno(error, 'ENOENT')) throw error
+      // Either somebody else has removed the file, or our own place is gone.
+      await stat(this.dir)
+      return 0
+    }
+  }
+
+  /** Of another member. What it had there is thrown away; doing it again does nothing. */
+  async takeAway(memberId: string): Promise<void> {
+    const aside = path.join(this.#staging, `fenced.${memberId}.${randomUUID()}`)
+    try {
+      await rename(path.join(this.#staging, memberId), aside)
+    } catch (error) {
+      if (isErrno(error, 'ENOENT')) return
+      throw storageError(error, this.#staging)
+    }
+    await rm(aside, { recursive: true, force: true })
+  }
+
+  async drop(): Promise<void> {
+    try {
+      await rm(this.dir, { recursive: true, force: true })
+    } catch (error) {
+      throw storageError(error, this.dir)
+    }
+  }
+}

@@ -1,0 +1,65 @@
+import { randomUUID } from 'node:crypto'
+import { rename, rm } from 'node:fs/promises'
+import path from 'node:path'
+import type { Python } from '../../bridge/python.ts'
+import type { KeyedRecord } from '../auth-record.ts'
+import type { StoreKey } from '../store-auth.ts'
+import { syncDir } from './durable.ts'
+import { storageError, unavailable } from './storage-error.ts'
+import { readStoreFile, replaceStoreFile, type StoreAbout, storeFileOf } from './store-file.ts'
+import { isPlainDirectory } from './store-root.ts'
+
+/** The files that change when a store is given a new key. `place` is the member's own directory in staging. */
+export class RekeyFiles {
+  readonly file: string
+  readonly #python: Python
+  readonly #place: string
+  readonly #changedDirs = new Set<string>()
+
+  constructor(python: Python, root: string, memberId: string) {
+    this.#python = python
+    this.file = storeFileOf(root)
+    this.#place = path.join(root, 'staging', memberId)
+  }
+
+  /** Null for a store without a key. */
+  async record(): Promise<KeyedRecord | null> {
+    const { auth } = await this.#about()
+    return auth.mode === 'none' ? null : auth
+  }
+
+  async replaceRecord(auth: KeyedRecord): Promise<void> {
+    const { storeId } = await this.#about()
+    await replaceStoreFile(this.file, path.join(this.#place, `${randomUUID()}.store.json`), { storeId, auth })
+  }
+
+  /** Puts one object under the key `to`; a reader sees it as it was or as it is. False when it was there already. */
+  async rewrite(file: string, from: StoreKey, to: StoreKey): Promise<boolean> {
+    const staged = path.join(this.#place, `${randomUUID()}.safetensors`)
+    const dir = path.dirname(file)
+    try {
+      await isPlainDirectory(dir)
+      const given = { path: file, staged, from: from.handle, to: to.handle, fsync: true }
+      const { changed } = await this.#python.call('object.rekey', given)
+      if (!changed) return false
+      await rename(staged, file)
+      this.#changedDirs.add(dir)
+      return true
+    } catch (error) {
+      await rm(staged, { force: true })
+      throw storageError(error, file)
+    }
+  }
+
+  /** From here on what was rewritten outlasts a power cut. */
+  async sync(): Promise<void> {
+    for (const dir of this.#changedDirs) await syncDir(dir)
+    this.#changedDirs.clear()
+  }
+
+  async #about(): Promise<StoreAbout> {
+    const about = await readStoreFile(this.file)
+    if (about === null) throw unavailable('store.json is gone', { file: this.file, found: 'no such file' })
+    return about
+  }
+}

@@ -1,0 +1,253 @@
+import { randomBytes, randomUUID } from 'node:crypto'
+import { lstat, readdir, rename, rm, writeFile } from 'node:fs/promises'
+import { hostname } from 'node:os'
+import path from 'node:path'
+import { objectError } from '../../bridge/envelope.ts'
+import type { Python } from '../../bridge/python.ts'
+import { TensorSet } from '../../bridge/tensor-set.ts'
+import { finding, isErrno } from '../../core/errors.ts'
+import type { SampleId } from '../../core/ids.ts'
+import type {
+  BlobKey,
+  BlobMetadata,
+  BlobRequest,
+  ExternFile,
+  StoreBackend,
+  StoredBlob,
+  StoredKey,
+  WrittenBlob,
+} from '../backend.ts'
+import { KeyGate, type StoreAuth, type StoreKey } from '../store-auth.ts'
+import { type Attached, Attachments } from './attachments.ts'
+import { DirNotes } from './dir-notes.ts'
+import { publish, syncDir } from './durable.ts'
+import { MemberPlace } from './member-place.ts'
+import { keyOf, nameOf, shardOf } from './object-names.ts'
+import { storageError } from './storage-error.ts'
+import { attachRoot, isPlainDirectory, ownDirectory, type StoreRoot } from './store-root.ts'
+
+/** `fsync`: a put that returned outlasts a power cut. `fast`: it outlasts the process only. */
+export type Durability = 'fsync' | 'fast'
+
+export interface SharedDirOptions {
+  readonly python: Python
+  readonly root: string
+  readonly durability: Durability
+  readonly create: boolean
+  readonly auth: StoreAuth
+  /** Keep equal tensors of different samples once. Default false. */
+  readonly dedup?: boolean
+}
+
+/** One file per generation, so that publishing is a single link and a stale ref names a file that is gone. */
+export class SharedDirBackend implements StoreBackend {
+  readonly name = 'shared-dir'
+  readonly traits = { shared: true, outlivesProcess: true }
+  readonly root: StoreRoot
+  readonly notes: DirNotes
+  readonly memberId = `m${randomBytes(8).toString('hex')}`
+  /** Null in a store without one. */
+  readonly key: StoreKey | null
+  readonly #python: Python
+  readonly #fsync: boolean
+  /** Only files in here can be published, so that a fence is one rename of it. */
+  readonly #place: MemberPlace
+  readonly #attachments: Attachments
+
+  static async attach(options: SharedDirOptions): Promise<SharedDirBackend> {
+    const { python, root, create, auth } = options
+    await using gate = new KeyGate(python, auth)
+    const attached = await attachRoot(path.resolve(root), create, gate)
+    return new SharedDirBackend(options, attached, gate.take())
+  }
+
+  private constructor({ python, durability, dedup = false }: SharedDirOptions, root: StoreRoot, key: StoreKey | null) {
+    this.#python = python
+    this.root = root
+    this.key = key
+    this.#place = new MemberPlace(root.staging, this.memberId)
+    this.notes = new DirNotes(root.notes, this.#place.dir)
+    this.#fsync = durability === 'fsync'
+    const place = this.#place
+    this.#attachments = new Attachments({
+      python,
+      root,
+      place,
+      fsync: this.#fsync,
+      dedup,
+      sealed: key?.mode === 'seal',
+    })
+  }
+
+  async write(key: BlobKey, tensors: TensorSet, metadata: BlobMetadata, extern?: ExternFile): Promise<WrittenBlob> {
+    const dir = this.#dirOf(key.sampleId)
+    const staged = this.#place.file(`${randomUUID()}.safetensors`)
+    let attached: Attached | undefined
+    try {
+      await this.#inPlace()
+      await ownDirectory(dir, true)
+      attached = await this.#attachments.attach(key, tensors, extern)
+      const written = await this.#python.call('object.write', {
+        handle: tensors.handle,
+        path: staged,
+        metadata: { ...metadata },
+        fsync: this.#fsync,
+        key: this.key?.handle ?? null,
+        extern: attached.place === null ? null : { ...attached.place, offsets: { ...attached.place.offsets } },
+      })
+      await this.#publish(staged, path.join(dir, nameOf(key)))
+      extern?.kept?.(attached.how, attached.why)
+      return { ...written, bytes: written.bytes + attached.bytes }
+    } catch (error) {
+      await rm(staged, { force: true })
+      // Should this fail too, a sweep finds what is left.
+      if (attached !== undefined) await this.#attachments.remove(key).catch(() => undefined)
+      throw storageError(error, staged)
+    }
+  }
+
+  async read(wanted: readonly BlobRequest[]): Promise<readonly (StoredBlob | Error | null)[]> {
+    await this.#inPlace(...new Set(wanted.map(({ key }) => this.#dirOf(key.sampleId))))
+    const requests = wanted.map(({ key, names, rows, verify, maxBytes }) => ({
+      path: this.#fileOf(key),
+      names: names === null ? null : [...names],
+      rows: rows === null ? null : { ...rows },
+      verify,
+      maxBytes,
+    }))
+    const { results } = await this.#python.call('object.read', { requests, key: this.key?.handle ?? null })
+    return results.map((found) => {
+      if (found === null) return null
+      if ('error' in found) return objectError(found)
+      return { tensors: new TensorSet(this.#python, found.set), metadata: found.metadata, digests: found.digests }
+    })
+  }
+
+  async remove(key: BlobKey): Promise<number> {
+    const file = this.#fileOf(key)
+    try {
+      await this.#inPlace(path.dirname(file))
+      return (await this.#place.removeThrough(file)) + (await this.#attachments.remove(key))
+    } catch (error) {
+      throw storageError(error, file)
+    }
+  }
+
+  async list(sampleId?: SampleId): Promise<readonly StoredKey[]> {
+    const dirs = sampleId === undefined ? await this.#objectDirs() : [this.#dirOf(sampleId)]
+    const found: StoredKey[] = []
+    await this.#inPlace(...dirs)
+    for (const dir of dirs) {
+      for (const name of await namesIn(dir)) {
+        const key = keyOf(name)
+        if (key === null || (sampleId !== undefined && key.sampleId !== sampleId)) continue
+        const bytes = await sizeOf(path.join(dir, name))
+        if (bytes !== null) found.push({ ...key, bytes: bytes + (await this.#attachments.bytesOf(key)) })
+      }
+    }
+    return found
+  }
+
+  async quarantine(key: BlobKey, reason: string): Promise<number> {
+    const file = this.#fileOf(key)
+    const aside = path.join(this.root.quarantine, nameOf(key))
+    try {
+      await this.#inPlace(path.dirname(file), this.root.quarantine)
+      const { size } = await lstat(file)
+      // Written elsewhere first: a link planted under the name of the reason would be written through.
+      const staged = this.#place.file(`${randomUUID()}.reason`)
+      await writeFile(staged, reasonText(reason), { mode: 0o600, flag: 'wx' })
+      await rename(staged, `${aside}.reason.json`)
+      await rename(file, aside)
+      return size
+    } catch (error) {
+      if (isErrno(error, 'ENOENT')) return 0
+      throw storageError(error, file)
+    }
+  }
+
+  enter(): Promise<void> {
+    return this.#place.make()
+  }
+
+  fence(memberId: string): Promise<void> {
+    return this.#place.takeAway(memberId)
+  }
+
+  leave(): Promise<void> {
+    return this.#place.drop()
+  }
+
+  async close(): Promise<void> {
+    await this.key?.[Symbol.asyncDispose]()
+  }
+
+  #fileOf(key: BlobKey): string {
+    return path.join(this.#dirOf(key.sampleId), nameOf(key))
+  }
+
+  async #publish(staged: string, final: string): Promise<void> {
+    if (!(await publish(staged, final))) {
+      const fix = 'two producers claimed one epoch: check that the file system has exclusive mkdir, then put again'
+      const found = 'a file that another producer made'
+      throw finding('STORE_BUSY', 'this generation is already taken', { file: final, found, fix })
+    }
+    await rm(staged)
+    if (!this.#fsync) return
+    try {
+      await syncDir(path.dirname(final))
+    } catch (error) {
+      // The caller is told that the put failed, so nobody may find it later.
+      await rm(final, { force: true })
+      throw error
+    }
+  }
+
+  /**
+   * A link that was planted in place of a directory would lead what is read, written or removed out of the store.
+   * Looked at before every use, because whoever can write to the mount can plant one at any time.
+   */
+  async #inPlace(...dirs: readonly string[]): Promise<void> {
+    try {
+      await Promise.all([this.root.objects, ...dirs].map(isPlainDirectory))
+    } catch (error) {
+      throw storageError(error, dirs[0] ?? this.root.objects)
+    }
+  }
+
+  async #objectDirs(): Promise<readonly string[]> {
+    return (await namesIn(this.root.objects))
+      .filter((name) => /^[0-9a-f]{2}$/.test(name))
+      .map((name) => path.join(this.root.objects, name))
+  }
+
+  #dirOf(sampleId: SampleId): string {
+    return path.join(this.root.objects, shardOf(sampleId))
+  }
+}
+
+async function namesIn(dir: string): Promise<readonly string[]> {
+  try {
+    return await readdir(dir)
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return []
+    throw storageError(error, dir)
+  }
+}
+
+async function sizeOf(file: string): Promise<number | null> {
+  try {
+    const info = await lstat(file)
+    return info.isFile() ? info.size : null
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return null
+    throw storageError(error, file)
+  }
+}
+
+/** A reason may begin with its code, as errors are shown. */
+function reasonText(reason: string): string {
+  const [prefix = '', code = 'SAMPLE_CORRUPT'] = /^([A-Z_]+): /.exec(reason) ?? []
+  const by = { host: hostname(), pid: process.pid }
+  return `${JSON.stringify({ code, message: reason.slice(prefix.length), when: new Date().toISOString(), by }, null, 2)}\n`
+}

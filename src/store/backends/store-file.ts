@@ -1,0 +1,88 @@
+import { constants } from 'node:fs'
+import { open, rename, rm, writeFile } from 'node:fs/promises'
+import path from 'node:path'
+import { z } from 'zod'
+import { isErrno } from '../../core/errors.ts'
+import { StoreId } from '../../core/ids.ts'
+import { AuthRecord } from '../auth-record.ts'
+import { syncDir, writeExclusive } from './durable.ts'
+import { unavailable } from './storage-error.ts'
+
+const FORMAT_VERSION = 1
+const MAX_STORE_JSON = 64 * 1024
+
+// `auth` is there from the first version on, so that a store with a key is told apart from one that lost it.
+const StoreFile = z.strictObject({ formatVersion: z.literal(FORMAT_VERSION), storeId: StoreId, auth: AuthRecord })
+/** What `store.json` says. */
+export type StoreAbout = Omit<z.output<typeof StoreFile>, 'formatVersion'>
+
+export const storeFileOf = (root: string): string => path.join(root, 'store.json')
+
+const textOf = (about: StoreAbout): string => `${JSON.stringify({ formatVersion: FORMAT_VERSION, ...about })}\n`
+
+/** Publishes store.json unless there is one: then that one counts, and the caller reads it. */
+export async function createStoreFile(file: string, staged: string, about: StoreAbout): Promise<void> {
+  await writeExclusive(file, staged, textOf(about))
+  await syncDir(path.dirname(file))
+}
+
+/** Replaces store.json; a reader sees the old one or the new one. */
+export async function replaceStoreFile(file: string, staged: string, about: StoreAbout): Promise<void> {
+  try {
+    await writeFile(staged, textOf(about), { mode: 0o600, flag: 'wx', flush: true })
+    await rename(staged, file)
+  } catch (error) {
+    await rm(staged, { force: true })
+    throw error
+  }
+  await syncDir(path.dirname(file))
+}
+
+/** Null when there is none. */
+export async function readStoreFile(file: string): Promise<StoreAbout | null> {
+  const text = await readSmall(file)
+  if (text === null) return null
+  const damaged = (found: string) =>
+    unavailable('this is not the store.json of a feature store', { file, found, fix: 'restore it from a backup' })
+  let value: unknown
+  try {
+    value = JSON.parse(text)
+  } catch (error) {
+    throw damaged(error instanceof Error ? error.message : 'no JSON')
+  }
+  expectVersion(file, value)
+  const result = StoreFile.safeParse(value)
+  if (result.success) return { storeId: result.data.storeId, auth: result.data.auth }
+  const issue = result.error.issues[0]
+  throw damaged(`${issue?.path.join('.') ?? ''}: ${issue?.message ?? 'something else'}`)
+}
+
+function expectVersion(file: string, value: unknown): void {
+  const version = z.looseObject({ formatVersion: z.number() }).safeParse(value)
+  if (!version.success || version.data.formatVersion <= FORMAT_VERSION) return
+  throw unavailable('this store was made by a newer draftbridge', {
+    file,
+    field: 'formatVersion',
+    found: `${version.data.formatVersion}; supported is ${FORMAT_VERSION}`,
+    fix: 'upgrade draftbridge on this machine',
+  })
+}
+
+async function readSmall(file: string): Promise<string | null> {
+  let handle: Awaited<ReturnType<typeof open>>
+  try {
+    handle = await open(file, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return null
+    if (isErrno(error, 'ELOOP')) throw unavailable('store.json is a symbolic link', { file, found: 'a symbolic link' })
+    throw error
+  }
+  try {
+    const info = await handle.stat()
+    if (info.isFile() && info.size <= MAX_STORE_JSON) return await handle.readFile('utf8')
+    const found = `${info.isFile() ? 'a file' : 'something'} of ${info.size} bytes`
+    throw unavailable('this is not the store.json of a feature store', { file, found })
+  } finally {
+    await handle.close()
+  }
+}

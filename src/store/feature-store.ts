@@ -1,0 +1,219 @@
+import type { TensorSet } from '../bridge/tensor-set.ts'
+import { finding, hasCode } from '../core/errors.ts'
+import type { SampleId, StoreId } from '../core/ids.ts'
+import type { SampleRef } from '../core/sample-ref.ts'
+import { type BackendTraits, type BlobKey, keyText, type StoreBackend } from './backend.ts'
+import { BorrowPath, type Claim, type Lease } from './borrow-path.ts'
+import { Gate } from './gate.ts'
+import type { FoundObject, Inventory } from './inventory.ts'
+import { listedInventory } from './listed-inventory.ts'
+import { type PutAbout, PutPath } from './put-path.ts'
+import { type GetOptions, ReadPath, type Verify } from './read-path.ts'
+import { parsedId, parsedRef } from './ref-checks.ts'
+import type { SpaceUsage } from './space.ts'
+import type { StoreKey } from './store-auth.ts'
+import { assembleParts, type OpenSpace, type StoreParts } from './store-parts.ts'
+import { type Judgement, type SweepOptions, type SweepReport, sweep } from './sweep.ts'
+
+export type { Claim, Lease } from './borrow-path.ts'
+export type { PutAbout } from './put-path.ts'
+export type { GetOptions, Verify } from './read-path.ts'
+
+/** `keep`: the samples that are needed. Without it none is removed that is the newest of its id. */
+export type FeatureSweep = Omit<SweepOptions, 'judge'> & { readonly keep?: (key: BlobKey) => boolean }
+
+export interface FeatureStoreOptions {
+  readonly id: StoreId
+  /** Offline sets are read every epoch: a release keeps the data. Otherwise the last release frees it. */
+  readonly retain: boolean
+  /** Whether a get compares what it reads with what was put. Default `always`. */
+  readonly verify?: Verify
+  /** Who counts the bytes. Default: nobody, and there is no bound. */
+  readonly space?: OpenSpace
+  /** The files that a sweep looks at. Default: what the backend lists. */
+  readonly files?: Inventory
+  /** Default: none. */
+  readonly key?: StoreKey | null
+}
+
+/** What became of the samples that a consumer wanted to claim. */
+export interface ClaimedMany {
+  readonly claims: readonly Claim[]
+  /** Another living process has them. They may come back. */
+  readonly busy: readonly SampleRef[]
+  /** Consumed, replaced or aborted. */
+  readonly gone: readonly SampleRef[]
+}
+
+/** All semantics of the store. A backend only moves blobs. */
+export class FeatureStore implements AsyncDisposable {
+  readonly id: StoreId
+  /** A release keeps the data; otherwise samples are consumed once. */
+  readonly retain: boolean
+  readonly traits: BackendTraits
+  /** This store object among all that have the data open, in all processes. */
+  readonly memberId: string
+  /** What signs manifests of this store; null in a store without a key. The backend owns it. */
+  readonly key: StoreKey | null
+  readonly #parts: StoreParts
+  readonly #gate: Gate
+  readonly #inventory: Inventory
+  readonly #puts: PutPath
+  readonly #borrows: BorrowPath
+  #closing: Promise<void> | undefined
+
+  constructor(backend: StoreBackend, { id, retain, verify = 'always', space, key = null, files }: FeatureStoreOptions) {
+    this.id = id
+    this.retain = retain
+    this.key = key
+    this.traits = backend.traits
+    this.memberId = backend.memberId
+    this.#parts = assembleParts(backend, { id, retain, space })
+    this.#inventory = files ?? listedInventory(backend)
+    this.#gate = new Gate(this.#parts.members)
+    this.#puts = new PutPath(this.#parts)
+    this.#borrows = new BorrowPath(this.#parts, new ReadPath(this.#parts, verify), this.#gate)
+  }
+
+  /** The way in for everybody else: a member that is known by its id has its place already, so it can be fenced. */
+  static async open(backend: StoreBackend, options: FeatureStoreOptions): Promise<FeatureStore> {
+    const store = new FeatureStore(backend, options)
+    try {
+      await store.#parts.members.join()
+      await store.#parts.space.open()
+      return store
+    } catch (error) {
+      await store.close()
+      throw error
+    }
+  }
+
+  /** Samples that are leased right now, by this store object. */
+  get leases(): number {
+    return this.#parts.leases.size
+  }
+
+  /** Publishes a copy of `tensors` as the newest generation of the sample; older ones are gone when it returns. */
+  put(sampleId: SampleId, tensors: TensorSet, about: PutAbout): Promise<SampleRef> {
+    return this.#gate.run('put', () => this.#puts.put(parsedId(sampleId), tensors, about))
+  }
+
+  /** The bytes that were put under exactly this ref. SAMPLE_STALE or SAMPLE_NOT_FOUND when they are not there. */
+  async get(ref: SampleRef, options: GetOptions = {}): Promise<Lease> {
+    const [lease] = await this.getMany([ref], options)
+    if (lease === undefined) throw new Error('a get without an outcome')
+    return lease
+  }
+
+  /** Several gets with one read of the backend. All of them, in order, or the first error and nothing leased. */
+  getMany(refs: readonly SampleRef[], options: GetOptions = {}): Promise<readonly Lease[]> {
+    return this.#gate.run('get', async () => {
+      return this.#borrows.lease(
+        refs.map((ref) => this.#ownRef(ref)),
+        options,
+      )
+    })
+  }
+
+  /**
+   * The bytes under this ref and the sole right, among all processes, to do the work on them.
+   * @throws STORE_BUSY while another living process has it.
+   */
+  claim(ref: SampleRef, options: GetOptions = {}): Promise<Claim> {
+    return this.#gate.run('claim', async () => {
+      const [outcome] = await this.#borrows.claim([this.#ownRef(ref)], options)
+      if (outcome === undefined || outcome instanceof Error) throw outcome
+      return outcome
+    })
+  }
+
+  /** Claims what it can, with one read of the backend. Throws, and gives all back, only when a sample is damaged. */
+  claimMany(refs: readonly SampleRef[], options: GetOptions = {}): Promise<ClaimedMany> {
+    return this.#gate.run('claim', async () => {
+      const own = refs.map((ref) => this.#ownRef(ref))
+      const outcomes = await this.#borrows.claim(own, options)
+      const claims = outcomes.filter((outcome): outcome is Claim => !(outcome instanceof Error))
+      const busy = own.filter((_, index) => hasCode(outcomes[index], 'STORE_BUSY'))
+      const gone = own.filter((_, index) => hasCode(outcomes[index], 'SAMPLE_NOT_FOUND', 'SAMPLE_STALE'))
+      if (claims.length + busy.length + gone.length === own.length) return { claims, busy, gone }
+      for (const claim of claims) await this.#borrows.giveBack(claim)
+      throw outcomes.find((outcome) => outcome instanceof Error && !hasCode(outcome, ...NORMAL))
+    })
+  }
+
+  /** Those of `refs` whose exact generation is not stored. Lists the store once, and reads no sample. */
+  missing(refs: readonly SampleRef[]): Promise<readonly SampleRef[]> {
+    return this.#gate.run('missing', async () => {
+      const stored = new Set((await this.#parts.backend.list()).map(keyText))
+      return refs.filter((ref) => !stored.has(keyText(ref)))
+    })
+  }
+
+  /** Removes all generations of a sample, also a half-made one. Says nothing when there is none. */
+  abort(sampleId: SampleId): Promise<void> {
+    return this.#gate.run('abort', () => this.#puts.abort(parsedId(sampleId)))
+  }
+
+  /** Takes a damaged sample out of reach of everybody and keeps it, with the reason beside it, for a person to look at. */
+  quarantine(ref: SampleRef, reason: string): Promise<void> {
+    return this.#gate.run('quarantine', () => this.#puts.quarantine(this.#ownRef(ref), reason))
+  }
+
+  /** From here on nothing that another member does has an effect: neither its puts nor its acknowledgements. */
+  fence(memberId: string): Promise<void> {
+    return this.#gate.run('fence', () => this.#parts.members.fence(parsedMember(memberId)))
+  }
+
+  /**
+   * Removes what nobody needs: replaced generations, what dead processes left and, where `keep` says which samples are
+   * needed, the others. Never what a living process holds, nor what is younger than the grace.
+   */
+  sweep({ keep, ...options }: FeatureSweep): Promise<SweepReport> {
+    const judge =
+      keep === undefined ? null : async ({ key }: FoundObject): Promise<Judgement> => (keep(key) ? 'listed' : 'orphan')
+    return this.#gate.run('sweep', () => sweep(this.#parts, this.#inventory, { ...options, judge }))
+  }
+
+  /** What the stored samples take up. */
+  usage(): Promise<SpaceUsage> {
+    return this.#gate.run('usage', () => this.#parts.space.usage())
+  }
+
+  /** Waits for what is under way, then frees everything this store object holds, leases and claims included. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  async #close(): Promise<void> {
+    await this.#gate.close()
+    try {
+      await this.#borrows.close()
+    } finally {
+      await this.#parts.members.leave()
+      await this.#parts.backend.close()
+    }
+  }
+
+  #ownRef(given: SampleRef): SampleRef {
+    const ref = parsedRef(given)
+    if (ref.storeId === this.id) return ref
+    throw finding('REF_INVALID', `the ref of ${ref.sampleId} points to another store`, {
+      field: 'storeId',
+      found: `${ref.storeId}; this store is ${this.id}`,
+      fix: 'open the store that the manifest was written for',
+    })
+  }
+}
+
+const NORMAL = ['STORE_BUSY', 'SAMPLE_NOT_FOUND', 'SAMPLE_STALE'] as const
+
+function parsedMember(given: string): string {
+  if (/^m[0-9a-f]{16}$/.test(given)) return given
+  const fix = 'take it from the memberId of a store, or from a claim that names one'
+  throw finding('REF_INVALID', 'this is not a member of a store', { field: 'memberId', found: given.slice(0, 80), fix })
+}

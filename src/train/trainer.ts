@@ -1,0 +1,150 @@
+import type { TrainMetrics } from '../bridge/ops.ts'
+import type { Python } from '../bridge/python.ts'
+import type { BatchPlan, MicroStep } from './batch-plan.ts'
+import type { CheckpointFolder } from './checkpoint.ts'
+import type { CheckpointRecord } from './checkpoint-record.ts'
+import type { Batch, Loader } from './loader.ts'
+import type { LostSamples } from './lost-samples.ts'
+import type { Refs } from './sample-reader.ts'
+
+export interface StepMetrics extends TrainMetrics {
+  /** The optimiser step that the metrics reach up to. */
+  readonly step: number
+  readonly epoch: number
+  readonly tokensPerSecond: number
+  /** Share of the time since the last metrics that this rank waited for its data. */
+  readonly dataWaitShare: number
+}
+
+/** Who watches a run. Rank 0 alone reports metrics and checkpoints; every rank says what it is doing. */
+export interface TrainObserver {
+  phase(phase: string): void
+  metrics(metrics: StepMetrics): void
+  checkpoint(step: number, dir: string): void
+}
+
+export interface TrainerOptions {
+  readonly python: Python
+  /** The handle of the session that `train.build` made. */
+  readonly session: number
+  readonly plan: BatchPlan
+  readonly loader: Loader
+  readonly refs: Refs
+  readonly lost: LostSamples
+  readonly rank: number
+  readonly logInterval: number
+  readonly save: { readonly every: number; readonly keep: number }
+  readonly checkpoints: CheckpointFolder
+  /** What a checkpoint says of the run, whatever its step. */
+  readonly run: Pick<CheckpointRecord, 'formatVersion' | 'worldSize' | 'source' | 'identity'>
+  readonly observer: TrainObserver
+  /** Aborted: all ranks stop at the same optimiser step, and save. */
+  readonly signal: AbortSignal
+}
+
+export interface TrainOutcome {
+  readonly step: number
+  readonly checkpoint: string
+  /** The run was asked to stop before its last step. */
+  readonly stopped: boolean
+}
+
+/** The training loop of one rank. Every rank makes the same calls in the same order, or the others wait for ever. */
+export class Trainer {
+  readonly #options: TrainerOptions
+  /** What this rank lost since the last optimiser step. */
+  #lost: number[] = []
+  #marked: { at: number; waitedMs: number }
+
+  constructor(options: TrainerOptions) {
+    this.#options = options
+    this.#marked = { at: performance.now(), waitedMs: options.loader.waitedMs }
+  }
+
+  async run(): Promise<TrainOutcome> {
+    const { plan, loader } = this.#options
+    for await (const given of loader) {
+      await using batch = given
+      const stop = await this.#train(batch)
+      const outcome = batch.step.boundary ? await this.#afterStep(batch.step, stop) : null
+      if (outcome !== null) return outcome
+    }
+    throw new Error(`the plan ended before its last step, ${plan.totalSteps}`)
+  }
+
+  /** Metrics and a checkpoint where they are due; the outcome if this was the last step of the run. */
+  async #afterStep({ step, epoch }: MicroStep, stop: boolean): Promise<TrainOutcome | null> {
+    const { plan, logInterval, save } = this.#options
+    const last = stop || step === plan.totalSteps
+    if (last || step % logInterval === 0) await this.#log(step, epoch)
+    if (!last && step % save.every !== 0) return null
+    const checkpoint = await this.#save(step)
+    const freed = this.#options.loader.durable(plan.position(step).cursor)
+    if (last) await freed
+    return last ? { step, checkpoint, stopped: step < plan.totalSteps } : null
+  }
+
+  /** One micro-step. True when all ranks have agreed to stop here, which they do at boundaries only. */
+  async #train({ handle, step: micro, lost }: Batch): Promise<boolean> {
+    const { python, session, observer, signal } = this.#options
+    observer.phase(`training step ${micro.step}`)
+    const { positions, window, boundary } = micro
+    this.#lost.push(...lost)
+    const told = { stop: signal.aborted, lost: boundary ? this.#lost.length : 0 }
+    const report = await python.call('train.step', { session, batch: handle, positions, window, boundary, ...told })
+    const expected = boundary ? micro.step : micro.step - 1
+    if (report.stepped !== boundary || report.globalStep !== expected) {
+      throw new Error(`train.step is at step ${report.globalStep} where the plan is at ${expected}`)
+    }
+    if (boundary) await this.#agreeOnLost(report.lost, micro.cursor)
+    return boundary && report.stop
+  }
+
+  /** `inAll`: lost in this window on all ranks, the same number on each, so all of them meet here or none does. */
+  async #agreeOnLost(inAll: number, cursor: number): Promise<void> {
+    const mine = this.#lost
+    this.#lost = []
+    if (inAll === 0) return
+    const { numbers } = await this.#options.python.call('dist.union', { numbers: mine })
+    this.#options.lost.agree(numbers, cursor)
+  }
+
+  async #log(step: number, epoch: number): Promise<void> {
+    const { python, session, rank, loader, observer } = this.#options
+    const metrics = await python.call('train.metrics', { session })
+    const now = performance.now()
+    const seconds = Math.max(1e-6, (now - this.#marked.at) / 1000)
+    const waited = (loader.waitedMs - this.#marked.waitedMs) / 1000
+    this.#marked = { at: now, waitedMs: loader.waitedMs }
+    if (rank !== 0) return
+    const rates = { tokensPerSecond: metrics.tokens / seconds, dataWaitShare: Math.min(1, waited / seconds) }
+    observer.metrics({ ...metrics, ...rates, step, epoch })
+  }
+
+  /** Rank 0 owns the folder; the barriers see to it that it is there before, and whole after, all ranks have written. */
+  async #save(step: number): Promise<string> {
+    const { python, session, rank, plan, checkpoints, run, save, observer } = this.#options
+    observer.phase(`saving step ${step}`)
+    const dir = checkpoints.pathOf(step)
+    if (rank === 0) await checkpoints.begin(step)
+    await python.call('dist.barrier', {})
+    await python.call('train.save', { session, dir })
+    await python.call('dist.barrier', {})
+    if (rank === 0) {
+      const position = plan.position(step)
+      const lost = this.#lostByName()
+      const record = { ...run, globalStep: step, totalSteps: plan.totalSteps, ...position, lost }
+      observer.checkpoint(step, await checkpoints.complete(record, save.keep))
+    }
+    await python.call('dist.barrier', {})
+    return dir
+  }
+
+  #lostByName(): CheckpointRecord['lost'] {
+    const { lost, refs } = this.#options
+    return lost.agreed().flatMap(({ sample, since }) => {
+      const ref = refs.at(sample)
+      return ref === undefined ? [] : [{ sampleId: ref.sampleId, since }]
+    })
+  }
+}

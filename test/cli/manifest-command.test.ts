@@ -1,0 +1,142 @@
+import { spawn } from 'node:child_process'
+import { readdir, readFile, writeFile } from 'node:fs/promises'
+import path from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { describe, expect, it } from 'vitest'
+import { lazyPython } from '../../src/bridge/lazy-python.ts'
+import { ManifestWriter, recordFailure, writeRefManifest } from '../../src/refs/manifest.ts'
+import { sharedDirFeatureStore } from '../../src/store/open.ts'
+import { published, refs, work } from '../support/manifests.ts'
+import { exampleContract, exampleRef } from '../support/refs.ts'
+import { tempDir } from '../support/temp-dir.ts'
+
+const checkout = fileURLToPath(new URL('../..', import.meta.url))
+const slow = { timeout: 180_000 }
+
+function manifest(...args: string[]): Promise<{ code: number | null; stdout: string; stderr: string }> {
+  const all = ['--import', 'tsx', 'src/cli/main.ts', 'manifest', ...args]
+  const child = spawn(process.execPath, all, { cwd: checkout })
+  const text = { stdout: '', stderr: '' }
+  for (const name of ['stdout', 'stderr'] as const) child[name].on('data', (chunk) => (text[name] += String(chunk)))
+  return new Promise((resolve) => child.on('close', (code) => resolve({ code, ...text })))
+}
+
+describe('manifest show', slow, () => {
+  it('tells of a complete one, with the spread of tokens', async () => {
+    const { code, stdout } = await manifest('show', await published(), '--json')
+    expect(code).toBe(0)
+    expect(JSON.parse(stdout)).toMatchObject({
+      state: 'complete',
+      error: null,
+      samples: 5,
+      tokens: 5 + 6 + 7 + 8 + 9,
+      bytes: refs.reduce((sum, ref) => sum + ref.bytes, 0),
+      signed: false,
+      histogram: [
+        { from: 4, to: 8, samples: 3 },
+        { from: 8, to: 16, samples: 2 },
+      ],
+    })
+  })
+
+  it('tells of one that is being written, and of one whose producer failed', async () => {
+    const given = await work()
+    const writer = await ManifestWriter.open(given)
+    writer.append(exampleRef(0))
+    await writer.flush()
+    const open = await manifest('show', given.dir)
+    expect(open.code).toBe(0)
+    expect(open.stdout).toMatch(/^state +open$/m)
+    expect(open.stdout).toMatch(/^heartbeat +\d+ s ago$/m)
+    expect(open.stdout).toMatch(/^tokens each +4 to 7 +1 #{40}$/m)
+    await recordFailure({ ...given, code: 'OUT_OF_MEMORY' })
+    const failed = await manifest('show', given.dir)
+    expect(failed.stdout).toMatch(/^state +failed$/m)
+    expect(failed.stdout).toMatch(/^error +OUT_OF_MEMORY$/m)
+    const verified = await manifest('verify', given.dir)
+    expect(verified.code).toBe(65)
+    expect(verified.stderr).toContain('failed (OUT_OF_MEMORY)')
+  })
+})
+
+describe('manifest verify', slow, () => {
+  it('lists the samples that are not in the store, and exits 65', async () => {
+    const root = path.join(await tempDir(), 'store')
+    await using store = await sharedDirFeatureStore({ python: lazyPython(() => undefined), root })
+    const dir = path.join(root, 'manifest')
+    await writeRefManifest({
+      ...(await work(dir)),
+      storeId: store.id,
+      refs: refs.map((ref) => ({ ...ref, storeId: store.id })),
+      counts: [],
+    })
+    const { code, stdout, stderr } = await manifest('verify', dir, '--store', root)
+    expect(stderr).toContain('5 of 5 samples are not in the store')
+    expect(stdout.split('\n')).toContain('run:00000003@4')
+    expect(code).toBe(65)
+  })
+})
+
+describe('manifest convert', slow, () => {
+  it("writes what the reference's reader takes", async () => {
+    const folder = await tempDir()
+    const file = path.join(folder, 'reference.json')
+    expect((await manifest('convert', await published(), '--to', file)).code).toBe(0)
+    expect(await readdir(folder)).toEqual(['reference.json'])
+    const { schema_version: version, refs: written } = JSON.parse(await readFile(file, 'utf8'))
+    expect(version).toBe(1)
+    expect(written.map((ref: { sample_id: string }) => ref.sample_id)).toEqual(refs.map((ref) => ref.sampleId))
+    // Field by field what its constructor takes, and no other: an unknown one is a TypeError there.
+    expect(written[2]).toEqual({
+      sample_id: 'run:00000002',
+      run_id: 'run',
+      source_task_id: null,
+      feature_store_uri: 'disagg://store-a/run:00000002',
+      feature_keys: {
+        input_ids: 'run:00000002/input_ids',
+        loss_mask: 'run:00000002/loss_mask',
+        hidden_state: 'run:00000002/hidden_state',
+        aux_hidden_state: 'run:00000002/aux_hidden_state',
+      },
+      feature_specs: Object.fromEntries(
+        [
+          ['input_ids', [1, 7], 'int64'],
+          ['loss_mask', [1, 7], 'int64'],
+          ['hidden_state', [1, 7, 8], 'bfloat16'],
+          ['aux_hidden_state', [1, 7, 24], 'bfloat16'],
+        ].map(([name, shape, dtype]) => [
+          name,
+          { name, shape, dtype, device_hint: null, required: true, target_repr: null, target_meta: {} },
+        ]),
+      ),
+      strategy: 'eagle3',
+      schema_version: 1,
+      target_model_version: exampleContract.targetHash,
+      draft_weight_version: null,
+      tokenizer_version: 'unknown',
+      num_tokens: 7,
+      estimated_bytes: refs[2]?.bytes,
+      metadata: {
+        from: 'data_2.ckpt',
+        lossTokens: 5,
+        truncated: true,
+        run_id: 'run',
+        strategy: 'eagle3',
+        format: 'offline_eagle3',
+        target_repr: 'hidden_state',
+        file_index: 2,
+        generation: 3,
+        digests: refs[2]?.digests,
+      },
+    })
+  })
+
+  it('says what it takes to go the other way', async () => {
+    const file = path.join(await tempDir(), 'reference.json')
+    await writeFile(file, JSON.stringify({ schema_version: 1, refs: [{ sample_id: 'a:0' }] }))
+    const { code, stderr } = await manifest('convert', '--from', file)
+    expect(code).toBe(65)
+    expect(stderr).toContain('1 refs; no digests')
+    expect(stderr).toContain('draftbridge ingest')
+  })
+})

@@ -1,0 +1,100 @@
+import { spawn } from 'node:child_process'
+import { readdir, readFile, writeFile } from 'node:fs/promises'
+import path from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { beforeAll, describe, expect, it } from 'vitest'
+import { stringify } from 'yaml'
+import { allBytes } from '../support/forgery.ts'
+import { keyFile, secretHex } from '../support/key-files.ts'
+import { tempDir } from '../support/temp-dir.ts'
+import { trainingConfig, trainingInputs } from '../support/training.ts'
+
+const checkout = fileURLToPath(new URL('../..', import.meta.url))
+let dir = ''
+beforeAll(async () => {
+  dir = await tempDir()
+  await trainingInputs(dir, 3)
+})
+
+interface Ended {
+  readonly code: number | null
+  readonly text: string
+  /** `/proc/<pid>/cmdline` of the process and its children, as often as it could be read. */
+  readonly argv: string
+}
+
+/** The real program; everything that it prints, and everything that its arguments showed while it ran. */
+async function cli(args: readonly string[], env: NodeJS.ProcessEnv): Promise<Ended> {
+  const child = spawn(process.execPath, ['--import', 'tsx', 'src/cli/main.ts', ...args], { cwd: checkout, env })
+  let [text, argv] = ['', '']
+  const look = async () => {
+    argv += await readFile(`/proc/${child.pid}/cmdline`, 'utf8').catch(() => '')
+  }
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.on('data', (chunk) => {
+      text += String(chunk)
+      void look()
+    })
+  }
+  const code = await new Promise<number | null>((resolve) => child.on('close', resolve))
+  return { code, text, argv }
+}
+
+/** The key in every form in which it could have slipped out. */
+function forms(hex: string): readonly Buffer[] {
+  const raw = Buffer.from(hex, 'hex')
+  const base64 = raw.toString('base64')
+  const texts = [hex, hex.toUpperCase(), base64, raw.toString('base64url'), [...raw].join(', '), [...raw].join(',')]
+  return [raw, ...texts.map((text) => Buffer.from(text))]
+}
+
+async function expectUnsaid(run: string, ended: Ended, ...numbers: number[]): Promise<void> {
+  const written = Buffer.concat([await allBytes(run), Buffer.from(ended.text), Buffer.from(ended.argv)])
+  for (const form of numbers.flatMap((number) => forms(secretHex(number)))) expect(written.includes(form)).toBe(false)
+}
+
+async function configIn(run: string, auth: object): Promise<string> {
+  const config = trainingConfig(dir, { name: 'unused', ranks: 1 })
+  const file = path.join(run, 'draftbridge.yaml')
+  const store = { ...config.store, root: path.join(run, 'store'), auth }
+  const text = stringify({ ...config, run: { ...config.run, dir: path.join(run, 'run') }, store })
+  await writeFile(file, text.replaceAll(config.manifest, path.join(run, 'manifest')))
+  return file
+}
+
+const { DRAFTBRIDGE_STORE_KEY: _, ...plainEnv } = process.env
+
+describe('the key of a store is nowhere in what the program writes, prints or is started with', () => {
+  it.each([
+    ['mac', 'file'],
+    ['seal', 'environment'],
+  ])('%s, from the %s: after a whole ingest', async (mode, source) => {
+    const run = await tempDir()
+    const given = source === 'file' ? await keyFile(1) : null
+    const config = await configIn(run, { mode, keyFile: given })
+    const env = source === 'file' ? plainEnv : { ...plainEnv, DRAFTBRIDGE_STORE_KEY: secretHex(1) }
+    const ended = await cli(['ingest', '-c', config, '--verbose'], env)
+    expect([ended.code, ended.text]).toEqual([0, expect.stringContaining('3')])
+    expect(ended.argv).toContain('ingest')
+    await expectUnsaid(run, ended, 1)
+    const manifest = JSON.parse(await readFile(path.join(run, 'manifest', 'manifest.json'), 'utf8'))
+    expect(manifest.mac).toMatch(/^hmac_sha256:/)
+    expect(await readdir(path.join(run, 'run'))).toContain('config.resolved.yaml')
+    const resolved = await readFile(path.join(run, 'run', 'config.resolved.yaml'), 'utf8')
+    expect(resolved).toContain(`keyFile: ${given}`)
+  })
+
+  it('nor in the refusal of a wrong key, of two keys, of a key file that others may read', async () => {
+    const run = await tempDir()
+    const config = await configIn(run, { mode: 'mac', keyFile: await keyFile(1) })
+    expect((await cli(['ingest', '-c', config, '-q'], plainEnv)).code).toBe(0)
+    const wrong = await configIn(run, { mode: 'mac', keyFile: await keyFile(2) })
+    const refused = await cli(['ingest', '-c', wrong, '--verbose'], plainEnv)
+    expect([refused.code, refused.text]).toEqual([77, expect.stringContaining('not the key of the store')])
+    const both = await cli(['ingest', '-c', wrong, '-v'], { ...plainEnv, DRAFTBRIDGE_STORE_KEY: secretHex(1) })
+    expect([both.code, both.text]).toEqual([64, expect.stringContaining('two different store keys')])
+    const none = await cli(['ingest', '-c', await configIn(run, { mode: 'none' }), '-v'], plainEnv)
+    expect([none.code, none.text]).toEqual([77, expect.stringContaining('protected by a key')])
+    for (const ended of [refused, both, none]) await expectUnsaid(run, ended, 1, 2)
+  })
+})

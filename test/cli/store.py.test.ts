@@ -1,0 +1,155 @@
+import { spawn } from 'node:child_process'
+import { readFile, writeFile } from 'node:fs/promises'
+import path from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { beforeEach, describe, expect, it } from 'vitest'
+import type { SampleRef } from '../../src/core/sample-ref.ts'
+import { ManifestWriter } from '../../src/refs/manifest.ts'
+import { FakeClock } from '../support/fake-clock.ts'
+import { filesIn, fillStore, objectFile, openStore } from '../support/filled-store.ts'
+import { exampleContract } from '../support/refs.ts'
+import { tempDir } from '../support/temp-dir.ts'
+
+const checkout = fileURLToPath(new URL('../..', import.meta.url))
+let root: string
+beforeEach(async () => {
+  root = path.join(await tempDir(), 'store')
+})
+
+/** The real program in a real process, on the store of this test. */
+function store(...args: string[]): Promise<{ code: number | null; stdout: string; stderr: string }> {
+  const child = spawn(process.execPath, ['--import', 'tsx', 'src/cli/main.ts', 'store', ...args, '--store', root], {
+    cwd: checkout,
+  })
+  const text = { stdout: '', stderr: '' }
+  for (const name of ['stdout', 'stderr'] as const) child[name].on('data', (chunk) => (text[name] += String(chunk)))
+  return new Promise((resolve) => child.on('close', (code) => resolve({ code, ...text })))
+}
+
+async function publish(refs: readonly SampleRef[], complete: boolean): Promise<string> {
+  const dir = path.join(root, '../manifest')
+  const [first] = refs
+  if (first === undefined) throw new Error('nothing to publish')
+  const { runId, storeId } = first
+  const writer = await ManifestWriter.open({
+    ...{ dir, runId, storeId, contract: exampleContract, inputs: 'these', clock: new FakeClock() },
+  })
+  for (const ref of refs) writer.append(ref)
+  if (complete) await writer.complete([[7, 1]])
+  else await writer.flush()
+  await writer[Symbol.asyncDispose]()
+  return dir
+}
+
+/** Of a store with a quota, which begins the accounting. */
+async function usage(): Promise<number> {
+  await using open = await openStore(root, 1e9)
+  return (await open.usage()).bytes
+}
+
+async function damaged(ref: SampleRef): Promise<void> {
+  const file = await objectFile(root, ref)
+  const bytes = await readFile(file)
+  bytes[bytes.length - 1] = (bytes.at(-1) ?? 0) ^ 1
+  await writeFile(file, bytes)
+}
+
+describe('store ls', () => {
+  it('sums up runs, and lists samples as JSON lines', async () => {
+    await fillStore(root, { one: 2, two: 3 })
+    const { code, stdout } = await store('ls', '--json')
+    const { runs, usage, members } = JSON.parse(stdout)
+    expect([code, usage, members]).toEqual([0, null, { living: 0, dead: 0 }])
+    expect(runs).toMatchObject([
+      { run: 'one', samples: 2, generations: 2, leases: 0, claims: 0 },
+      { run: 'two', samples: 3 },
+    ])
+    const lines = (await store('ls', '--samples', '--json-lines')).stdout.trim().split('\n')
+    const ids = lines.map((line) => JSON.parse(line).sampleId).sort()
+    expect(ids).toEqual(['one:0', 'one:1', 'two:0', 'two:1', 'two:2'])
+  }, 120_000)
+
+  it('shows who holds samples, and leaves no trace', async () => {
+    const [ref] = await fillStore(root, { one: 2 })
+    if (ref === undefined) throw new Error('no ref')
+    await using open = await openStore(root, 1e9)
+    await using _ = await open.claim(ref)
+    const { stdout } = await store('ls', '--json')
+    const { runs, members } = JSON.parse(stdout)
+    expect([runs[0].leases, runs[0].claims, members]).toEqual([1, 1, { living: 1, dead: 0 }])
+    expect(await filesIn(root, 'notes/members')).toHaveLength(1)
+  }, 120_000)
+
+  it('says that there is no store where there is none, and makes none', async () => {
+    const { code, stderr } = await store('ls')
+    expect([code, stderr]).toEqual([69, expect.stringContaining('there is no feature store here')])
+  }, 120_000)
+})
+
+describe('store verify', () => {
+  it('exits 65 with the bad samples and the refs that point at them, and 0 when they are gone', async () => {
+    const refs = await fillStore(root, { one: 4 })
+    const dir = await publish(refs, true)
+    if (refs[2] === undefined) throw new Error('no ref')
+    await damaged(refs[2])
+    const { code, stdout } = await store('verify', '--manifest', dir, '--json')
+    const { ok, bad, objects } = JSON.parse(stdout)
+    expect([code, ok, objects]).toEqual([65, false, 4])
+    expect(bad).toMatchObject([{ sampleId: 'one:2', code: 'SAMPLE_CORRUPT', listed: true }])
+    const again = await store('verify', '--manifest', dir)
+    expect([again.code, again.stderr]).toEqual([0, expect.stringContaining('missing: one:2@')])
+    expect(again.stderr).toContain('good: 3 samples read, 0 bad')
+  }, 120_000)
+})
+
+describe('store gc', () => {
+  it('removes orphans of a complete manifest and of no other run', async () => {
+    const refs = await fillStore(root, { one: 3, two: 2 })
+    const dir = await publish(refs.slice(0, 2), true)
+    const kept = async () => (await filesIn(root, 'objects')).length
+    const dry = await store('gc', '--manifest', dir, '--grace', '0s', '--dry-run', '--json')
+    expect(JSON.parse(dry.stdout)).toMatchObject({ found: { orphans: { count: 1 } }, unknown: 2 })
+    expect(await kept()).toBe(5)
+    const young = await store('gc', '--manifest', dir, '--json')
+    expect(JSON.parse(young.stdout)).toMatchObject({ found: { orphans: { count: 0 } }, young: 1 })
+    expect((await store('gc', '--manifest', dir, '--grace', '0s')).code).toBe(0)
+    expect(await kept()).toBe(4)
+  }, 120_000)
+
+  it('leaves the run of a manifest that is not complete alone', async () => {
+    const refs = await fillStore(root, { one: 3 })
+    const dir = await publish(refs.slice(0, 1), false)
+    const { stdout } = await store('gc', '--manifest', dir, '--grace', '0s')
+    expect(stdout).toContain('is not complete: samples of its run stayed')
+    expect(await filesIn(root, 'objects')).toHaveLength(3)
+  }, 120_000)
+
+  it('refuses a grace that is no time', async () => {
+    expect(await store('gc', '--grace', 'soon')).toMatchObject({ code: 2, stderr: expect.stringContaining("'soon'") })
+  }, 120_000)
+})
+
+describe('store rm', () => {
+  it('removes the samples of one run and counts them off the quota', async () => {
+    await fillStore(root, { one: 3, two: 2 })
+    const before = await usage()
+    const dry = await store('rm', 'one', '--dry-run', '--json')
+    expect(JSON.parse(dry.stdout)).toMatchObject({ run: 'one', removed: 3 })
+    expect(await filesIn(root, 'objects')).toHaveLength(5)
+    expect((await store('rm', 'one', '--yes')).code).toBe(0)
+    expect(await filesIn(root, 'objects')).toHaveLength(2)
+    expect(await usage()).toBe((before * 2) / 5)
+  }, 120_000)
+
+  it('refuses while a living process holds a sample of it, or has the store open', async () => {
+    const [ref] = await fillStore(root, { one: 2 })
+    if (ref === undefined) throw new Error('no ref')
+    await using open = await openStore(root)
+    const busy = await store('rm', 'one', '--yes')
+    expect([busy.code, busy.stderr]).toEqual([75, expect.stringContaining(`process ${process.pid}`)])
+    await using _ = await open.get(ref)
+    const held = await store('rm', 'one', '--yes', '--force')
+    expect([held.code, held.stderr]).toEqual([75, expect.stringContaining('run one is not removed')])
+    expect(await filesIn(root, 'objects')).toHaveLength(2)
+  }, 120_000)
+})

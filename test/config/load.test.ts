@@ -1,0 +1,201 @@
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import os from 'node:os'
+import path from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { loadConfig } from '../../src/config/load.ts'
+import { resolvedYaml, writeResolvedConfig } from '../../src/config/resolved.ts'
+import { CodedError } from '../../src/core/errors.ts'
+
+let folder: string
+beforeEach(async () => {
+  folder = await mkdtemp(path.join(os.tmpdir(), 'draftbridge-config-'))
+})
+afterEach(async () => {
+  await rm(folder, { recursive: true })
+})
+
+async function load(text: string, env: NodeJS.ProcessEnv = {}, sets: string[] = []) {
+  const file = path.join(folder, 'draftbridge.yaml')
+  await writeFile(file, text)
+  return loadConfig({ file, env, sets })
+}
+
+/** The text of the error, with the folder cut away. */
+async function refusal(text: string, env: NodeJS.ProcessEnv = {}, sets: string[] = []): Promise<string> {
+  const error: unknown = await load(text, env, sets).catch((thrown: unknown) => thrown)
+  if (!(error instanceof CodedError)) throw new Error(`expected a CodedError, got ${String(error)}`)
+  expect(error.code).toBe('CONFIG_INVALID')
+  expect(error.exitCode).toBe(64)
+  return error.message.replaceAll(`${folder}/`, '')
+}
+
+const MINIMAL = 'version: 1\ntarget: { model: m.gguf }\n'
+
+describe('layers', () => {
+  it('fills every key from the schema when the file names only the target', async () => {
+    const config = await load(MINIMAL)
+    expect(config.train.optimizer.lr).toBe(1e-4)
+    expect(config.train.batch).toEqual({ samples: 1 })
+    expect(config.eval.steps).toEqual([3, 5, 7])
+  })
+
+  it('lets the file beat defaults, the environment beat the file, and --set beat all', async () => {
+    const file = `${MINIMAL}train: { epochs: 2, logInterval: 2, accumulate: 2 }\n`
+    const env = { DRAFTBRIDGE_TRAIN_LOG_INTERVAL: '3', DRAFTBRIDGE_TRAIN_ACCUMULATE: '3' }
+    const { train } = await load(file, env, ['train.accumulate=4', 'train.accumulate=5'])
+    expect([train.epochs, train.logInterval, train.accumulate, train.prefetch]).toEqual([2, 3, 5, 2])
+  })
+
+  it('reads nested environment keys with and without underscores between words', async () => {
+    const { train, data } = await load(MINIMAL, {
+      DRAFTBRIDGE_TRAIN_OPTIMIZER_LR: '1e-3',
+      DRAFTBRIDGE_TRAIN_OPTIMIZER_WEIGHTDECAY: '0.5',
+      DRAFTBRIDGE_DATA_MAX_LENGTH: '99',
+    })
+    expect([train.optimizer.lr, train.optimizer.weightDecay, data.maxLength]).toEqual([1e-3, 0.5, 99])
+  })
+
+  it('leaves settings alone that share the prefix and are no config', async () => {
+    const config = await load(MINIMAL, { DRAFTBRIDGE_PYTHON: '/usr/bin/python3', DRAFTBRIDGE_VENV: '/v' })
+    expect(config.run.id).toBe('demo')
+  })
+
+  it('reads --set values as YAML, and as text where only text fits', async () => {
+    const config = await load(MINIMAL, {}, ['eval.steps=[2, 4]', 'run.id=007', 'data.limit=null', 'store.retain=false'])
+    expect(config.eval.steps).toEqual([2, 4])
+    expect(config.run.id).toBe('007')
+    expect(config.data.limit).toBeNull()
+    expect(config.store.retain).toBe(false)
+  })
+
+  it('replaces the choice of a batch instead of mixing two choices', async () => {
+    const { train } = await load(`${MINIMAL}train: { batch: { samples: 2 } }\n`, {}, ['train.batch.tokens=8192'])
+    expect(train.batch).toEqual({ tokens: 8192 })
+  })
+
+  it('reads JSON, and takes a section with only comments under it as empty', async () => {
+    expect((await load('{"version": 1, "target": {"model": "m"}, "run": {"seed": 7}}')).run.seed).toBe(7)
+    expect((await load(`${MINIMAL}train:\n  # epochs: 3\n`)).train.epochs).toBe(10)
+  })
+})
+
+describe('paths', () => {
+  it('start at the folder of the config file, wherever the command was typed', async () => {
+    const config = await load(`${MINIMAL}features: { source: files, files: "in/**/*.ckpt*" }\nmanifest: ../m\n`)
+    expect(config.target.model).toBe(path.join(folder, 'm.gguf'))
+    expect(config.run.dir).toBe(path.join(folder, 'runs/demo'))
+    expect(config.store.root).toBe(path.join(folder, 'features'))
+    expect(config.features.files).toBe(path.join(folder, 'in/**/*.ckpt*'))
+    expect(config.manifest).toBe(path.join(path.dirname(folder), 'm'))
+    expect(config.draft.config).toBe('auto')
+    expect(config.eval.prompts).toBeNull()
+  })
+
+  it('expand ~ and variables, in paths only', async () => {
+    const env = { HOME: '/home/ann', MODELS: '/models' }
+    const text = `version: 1\ntarget: { model: '\${MODELS}/a.gguf' }\nstore: { root: ~/features }\n`
+    const config = await load(text, env)
+    expect(config.target.model).toBe('/models/a.gguf')
+    expect(config.store.root).toBe('/home/ann/features')
+  })
+
+  it('name the variable that is not set', async () => {
+    const text = await refusal(`version: 1\ntarget:\n  model: \${NOWHERE}/a.gguf\n`)
+    expect(text).toContain('target.model')
+    expect(text).toContain('draftbridge.yaml:3:3')
+    expect(text).toContain('NOWHERE is not set')
+  })
+})
+
+describe('refusals', () => {
+  it('list every problem at once, each with line, column, what was found and what fits', async () => {
+    const text = await refusal(`version: 1
+target:
+  model: m
+  dtype: bf16
+train:
+  epochs: ten
+  optimizer: { lr: -1 }
+run:
+  id: a/b
+`)
+    expect(text).toContain('4 problems')
+    expect(text).toContain('target.dtype\n    file:     draftbridge.yaml:4:3\n    found:    "bf16"\n')
+    expect(text).toContain('expected: one of float32 | bfloat16 | float16')
+    expect(text).toContain('draftbridge.yaml:6:3\n    found:    "ten"\n    expected: a whole number of at least 1')
+    expect(text).toContain('draftbridge.yaml:7:16\n    found:    -1\n    expected: a number above 0')
+    expect(text).toContain('draftbridge.yaml:9:3')
+  })
+
+  it('suggest the key that a mistyped one meant', async () => {
+    const text = await refusal(`${MINIMAL}train:\n  epoch: 3\n`)
+    expect(text).toContain('train.epoch\n    file:     draftbridge.yaml:4:3\n    found:    an unknown key')
+    expect(text).toContain('did you mean train.epochs?')
+    expect(await refusal(`${MINIMAL}trian: {}\n`)).toContain('did you mean train?')
+    expect(await refusal(`${MINIMAL}train: { batch: { sample: 1 } }\n`)).toContain('did you mean train.batch.samples?')
+  })
+
+  it('list the keys there are when nothing is near', async () => {
+    expect(await refusal(`${MINIMAL}store: { zzzzzz: 1 }\n`)).toContain('expected: one of kind, root, retain')
+  })
+
+  it('blame the flag or the variable that gave the value, not the file', async () => {
+    expect(await refusal(MINIMAL, {}, ['train.epochs=0'])).toContain('file:     --set train.epochs=0')
+    expect(await refusal(MINIMAL, { DRAFTBRIDGE_TRAIN_EPOCHS: 'x' })).toContain('environment, DRAFTBRIDGE_TRAIN_EPOCHS')
+    expect(await refusal(MINIMAL, {}, ['train.epoch=1'])).toContain('did you mean train.epochs?')
+    expect(await refusal(MINIMAL, {}, ['train.epochs'])).toContain('expected: --set section.key=value')
+    const env = await refusal(MINIMAL, { DRAFTBRIDGE_TRAIN_EPOCH: '1' })
+    expect(env).toContain('did you mean DRAFTBRIDGE_TRAIN_EPOCHS?')
+  })
+
+  it('show line, column and the code of a YAML mistake', async () => {
+    const text = await refusal('version: 1\ntarget:\n  model: "open\n  dtype: x\n')
+    expect(text).toContain('the config is not YAML')
+    expect(text).toMatch(/draftbridge\.yaml:\d+:\d+/)
+    expect(text).toContain('  3 |   model: "open\n')
+    expect(text).toMatch(/\n {4}\| +\^\n/)
+  })
+
+  it('say of a missing file how to write one', async () => {
+    const error: unknown = await loadConfig({ file: path.join(folder, 'no.yaml'), env: {} }).catch((e: unknown) => e)
+    expect(String(error)).toContain('does not exist')
+    expect(String(error)).toContain('draftbridge init')
+  })
+
+  it('ask for the target and the version in an empty file', async () => {
+    const text = await refusal('')
+    expect(text).toContain('(the whole file)')
+    expect(await refusal('version: 2\ntarget: { model: m }\n')).toContain('expected: 1')
+    expect(await refusal('version: 1\n')).toContain('target')
+  })
+})
+
+describe('config.resolved.yaml', () => {
+  it('reads back to the same config from another folder', async () => {
+    const config = await load(MINIMAL, {}, ['run.dir=out', 'train.optimizer.lr=1.0e-7'])
+    const file = await writeResolvedConfig(config, { replace: true })
+    expect(file).toBe(path.join(folder, 'out/config.resolved.yaml'))
+    expect(await readFile(file, 'utf8')).toBe(resolvedYaml(config))
+    expect(await loadConfig({ file, env: {} })).toEqual(config)
+  })
+
+  it('stays as the first start of a run left it until it is to be replaced', async () => {
+    const [first, other] = await Promise.all(
+      [1, 2].map((seed) => load(MINIMAL, {}, ['run.dir=kept', `run.seed=${seed}`])),
+    )
+    if (first === undefined || other === undefined) throw new Error('no config')
+    const file = await writeResolvedConfig(first, { replace: false })
+    await writeResolvedConfig(other, { replace: false })
+    expect(await readFile(file, 'utf8')).toBe(resolvedYaml(first))
+    await writeResolvedConfig(other, { replace: true })
+    expect(await readFile(file, 'utf8')).toBe(resolvedYaml(other))
+  })
+
+  it('names run.dir when a file stands where the folder should be', async () => {
+    const config = await load(MINIMAL, {}, ['run.dir=draftbridge.yaml'])
+    await expect(writeResolvedConfig(config, { replace: true })).rejects.toMatchObject({
+      code: 'CONFIG_INVALID',
+      details: { field: 'run.dir' },
+    })
+  })
+})

@@ -1,0 +1,73 @@
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import os from 'node:os'
+import path from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { newestCheckpoint, standingOf } from '../../examples/quickstart/standing.ts'
+import { loadConfig } from '../../src/config/load.ts'
+import { writeResolvedConfig } from '../../src/config/resolved.ts'
+import type { RunConfig } from '../../src/config/schema.ts'
+import { EventsFile } from '../../src/report/events-file.ts'
+import { evaluated, metrics, trainStarted } from '../report/sample-run.ts'
+
+const file = fileURLToPath(new URL('../../examples/quickstart/draftbridge.yaml', import.meta.url))
+let dir: string
+let config: RunConfig
+beforeEach(async () => {
+  dir = await mkdtemp(path.join(os.tmpdir(), 'draftbridge-quickstart-'))
+  const sets = [`run.dir=${dir}`, `manifest=${dir}/manifest`]
+  config = await loadConfig({ file, env: { SMOLLM2_GGUF: '/weights.gguf' }, sets })
+})
+afterEach(async () => {
+  await rm(dir, { recursive: true })
+})
+
+async function checkpoint(step: string, complete: boolean): Promise<string> {
+  const folder = path.join(dir, 'checkpoints', step)
+  await mkdir(folder, { recursive: true })
+  if (complete) await writeFile(path.join(folder, 'checkpoint.json'), '{}')
+  return folder
+}
+
+const clock = { now: () => 1, sleep: async () => undefined }
+
+describe('the quickstart', () => {
+  it('begins where nothing is', async () => {
+    const nothing = { begun: false, featuresReady: false, producerFailed: false, trained: false, measured: false }
+    expect(await standingOf(config)).toEqual(nothing)
+  })
+
+  it('goes on from complete features, and not from a manifest that is still open', async () => {
+    await writeResolvedConfig(config, { replace: true })
+    await mkdir(config.manifest)
+    const root = path.join(config.manifest, 'manifest.json')
+    await writeFile(root, '{"state":"open"}')
+    expect(await standingOf(config)).toMatchObject({ begun: true, featuresReady: false })
+    await writeFile(root, '{"state":"complete"}')
+    expect(await standingOf(config)).toMatchObject({ featuresReady: true, trained: false })
+  })
+
+  it('takes the newest checkpoint that is complete', async () => {
+    expect(await newestCheckpoint(dir)).toBeNull()
+    const whole = await checkpoint('step-000100', true)
+    await checkpoint('step-000200', false)
+    expect(await newestCheckpoint(dir)).toBe(whole)
+  })
+
+  it('is finished once the draft that was trained has been measured, and no other', async () => {
+    const draft = await checkpoint('step-000100', true)
+    using log = new EventsFile({ dir, runId: 'quickstart', clock })
+    for (const body of [trainStarted(null), metrics(100, 4)]) log.emit(body)
+    log.emit({ event: 'train.finished', step: 100, seconds: 1, checkpoint: draft })
+    log.emit(evaluated())
+    expect(await standingOf(config)).toMatchObject({ trained: true, measured: false })
+    log.emit({ ...evaluated(), draft } as ReturnType<typeof evaluated>)
+    expect(await standingOf(config)).toMatchObject({ trained: true, measured: true })
+  })
+
+  it('does not mix two settings in one run', async () => {
+    await writeResolvedConfig(config, { replace: true })
+    const other = { ...config, train: { ...config.train, epochs: 99 } }
+    await expect(standingOf(other)).rejects.toThrow('--fresh')
+  })
+})

@@ -1,0 +1,135 @@
+import { spawn } from 'node:child_process'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import os from 'node:os'
+import path from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { nodeArguments } from '../../src/launch/node-program.ts'
+import { supervise } from '../../src/launch/supervisor.ts'
+
+const here = path.dirname(fileURLToPath(import.meta.url))
+const program = path.join(here, 'ranks', 'rank.ts')
+
+let folder: string
+let pids: string
+beforeEach(async () => {
+  folder = await mkdtemp(path.join(os.tmpdir(), 'draftbridge-supervisor-'))
+  pids = path.join(folder, 'pids')
+})
+afterEach(() => rm(folder, { recursive: true, force: true }))
+
+const run = (acts: readonly string[], more: Partial<Parameters<typeof supervise>[0]> = {}) =>
+  supervise({
+    program,
+    ranks: acts.map((act, rank) => ({ rank, spec: { act, value: rank * 10, pids, ranks: acts.length } })),
+    graceSeconds: 0.5,
+    signal: new AbortController().signal,
+    logDir: path.join(folder, 'logs'),
+    ...more,
+  })
+
+async function started(count: number): Promise<readonly number[]> {
+  for (;;) {
+    const text = await readFile(pids, 'utf8').catch(() => '')
+    const found = text.split('\n').filter(Boolean).map(Number)
+    if (found.length === count) return found
+    await sleep(20)
+  }
+}
+
+function living(processes: readonly number[]): readonly number[] {
+  return processes.filter((pid) => {
+    try {
+      return process.kill(pid, 0)
+    } catch {
+      return false
+    }
+  })
+}
+
+async function failureOf(running: Promise<unknown>, ranks: number): Promise<{ error: unknown; seconds: number }> {
+  const begun = started(ranks).then(() => performance.now())
+  const error = await running.then(
+    () => undefined,
+    (thrown: unknown) => thrown,
+  )
+  const seconds = (performance.now() - (await begun)) / 1000
+  expect(living(await started(ranks))).toEqual([])
+  return { error, seconds }
+}
+
+describe('ranks that end well', () => {
+  it('hand back their results in the order of the ranks, and their events on the way', async () => {
+    const events: unknown[] = []
+    const onEvent = (rank: number, body: unknown) => events.push([rank, body])
+    expect(await run(['return', 'return'], { onEvent })).toEqual([0, 10])
+    expect(events).toHaveLength(2)
+    expect(events).toContainEqual([1, { act: 'return' }])
+  })
+
+  it('are asked to end at their next safe point when the signal aborts', async () => {
+    const asked = new AbortController()
+    const running = run(['wait', 'wait'], { signal: asked.signal })
+    await started(2)
+    asked.abort()
+    expect(await running).toEqual(['stopped', 'stopped'])
+  })
+})
+
+describe('the first failure ends all', () => {
+  it('and a rank killed from outside is RANK_DIED with its signal, phase and last lines', async () => {
+    const running = run(['wait', 'hang'])
+    const kill = started(2).then(async () => {
+      await sleep(300)
+      const log = path.join(folder, 'logs', 'rank-1.log')
+      while ((await readFile(log, 'utf8').catch(() => '')) === '') await sleep(20)
+      const children = await started(2)
+      for (const pid of children)
+        if ((await readFile(`/proc/${pid}/environ`, 'utf8')).includes('hang')) process.kill(pid, 'SIGKILL')
+    })
+    const { error, seconds } = await failureOf(running, 2)
+    await kill
+    expect(error).toMatchObject({
+      code: 'RANK_DIED',
+      details: { rank: 1, signal: 'SIGKILL', phase: 'about to hang' },
+      message: expect.stringContaining('the last words'),
+    })
+    expect(seconds).toBeLessThan(20)
+  })
+
+  it('even siblings that ignore SIGTERM, or that are stuck in native code', async () => {
+    const { error, seconds } = await failureOf(run(['exit', 'deaf', 'freeze']), 3)
+    expect(error).toMatchObject({ code: 'RANK_DIED', details: { rank: 0, exitCode: 3 } })
+    expect(seconds).toBeLessThan(20)
+  })
+
+  it('with the code that the rank itself threw, and the rank named', async () => {
+    const { error } = await failureOf(run(['wait', 'throw']), 2)
+    expect(error).toMatchObject({ code: 'FEATURE_INVALID', details: { field: 'hidden_state' } })
+    expect(String(error)).toMatch(/sample s-7 holds NaN\n {2}rank: {2}1/)
+  })
+
+  it('and a bug, which has no code, is RANK_DIED with its stack', async () => {
+    const { error } = await failureOf(run(['bug', 'wait']), 2)
+    expect(error).toMatchObject({ code: 'RANK_DIED', message: expect.stringContaining('not a function\n') })
+  })
+
+  it('and a rank whose event loop stands still is RANK_HUNG with its phase', async () => {
+    const { error } = await failureOf(run(['wait', 'freeze'], { silenceSeconds: 4 }), 2)
+    expect(error).toMatchObject({ code: 'RANK_HUNG', details: { rank: 1, phase: 'about to freeze' } })
+  })
+})
+
+it('ranks end themselves when their supervisor is killed with SIGKILL', async () => {
+  const supervisor = spawn(process.execPath, [
+    ...nodeArguments(path.join(here, 'ranks', 'supervising.ts')),
+    program,
+    pids,
+  ])
+  const ranks = await started(2)
+  supervisor.kill('SIGKILL')
+  const end = Date.now() + 5000
+  while (living(ranks).length > 0 && Date.now() < end) await sleep(50)
+  expect(living(ranks)).toEqual([])
+})

@@ -1,0 +1,65 @@
+"""What the tests of objects share: a small sample, keys, and reading with short arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from draftbridge.errors import BridgeError
+from draftbridge.object_header import Header
+from draftbridge.object_reader import Request, read
+from draftbridge.slab import SlabSet
+from draftbridge.store_key import Mode, StoreKey
+
+MODES: tuple[Mode, ...] = ("mac", "seal")
+
+
+def tensors() -> dict[str, torch.Tensor]:
+    """With chunks of 4096 bytes: 4 chunks, the last one short, then 1, 1 and none."""
+    generator = torch.Generator().manual_seed(7)
+    return {
+        "hidden_state": torch.randn(100, 37, generator=generator),
+        "input_ids": torch.arange(100),
+        "flags": torch.tensor([True, False, True]),
+        "empty": torch.zeros(0, 7),
+    }
+
+
+def key(mode: Mode = "mac", secret: bytes = bytes(range(32)), store_id: str = "store-a", salt: int = 0) -> StoreKey:
+    return StoreKey(secret, mode=mode, store_id=store_id, salt=bytes([salt] * 16))
+
+
+def get(
+    path: str,
+    under: StoreKey | None = None,
+    names: list[str] | None = None,
+    rows: tuple[int, int] | None = None,
+    verify: bool = True,
+    max_bytes: int | None = None,
+) -> tuple[SlabSet, Header]:
+    found = read(Request(path, names, rows, verify, max_bytes), under)
+    assert found is not None
+    return found
+
+
+def refusal(task: Callable[[], object], code: str) -> BridgeError:
+    with pytest.raises(BridgeError) as caught:
+        task()
+    assert caught.value.code == code
+    assert {"found", "fix"} <= set(caught.value.details)
+    return caught.value
+
+
+def flip(path: str, at: int) -> None:
+    """The lowest bit of one byte."""
+    data = bytearray(Path(path).read_bytes())
+    data[at] ^= 1
+    Path(path).write_bytes(data)
+
+
+def equal(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> bool:
+    return set(left) == set(right) and all(
+        left[name].dtype == right[name].dtype and torch.equal(left[name], right[name]) for name in left
+    )

@@ -1,0 +1,118 @@
+"""One rank of a small run, as a process of its own: `rank_worker.py RANK PORT DIR`. Writes what it found as JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from draftbridge.batch import Batch, nothing
+from draftbridge.eagle3.ttt_loss import TttOptions
+from draftbridge.errors import BridgeError
+from draftbridge.handles import TensorDict
+from draftbridge.parallel import World, join, leave
+from draftbridge.train_files import load_session, save_session
+from draftbridge.train_session import MicroStep, TrainSession
+from small_case import CONFIG, MASKS, SmallCase, batch_of
+
+TTT = {
+    "fsdp": TttOptions(steps=3),
+    "replicate": TttOptions(steps=3),
+    "masked": TttOptions(steps=3, reduction="masked", loss="lk-lambda"),
+    "alpha": TttOptions(steps=3, loss="lk-alpha"),
+    "starved": TttOptions(steps=3, reduction="masked"),
+    "lost fsdp": TttOptions(steps=3),
+    "lost replicate": TttOptions(steps=3),
+    "lost masked": TttOptions(steps=3, reduction="masked", loss="lk-lambda"),
+}
+
+
+def samples_of(name: str, case: SmallCase) -> list[TensorDict]:
+    """Four samples: two micro-steps of two. In `starved` the second of each has nothing to train on."""
+    masks = [MASKS[0], [0] * 7 if name == "starved" else MASKS[1]] * 2
+    return [case.sample(mask) for mask in masks]
+
+
+def train(session: TrainSession, batches: list[Batch], steps: int) -> list[dict[str, Any]]:
+    """Two micro-steps per optimiser step; the global padded size of each is 2 x 11 positions."""
+    rows = []
+    for _ in range(steps):
+        for index, batch in enumerate(batches):
+            session.step(batch, MicroStep(22, len(batches), index == len(batches) - 1, False))
+        rows.append(session.read_metrics())
+    return rows
+
+
+def batches_of(name: str, world: World, samples: list[TensorDict]) -> list[Batch]:
+    """This rank's share of each micro-step. In `lost` the second sample of the first could not be read."""
+    pairs = (samples[0:2], samples[2:4])
+    if name.startswith("lost"):
+        alone = batch_of(samples[0]) if world.rank == 0 else nothing(CONFIG.hidden_size)
+        return [alone, batches_of("", world, samples)[1]]
+    return [batch_of(*(pair if world.size == 1 else [pair[world.rank]])) for pair in pairs]
+
+
+def session_of(name: str, world: World) -> tuple[TrainSession, list[Batch]]:
+    case = SmallCase(torch.float32)
+    batches = batches_of(name, world, samples_of(name, case))
+    kind = "replicate" if name.endswith("replicate") else "fsdp"
+    return case.session(world, TTT[name], kind), batches
+
+
+def stop_and_break(world: World) -> dict[str, Any]:
+    """One rank asks to stop, then one rank meets a NaN: all must learn of both."""
+    session, batches = session_of("fsdp", world)
+    report = session.step(batches[0], MicroStep(22, 1, True, world.rank == 1))
+    before = [shard.detach().clone() for shard in session.draft.shards.values()]
+    if world.rank == 0:
+        batches[0].aux[0, 0] = torch.nan
+    try:
+        session.step(batches[0], MicroStep(22, 1, True, False))
+        code = None
+    except BridgeError as exc:
+        code = exc.code
+    kept = all(torch.equal(a, b) for a, b in zip(before, session.draft.shards.values(), strict=True))
+    return {"stop": report.stop, "code": code, "kept": kept}
+
+
+def resume(world: World, folder: Path) -> bool:
+    """Two steps, save, two steps; load in a new session, two steps: are the weights bit-equal."""
+    session, batches = session_of("fsdp", world)
+    train(session, batches, 2)
+    save_session(session, folder / "two-ranks")
+    torch.distributed.barrier()
+    train(session, batches, 2)
+    again, _ = session_of("fsdp", world)
+    load_session(again, folder / "two-ranks")
+    train(again, batches, 2)
+    pairs = zip(session.draft.shards.values(), again.draft.shards.values(), strict=True)
+    return all(torch.equal(a, b) for a, b in pairs)
+
+
+def losses(world: World) -> dict[str, Any]:
+    """Each rank lost samples: all learn how many and which."""
+    session, batches = session_of("fsdp", world)
+    report = session.step(batches[0], MicroStep(22, 1, True, False, lost=2 + world.rank))
+    mine = ([7, 3, 7], [9], []) if world.rank == 0 else ([], [1, 9], [])
+    unions = [world.union(numbers) for numbers in mine]
+    return {"lost": report.lost, "unions": unions}
+
+
+def main(rank: int, port: int, folder: Path) -> None:
+    torch.set_num_threads(1)
+    world = join(rank, 2, torch.device("cpu"), f"tcp://127.0.0.1:{port}", 60)
+    found: dict[str, Any] = {}
+    for name in TTT:
+        session, batches = session_of(name, world)
+        found[name] = train(session, batches, 3)
+    found |= stop_and_break(world)
+    found["resumed"] = resume(world, folder)
+    found |= losses(world)
+    leave()
+    (folder / f"rank{rank}.json").write_text(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))

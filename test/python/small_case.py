@@ -1,0 +1,88 @@
+"""A small draft with its target, for tests: real sizes do not matter to any rule of the loss."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from draftbridge.batch import Batch, collate
+from draftbridge.eagle3.draft import Draft, DraftConfig, initial_draft
+from draftbridge.eagle3.teacher import Teacher
+from draftbridge.eagle3.ttt_loss import TttOptions
+from draftbridge.eagle3.vocabulary import Vocabulary, choose_vocabulary
+from draftbridge.handles import TensorDict
+from draftbridge.optimizer import OptimizerOptions
+from draftbridge.parallel import World, share_draft
+from draftbridge.train_session import Frozen, TrainSession
+from torch import Tensor
+
+CONFIG = DraftConfig(
+    hidden_size=16,
+    intermediate_size=24,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    head_dim=6,
+    vocab_size=40,
+    draft_vocab_size=17,
+    rms_norm_eps=1e-6,
+    rope_theta=10000.0,
+    max_position_embeddings=64,
+)
+RAW_CONFIG = {name: getattr(CONFIG, name) for name in CONFIG.__dataclass_fields__}
+OPTIONS = OptimizerOptions(
+    lr=1e-2, betas=(0.9, 0.999), weight_decay=0.0, clip=0.5, warmup_ratio=0.1, schedule="cosine", total_steps=20
+)
+
+
+@dataclass
+class SmallCase:
+    """Frozen parts in `dtype`; weights large enough that nothing is close to uniform."""
+
+    dtype: torch.dtype = torch.float64
+    seed: int = 0
+    generator: torch.Generator = field(init=False)
+    embedding: Tensor = field(init=False)
+    head: Tensor = field(init=False)
+    vocabulary: Vocabulary = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.generator = torch.Generator().manual_seed(self.seed)
+        self.embedding = self.random(CONFIG.vocab_size, CONFIG.hidden_size)
+        self.head = self.random(CONFIG.vocab_size, CONFIG.hidden_size)
+        counts = [(token, 1 + token * 7 % 11) for token in range(3, 30)]
+        self.vocabulary = choose_vocabulary(counts, CONFIG.draft_vocab_size, CONFIG.vocab_size)
+
+    def random(self, *shape: int) -> Tensor:
+        return torch.randn(shape, generator=self.generator, dtype=torch.float64).to(self.dtype)
+
+    def draft(self) -> Draft:
+        draft = initial_draft(CONFIG, 1).to(self.dtype)
+        with torch.no_grad():
+            for parameter in draft.parameters():
+                parameter.mul_(10 if parameter.dim() == 2 else 1.3)
+        return draft
+
+    def teacher(self, chunk: int = 13) -> Teacher:
+        return Teacher(self.head, self.vocabulary.ids, chunk=chunk)
+
+    def sample(self, mask: list[int]) -> TensorDict:
+        rows = len(mask)
+        return {
+            "input_ids": torch.randint(0, CONFIG.vocab_size, (rows,), generator=self.generator),
+            "loss_mask": torch.tensor(mask),
+            "hidden_state": self.random(rows, CONFIG.hidden_size),
+            "aux_hidden_state": self.random(rows, 3 * CONFIG.hidden_size),
+        }
+
+    def session(
+        self, world: World, ttt: TttOptions, kind: str = "fsdp", options: OptimizerOptions = OPTIONS
+    ) -> TrainSession:
+        frozen = Frozen(self.embedding, self.teacher(), self.vocabulary, CONFIG, RAW_CONFIG)
+        return TrainSession(world, share_draft(self.draft(), world, kind, False), frozen, ttt, options)
+
+
+MASKS = ([0, 0, 1, 1, 1, 0, 0, 1, 1, 1, 1], [1, 1, 0, 1, 0, 0, 1])
+
+
+def batch_of(*samples: TensorDict) -> Batch:
+    return collate(samples, 64)

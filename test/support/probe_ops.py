@@ -1,0 +1,42 @@
+"""Ops that show how the bridge itself behaves. Only tests import this."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import get_args
+
+from draftbridge.errors import BridgeError
+from draftbridge.registry import Lane, Payload, op
+
+
+def _run(payload: Payload) -> Payload:
+    begin = time.monotonic()
+    time.sleep(payload["seconds"])
+    return {"thread": threading.get_ident(), "begin": begin, "end": time.monotonic()}
+
+
+for _lane in get_args(Lane):
+    op(f"probe.run.{_lane}", _lane)(_run)
+
+
+@op("probe.echo", "io")
+def _echo(payload: Payload) -> Payload:
+    return {"value": payload["value"], "repr": repr(payload["value"])}
+
+
+@op("probe.make", "io")
+def _make(payload: Payload) -> Payload:
+    return {"value": {"one": 1.0, "nan": float("nan"), "third": 1 / 3}[payload["which"]]}
+
+
+@op("probe.raise", "engine")
+def _raise(payload: Payload) -> Payload:
+    if payload["code"] is None:
+        raise RuntimeError("bad \N{GRINNING FACE} news")
+    if payload["code"] == "MemoryError":
+        raise MemoryError("no more")
+    try:
+        raise OSError("what lies below")
+    except OSError as exc:
+        raise BridgeError(payload["code"], "a sample", file="/tmp/\N{GRINNING FACE}", found="x", fix="y") from exc
