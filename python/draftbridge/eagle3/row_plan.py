@@ -84,7 +84,7 @@ def plan_rows(loss_mask: Tensor, lengths: Sequence[int], steps: int, offset: int
     total = mask.numel()
     every = torch.arange(total)
     positions = every - starts
-    guard = _guard(mask, positions, size, offset)
+    guard = guarded(mask, positions, size, offset)
     targets = guard.nonzero().flatten()
     order = torch.full((total,), -1)
     order[targets] = torch.arange(targets.numel())
@@ -109,7 +109,7 @@ def plan_rows(loss_mask: Tensor, lengths: Sequence[int], steps: int, offset: int
     return RowPlan(targets, tuple(planned), sums, positions, fed)
 
 
-def _guard(mask: Tensor, positions: Tensor, size: Tensor, offset: int) -> Tensor:
+def guarded(mask: Tensor, positions: Tensor, size: Tensor, offset: int) -> Tensor:
     """bool [N]: may the distribution at this position be a target. Its mask entry is offset - 1 further on."""
     shift = offset - 1
     inside = (positions + shift >= 0) & (positions + shift < size) & (positions >= 1)

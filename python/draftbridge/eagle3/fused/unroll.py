@@ -1,0 +1,94 @@
+"""The K steps of training-time test as one function with a backward pass of its own (specification: eagle3 2.1-2.5).
+
+What it saves against autograd over the plain unroll, each an identity of real arithmetic:
+- a projection of [embedding ; hidden] is a part that knows only the token, made once for all steps, plus one that knows
+  only the hidden state;
+- the attention of all steps is one causal kernel over the keys of step 0, joined with a few keys that each row has made
+  for itself;
+- logits become their own gradient while they are there, in one buffer for all steps;
+- the gradient of a matrix that all steps use is one product over the rows of all steps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from draftbridge.eagle3.draft import Draft
+from draftbridge.eagle3.fused.buffers import Buffers
+from draftbridge.eagle3.fused.objective import Objective, step_sums
+from draftbridge.eagle3.fused.plan import FusedPlan
+from draftbridge.eagle3.fused.row_kernels import RowKernels
+from draftbridge.eagle3.fused.unroll_backward import backward
+from draftbridge.eagle3.fused.unroll_forward import Trace, forward
+from draftbridge.eagle3.fused.weights import trained, unpacked
+from draftbridge.eagle3.teacher import TeacherLogits
+from draftbridge.eagle3.ttt_loss import StepSums
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """`embedding` [V,H]; `ids` [N]; `aux` [N,3H], low, mid, high; all on the device."""
+
+    embedding: Tensor
+    ids: Tensor
+    aux: Tensor
+    plan: FusedPlan
+    teacher: TeacherLogits
+
+
+def fused_unroll(
+    draft: Draft, inputs: Inputs, objective: Objective, kernels: RowKernels, buffers: Buffers
+) -> tuple[Tensor, StepSums]:
+    """The loss, which is zero in value and has the gradient, and the sums that its value is made of.
+
+    The loss must be where the backward pass begins, with a gradient of one: what else it is to be multiplied by is the
+    objective's `scale`. One unroll at a time uses `buffers`, from here until its backward pass.
+    """
+    if len(inputs.plan) == 0:
+        return _nothing(draft, objective)
+    trace: list[Trace] = []
+    loss = _Unroll.apply(trace, draft, inputs, objective, kernels, buffers, *trained(draft))  # type: ignore[no-untyped-call]
+    done = trace[0]
+    return loss, step_sums(done.stats, done.trained)
+
+
+def _nothing(draft: Draft, objective: Objective) -> tuple[Tensor, StepSums]:
+    """A rank without a row that is trained: it still meets the others wherever they meet, and has zero gradients."""
+    steps = objective.options.steps
+    like = draft.fc.weight
+    stats = like.new_zeros(steps, 3, 0, dtype=torch.promote_types(like.dtype, torch.float32))
+    none = stats.new_zeros(steps, 0, dtype=torch.bool)
+    for k, total in enumerate(objective.totals(none)):
+        objective.weights(k, total, stats[k])
+    loss = torch.stack([(p * 0).sum() for p in draft.parameters()]).sum()
+    return loss, step_sums(stats, none)
+
+
+class _Unroll(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        trace: list[Trace],
+        draft: Draft,
+        inputs: Inputs,
+        objective: Objective,
+        kernels: RowKernels,
+        buffers: Buffers,
+        *weights: Tensor,
+    ) -> Tensor:
+        trace.append(forward(draft.config, inputs, objective, kernels, buffers, weights))
+        ctx.trace, ctx.kernels, ctx.buffers = trace[0], kernels, buffers
+        ctx.save_for_backward(*weights)
+        return trace[0].stats.new_zeros(())
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, _: Tensor) -> tuple[Tensor | None, ...]:
+        grads = backward(ctx.trace, ctx.kernels, ctx.buffers)
+        del ctx.trace
+        return (None,) * 6 + unpacked(grads, ctx.saved_tensors)
