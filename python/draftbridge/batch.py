@@ -10,8 +10,7 @@ from torch import Tensor
 
 from draftbridge.eagle3.row_plan import effective_mask
 from draftbridge.errors import BridgeError
-from draftbridge.handles import TABLE, TensorDict, tensors_of
-from draftbridge.registry import Payload, op
+from draftbridge.handles import TensorDict
 
 _NAMES = ("input_ids", "loss_mask", "hidden_state", "aux_hidden_state")
 
@@ -37,11 +36,19 @@ class Batch:
         return int(effective_mask(self.loss_mask, self.lengths).sum())
 
 
-def collate(samples: Sequence[TensorDict], max_length: int) -> Batch:
-    """Cut every sample at `max_length` rows and join them. FEATURE_INVALID if sizes or dtypes disagree."""
-    cut = [_checked(sample, index, samples[0], max_length) for index, sample in enumerate(samples)]
+def cut(samples: Sequence[TensorDict], max_length: int) -> list[TensorDict]:
+    """Every sample without the rows from `max_length` on. FEATURE_INVALID if sizes or dtypes disagree."""
+    return [_checked(sample, index, samples[0], max_length) for index, sample in enumerate(samples)]
+
+
+def joined(cut: Sequence[TensorDict]) -> Batch:
+    """Samples that `cut` has checked, end to end."""
     ids, mask, hidden, aux = (torch.cat([sample[name] for sample in cut]) for name in _NAMES)
     return Batch(ids, mask, hidden, aux, tuple(sample["input_ids"].numel() for sample in cut))
+
+
+def collate(samples: Sequence[TensorDict], max_length: int) -> Batch:
+    return joined(cut(samples, max_length))
 
 
 def nothing(width: int) -> Batch:
@@ -76,11 +83,3 @@ def _invalid(index: int, name: str, found: str) -> BridgeError:
         found=found,
         fix="produce the features of this run again with one target and one dtype",
     )
-
-
-@op("batch.build", "io")
-def _build(payload: Payload) -> Payload:
-    samples = [tensors_of(handle) for handle in payload["samples"]]
-    batch = collate(samples, payload["maxLength"]) if samples else nothing(payload["hiddenSize"])
-    sizes = {"tokens": sum(batch.lengths), "positions": batch.positions, "lossTokens": batch.loss_tokens}
-    return {"handle": TABLE.mint(batch), **sizes}

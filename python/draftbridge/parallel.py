@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar, cast
@@ -31,6 +30,16 @@ class World:
     rank: int
     size: int
     device: torch.device
+    hosts: dist.ProcessGroup | None = None
+    """The ranks again, meeting on the host. None: the group of all that there is does so already."""
+
+    def agree(self, *numbers: float) -> list[float]:
+        """Sums over all ranks, on the host: no rank waits for its device."""
+        if self.size == 1:
+            return list(numbers)
+        told = torch.tensor(numbers, dtype=torch.float64)
+        dist.all_reduce(told, group=self.hosts)
+        return cast(list[float], told.tolist())
 
     def sum(self, tensor: Tensor) -> Tensor:
         """The sum over all ranks, in place."""
@@ -99,7 +108,8 @@ def join(rank: int, size: int, device: torch.device, meeting: str, timeout_secon
             found=f"rank {rank} of {size} at {meeting}: {exc}",
             fix="see that every node runs, reaches that address, and uses the same configuration",
         ) from exc
-    _joined = World(rank, size, device)
+    hosts = dist.new_group(backend="gloo", timeout=timeout) if size > 1 and backend == "nccl" else None
+    _joined = World(rank, size, device, hosts)
     return _joined
 
 
@@ -114,11 +124,12 @@ def leave() -> None:
 class SharedDraft(ABC):
     """A draft that all ranks train together.
 
-    `shards`: per parameter name what this rank optimises; updating them in place updates the draft. Losses given to
-    `backward` are shares: the ranks' gradients are added up.
+    `shards`: per parameter name what this rank optimises; updating them in place updates the draft. Losses are shares:
+    the ranks' gradients are added up. For that, a loss must be multiplied by `scale` before it is given to `backward`.
     """
 
     shards: dict[str, Tensor]
+    scale: float = 1.0
 
     def __init__(self, draft: Draft, world: World) -> None:
         self._draft = draft
@@ -159,6 +170,8 @@ class FsdpDraft(SharedDraft):
 
     def __init__(self, draft: Draft, world: World, half: bool) -> None:
         super().__init__(draft, world)
+        # FSDP averages over the ranks; shares have to be added.
+        self.scale = float(world.size)
         policy = MixedPrecisionPolicy(torch.bfloat16, torch.float32) if half else MixedPrecisionPolicy()
         fully_shard(draft, mesh=init_device_mesh(world.device.type, (world.size,)), mp_policy=policy)
         self._unit = cast(FSDPModule, draft)
@@ -171,8 +184,7 @@ class FsdpDraft(SharedDraft):
 
     def backward(self, share: Tensor, last: bool) -> None:
         self._unit.set_requires_gradient_sync(last)
-        # FSDP averages over the ranks; shares have to be added.
-        torch.autograd.backward(share * self._world.size)
+        torch.autograd.backward(share)
 
     def gradients(self) -> dict[str, Tensor]:
         return {name: cast(DTensor, p.grad).to_local() for name, p in self._params.items()}
@@ -196,15 +208,12 @@ class FsdpDraft(SharedDraft):
 class ReplicatedDraft(SharedDraft):
     """Every rank holds the whole draft; gradients are summed."""
 
-    def __init__(self, draft: Draft, world: World, half: bool) -> None:
+    def __init__(self, draft: Draft, world: World) -> None:
         super().__init__(draft, world)
-        self._half = half
         self.shards = {name: p.detach() for name, p in draft.named_parameters()}
 
     def run(self, work: Callable[[Draft], T]) -> T:
-        kind = self._world.device.type
-        with torch.autocast(kind, dtype=torch.bfloat16) if self._half else nullcontext():
-            result: T = self._draft(work)
+        result: T = self._draft(work)
         return result
 
     def backward(self, share: Tensor, last: bool) -> None:
@@ -230,9 +239,10 @@ class ReplicatedDraft(SharedDraft):
 
 
 def share_draft(draft: Draft, world: World, kind: str, half: bool) -> SharedDraft:
-    """Give `draft` to all ranks; it must be equal on all of them. `half`: compute in bf16 on fp32 weights."""
+    """Give `draft` to all ranks; it must be equal on all of them. `half`: its weights are gathered in bf16, where they are
+    gathered; what is optimised stays fp32."""
     draft.to(world.device)
-    return (FsdpDraft if kind == "fsdp" else ReplicatedDraft)(draft, world, half)
+    return FsdpDraft(draft, world, half) if kind == "fsdp" else ReplicatedDraft(draft, world)
 
 
 @op("dist.init", "engine")

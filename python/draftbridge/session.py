@@ -7,19 +7,20 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from draftbridge.batch import Batch
 from draftbridge.eagle3.draft import Draft, DraftConfig, initial_draft
 from draftbridge.eagle3.teacher import FinalNorm, Teacher
 from draftbridge.eagle3.ttt_loss import TttOptions
 from draftbridge.eagle3.vocabulary import Vocabulary, choose_vocabulary, read_counts
 from draftbridge.errors import BridgeError
-from draftbridge.handles import TABLE
+from draftbridge.handles import TABLE, tensors_of
 from draftbridge.optimizer import OptimizerOptions
 from draftbridge.parallel import share_draft, world
 from draftbridge.registry import Payload, op
 from draftbridge.target_weights import TargetWeights, load_target_weights
+from draftbridge.staging import Staged
 from draftbridge.train_files import load_session, save_session
-from draftbridge.train_session import Frozen, MicroStep, TrainSession
+from draftbridge.train_session import Frozen, MicroStep, Savings, TrainSession
+from draftbridge.unrolling import row_kernels
 
 
 def _contradiction(field: str, found: str, fix: str) -> BridgeError:
@@ -88,7 +89,8 @@ def _build(payload: Payload) -> Payload:
     norm = None
     if payload["finalNorm"] == "pre" and weights.norm is not None:
         norm = FinalNorm(weights.norm.to(here.device, dtype), config.rms_norm_eps)
-    frozen = Frozen(embedding, Teacher(head, vocabulary.ids, norm), vocabulary, config, payload["draft"])
+    teacher = Teacher(head, vocabulary.ids, norm, kernels=row_kernels(here.device, dtype))
+    frozen = Frozen(embedding, teacher, vocabulary, config, payload["draft"])
     torch.manual_seed(payload["seed"] + here.rank)
     session = TrainSession(
         here,
@@ -96,6 +98,7 @@ def _build(payload: Payload) -> Payload:
         frozen,
         _ttt_options(payload["ttt"]),
         _optimizer_options(payload["optimizer"], payload["totalSteps"]),
+        Savings(fused=half),
     )
     return {"handle": TABLE.mint(session), "parameters": parameters}
 
@@ -104,10 +107,18 @@ def _session(payload: Payload) -> TrainSession:
     return TABLE.borrow(payload["session"], TrainSession)
 
 
+@op("batch.build", "io")
+def _stage(payload: Payload) -> Payload:
+    samples = [tensors_of(handle) for handle in payload["samples"]]
+    staged = _session(payload).staging.stage(samples, payload["maxLength"])
+    sizes = {"tokens": staged.tokens, "positions": staged.positions, "lossTokens": staged.loss_tokens}
+    return {"handle": TABLE.mint(staged), **sizes}
+
+
 @op("train.step", "engine")
 def _step(payload: Payload) -> Payload:
     micro = MicroStep(payload["positions"], payload["window"], payload["boundary"], payload["stop"], payload["lost"])
-    report = _session(payload).step(TABLE.borrow(payload["batch"], Batch), micro)
+    report = _session(payload).step(TABLE.borrow(payload["batch"], Staged), micro)
     return {"stepped": report.stepped, "stop": report.stop, "globalStep": report.global_step, "lost": report.lost}
 
 

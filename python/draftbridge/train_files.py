@@ -32,6 +32,7 @@ def _rng_file(rank: int) -> str:
 
 def save_session(session: TrainSession, directory: Path) -> list[dict[str, Any]]:
     """Write the whole state, fsynced. Returns the files that this rank wrote. A collective: weights are gathered."""
+    session.settle()
     directory.mkdir(parents=True, exist_ok=True)
     weights: dict[str, Tensor] = {}
     moments: dict[str, Tensor] = {}

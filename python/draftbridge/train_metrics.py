@@ -33,7 +33,7 @@ class TrainMetrics:
         self._device = torch.zeros(1 + 4 * self._size, dtype=torch.float64, device=self._world.device)
         self._host = [0] * (self._size + 2)
         self._steps = 0
-        self._norm = 0.0
+        self._norm = torch.zeros((), dtype=torch.float64, device=self._world.device)
 
     @torch.no_grad()
     def add(self, loss: Tensor, shares: Tensor, sums: StepSums, counts: HostCounts) -> None:
@@ -43,7 +43,7 @@ class TrainMetrics:
         added = (*counts.mask_sums, counts.tokens, counts.loss_tokens)
         self._host = [old + new for old, new in zip(self._host, added, strict=True)]
 
-    def stepped(self, norm: float) -> None:
+    def stepped(self, norm: Tensor) -> None:
         """An optimiser step has been made; `norm` is its gradient norm before clipping."""
         self._steps += 1
         self._norm += norm
@@ -52,7 +52,7 @@ class TrainMetrics:
         """Metrics since the last read, in the wire form of TrainMetrics in src/bridge/ops.ts. A collective."""
         host = torch.tensor(self._host, dtype=torch.float64, device=self._world.device)
         values: list[float] = self._world.sum(torch.cat((self._device, host))).tolist()
-        k, steps, norm = self._size, self._steps, self._norm
+        k, steps, norm = self._size, self._steps, float(self._norm)
         self._reset()
         loss, rest = values[0], [values[1 + i * k : 1 + (i + 1) * k] for i in range(5)]
         ploss, hits, overlap, trained, masked = rest

@@ -60,8 +60,8 @@ export const trainOps = {
 
   'batch.build': op(
     'io',
-    /** Without samples: the empty part of a rank that lost all of its own, as wide as the draft. */
-    z.strictObject({ samples: z.array(Handle), maxLength: Int.positive(), hiddenSize: Int.positive() }),
+    /** For the session that trains on it, on its device. Without samples: the empty part of a rank that lost its own. */
+    z.strictObject({ session: Handle, samples: z.array(Handle), maxLength: Int.positive() }),
     z.strictObject({ handle: Handle, tokens: Count, positions: Count, lossTokens: Count }),
   ),
 

@@ -164,16 +164,16 @@ export class Eagle3Runtime implements AsyncDisposable {
     const { train } = config
     const { maxLength } = config.data
     const { refs, manifestSha256 } = data
-    const { hiddenSize } = data.contract.shape
     const { prefetch } = train
     const lost = this.#lost()
+    const session = owned.handle
     const steps = plan.from(this.resumedFrom ?? 0)
     const onLost = (loss: Loss) => this.#sayLost(loss)
     return new Trainer({
       python,
-      session: owned.handle,
+      session,
       plan,
-      loader: new Loader({ python, store, refs, steps, maxLength, hiddenSize, prefetch, lost, onLost }),
+      loader: new Loader({ python, session, store, refs, steps, maxLength, prefetch, lost, onLost }),
       refs,
       lost,
       rank: place.rank,

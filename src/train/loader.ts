@@ -26,8 +26,8 @@ export class Batch extends Owned {
 export interface LoaderOptions extends SampleReaderOptions {
   readonly python: Python
   readonly steps: Iterable<MicroStep>
-  /** The width of a batch that lost all its samples. */
-  readonly hiddenSize: number
+  /** The handle of the session that trains on the batches. */
+  readonly session: number
   /** Batches that are made ahead of the one in use. */
   readonly prefetch: number
 }
@@ -71,12 +71,12 @@ export class Loader implements AsyncIterable<Batch> {
   }
 
   async #load(step: MicroStep): Promise<Batch> {
-    const { python, maxLength, hiddenSize, store } = this.#options
+    const { python, maxLength, session, store } = this.#options
     const { holds, lost } = await this.#reader.read(step)
     let batch: Batch | undefined
     try {
       const samples = holds.map((hold) => hold.tensors.handle)
-      const { handle } = await python.call('batch.build', { samples, maxLength, hiddenSize })
+      const { handle } = await python.call('batch.build', { session, samples, maxLength })
       batch = new Batch(python, { handle, step, lost })
       await (store.retain ? releaseAll(holds) : this.#claims.keep(step.cursor, holds))
       return batch

@@ -27,12 +27,16 @@ TTT = {
     "lost fsdp": TttOptions(steps=3),
     "lost replicate": TttOptions(steps=3),
     "lost masked": TttOptions(steps=3, reduction="masked", loss="lk-lambda"),
+    "fused": TttOptions(steps=3),
+    "fused replicate": TttOptions(steps=3),
+    "starved fused": TttOptions(steps=3, reduction="masked", loss="lk-lambda"),
+    "lost fused": TttOptions(steps=3, reduction="masked"),
 }
 
 
 def samples_of(name: str, case: SmallCase) -> list[TensorDict]:
     """Four samples: two micro-steps of two. In `starved` the second of each has nothing to train on."""
-    masks = [MASKS[0], [0] * 7 if name == "starved" else MASKS[1]] * 2
+    masks = [MASKS[0], [0] * 7 if name.startswith("starved") else MASKS[1]] * 2
     return [case.sample(mask) for mask in masks]
 
 
@@ -59,7 +63,7 @@ def session_of(name: str, world: World) -> tuple[TrainSession, list[Batch]]:
     case = SmallCase(torch.float32)
     batches = batches_of(name, world, samples_of(name, case))
     kind = "replicate" if name.endswith("replicate") else "fsdp"
-    return case.session(world, TTT[name], kind), batches
+    return case.session(world, TTT[name], kind, fused="fused" in name), batches
 
 
 def stop_and_break(world: World) -> dict[str, Any]:

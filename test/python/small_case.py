@@ -13,7 +13,7 @@ from draftbridge.eagle3.vocabulary import Vocabulary, choose_vocabulary
 from draftbridge.handles import TensorDict
 from draftbridge.optimizer import OptimizerOptions
 from draftbridge.parallel import World, share_draft
-from draftbridge.train_session import Frozen, TrainSession
+from draftbridge.train_session import Frozen, Savings, TrainSession
 from torch import Tensor
 
 CONFIG = DraftConfig(
@@ -75,10 +75,16 @@ class SmallCase:
         }
 
     def session(
-        self, world: World, ttt: TttOptions, kind: str = "fsdp", options: OptimizerOptions = OPTIONS
+        self,
+        world: World,
+        ttt: TttOptions,
+        kind: str = "fsdp",
+        options: OptimizerOptions = OPTIONS,
+        fused: bool = False,
     ) -> TrainSession:
         frozen = Frozen(self.embedding, self.teacher(), self.vocabulary, CONFIG, RAW_CONFIG)
-        return TrainSession(world, share_draft(self.draft(), world, kind, False), frozen, ttt, options)
+        draft = share_draft(self.draft(), world, kind, False)
+        return TrainSession(world, draft, frozen, ttt, options, Savings(fused=fused))
 
 
 MASKS = ([0, 0, 1, 1, 1, 0, 0, 1, 1, 1, 1], [1, 1, 0, 1, 0, 0, 1])

@@ -61,8 +61,8 @@ def fused(
     teacher = case.teacher().logits(batch.hidden_state[plan.wanted])
     inputs = Inputs(case.embedding, batch.input_ids, batch.aux, plan, teacher)
     objective = Objective(ttt, POSITIONS, scale, lambda total: total)
-    loss, sums = fused_unroll(draft, inputs, objective, torch_rows, buffers)
-    return sums, gradients(draft, loss)
+    loss, *sums = fused_unroll(draft, inputs, objective, torch_rows, buffers)
+    return StepSums(*sums), gradients(draft, loss)
 
 
 def gradients(draft: Draft, loss: Tensor) -> list[Tensor]:
@@ -85,7 +85,9 @@ def test_equals_the_plain_unroll(ttt: TttOptions, batch: str) -> None:
         for mine, theirs in zip(found, expected, strict=True):
             torch.testing.assert_close(mine, theirs.detach().to(mine.dtype), rtol=1e-11, atol=1e-11)
         for mine, theirs, (name, _) in zip(gradient, wanted, draft.named_parameters(), strict=True):
-            torch.testing.assert_close(mine, theirs, rtol=1e-10, atol=1e-10, msg=lambda text, name=name: f"{name}: {text}")
+            torch.testing.assert_close(
+                mine, theirs, rtol=1e-10, atol=1e-10, msg=lambda text, name=name: f"{name}: {text}"
+            )
 
 
 def test_leaving_dead_rows_out_changes_nothing_and_is_done() -> None:
@@ -132,7 +134,7 @@ def test_a_rank_without_rows_meets_the_others_as_often_as_they_do(ttt: TttOption
 
         inputs = Inputs(case.embedding, batch.input_ids, batch.aux, plan, teacher)
         objective = Objective(ttt, POSITIONS, 1.0, sum_ranks)
-        loss, _ = fused_unroll(draft, inputs, objective, torch_rows, Buffers(torch.device("cpu")))
+        loss, *_ = fused_unroll(draft, inputs, objective, torch_rows, Buffers(torch.device("cpu")))
         met.append(shapes)
         if len(met) == 1:
             assert all(grad.abs().max() == 0 for grad in gradients(draft, loss))

@@ -252,7 +252,7 @@ def test_a_session_trains_saves_and_loads_through_the_operations(built: dict[str
     live = len(TABLE)
     session = call("train.build", **built)["handle"]
     samples = [TABLE.mint(case.sample(mask)) for mask in MASKS]
-    batch = call("batch.build", samples=samples, maxLength=64, hiddenSize=CONFIG.hidden_size)
+    batch = call("batch.build", session=session, samples=samples, maxLength=64)
     assert {key: batch[key] for key in ("tokens", "positions", "lossTokens")} == {
         "tokens": 18,
         "positions": 22,
@@ -261,7 +261,7 @@ def test_a_session_trains_saves_and_loads_through_the_operations(built: dict[str
     step = {"session": session, "positions": 22, "window": 2, "stop": False, "lost": 0}
     report = {"stepped": False, "stop": False, "globalStep": 0, "lost": 0}
     assert call("train.step", **step, batch=batch["handle"], boundary=False) == report
-    empty = call("batch.build", samples=[], maxLength=64, hiddenSize=CONFIG.hidden_size)
+    empty = call("batch.build", session=session, samples=[], maxLength=64)
     assert (empty["tokens"], empty["positions"], empty["lossTokens"]) == (0, 0, 0)
     report = {"stepped": True, "stop": False, "globalStep": 1, "lost": 2}
     assert call("train.step", **(step | {"lost": 2}), batch=empty["handle"], boundary=True) == report

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from draftbridge.eagle3.fused import torch_rows, triton_rows
-from draftbridge.eagle3.fused.row_kernels import Best, EntropyRows, Heads, OwnKeys, RotaryTable
+from draftbridge.eagle3.fused.row_kernels import Best, EntropyRows, Heads, HeadTensors, OwnKeys, RotaryTable
 from torch import Tensor
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -80,8 +80,8 @@ def test_rotate(dtype: torch.dtype, heads: Heads, scattered: bool) -> None:
         key, value = key[:5], value[:5]
         target = (query if scattered else query[:5]) if heads.query else None
         kernels.rotate(
-            *(hidden, token, tokens, turned, heads, target, rows),
-            *((key, value) if heads.key else (None, None)),
+            *(hidden, token, tokens, turned, heads),
+            HeadTensors(target, rows, *((key, value) if heads.key else (None, None))),
         )
         touched = range(5) if rows is None else rows.tolist()
         results.append([query[touched]] * bool(heads.query) + [key, value] * bool(heads.key))
@@ -104,11 +104,9 @@ def test_rotate_backward(dtype: torch.dtype, scattered: bool, given: str) -> Non
     for kernels in (triton_rows, torch_rows):
         hidden = torch.full((5, heads.width), torch.nan, dtype=dtype, device=DEVICE)
         token = start.clone()
-        kernels.rotate_backward(
-            *((None, None) if given == "keys" else (query if scattered else query[:5], rows)),
-            *(own if given == "all" else None, *((None, None) if given == "queries" else keys)),
-            *(tokens, turned, heads, hidden, token),
-        )
+        queries = (None, None) if given == "keys" else (query if scattered else query[:5], rows)
+        grads = HeadTensors(*queries, *((None, None) if given == "queries" else keys), own if given == "all" else None)
+        kernels.rotate_backward(grads, tokens, turned, heads, hidden, token)
         results.append((hidden, token))
     for found, expected in zip(*results, strict=True):
         same(found, expected, dtype)

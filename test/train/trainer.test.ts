@@ -62,7 +62,7 @@ function train({ rank = 0, every = 3, done = 0, lost = fakeLosses(5), retain = t
   store = new FakeStore(python, retain)
   for (const id of damaged) store.damaged.add(id)
   const steps = plan.from(done)
-  const given = { refs, steps, maxLength: 8, hiddenSize: 4, prefetch: 2, lost, onLost: () => undefined }
+  const given = { refs, steps, maxLength: 8, session: 1, prefetch: 2, lost, onLost: () => undefined }
   const loader = new Loader({ python, store, ...given })
   return new Trainer({
     python,

@@ -61,6 +61,10 @@ class RowPlan:
     positions: Tensor  # [N] positions of all rows within their samples
     tokens: Tensor  # [N] index of the token that each row is fed at step 0
 
+    @property
+    def wanted(self) -> Tensor:
+        return self.targets
+
     def to(self, device: torch.device) -> RowPlan:
         index = (t.to(device, non_blocking=True) for t in (self.targets, self.positions, self.tokens))
         targets, positions, tokens = index

@@ -135,7 +135,9 @@ def rotate_backward(
     tl.store(place + HALF, tl.load(place + HALF, mask=counted, other=0.0) + back_high, mask=counted)
 
 
-@triton.jit(do_not_specialize=["steps", "total_stride", "step_stride"], do_not_specialize_on_alignment=["rows", "total"])
+@triton.jit(
+    do_not_specialize=["steps", "total_stride", "step_stride"], do_not_specialize_on_alignment=["rows", "total"]
+)
 def merge_own(
     query,
     rows,
@@ -185,7 +187,9 @@ def merge_own(
     tl.store(total_at, peak + tl.log(weight), mask=member < GROUP)
 
 
-@triton.jit(do_not_specialize=["steps", "total_stride", "step_stride"], do_not_specialize_on_alignment=["rows", "total"])
+@triton.jit(
+    do_not_specialize=["steps", "total_stride", "step_stride"], do_not_specialize_on_alignment=["rows", "total"]
+)
 def merge_own_backward(
     grad,
     query,

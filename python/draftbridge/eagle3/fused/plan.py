@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -42,15 +43,16 @@ class FusedPlan:
 
     def to(self, device: torch.device) -> FusedPlan:
         """Copies that do not wait, if this plan is pinned."""
-        moved = {
-            name: value.to(device, non_blocking=True) if isinstance(value, Tensor) else value
-            for name, value in vars(self).items()
-        }
-        return FusedPlan(**moved)
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pinned(self) -> FusedPlan:
-        moved = {name: value.pin_memory() if isinstance(value, Tensor) else value for name, value in vars(self).items()}
-        return FusedPlan(**moved)
+        return self._each(Tensor.pin_memory)
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> FusedPlan:
+        changed: dict[str, Any] = {
+            name: change(value) if isinstance(value, Tensor) else value for name, value in vars(self).items()
+        }
+        return FusedPlan(**changed)
 
 
 def plan_fused(

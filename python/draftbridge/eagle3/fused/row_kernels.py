@@ -34,6 +34,21 @@ class RotaryTable:
 
 
 @dataclass(frozen=True)
+class HeadTensors:
+    """Where heads lie, or their gradients: [., heads * size] each, None for those that are not part of it.
+
+    Row i is at `query[query_rows[i]]`, or `query[i]`, and at `key[i]` and `value[i]`. `own_query` [n, .], wide: a part of
+    the query's gradient that is kept apart.
+    """
+
+    query: Tensor | None = None
+    query_rows: Tensor | None = None
+    key: Tensor | None = None
+    value: Tensor | None = None
+    own_query: Tensor | None = None
+
+
+@dataclass(frozen=True)
 class OwnKeys:
     """Keys and values [m, n, heads * size] that n rows made for themselves at m steps, and their gradients, wide."""
 
@@ -116,32 +131,22 @@ class RowKernels(Protocol):
         tokens: Tensor,
         table: RotaryTable,
         heads: Heads,
-        query: Tensor | None,
-        query_rows: Tensor | None,
-        key: Tensor | None,
-        value: Tensor | None,
+        into: HeadTensors,
     ) -> None:
-        """hidden_part [n,W] + token_part[tokens], both wide, cut into heads; rope on queries and keys; rounded once.
-
-        Queries go to `query[query_rows]`, keys and values to rows 0..n of theirs.
-        """
+        """hidden_part [n,W] + token_part[tokens], both wide, cut into heads; rope on queries and keys; rounded once."""
         ...
 
     def rotate_backward(
         self,
-        query: Tensor | None,
-        query_rows: Tensor | None,
-        own_query: Tensor | None,
-        key: Tensor | None,
-        value: Tensor | None,
+        grads: HeadTensors,
         tokens: Tensor,
         table: RotaryTable,
         heads: Heads,
         hidden_grad: Tensor,
         token_grad: Tensor,
     ) -> None:
-        """The transpose: query[query_rows] + own_query, key and value -> hidden_grad [n,W]; added to
-        token_grad[tokens], wide. Columns of heads that are not given are zero."""
+        """The transpose: hidden_grad [n,W] is written, token_grad[tokens], wide, is added to. Columns of heads that are
+        not given are zero."""
         ...
 
     def merge_own(self, query: Tensor, rows: Tensor | None, own: OwnKeys, out: Tensor, total: Tensor) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from draftbridge.eagle3.fused.row_kernels import Best, EntropyRows, Heads, OwnKeys, RotaryTable
+from draftbridge.eagle3.fused.row_kernels import Best, EntropyRows, Heads, HeadTensors, OwnKeys, RotaryTable
 
 
 def wide(dtype: torch.dtype) -> torch.dtype:
@@ -48,8 +48,8 @@ def rms_norm_weight_grad(grad: Tensor, x: Tensor, scale: Tensor, weight_grad: Te
 
 def _split(flat: Tensor, heads: Heads) -> tuple[Tensor, Tensor, Tensor]:
     shaped = flat.view(flat.shape[0], -1, heads.size)
-    query, key, value = shaped.split((heads.query, heads.key, heads.value), 1)
-    return query, key, value
+    query, key = heads.query, heads.query + heads.key
+    return shaped[:, :query], shaped[:, query:key], shaped[:, key:]
 
 
 def _turn(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -63,27 +63,20 @@ def rotate(
     tokens: Tensor,
     table: RotaryTable,
     heads: Heads,
-    query: Tensor | None,
-    query_rows: Tensor | None,
-    key: Tensor | None,
-    value: Tensor | None,
+    into: HeadTensors,
 ) -> None:
     cos, sin = (part[table.rows + table.shift][:, None] for part in (table.cos, table.sin))
     q, k, v = _split(hidden_part + token_part[tokens], heads)
-    if query is not None:
-        target = slice(None) if query_rows is None else query_rows
-        query[target] = _turn(q, cos, sin).flatten(1).to(query.dtype)
-    if key is not None and value is not None:
-        key.copy_(_turn(k, cos, sin).flatten(1))
-        value.copy_(v.flatten(1))
+    if into.query is not None:
+        target = slice(None) if into.query_rows is None else into.query_rows
+        into.query[target] = _turn(q, cos, sin).flatten(1).to(into.query.dtype)
+    if into.key is not None and into.value is not None:
+        into.key.copy_(_turn(k, cos, sin).flatten(1))
+        into.value.copy_(v.flatten(1))
 
 
 def rotate_backward(
-    query: Tensor | None,
-    query_rows: Tensor | None,
-    own_query: Tensor | None,
-    key: Tensor | None,
-    value: Tensor | None,
+    grads: HeadTensors,
     tokens: Tensor,
     table: RotaryTable,
     heads: Heads,
@@ -92,13 +85,13 @@ def rotate_backward(
 ) -> None:
     cos, sin = (part[table.rows + table.shift][:, None] for part in (table.cos, table.sin))
     parts = []
-    if query is not None:
-        whole = (query if query_rows is None else query[query_rows]).to(cos.dtype)
-        whole = whole if own_query is None else whole + own_query
+    if grads.query is not None:
+        whole = (grads.query if grads.query_rows is None else grads.query[grads.query_rows]).to(cos.dtype)
+        whole = whole if grads.own_query is None else whole + grads.own_query
         parts.append(_turn(whole.view(-1, heads.query, heads.size), cos, -sin))
-    if key is not None and value is not None:
-        parts.append(_turn(key.to(cos.dtype).view(-1, heads.key, heads.size), cos, -sin))
-        parts.append(value.to(cos.dtype).view(-1, heads.value, heads.size))
+    if grads.key is not None and grads.value is not None:
+        parts.append(_turn(grads.key.to(cos.dtype).view(-1, heads.key, heads.size), cos, -sin))
+        parts.append(grads.value.to(cos.dtype).view(-1, heads.value, heads.size))
     joined = torch.cat([part.flatten(1) for part in parts], 1)
     hidden_grad[:, : joined.shape[1]] = joined.to(hidden_grad.dtype)
     hidden_grad[:, joined.shape[1] :] = 0

@@ -11,12 +11,31 @@ import torch
 import triton
 from torch import Tensor
 
-from draftbridge.eagle3.fused import head_kernels, logit_kernels, norm_kernels
-from draftbridge.eagle3.fused.row_kernels import Best, EntropyRows, Heads, OwnKeys, RotaryTable
+from draftbridge.eagle3.fused import head_kernels, norm_kernels
+from draftbridge.eagle3.fused.row_kernels import Heads, HeadTensors, OwnKeys, RotaryTable
+from draftbridge.eagle3.fused.triton_logits import entropy, entropy_grad, fold, row_logsumexp
+
+__all__ = [
+    "accumulate",
+    "entropy",
+    "entropy_grad",
+    "fold",
+    "matmul_wide",
+    "merge_own",
+    "merge_own_backward",
+    "rms_norm",
+    "rms_norm_backward",
+    "rms_norm_weight_grad",
+    "rotate",
+    "rotate_backward",
+    "row_logsumexp",
+    "silu_mul",
+    "silu_mul_backward",
+    "wide",
+]
 
 # Programs of a kernel that adds up over rows: a few for each multiprocessor of a large GPU.
 _PROGRAMS = 528
-_LOGITS_BLOCK = 4096
 _HEAD_GROUP = 16
 
 
@@ -27,7 +46,7 @@ def wide(dtype: torch.dtype) -> torch.dtype:
 def matmul_wide(left: Tensor, right: Tensor) -> Tensor:
     if left.dtype == torch.float32:
         return left @ right
-    return torch.mm(left, right, out_dtype=torch.float32)  # type: ignore[call-overload, no-any-return]
+    return torch.mm(left, right, out_dtype=torch.float32)
 
 
 def accumulate(total: Tensor, left: Tensor, right: Tensor) -> None:
@@ -109,13 +128,10 @@ def rotate(
     tokens: Tensor,
     table: RotaryTable,
     heads: Heads,
-    query: Tensor | None,
-    query_rows: Tensor | None,
-    key: Tensor | None,
-    value: Tensor | None,
+    into: HeadTensors,
 ) -> None:
-    any_given = query if query is not None else key
-    assert any_given is not None
+    unused = into.query if into.query is not None else into.key
+    assert unused is not None
     head_kernels.rotate[_head_grid(hidden_part.shape[0], heads)](
         hidden_part,
         token_part,
@@ -123,25 +139,21 @@ def rotate(
         table.cos,
         table.sin,
         table.rows,
-        any_given if query is None else query,
-        table.rows if query_rows is None else query_rows,
-        any_given if key is None else key,
-        any_given if value is None else value,
+        unused if into.query is None else into.query,
+        table.rows if into.query_rows is None else into.query_rows,
+        unused if into.key is None else into.key,
+        unused if into.value is None else into.value,
         hidden_part.stride(0),
         token_part.stride(0),
         table.shift,
-        SCATTER=query_rows is not None,
+        SCATTER=into.query_rows is not None,
         num_warps=4,
         **_head_sizes(heads),
     )
 
 
 def rotate_backward(
-    query: Tensor | None,
-    query_rows: Tensor | None,
-    own_query: Tensor | None,
-    key: Tensor | None,
-    value: Tensor | None,
+    grads: HeadTensors,
     tokens: Tensor,
     table: RotaryTable,
     heads: Heads,
@@ -149,11 +161,11 @@ def rotate_backward(
     token_grad: Tensor,
 ) -> None:
     head_kernels.rotate_backward[_head_grid(hidden_grad.shape[0], heads)](
-        token_grad if query is None else query,
-        table.rows if query_rows is None else query_rows,
-        token_grad if own_query is None else own_query,
-        token_grad if key is None else key,
-        token_grad if value is None else value,
+        token_grad if grads.query is None else grads.query,
+        table.rows if grads.query_rows is None else grads.query_rows,
+        token_grad if grads.own_query is None else grads.own_query,
+        token_grad if grads.key is None else grads.key,
+        token_grad if grads.value is None else grads.value,
         tokens,
         table.cos,
         table.sin,
@@ -163,9 +175,9 @@ def rotate_backward(
         token_grad.stride(0),
         table.shift,
         token_grad.shape[0] - 1,
-        GATHER=query_rows is not None,
-        HAS_OWN=own_query is not None,
-        HAS_KEYS=key is not None,
+        GATHER=grads.query_rows is not None,
+        HAS_OWN=grads.own_query is not None,
+        HAS_KEYS=grads.key is not None,
         num_warps=4,
         **_head_sizes(heads),
     )
@@ -244,67 +256,3 @@ def silu_mul(both: Tensor, out: Tensor) -> None:
 def silu_mul_backward(grad: Tensor, both: Tensor) -> None:
     rows, width = grad.shape
     norm_kernels.silu_mul_backward[_column_grid(rows, width)](grad, both, width, BLOCK=2048, num_warps=4)
-
-
-def row_logsumexp(logits: Tensor) -> Tensor:
-    rows, width = logits.shape
-    out = torch.empty(rows, dtype=torch.float32, device=logits.device)
-    if rows > 0:
-        logit_kernels.row_logsumexp[(rows,)](logits, out, width, BLOCK=_LOGITS_BLOCK, num_warps=8)
-    return out
-
-
-def fold(logits: Tensor, start: int, best: Best, columns: Tensor, out: Tensor, first: int) -> None:
-    rows, width = logits.shape
-    if rows == 0:
-        return
-    logit_kernels.fold_teacher[(rows,)](
-        logits,
-        best.peak,
-        best.total,
-        best.token,
-        columns,
-        out,
-        start,
-        width,
-        first,
-        first + columns.numel(),
-        out.shape[1],
-        BLOCK=_LOGITS_BLOCK,
-        num_warps=8,
-    )
-
-
-def entropy(logits: Tensor, rows: EntropyRows, by_entropy: Tensor | None = None) -> None:
-    _entropy(logits, rows, by_entropy, None, True)
-
-
-def entropy_grad(logits: Tensor, rows: EntropyRows, by_entropy: Tensor, by_overlap: Tensor | None) -> None:
-    _entropy(logits, rows, by_entropy, by_overlap, False)
-
-
-def _entropy(
-    logits: Tensor, rows: EntropyRows, by_entropy: Tensor | None, by_overlap: Tensor | None, fill: bool
-) -> None:
-    count, width = logits.shape
-    logit_kernels.entropy[(count,)](
-        logits,
-        rows.teacher,
-        rows.draft_total,
-        rows.teacher_total,
-        rows.index,
-        rows.trained,
-        rows.best,
-        rows.stats,
-        rows.total,
-        rows.lesser,
-        rows.total if by_entropy is None else by_entropy,
-        rows.total if by_overlap is None else by_overlap,
-        count,
-        width,
-        FILL=fill,
-        REPLACE=by_entropy is not None,
-        HAS_OVERLAP=by_overlap is not None,
-        BLOCK=_LOGITS_BLOCK,
-        num_warps=8,
-    )

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from draftbridge.eagle3.draft import Draft
+from draftbridge.eagle3.draft import Draft, DraftConfig
 from draftbridge.eagle3.fused.buffers import Buffers
 from draftbridge.eagle3.fused.objective import Objective, step_sums
 from draftbridge.eagle3.fused.plan import FusedPlan
@@ -27,7 +27,6 @@ from draftbridge.eagle3.fused.unroll_backward import backward
 from draftbridge.eagle3.fused.unroll_forward import Trace, forward
 from draftbridge.eagle3.fused.weights import trained, unpacked
 from draftbridge.eagle3.teacher import TeacherLogits
-from draftbridge.eagle3.ttt_loss import StepSums
 
 
 @dataclass(frozen=True)
@@ -43,21 +42,23 @@ class Inputs:
 
 def fused_unroll(
     draft: Draft, inputs: Inputs, objective: Objective, kernels: RowKernels, buffers: Buffers
-) -> tuple[Tensor, StepSums]:
-    """The loss, which is zero in value and has the gradient, and the sums that its value is made of.
+) -> tuple[Tensor, ...]:
+    """A loss that is zero in value and has the gradient, and the fields of StepSums, of which its value is made.
 
-    The loss must be where the backward pass begins, with a gradient of one: what else it is to be multiplied by is the
+    It must be where the backward pass begins, with a gradient of one: what else it is to be multiplied by is the
     objective's `scale`. One unroll at a time uses `buffers`, from here until its backward pass.
     """
     if len(inputs.plan) == 0:
         return _nothing(draft, objective)
     trace: list[Trace] = []
-    loss = _Unroll.apply(trace, draft, inputs, objective, kernels, buffers, *trained(draft))  # type: ignore[no-untyped-call]
+    # A draft that keeps its weights in fp32 beside a half-precision target computes as the target does.
+    weights = [weight.to(inputs.embedding.dtype) for weight in trained(draft)]
+    loss = _Unroll.apply(trace, draft.config, inputs, objective, kernels, buffers, *weights)  # type: ignore[no-untyped-call]
     done = trace[0]
-    return loss, step_sums(done.stats, done.trained)
+    return loss, *step_sums(done.stats, done.trained)
 
 
-def _nothing(draft: Draft, objective: Objective) -> tuple[Tensor, StepSums]:
+def _nothing(draft: Draft, objective: Objective) -> tuple[Tensor, ...]:
     """A rank without a row that is trained: it still meets the others wherever they meet, and has zero gradients."""
     steps = objective.options.steps
     like = draft.fc.weight
@@ -66,7 +67,7 @@ def _nothing(draft: Draft, objective: Objective) -> tuple[Tensor, StepSums]:
     for k, total in enumerate(objective.totals(none)):
         objective.weights(k, total, stats[k])
     loss = torch.stack([(p * 0).sum() for p in draft.parameters()]).sum()
-    return loss, step_sums(stats, none)
+    return loss, *step_sums(stats, none)
 
 
 class _Unroll(torch.autograd.Function):
@@ -74,14 +75,14 @@ class _Unroll(torch.autograd.Function):
     def forward(
         ctx: Any,
         trace: list[Trace],
-        draft: Draft,
+        config: DraftConfig,
         inputs: Inputs,
         objective: Objective,
         kernels: RowKernels,
         buffers: Buffers,
         *weights: Tensor,
     ) -> Tensor:
-        trace.append(forward(draft.config, inputs, objective, kernels, buffers, weights))
+        trace.append(forward(config, inputs, objective, kernels, buffers, weights))
         ctx.trace, ctx.kernels, ctx.buffers = trace[0], kernels, buffers
         ctx.save_for_backward(*weights)
         return trace[0].stats.new_zeros(())

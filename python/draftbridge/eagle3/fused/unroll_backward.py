@@ -9,7 +9,7 @@ from torch import Tensor
 
 from draftbridge.eagle3.fused.buffers import Buffers
 from draftbridge.eagle3.fused.causal import causal_backward
-from draftbridge.eagle3.fused.row_kernels import RowKernels
+from draftbridge.eagle3.fused.row_kernels import HeadTensors, RowKernels
 from draftbridge.eagle3.fused.unroll_forward import Trace
 from draftbridge.eagle3.fused.weights import Weights
 
@@ -64,10 +64,8 @@ def _mlp(trace: Trace, kernels: RowKernels, flow: _Flow, k: int) -> None:
     weights, given = trace.weights, trace.hidden_grads[k]
     kernels.silu_mul_backward(torch.mm(given, weights.down), trace.gate_up[k])
     by_units = torch.mm(trace.gate_up[k], weights.gate_up)
-    kernels.rms_norm_backward(
-        *(by_units, trace.middle[k], trace.middle_scales[k], weights.mlp_norm, flow.mlp_norm),
-        *(given, flow.middle[k]),
-    )
+    scale = trace.middle_scales[k]
+    kernels.rms_norm_backward(by_units, trace.middle[k], scale, weights.mlp_norm, flow.mlp_norm, given, flow.middle[k])
 
 
 def _attention(trace: Trace, kernels: RowKernels, flow: _Flow, k: int) -> Tensor:
@@ -78,9 +76,7 @@ def _attention(trace: Trace, kernels: RowKernels, flow: _Flow, k: int) -> Tensor
     own_query: Tensor | None = None
     if k > 0:
         own_query = torch.empty(given.shape, dtype=trace.stats.dtype, device=given.device)
-        kernels.merge_own_backward(
-            *(given, query, rows, trace.own_until(k), out, total, flow.attended, own_query),
-        )
+        kernels.merge_own_backward(given, query, rows, trace.own_until(k), out, total, flow.attended, own_query)
     else:
         flow.attended[slice(None) if rows is None else rows] = given
     by_query, by_key, by_value = causal_backward(
@@ -88,16 +84,16 @@ def _attention(trace: Trace, kernels: RowKernels, flow: _Flow, k: int) -> Tensor
     )
     flow.first_keys += by_key
     flow.first_values += by_value
-    own = (None, None) if k == 0 else (trace.own.key_grads[k - 1], trace.own.value_grads[k - 1])
-    kernels.rotate_backward(
-        *(by_query, rows, own_query, *own, plan.tokens[k], replace(trace.table, shift=k), trace.heads),
-        *(flow.projected[k], flow.by_token),
-    )
+    grads = HeadTensors(by_query, rows)
+    if k > 0:
+        grads = replace(grads, key=trace.own.key_grads[k - 1], value=trace.own.value_grads[k - 1], own_query=own_query)
+    table = replace(trace.table, shift=k)
+    kernels.rotate_backward(grads, plan.tokens[k], table, trace.heads, flow.projected[k], flow.by_token)
     by_units = torch.mm(flow.projected[k], weights.by_hidden)
     by_hidden = torch.empty_like(by_units)
+    scale = trace.hidden_scales[k]
     kernels.rms_norm_backward(
-        *(by_units, trace.hidden[k], trace.hidden_scales[k], weights.hidden_norm, flow.hidden_norm),
-        *(flow.middle[k], by_hidden),
+        by_units, trace.hidden[k], scale, weights.hidden_norm, flow.hidden_norm, flow.middle[k], by_hidden
     )
     return by_hidden
 
@@ -108,15 +104,14 @@ def _weights(trace: Trace, kernels: RowKernels, flow: _Flow, later: Tensor) -> W
     dtype = weights.fc.dtype
     by_hidden = _flat(flow.projected).T @ _flat(trace.units)
     keys = torch.empty(plan.total, heads.width - queries, dtype=dtype, device=later.device)
-    kernels.rotate_backward(
-        *(None, None, None, flow.first_keys, flow.first_values, plan.first_tokens, trace.first_table),
-        *(replace(heads, query=0), keys, flow.by_token[:, queries:]),
-    )
+    grads = HeadTensors(key=flow.first_keys, value=flow.first_values)
+    only = replace(heads, query=0)
+    kernels.rotate_backward(grads, plan.first_tokens, trace.first_table, only, keys, flow.by_token[:, queries:])
     by_hidden[queries:] += keys.T @ trace.first_units
     first = torch.empty_like(trace.first)
+    by_units = keys @ weights.by_hidden[queries:]
     kernels.rms_norm_backward(
-        *(keys @ weights.by_hidden[queries:], trace.first, trace.first_scale, weights.hidden_norm),
-        *(flow.hidden_norm, None, first),
+        by_units, trace.first, trace.first_scale, weights.hidden_norm, flow.hidden_norm, None, first
     )
     first[slice(None) if plan.rows is None else plan.rows] += later
     by_token = flow.by_token.to(dtype)

@@ -13,7 +13,7 @@ from draftbridge.eagle3.fused.buffers import Buffers
 from draftbridge.eagle3.fused.causal import Packed, causal
 from draftbridge.eagle3.fused.objective import Objective
 from draftbridge.eagle3.fused.plan import FusedPlan
-from draftbridge.eagle3.fused.row_kernels import EntropyRows, Heads, OwnKeys, RotaryTable, RowKernels
+from draftbridge.eagle3.fused.row_kernels import EntropyRows, Heads, HeadTensors, OwnKeys, RotaryTable, RowKernels
 from draftbridge.eagle3.fused.weights import Weights, packed
 
 if TYPE_CHECKING:
@@ -159,7 +159,8 @@ def _begin(
         gate_up=room("gate_up", steps, n, 2 * inner),
         inner=room("inner", steps, n, inner),
         hidden_grads=room("hidden_grads", steps, n, hidden),
-        head_grad=buffers.zeros("head_grad", (config.draft_vocab_size, hidden), wide),
+        # Not a buffer: it may become the parameter's gradient itself.
+        head_grad=torch.zeros(config.draft_vocab_size, hidden, dtype=wide, device=device),
         head_norm_grad=torch.zeros(hidden, dtype=wide, device=device),
         stats=torch.zeros(steps, 3, n, dtype=wide, device=device),
         trained=torch.empty(0, dtype=torch.bool, device=device),
@@ -178,8 +179,12 @@ def _first_keys(trace: Trace, kernels: RowKernels, by_token: Tensor) -> None:
     queries = heads.query * heads.size
     hidden_part = kernels.matmul_wide(trace.first_units, trace.weights.by_hidden[queries:].T)
     kernels.rotate(
-        *(hidden_part, by_token[:, queries:], trace.plan.first_tokens, trace.first_table),
-        *(replace(heads, query=0), None, None, trace.keys, trace.values),
+        hidden_part,
+        by_token[:, queries:],
+        trace.plan.first_tokens,
+        trace.first_table,
+        replace(heads, query=0),
+        HeadTensors(key=trace.keys, value=trace.values),
     )
 
 
@@ -188,19 +193,14 @@ def _attention(trace: Trace, kernels: RowKernels, by_token: Tensor, k: int) -> N
     if k == 0:
         queries = heads.query * heads.size
         hidden_part = kernels.matmul_wide(trace.units[0], weights.by_hidden[:queries].T)
-        only = replace(heads, key=0, value=0)
-        kernels.rotate(
-            *(hidden_part, by_token[:, :queries], plan.tokens[0], table, only),
-            *(trace.queries[0], plan.rows, None, None),
-        )
+        only, into = replace(heads, key=0, value=0), HeadTensors(trace.queries[0], plan.rows)
+        kernels.rotate(hidden_part, by_token[:, :queries], plan.tokens[0], table, only, into)
     else:
         scale = kernels.rms_norm(trace.hidden[k], weights.hidden_norm, trace.config.rms_norm_eps, trace.units[k])
         trace.hidden_scales.append(scale)
         hidden_part = kernels.matmul_wide(trace.units[k], weights.by_hidden.T)
-        kernels.rotate(
-            *(hidden_part, by_token, plan.tokens[k], table, heads),
-            *(trace.queries[k], plan.rows, trace.own.keys[k - 1], trace.own.values[k - 1]),
-        )
+        into = HeadTensors(trace.queries[k], plan.rows, trace.own.keys[k - 1], trace.own.values[k - 1])
+        kernels.rotate(hidden_part, by_token, plan.tokens[k], table, heads, into)
     out, total = causal(trace.queries[k], trace.keys, trace.values, trace.packed)
     if k > 0:
         kernels.merge_own(trace.queries[k], plan.rows, trace.own_until(k), out, total)

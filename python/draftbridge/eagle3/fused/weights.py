@@ -77,7 +77,8 @@ def unpacked(grads: Weights, like: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     shapes = dict(zip(NAMES, like, strict=True))
     inner = shapes[f"{_MLP}gate_proj.weight"].shape[0]
     joined = torch.cat((grads.by_token, grads.by_hidden), 1)
-    by_name = dict(zip(_QKV, joined.split([shapes[name].shape[0] for name in _QKV]), strict=True)) | {
+    parts = torch.split(joined, [shapes[name].shape[0] for name in _QKV])
+    by_name = dict(zip(_QKV, parts, strict=True)) | {
         "fc.weight": grads.fc,
         f"{_ATTENTION}o_proj.weight": grads.out,
         f"{_MLP}gate_proj.weight": grads.gate_up[:inner],

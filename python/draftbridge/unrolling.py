@@ -1,0 +1,149 @@
+"""The two ways to run the unroll and get its gradients: plain, through autograd, and fused, with kernels of its own."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from draftbridge.eagle3.fused import torch_rows
+from draftbridge.eagle3.fused.buffers import Buffers
+from draftbridge.eagle3.fused.objective import Objective
+from draftbridge.eagle3.fused.plan import FusedPlan, plan_fused
+from draftbridge.eagle3.fused.row_kernels import RowKernels
+from draftbridge.eagle3.fused.unroll import Inputs, fused_unroll
+from draftbridge.eagle3.row_plan import RowPlan, plan_rows
+from draftbridge.eagle3.teacher import Teacher
+from draftbridge.eagle3.ttt_loss import StepSums, TttOptions, decayed, ploss_shares, unroll
+from draftbridge.parallel import ReplicatedDraft, SharedDraft, World
+
+
+class Plan(Protocol):
+    """Which rows of a batch take part in what. Made on the CPU."""
+
+    @property
+    def wanted(self) -> Tensor:
+        """[R] rows whose target distribution is needed."""
+        ...
+
+    @property
+    def mask_sums(self) -> tuple[int, ...]: ...
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A batch on the device."""
+
+    ids: Tensor  # int64 [N]
+    aux: Tensor  # [N,3H]
+    hidden: Tensor  # [R,H], of the plan's wanted rows
+    plan: Plan
+
+
+@dataclass(frozen=True)
+class Weighing:
+    """What the loss of a micro-step is divided by: `positions` over all ranks, and `window` micro-steps."""
+
+    positions: int
+    window: int
+
+
+class Unrolling(ABC):
+    def __init__(self, world: World, ttt: TttOptions, embedding: Tensor, teacher: Teacher, *, compact: bool) -> None:
+        self._world, self._ttt = world, ttt
+        self._embedding, self._teacher, self._compact = embedding, teacher, compact
+
+    @abstractmethod
+    def plan(self, loss_mask: Tensor, lengths: Sequence[int]) -> Plan: ...
+
+    @abstractmethod
+    def moved(self, plan: Plan) -> Plan:
+        """The plan on the device, by copies that do not wait."""
+
+    @abstractmethod
+    def add_gradients(
+        self, draft: SharedDraft, rows: Rows, weighing: Weighing, boundary: bool
+    ) -> tuple[Tensor, StepSums]:
+        """Forward and backward, a collective. This rank's shares [K] of the per-step losses, and its sums; detached."""
+
+    def _shares(self, sums: StepSums, weighing: Weighing) -> Tensor:
+        trained, overlap = self._totals(sums)
+        return ploss_shares(sums, self._ttt, weighing.positions, trained, overlap) / weighing.window
+
+    def _totals(self, sums: StepSums) -> tuple[Tensor, Tensor]:
+        """`trained` and `overlap` over all ranks, where the loss asks for them."""
+        own = torch.stack((sums.trained.to(sums.overlap.dtype), sums.overlap.detach()))
+        trained, overlap = self._world.sum(own) if self._ttt.needs_totals else own
+        return trained, overlap
+
+
+class PlainUnrolling(Unrolling):
+    """Any device and dtype. What the fused one is compared with."""
+
+    def plan(self, loss_mask: Tensor, lengths: Sequence[int]) -> RowPlan:
+        return plan_rows(loss_mask, lengths, self._ttt.steps, self._ttt.mask_offset, self._compact)
+
+    def moved(self, plan: Plan) -> RowPlan:
+        assert isinstance(plan, RowPlan)
+        return plan.to(self._world.device)
+
+    def add_gradients(
+        self, draft: SharedDraft, rows: Rows, weighing: Weighing, boundary: bool
+    ) -> tuple[Tensor, StepSums]:
+        plan = rows.plan
+        assert isinstance(plan, RowPlan)
+        targets = self._teacher(rows.hidden)
+        with self._half(draft):
+            sums = draft.run(lambda whole: unroll(whole, self._embedding, rows.ids, rows.aux, plan, targets))
+        shares = self._shares(sums, weighing)
+        draft.backward(decayed(shares, self._ttt.decay) * draft.scale, boundary)
+        return shares.detach(), sums
+
+    def _half(self, draft: SharedDraft) -> torch.autocast | nullcontext[None]:
+        """A replicated draft has fp32 weights only; a sharded one is gathered in half precision."""
+        if self._embedding.dtype == torch.bfloat16 and isinstance(draft, ReplicatedDraft):
+            return torch.autocast(self._world.device.type, dtype=torch.bfloat16)
+        return nullcontext()
+
+
+class FusedUnrolling(Unrolling):
+    """One backward pass by hand. One micro-step at a time: its buffers are one micro-step's."""
+
+    def __init__(self, world: World, ttt: TttOptions, embedding: Tensor, teacher: Teacher, *, compact: bool) -> None:
+        super().__init__(world, ttt, embedding, teacher, compact=compact)
+        self.buffers = Buffers(world.device)
+        self._kernels = row_kernels(world.device, embedding.dtype)
+
+    def plan(self, loss_mask: Tensor, lengths: Sequence[int]) -> FusedPlan:
+        found = plan_fused(loss_mask, lengths, self._ttt.steps, self._ttt.mask_offset, self._compact)
+        return found.pinned() if self._world.device.type == "cuda" else found
+
+    def moved(self, plan: Plan) -> FusedPlan:
+        assert isinstance(plan, FusedPlan)
+        return plan.to(self._world.device)
+
+    def add_gradients(
+        self, draft: SharedDraft, rows: Rows, weighing: Weighing, boundary: bool
+    ) -> tuple[Tensor, StepSums]:
+        assert isinstance(rows.plan, FusedPlan)
+        inputs = Inputs(self._embedding, rows.ids, rows.aux, rows.plan, self._teacher.logits(rows.hidden))
+        scale = draft.scale / weighing.window
+        objective = Objective(self._ttt, weighing.positions, scale, self._world.sum)
+        loss, *found = draft.run(lambda whole: fused_unroll(whole, inputs, objective, self._kernels, self.buffers))
+        draft.backward(loss, boundary)
+        sums = StepSums(*found)
+        return self._shares(sums, weighing), sums
+
+
+def row_kernels(device: torch.device, dtype: torch.dtype) -> RowKernels:
+    """The kernels for frozen weights of this dtype. Triton is loaded only where it is used."""
+    if device.type != "cuda" or dtype not in (torch.bfloat16, torch.float16):
+        return torch_rows
+    from draftbridge.eagle3.fused import triton_rows
+
+    return triton_rows
