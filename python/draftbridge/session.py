@@ -16,8 +16,8 @@ from draftbridge.handles import TABLE, tensors_of
 from draftbridge.optimizer import OptimizerOptions
 from draftbridge.parallel import share_draft, world
 from draftbridge.registry import Payload, op
-from draftbridge.target_weights import TargetWeights, load_target_weights
 from draftbridge.staging import Staged
+from draftbridge.target_weights import TargetWeights, load_target_weights
 from draftbridge.train_files import load_session, save_session
 from draftbridge.train_session import Frozen, MicroStep, Savings, TrainSession
 from draftbridge.unrolling import row_kernels
