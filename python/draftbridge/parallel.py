@@ -239,8 +239,8 @@ class ReplicatedDraft(SharedDraft):
 
 
 def share_draft(draft: Draft, world: World, kind: str, half: bool) -> SharedDraft:
-    """Give `draft` to all ranks; it must be equal on all of them. `half`: its weights are gathered in bf16, where they are
-    gathered; what is optimised stays fp32."""
+    """Give `draft` to all ranks; it must be equal on all of them. `half`: where its weights are gathered, they are
+    gathered in bf16; what is optimised stays fp32."""
     draft.to(world.device)
     return FsdpDraft(draft, world, half) if kind == "fsdp" else ReplicatedDraft(draft, world)
 

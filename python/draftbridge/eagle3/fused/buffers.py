@@ -1,4 +1,4 @@
-"""Memory of the fused unroll: each buffer is made once, for the largest batch so far, and used again by the next one."""
+"""Memory of the fused unroll: each buffer is made once, for the largest batch so far, and used again."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -19,8 +20,7 @@ class Packed:
     size: int  # columns of a head
 
     def even(self, rows: int) -> bool:
-        """Are all samples of one length, which cuDNN's kernels like. They are faster and know no other batches: each new
-        shape costs a tenth of a second."""
+        """Are all samples of one length. For such batches there is cuDNN, which is faster but slow to meet a new shape."""
         return rows == self.longest * (self.bounds.numel() - 1) and self.longest % 128 == 0
 
 
@@ -84,8 +84,7 @@ def _headed(flat: Tensor, size: int) -> Tensor:
 
 
 def _samples(packed: Packed) -> list[slice]:
-    bounds = packed.bounds.tolist()
-    return [slice(start, end) for start, end in zip(bounds[:-1], bounds[1:], strict=True)]
+    return [slice(start, end) for start, end in pairwise(packed.bounds.tolist())]
 
 
 def _spread(key: Tensor, query: Tensor) -> Tensor:

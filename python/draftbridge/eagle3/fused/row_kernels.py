@@ -37,8 +37,8 @@ class RotaryTable:
 class HeadTensors:
     """Where heads lie, or their gradients: [., heads * size] each, None for those that are not part of it.
 
-    Row i is at `query[query_rows[i]]`, or `query[i]`, and at `key[i]` and `value[i]`. `own_query` [n, .], wide: a part of
-    the query's gradient that is kept apart.
+    Row i is at `query[query_rows[i]]`, or `query[i]`, and at `key[i]` and `value[i]`. `own_query` [n, .], wide: a part
+    of the query's gradient that is kept apart.
     """
 
     query: Tensor | None = None
@@ -91,7 +91,7 @@ class Best:
 
 
 class RowKernels(Protocol):
-    """Rows are the first axis of everything; widths are whole rows of memory. "Wide": fp32, or wider if the tensor is."""
+    """Rows are the first axis of everything, and whole in memory. "Wide": fp32, or wider if the tensor is."""
 
     def wide(self, dtype: torch.dtype) -> torch.dtype: ...
 

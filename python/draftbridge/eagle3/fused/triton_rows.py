@@ -1,4 +1,4 @@
-"""The row kernels for CUDA in half precision: see `row_kernels.py` for what each does, `torch_rows.py` for how it is meant.
+"""The row kernels for CUDA in half precision: `row_kernels.py` says what each does, `torch_rows.py` how it is meant.
 
 Every launch takes its sizes as they come: sizes that change from batch to batch are not compiled in.
 """

@@ -1,4 +1,4 @@
-"""The draft's weights in the form in which the fused unroll multiplies by them, and its gradients in the draft's form."""
+"""The draft's weights as the fused unroll multiplies by them, and its gradients as the draft has them."""
 
 from __future__ import annotations
 
