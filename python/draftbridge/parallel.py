@@ -47,6 +47,14 @@ class World:
             dist.all_reduce(tensor)
         return tensor
 
+    def gather(self, tensor: Tensor) -> list[Tensor]:
+        """What each rank has, on rank 0; nothing elsewhere. Tensors of one shape, on the host."""
+        if self.size == 1:
+            return [tensor]
+        parts = [torch.empty_like(tensor) for _ in range(self.size)] if self.rank == 0 else []
+        dist.gather(tensor, parts or None, dst=0, group=self.hosts)
+        return parts
+
     def union(self, numbers: Sequence[int]) -> list[int]:
         """All numbers that some rank has, each once, ascending. Travels as tensors: nothing is pickled."""
         own = torch.tensor(sorted(set(numbers)), dtype=torch.int64, device=self.device)
@@ -158,6 +166,10 @@ class SharedDraft(ABC):
     @abstractmethod
     def cut(self, name: str, whole: Tensor) -> Tensor:
         """This rank's part of a whole tensor, the inverse of `whole`."""
+
+    def parameters(self) -> list[Tensor]:
+        """Of the whole draft: a sharded one says of each how large it is in all."""
+        return list(self._draft.parameters())
 
     def clear(self) -> None:
         """Forget the gradients."""

@@ -16,9 +16,10 @@ from draftbridge.handles import TABLE, tensors_of
 from draftbridge.optimizer import OptimizerOptions
 from draftbridge.parallel import share_draft, world
 from draftbridge.registry import Payload, op
+from draftbridge.snapshot import Snapshot
 from draftbridge.staging import Staged
 from draftbridge.target_weights import TargetWeights, load_target_weights
-from draftbridge.train_files import load_session, save_session
+from draftbridge.train_files import load_session, write_snapshot
 from draftbridge.train_session import Frozen, MicroStep, Savings, TrainSession
 from draftbridge.unrolling import row_kernels
 
@@ -117,9 +118,11 @@ def _stage(payload: Payload) -> Payload:
 
 @op("train.step", "engine")
 def _step(payload: Payload) -> Payload:
-    micro = MicroStep(payload["positions"], payload["window"], payload["boundary"], payload["stop"], payload["lost"])
+    names = ("positions", "window", "boundary", "stop", "lost", "saved")
+    micro = MicroStep(*(payload[name] for name in names))
     report = _session(payload).step(TABLE.borrow(payload["batch"], Staged), micro)
-    return {"stepped": report.stepped, "stop": report.stop, "globalStep": report.global_step, "lost": report.lost}
+    told = {"stop": report.stop, "lost": report.lost, "saved": report.saved}
+    return {"stepped": report.stepped, "globalStep": report.global_step, **told}
 
 
 @op("train.metrics", "engine")
@@ -127,9 +130,15 @@ def _metrics(payload: Payload) -> Payload:
     return _session(payload).read_metrics()
 
 
-@op("train.save", "engine")
-def _save(payload: Payload) -> Payload:
-    return {"files": save_session(_session(payload), Path(payload["dir"]))}
+@op("train.snapshot", "engine")
+def _snapshot(payload: Payload) -> Payload:
+    snapshot = _session(payload).snapshot()
+    return {"handle": None if snapshot is None else TABLE.mint(snapshot)}
+
+
+@op("snapshot.write", "bulk")
+def _write(payload: Payload) -> Payload:
+    return {"files": write_snapshot(TABLE.borrow(payload["snapshot"], Snapshot), Path(payload["dir"]))}
 
 
 @op("train.load", "engine")

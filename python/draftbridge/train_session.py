@@ -15,6 +15,7 @@ from draftbridge.eagle3.ttt_loss import StepSums, TttOptions, decayed
 from draftbridge.eagle3.vocabulary import Vocabulary
 from draftbridge.optimizer import Optimizer, OptimizerOptions, rate
 from draftbridge.parallel import SharedDraft, World
+from draftbridge.snapshot import Snapshot, Snapshots
 from draftbridge.staging import Staged, Staging
 from draftbridge.step_watch import StepWatch
 from draftbridge.train_metrics import HostCounts, TrainMetrics
@@ -41,6 +42,7 @@ class MicroStep:
     boundary: bool
     stop: bool
     lost: int = 0
+    saved: int = 0
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class StepReport:
     stop: bool
     global_step: int
     lost: int = 0
+    saved: int = 0
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,8 @@ class TrainSession:
         self._metrics = TrainMetrics(ttt.steps, world)
         self._watch = StepWatch(world.device)
         self._window_loss = torch.zeros((), dtype=torch.float64, device=world.device)
+        self._broken = torch.zeros((), dtype=torch.bool, device=world.device)
+        self._snapshots = Snapshots(world, draft, frozen)
 
     def step(self, batch: Batch | Staged, micro: MicroStep) -> StepReport:
         """One micro-step, a collective. FEATURE_INVALID on all ranks, at this boundary or a later one, if the loss of a
@@ -93,8 +98,8 @@ class TrainSession:
         if not micro.boundary:
             return StepReport(False, False, self.global_step)
         self._advance()
-        stop, lost = self.world.agree(float(micro.stop), float(micro.lost))
-        return StepReport(True, stop > 0, self.global_step, int(lost))
+        stop, lost, saved = self.world.agree(float(micro.stop), float(micro.lost), float(micro.saved))
+        return StepReport(True, stop > 0, self.global_step, int(lost), int(saved))
 
     def add_gradients(self, batch: Batch | Staged, micro: MicroStep) -> tuple[Tensor, StepSums]:
         """Forward and backward. Returns this rank's shares [K] of the per-step losses and its sums. A collective."""
@@ -115,12 +120,18 @@ class TrainSession:
         square, loss = self.world.sum(torch.stack((self.draft.square_share(squares), self._window_loss)))
         norm = square.sqrt()
         broken = ~(torch.isfinite(norm) & torch.isfinite(loss))
+        self._snapshots.hold()
         self.optimizer.step(gradients, norm, broken, self.global_step)
+        self._broken = self._broken | broken
         self.draft.clear()
         self._window_loss.zero_()
         self.global_step += 1
         self._metrics.stepped(norm)
         self._watch.stepped(self.global_step, loss, norm)
+
+    def snapshot(self) -> Snapshot | None:
+        """What there is to save, on the rank that writes; None elsewhere. A collective; none waits for its device."""
+        return self._snapshots.take(self.optimizer, self.global_step, self._broken)
 
     def settle(self) -> None:
         """Waits for the device. FEATURE_INVALID if the loss of a step was not finite."""
@@ -130,3 +141,6 @@ class TrainSession:
         """Metrics since the last read. A collective."""
         self.settle()
         return self._metrics.read(rate(self.options, max(0, self.global_step - 1)))
+
+    def close(self) -> None:
+        self._snapshots.close()

@@ -14,9 +14,9 @@ from draftbridge.eagle3.ttt_loss import TttOptions
 from draftbridge.errors import BridgeError
 from draftbridge.handles import TensorDict
 from draftbridge.parallel import World, join, leave
-from draftbridge.train_files import load_session, save_session
+from draftbridge.train_files import load_session
 from draftbridge.train_session import MicroStep, TrainSession
-from small_case import CONFIG, MASKS, SmallCase, batch_of
+from small_case import CONFIG, MASKS, SmallCase, batch_of, save
 
 TTT = {
     "fsdp": TttOptions(steps=3),
@@ -82,27 +82,32 @@ def stop_and_break(world: World) -> dict[str, Any]:
     return {"stop": report.stop, "code": code, "kept": kept}
 
 
-def resume(world: World, folder: Path) -> bool:
-    """Two steps, save, two steps; load in a new session, two steps: are the weights bit-equal."""
+def resume(world: World, folder: Path) -> dict[str, bool]:
+    """Two steps, save, two steps; load in a new session, two steps: are the weights bit-equal, and this rank's own
+    random numbers the same."""
+    torch.manual_seed(7 + world.rank)
     session, batches = session_of("fsdp", world)
     train(session, batches, 2)
-    save_session(session, folder / "two-ranks")
+    save(session, folder / "two-ranks")
     torch.distributed.barrier()
+    drawn = torch.rand(3)
     train(session, batches, 2)
     again, _ = session_of("fsdp", world)
     load_session(again, folder / "two-ranks")
+    random = torch.equal(torch.rand(3), drawn)
     train(again, batches, 2)
     pairs = zip(session.draft.shards.values(), again.draft.shards.values(), strict=True)
-    return all(torch.equal(a, b) for a, b in pairs)
+    return {"resumed": all(torch.equal(a, b) for a, b in pairs), "random": random}
 
 
 def losses(world: World) -> dict[str, Any]:
-    """Each rank lost samples: all learn how many and which."""
+    """Each rank lost samples: all learn how many and which. And they learn which checkpoint rank 0 has completed."""
     session, batches = session_of("fsdp", world)
-    report = session.step(batches[0], MicroStep(22, 1, True, False, lost=2 + world.rank))
+    micro = MicroStep(22, 1, True, False, lost=2 + world.rank, saved=40 if world.rank == 0 else 0)
+    report = session.step(batches[0], micro)
     mine = ([7, 3, 7], [9], []) if world.rank == 0 else ([], [1, 9], [])
     unions = [world.union(numbers) for numbers in mine]
-    return {"lost": report.lost, "unions": unions}
+    return {"lost": report.lost, "saved": report.saved, "unions": unions}
 
 
 def main(rank: int, port: int, folder: Path) -> None:
@@ -113,7 +118,7 @@ def main(rank: int, port: int, folder: Path) -> None:
         session, batches = session_of(name, world)
         found[name] = train(session, batches, 3)
     found |= stop_and_break(world)
-    found["resumed"] = resume(world, folder)
+    found |= resume(world, folder)
     found |= losses(world)
     leave()
     (folder / f"rank{rank}.json").write_text(json.dumps(found))

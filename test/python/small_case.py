@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import torch
 from draftbridge.batch import Batch, collate
@@ -13,6 +15,7 @@ from draftbridge.eagle3.vocabulary import Vocabulary, choose_vocabulary
 from draftbridge.handles import TensorDict
 from draftbridge.optimizer import OptimizerOptions
 from draftbridge.parallel import World, share_draft
+from draftbridge.train_files import write_snapshot
 from draftbridge.train_session import Frozen, Savings, TrainSession
 from torch import Tensor
 
@@ -88,6 +91,18 @@ class SmallCase:
 
 
 MASKS = ([0, 0, 1, 1, 1, 0, 0, 1, 1, 1, 1], [1, 1, 0, 1, 0, 0, 1])
+
+
+def save(session: TrainSession, folder: Path) -> list[dict[str, Any]]:
+    """A checkpoint, all at once; answers with its files on the rank that writes. A collective."""
+    snapshot = session.snapshot()
+    if snapshot is None:
+        return []
+    folder.mkdir(exist_ok=True)
+    try:
+        return write_snapshot(snapshot, folder)
+    finally:
+        snapshot.close()
 
 
 def batch_of(*samples: TensorDict) -> Batch:

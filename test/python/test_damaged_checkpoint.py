@@ -10,9 +10,10 @@ import pytest
 import torch
 from draftbridge.errors import BridgeError
 from draftbridge.parallel import World, join, leave
-from draftbridge.train_files import load_session, save_session
+from draftbridge.train_files import load_session
 from rank_worker import session_of
 from safetensors.torch import load_file, save_file
+from small_case import save
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +81,7 @@ DAMAGES = (
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda d: d.__name__)
 def test_a_damaged_checkpoint_is_named_and_changes_nothing(damage: Any, world: World, tmp_path: Path) -> None:
     session, _ = session_of("fsdp", world)
-    save_session(session, tmp_path)
+    save(session, tmp_path)
     named = damage(tmp_path)
     before = [shard.detach().clone() for shard in session.draft.shards.values()]
     with pytest.raises(BridgeError) as caught:

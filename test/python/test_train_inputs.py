@@ -208,6 +208,14 @@ def call(name: str, **payload: Any) -> Any:
     return reply["value"]
 
 
+def saved(session: int, folder: Path) -> Any:
+    folder.mkdir()
+    snapshot = call("train.snapshot", session=session)["handle"]
+    files = call("snapshot.write", snapshot=snapshot, dir=str(folder))["files"]
+    call("handle.free", handle=snapshot)
+    return files
+
+
 @pytest.fixture
 def built(tmp_path: Path) -> Iterator[dict[str, Any]]:
     """What `train.build` needs, inside a process group of one."""
@@ -258,19 +266,19 @@ def test_a_session_trains_saves_and_loads_through_the_operations(built: dict[str
         "positions": 22,
         "lossTokens": 9,
     }
-    step = {"session": session, "positions": 22, "window": 2, "stop": False, "lost": 0}
-    report = {"stepped": False, "stop": False, "globalStep": 0, "lost": 0}
+    step = {"session": session, "positions": 22, "window": 2, "stop": False, "lost": 0, "saved": 0}
+    report = {"stepped": False, "stop": False, "globalStep": 0, "lost": 0, "saved": 0}
     assert call("train.step", **step, batch=batch["handle"], boundary=False) == report
     empty = call("batch.build", session=session, samples=[], maxLength=64)
     assert (empty["tokens"], empty["positions"], empty["lossTokens"]) == (0, 0, 0)
-    report = {"stepped": True, "stop": False, "globalStep": 1, "lost": 2}
-    assert call("train.step", **(step | {"lost": 2}), batch=empty["handle"], boundary=True) == report
+    report = {"stepped": True, "stop": False, "globalStep": 1, "lost": 2, "saved": 7}
+    assert call("train.step", **(step | {"lost": 2, "saved": 7}), batch=empty["handle"], boundary=True) == report
     assert call("dist.union", numbers=[4, 1, 4]) == {"numbers": [1, 4]}
     metrics = call("train.metrics", session=session)
     assert metrics["lr"] == pytest.approx(1e-3)
     assert all(value is not None for value in metrics["ploss"])
     call("dist.barrier")
-    files = call("train.save", session=session, dir=str(tmp_path / "step"))["files"]
+    files = saved(session, tmp_path / "step")
     names = {file["name"] for file in files}
     assert names == {"model.safetensors", "config.json", "optimizer.safetensors", "rng-rank0.safetensors"}
     assert call("train.load", session=session, dir=str(tmp_path / "step")) == {"globalStep": 1}
@@ -282,7 +290,7 @@ def test_a_session_trains_saves_and_loads_through_the_operations(built: dict[str
 def test_head_rows_of_the_target_start_the_draft_head(built: dict[str, Any], tmp_path: Path) -> None:
     case = SmallCase(torch.float32)
     session = call("train.build", **built)["handle"]
-    call("train.save", session=session, dir=str(tmp_path / "start"))
+    saved(session, tmp_path / "start")
     call("handle.free", handle=session)
     draft, d2t, _ = load_draft(tmp_path / "start", torch.float32)
     assert torch.equal(draft.lm_head.weight, case.head[d2t + torch.arange(CONFIG.draft_vocab_size)])

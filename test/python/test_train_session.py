@@ -21,11 +21,11 @@ from draftbridge.eagle3.ttt_loss import TttOptions
 from draftbridge.errors import BridgeError
 from draftbridge.optimizer import rate
 from draftbridge.parallel import World, choose_device, join, leave
-from draftbridge.train_files import load_session, save_session
+from draftbridge.train_files import load_session
 from draftbridge.train_session import MicroStep, TrainSession
 from rank_worker import TTT, session_of, train
 from safetensors.torch import load_file
-from small_case import CONFIG, MASKS, OPTIONS, SmallCase, batch_of
+from small_case import CONFIG, MASKS, OPTIONS, SmallCase, batch_of, save
 
 HERE = Path(__file__).parent
 
@@ -58,6 +58,10 @@ def test_all_ranks_learn_how_many_samples_were_lost_and_which(ranks: tuple[list[
     for rank in ranks[0]:
         assert rank["lost"] == 5
         assert rank["unions"] == [[3, 7], [1, 9], []]
+
+
+def test_all_ranks_learn_which_checkpoint_is_complete(ranks: tuple[list[dict[str, Any]], Path]) -> None:
+    assert [rank["saved"] for rank in ranks[0]] == [40, 40]
 
 
 @pytest.mark.parametrize("ttt", [TttOptions(steps=3), TttOptions(steps=3, reduction="masked", loss="lk-alpha")])
@@ -126,6 +130,7 @@ def test_all_ranks_learn_together_of_a_stop_and_of_a_loss_that_is_not_finite(
 
 def test_two_ranks_resume_bit_equally(ranks: tuple[list[dict[str, Any]], Path]) -> None:
     assert [rank["resumed"] for rank in ranks[0]] == [True, True]
+    assert [rank["random"] for rank in ranks[0]] == [True, True]
 
 
 def test_a_checkpoint_of_two_ranks_goes_on_with_one(world: World, ranks: tuple[list[dict[str, Any]], Path]) -> None:
@@ -149,7 +154,7 @@ def test_saving_loading_and_going_on_is_bit_equal_to_never_having_stopped(
     first, second = (case.session(world, ttt, kind) for _ in range(2))
     for _ in range(3):
         first.step(batch, micro)
-    files = save_session(first, tmp_path)
+    files = save(first, tmp_path)
     for _ in range(3):
         first.step(batch, micro)
     load_session(second, tmp_path)
@@ -164,7 +169,7 @@ def test_saving_loading_and_going_on_is_bit_equal_to_never_having_stopped(
 
 def test_a_checkpoint_is_a_draft_that_servers_can_read(world: World, tmp_path: Path) -> None:
     session, _ = session_of("fsdp", world)
-    save_session(session, tmp_path)
+    save(session, tmp_path)
     draft, d2t, t2d = load_draft(tmp_path, torch.float32)
     stored = load_file(tmp_path / "model.safetensors")
     assert set(stored) == {*dict(draft.named_parameters()), "d2t", "t2d"}
