@@ -58,7 +58,8 @@ async function train(name: string, saves: number): Promise<Run> {
 /** Milliseconds from the metrics of step `from` to those of the next. */
 const stepAfter = ({ at }: Run, from: number): number => (at.get(from + 1) ?? Number.NaN) - (at.get(from) ?? Number.NaN)
 const range = (from: number, to: number): readonly number[] => Array.from({ length: to - from }, (_, at) => from + at)
-const median = (values: readonly number[]): number => [...values].sort((a, b) => a - b)[values.length >> 1] ?? Number.NaN
+const median = (values: readonly number[]): number =>
+  [...values].sort((a, b) => a - b)[values.length >> 1] ?? Number.NaN
 const ms = (value: number): string => `${value.toFixed(0)} ms`.padStart(9)
 const line = (name: string, values: readonly number[]): string =>
   `${name.padEnd(38)}${ms(median(values))}${ms(Math.max(...values))}   (${values.length})\n`
@@ -89,7 +90,9 @@ async function measure(): Promise<void> {
     ['save due until complete', saved.map((step) => (saving.complete.get(step) ?? 0) - (saving.at.get(step) ?? 0))],
   ]
   const size = (await bytesIn(saving.checkpoint)) / 1e6
-  process.stdout.write(`hidden ${hidden}, ${ranks} rank(s), checkpoint of ${size.toFixed(0)} MB${' '.repeat(8)}median  longest\n`)
+  process.stdout.write(
+    `hidden ${hidden}, ${ranks} rank(s), checkpoint of ${size.toFixed(0)} MB${' '.repeat(8)}median  longest\n`,
+  )
   for (const [name, values] of figures) if (values.length > 0) process.stdout.write(line(name, values))
 }
 

@@ -97,14 +97,19 @@ export const trainOps = {
       stop: z.boolean(),
       /** Samples of this window that this rank could not read. Said at the boundary. */
       lost: Count,
+      /** The newest step whose checkpoint is complete, from the rank that writes them; 0 from the others. Likewise. */
+      saved: Count,
     }),
-    /** `lost`: of this window, over all ranks. */
-    z.strictObject({ stepped: z.boolean(), stop: z.boolean(), globalStep: Count, lost: Count }),
+    /** `lost`: of this window, over all ranks. `saved`: what the rank that writes said. */
+    z.strictObject({ stepped: z.boolean(), stop: z.boolean(), globalStep: Count, lost: Count, saved: Count }),
   ),
   'train.metrics': op('engine', z.strictObject({ session: Handle }), TrainMetrics),
-  'train.save': op(
-    'engine',
-    z.strictObject({ session: Handle, dir: z.string() }),
+  /** The state to save, joined from all ranks: a handle on the rank that writes it, null on the others. */
+  'train.snapshot': op('engine', z.strictObject({ session: Handle }), z.strictObject({ handle: Handle.nullable() })),
+  /** Into a folder that is there; synced. */
+  'snapshot.write': op(
+    'bulk',
+    z.strictObject({ snapshot: Handle, dir: z.string() }),
     z.strictObject({ files: z.array(z.strictObject({ name: z.string(), bytes: Count })) }),
   ),
   'train.load': op(

@@ -2,10 +2,11 @@ import type { TrainMetrics } from '../bridge/ops.ts'
 import type { Python } from '../bridge/python.ts'
 import type { BatchPlan, MicroStep } from './batch-plan.ts'
 import type { CheckpointFolder } from './checkpoint.ts'
-import type { CheckpointRecord } from './checkpoint-record.ts'
+import type { CheckpointPosition, CheckpointRecord } from './checkpoint-record.ts'
 import type { Batch, Loader } from './loader.ts'
 import type { LostSamples } from './lost-samples.ts'
 import type { Refs } from './sample-reader.ts'
+import { Saves } from './saves.ts'
 
 export interface StepMetrics extends TrainMetrics {
   /** The optimiser step that the metrics reach up to. */
@@ -52,17 +53,24 @@ export interface TrainOutcome {
 /** The training loop of one rank. Every rank makes the same calls in the same order, or the others wait for ever. */
 export class Trainer {
   readonly #options: TrainerOptions
+  readonly #saves: Saves
   /** What this rank lost since the last optimiser step. */
   #lost: number[] = []
+  /** The newest checkpoint that all ranks know to be complete. */
+  #durable = 0
   #marked: { at: number; waitedMs: number }
 
   constructor(options: TrainerOptions) {
     this.#options = options
+    const { python, checkpoints, save, observer } = options
+    const onComplete = (step: number, dir: string) => observer.checkpoint(step, dir)
+    this.#saves = new Saves({ python, checkpoints, keep: save.keep, onComplete })
     this.#marked = { at: performance.now(), waitedMs: options.loader.waitedMs }
   }
 
   async run(): Promise<TrainOutcome> {
     const { plan, loader } = this.#options
+    await using _saves = this.#saves
     for await (const given of loader) {
       await using batch = given
       const stop = await this.#train(batch)
@@ -74,14 +82,14 @@ export class Trainer {
 
   /** Metrics and a checkpoint where they are due; the outcome if this was the last step of the run. */
   async #afterStep({ step, epoch }: MicroStep, stop: boolean): Promise<TrainOutcome | null> {
-    const { plan, logInterval, save } = this.#options
+    const { plan, logInterval, save, checkpoints } = this.#options
     const last = stop || step === plan.totalSteps
     if (last || step % logInterval === 0) await this.#log(step, epoch)
     if (!last && step % save.every !== 0) return null
-    const checkpoint = await this.#save(step)
-    const freed = this.#options.loader.durable(plan.position(step).cursor)
-    if (last) await freed
-    return last ? { step, checkpoint, stopped: step < plan.totalSteps } : null
+    await this.#save(step)
+    if (!last) return null
+    await this.#finishSaving(step)
+    return { step, checkpoint: checkpoints.pathOf(step), stopped: step < plan.totalSteps }
   }
 
   /** One micro-step. True when all ranks have agreed to stop here, which they do at boundaries only. */
@@ -90,13 +98,15 @@ export class Trainer {
     observer.phase(`training step ${micro.step}`)
     const { positions, window, boundary } = micro
     this.#lost.push(...lost)
-    const told = { stop: signal.aborted, lost: boundary ? this.#lost.length : 0 }
+    // A save that has failed ends the run here.
+    const told = { stop: signal.aborted, lost: boundary ? this.#lost.length : 0, saved: this.#saves.complete }
     const report = await python.call('train.step', { session, batch: handle, positions, window, boundary, ...told })
     const expected = boundary ? micro.step : micro.step - 1
     if (report.stepped !== boundary || report.globalStep !== expected) {
       throw new Error(`train.step is at step ${report.globalStep} where the plan is at ${expected}`)
     }
     if (boundary) await this.#agreeOnLost(report.lost, micro.cursor)
+    if (boundary && report.saved > this.#durable) void this.#free(report.saved)
     return boundary && report.stop
   }
 
@@ -121,23 +131,40 @@ export class Trainer {
     observer.metrics({ ...metrics, ...rates, step, epoch })
   }
 
-  /** Rank 0 owns the folder; the barriers see to it that it is there before, and whole after, all ranks have written. */
-  async #save(step: number): Promise<string> {
-    const { python, session, rank, plan, checkpoints, run, save, observer } = this.#options
+  /**
+   * All ranks meet for the snapshot, in which the one that writes gets everything; nobody else is needed until the run
+   * ends. It comes to that meeting only when it has written the last one.
+   */
+  async #save(step: number): Promise<void> {
+    const { python, session, observer } = this.#options
+    const { underWay } = this.#saves
+    if (underWay !== null) observer.phase(`saving step ${step}, once the checkpoint of step ${underWay} is written`)
+    await this.#saves.settled()
     observer.phase(`saving step ${step}`)
-    const dir = checkpoints.pathOf(step)
-    if (rank === 0) await checkpoints.begin(step)
+    const record = this.#record(step)
+    const { handle } = await python.call('train.snapshot', { session })
+    if (handle !== null) this.#saves.begin(handle, record)
+  }
+
+  /** No rank ends before the last checkpoint is complete. One that dies of it is missed here, and its supervisor sees it. */
+  async #finishSaving(step: number): Promise<void> {
+    const { python, observer } = this.#options
+    observer.phase(`waiting for the checkpoint of step ${step} to be complete`)
+    await this.#saves.settled()
     await python.call('dist.barrier', {})
-    await python.call('train.save', { session, dir })
-    await python.call('dist.barrier', {})
-    if (rank === 0) {
-      const position = plan.position(step)
-      const lost = this.#lostByName()
-      const record = { ...run, globalStep: step, totalSteps: plan.totalSteps, ...position, lost }
-      observer.checkpoint(step, await checkpoints.complete(record, save.keep))
-    }
-    await python.call('dist.barrier', {})
-    return dir
+    await this.#free(step)
+  }
+
+  /** What was trained up to this step is in a complete checkpoint. */
+  #free(step: number): Promise<void> {
+    this.#durable = step
+    return this.#options.loader.durable(this.#options.plan.position(step).cursor)
+  }
+
+  #record(step: number): CheckpointPosition {
+    const { plan, run } = this.#options
+    const about = { metric: null, lost: this.#lostByName() }
+    return { ...run, globalStep: step, totalSteps: plan.totalSteps, ...plan.position(step), ...about }
   }
 
   #lostByName(): CheckpointRecord['lost'] {

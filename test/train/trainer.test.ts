@@ -37,9 +37,9 @@ afterEach(() => rm(dir, { recursive: true, force: true }))
 function engine(): FakeEngine {
   const python = new FakeEngine()
   let steps = 0
-  python.answers['train.step'] = ({ boundary, stop, lost }: OpInput<'train.step'>) => {
+  python.answers['train.step'] = ({ boundary, stop, lost, saved }: OpInput<'train.step'>) => {
     if (boundary) steps += 1
-    return { stepped: boundary, stop: stop && boundary, globalStep: steps, lost: lost + elsewhere }
+    return { stepped: boundary, stop: stop && boundary, globalStep: steps, lost: lost + elsewhere, saved }
   }
   python.answers['train.metrics'] = () => ({
     steps: 1,
@@ -115,6 +115,7 @@ describe('the loop', () => {
     metrics = []
     saved = []
     python = engine()
+    python.answers['train.snapshot'] = () => ({ handle: null })
     await train({ rank: 1 })
     expect([metrics, saved]).toEqual([[], []])
     await expect(readdir(dir)).rejects.toThrow('ENOENT')
@@ -176,7 +177,7 @@ describe('samples that are consumed once', () => {
       acknowledged.push(store.acknowledged.length)
       if (python.named('train.step').length === 3) asked.abort()
       const globalStep = Math.floor(python.named('train.step').length / 2)
-      return { stepped: boundary, stop: boundary && asked.signal.aborted, globalStep, lost: 0 }
+      return { stepped: boundary, stop: boundary && asked.signal.aborted, globalStep, lost: 0, saved: 0 }
     }
     expect(await train({ retain: false, every: 1 })).toMatchObject({ step: 2, stopped: true })
     expect(acknowledged.slice(0, 2)).toEqual([0, 0])
