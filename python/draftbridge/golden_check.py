@@ -13,6 +13,7 @@ from torch import Tensor
 from draftbridge.errors import BridgeError
 from draftbridge.golden_case import GoldenCase
 from draftbridge.parallel import World, join, leave
+from draftbridge.train_session import TrainSession
 
 LIMIT = 1e-5
 # Ten optimiser steps spread what the order of fp32 sums changes; `Verdict.spread` measures by how much.
@@ -72,16 +73,22 @@ def trajectory(case: GoldenCase, world: World, dtype: torch.dtype = torch.float3
         rows.append(session.read_metrics())
     first = {name: torch.tensor(rows[0][name], dtype=torch.float64) for name in FIRST}
     losses, norms = (torch.tensor([row[name] for row in rows], dtype=torch.float64) for name in ("loss", "gradNorm"))
-    weights = {name: session.draft.whole(name, shard.detach()) for name, shard in session.draft.shards.items()}
-    return Run(losses, norms, weights), first
+    weights = {name: shard.detach() for name, shard in session.draft.shards.items()}
+    return Run(losses, norms, wholes(session, weights)), first
+
+
+def wholes(session: TrainSession, shards: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Joined from all ranks, on rank 0."""
+    joined = {name: session.draft.whole(name, shard) for name, shard in shards.items()}
+    return {name: whole for name, whole in joined.items() if whole is not None}
 
 
 def gradient_error(case: GoldenCase, world: World) -> float:
     """Largest error of a parameter's gradient at step 0."""
     session = case.session(world, "fsdp")
     session.add_gradients(case.batch, case.micro)
-    found = session.draft.gradients()
-    return worst((session.draft.whole(name, g), case.tensors[f"grad.{name}"]) for name, g in found.items())
+    found = wholes(session, session.draft.gradients())
+    return worst((whole, case.tensors[f"grad.{name}"]) for name, whole in found.items())
 
 
 def late_errors(found: Run, expected: Run) -> dict[str, float]:

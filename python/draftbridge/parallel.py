@@ -47,13 +47,14 @@ class World:
             dist.all_reduce(tensor)
         return tensor
 
-    def gather(self, tensor: Tensor) -> list[Tensor]:
-        """What each rank has, on rank 0; nothing elsewhere. Tensors of one shape, on the host."""
+    def gather(self, tensor: Tensor) -> Tensor | None:
+        """What each rank has, one after another along a new axis, on rank 0; None elsewhere. Of one shape on all."""
         if self.size == 1:
-            return [tensor]
-        parts = [torch.empty_like(tensor) for _ in range(self.size)] if self.rank == 0 else []
-        dist.gather(tensor, parts or None, dst=0, group=self.hosts)
-        return parts
+            return tensor[None]
+        joined = tensor.new_empty((self.size, *tensor.shape)) if self.rank == 0 else None
+        parts = None if joined is None else list(joined)
+        dist.gather(tensor, parts, dst=0, group=self.hosts if tensor.device.type == "cpu" else None)
+        return joined
 
     def union(self, numbers: Sequence[int]) -> list[int]:
         """All numbers that some rank has, each once, ascending. Travels as tensors: nothing is pickled."""
@@ -160,8 +161,8 @@ class SharedDraft(ABC):
         """The part of a sum over this rank's gradients that it adds to the sum over the whole draft."""
 
     @abstractmethod
-    def whole(self, name: str, shard: Tensor) -> Tensor:
-        """Join a tensor that is cut like parameter `name`. A collective."""
+    def whole(self, name: str, shard: Tensor) -> Tensor | None:
+        """A tensor that is cut like parameter `name`, joined on rank 0; None elsewhere. A collective."""
 
     @abstractmethod
     def cut(self, name: str, whole: Tensor) -> Tensor:
@@ -204,12 +205,14 @@ class FsdpDraft(SharedDraft):
     def square_share(self, squares: Tensor) -> Tensor:
         return squares
 
-    def whole(self, name: str, shard: Tensor) -> Tensor:
-        like = self._params[name]
-        joined = DTensor.from_local(
-            shard, like.device_mesh, like.placements, run_check=False, shape=like.shape, stride=like.stride()
-        )
-        return joined.full_tensor()
+    def whole(self, name: str, shard: Tensor) -> Tensor | None:
+        rows = self._params[name].shape[0]
+        # Cut as torch.chunk cuts: all parts are as tall as the first, but those at the end, which may be empty.
+        tall = -(-rows // self._world.size)
+        missing = tall - shard.shape[0]
+        part = shard if missing == 0 else torch.cat((shard, shard.new_zeros((missing, *shard.shape[1:]))))
+        joined = self._world.gather(part)
+        return None if joined is None else joined.flatten(0, 1)[:rows]
 
     def cut(self, name: str, whole: Tensor) -> Tensor:
         like = self._params[name]
@@ -243,8 +246,8 @@ class ReplicatedDraft(SharedDraft):
     def square_share(self, squares: Tensor) -> Tensor:
         return squares / self._world.size
 
-    def whole(self, name: str, shard: Tensor) -> Tensor:
-        return shard
+    def whole(self, name: str, shard: Tensor) -> Tensor | None:
+        return shard if self._world.rank == 0 else None
 
     def cut(self, name: str, whole: Tensor) -> Tensor:
         return whole

@@ -58,6 +58,8 @@ class HostRoom:
 
 def _pinned(size: int, device: torch.device) -> Slab:
     slab = Slab(size)
+    # The kernel clears each page when it is first touched: here, and not in the first save.
+    torch.frombuffer(slab.memory, dtype=torch.uint8).zero_()
     if device.type == "cuda":
         torch.cuda.set_device(device)
         slab.pin()
@@ -113,13 +115,12 @@ class Snapshots:
     def take(self, optimizer: Optimizer, step: int, broken: Tensor) -> Snapshot | None:
         """What the run is after `step`; None on the ranks that do not write. A collective: the whole tensors are joined
         one at a time, and only the rank that writes keeps them. `broken`: whether a step so far was not finite."""
+        if self._room is not None:
+            self._room.take()
         random = self._random_states()
+        tensors = {name: self._copy(whole) for name, whole in self._wholes(optimizer) if whole is not None}
         if self._room is None:
-            for _ in self._wholes(optimizer):
-                pass
             return None
-        self._room.take()
-        tensors = {name: self._copy(whole) for name, whole in self._wholes(optimizer)}
         told = self._copy(broken)
         if self._stream is not None:
             self._copied = self._stream.record_event()
@@ -138,7 +139,7 @@ class Snapshots:
         if self._room is not None:
             self._room.close()
 
-    def _wholes(self, optimizer: Optimizer) -> Iterator[tuple[str, Tensor]]:
+    def _wholes(self, optimizer: Optimizer) -> Iterator[tuple[str, Tensor | None]]:
         for name, shard in self._draft.shards.items():
             first, second = optimizer.moments(name)
             for prefix, part in (("", shard.detach()), (FIRST, first), (SECOND, second)):
@@ -161,5 +162,5 @@ class Snapshots:
         if self._world.device.type == "cuda":
             states["cuda"] = torch.cuda.get_rng_state(self._world.device)
         gathered = {name: self._world.gather(state) for name, state in states.items()}
-        ranks = range(len(gathered["cpu"]))
-        return [{name: parts[rank] for name, parts in gathered.items()} for rank in ranks]
+        joined = {name: parts for name, parts in gathered.items() if parts is not None}
+        return [{name: parts[rank] for name, parts in joined.items()} for rank in range(self._world.size)]
