@@ -20,7 +20,7 @@ class Packed:
     size: int  # columns of a head
 
     def even(self, rows: int) -> bool:
-        """Are all samples of one length. For such batches there is cuDNN, which is faster but slow to meet a new shape."""
+        """Are all samples of one length. Then there is cuDNN, which is faster, but slow when it meets a new shape."""
         return rows == self.longest * (self.bounds.numel() - 1) and self.longest % 128 == 0
 
 
