@@ -98,7 +98,9 @@ def _build(payload: Payload) -> Payload:
         frozen,
         _ttt_options(payload["ttt"]),
         _optimizer_options(payload["optimizer"], payload["totalSteps"]),
-        Savings(fused=half),
+        Savings(
+            fused=half if payload["unroll"] == "auto" else payload["unroll"] == "fused", compact=payload["compact"]
+        ),
     )
     return {"handle": TABLE.mint(session), "parameters": parameters}
 

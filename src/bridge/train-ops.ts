@@ -77,6 +77,8 @@ export const trainOps = {
       totalSteps: Int.positive(),
       precision: z.enum(['bf16', 'fp32']),
       parallel: z.enum(['fsdp', 'replicate']),
+      unroll: z.enum(['auto', 'fused', 'plain']),
+      compact: z.boolean(),
       seed: Count,
       finalNorm: z.enum(['post', 'pre']),
     }),

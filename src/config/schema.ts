@@ -99,6 +99,10 @@ const Train = z.strictObject({
   shuffle: z.boolean().default(true),
   precision: z.enum(['bf16', 'fp32']).default('bf16'),
   parallel: z.enum(['fsdp', 'replicate']).default('fsdp'),
+  /** How the unroll is computed: `auto` is `fused` where there are kernels for it (CUDA, bf16), `plain` elsewhere. */
+  unroll: z.enum(['auto', 'fused', 'plain']).default('auto'),
+  /** Leave out the rows of a sample that no loss depends on. */
+  compact: z.boolean().default(true),
   ttt: Ttt.prefault({}),
   optimizer: Optimizer.prefault({}),
   logInterval: Count.default(50),

@@ -69,6 +69,8 @@ async function openSession(
     totalSteps: run.plan.totalSteps,
     precision: train.precision,
     parallel: train.parallel,
+    unroll: train.unroll,
+    compact: train.compact,
     seed: config.run.seed,
     finalNorm: data.contract.finalNorm,
   })

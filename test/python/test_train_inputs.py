@@ -240,6 +240,8 @@ def built(tmp_path: Path) -> Iterator[dict[str, Any]]:
         },
         "totalSteps": 10,
         "precision": "bf16",
+        "unroll": "auto",
+        "compact": True,
         "parallel": "fsdp",
         "seed": 3,
         "finalNorm": "post",
