@@ -72,7 +72,8 @@ class Rig:
         logits = teacher.logits(self.hidden[plan.wanted].to(dtype))
         inputs = Inputs(self.embedding.to(dtype), self.ids, self.aux.to(dtype), plan, logits)
         objective = Objective(TTT, self.mask.numel(), 1.0, lambda total: total)
-        return fused_unroll(draft, inputs, objective, kernels, self.buffers)
+        loss, *sums = fused_unroll(draft, inputs, objective, kernels, self.buffers)
+        return loss, sums
 
     def plain(self, draft: Draft, teacher: Teacher):
         dtype = draft.fc.weight.dtype
