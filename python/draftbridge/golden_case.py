@@ -18,7 +18,8 @@ from draftbridge.eagle3.ttt_loss import TttOptions
 from draftbridge.eagle3.vocabulary import Vocabulary
 from draftbridge.optimizer import OptimizerOptions
 from draftbridge.parallel import World, share_draft
-from draftbridge.train_session import Frozen, MicroStep, Savings, TrainSession
+from draftbridge.train_session import Frozen, MicroStep, TrainSession
+from draftbridge.unrolling import Savings
 
 _LOSSES: dict[str | None, Any] = {None: "ce", "alpha": "lk-alpha", "lambda": "lk-lambda"}
 

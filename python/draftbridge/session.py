@@ -19,8 +19,8 @@ from draftbridge.registry import Payload, op
 from draftbridge.staging import Staged
 from draftbridge.target_weights import TargetWeights, load_target_weights
 from draftbridge.train_files import load_session, save_session
-from draftbridge.train_session import Frozen, MicroStep, Savings, TrainSession
-from draftbridge.unrolling import row_kernels
+from draftbridge.train_session import Frozen, MicroStep, TrainSession
+from draftbridge.unrolling import Savings, row_kernels
 
 
 def _contradiction(field: str, found: str, fix: str) -> BridgeError:
@@ -99,7 +99,9 @@ def _build(payload: Payload) -> Payload:
         _ttt_options(payload["ttt"]),
         _optimizer_options(payload["optimizer"], payload["totalSteps"]),
         Savings(
-            fused=half if payload["unroll"] == "auto" else payload["unroll"] == "fused", compact=payload["compact"]
+            fused=half if payload["unroll"] == "auto" else payload["unroll"] == "fused",
+            compact=payload["compact"],
+            recompute=payload["recompute"],
         ),
     )
     return {"handle": TABLE.mint(session), "parameters": parameters}

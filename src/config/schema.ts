@@ -103,6 +103,8 @@ const Train = z.strictObject({
   unroll: z.enum(['auto', 'fused', 'plain']).default('auto'),
   /** Leave out the rows of a sample that no loss depends on. */
   compact: z.boolean().default(true),
+  /** Make the MLP's activations again in the backward pass instead of keeping them: less memory, some 15 % slower. */
+  recompute: z.boolean().default(false),
   ttt: Ttt.prefault({}),
   optimizer: Optimizer.prefault({}),
   logInterval: Count.default(50),

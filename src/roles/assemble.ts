@@ -71,6 +71,7 @@ async function openSession(
     parallel: train.parallel,
     unroll: train.unroll,
     compact: train.compact,
+    recompute: train.recompute,
     seed: config.run.seed,
     finalNorm: data.contract.finalNorm,
   })

@@ -242,6 +242,7 @@ def built(tmp_path: Path) -> Iterator[dict[str, Any]]:
         "precision": "bf16",
         "unroll": "auto",
         "compact": True,
+        "recompute": False,
         "parallel": "fsdp",
         "seed": 3,
         "finalNorm": "post",

@@ -1,4 +1,4 @@
-"""Rules of the unroll that need no model to state: which keys a row sees, what positions mean, where the norm belongs."""
+"""Rules of the unroll that need no model: which keys a row sees, what positions mean, where the norm belongs."""
 
 from __future__ import annotations
 
