@@ -102,6 +102,7 @@ def _build(payload: Payload) -> Payload:
             fused=half if payload["unroll"] == "auto" else payload["unroll"] == "fused",
             compact=payload["compact"],
             recompute=payload["recompute"],
+            told=payload["told"],
         ),
     )
     return {"handle": TABLE.mint(session), "parameters": parameters}

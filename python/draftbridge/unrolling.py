@@ -18,7 +18,7 @@ from draftbridge.eagle3.fused.plan import FusedPlan, plan_fused
 from draftbridge.eagle3.fused.row_kernels import RowKernels
 from draftbridge.eagle3.fused.unroll import Inputs, fused_unroll
 from draftbridge.eagle3.row_plan import RowPlan, plan_rows
-from draftbridge.eagle3.teacher import Teacher
+from draftbridge.eagle3.teacher import Teacher, Told
 from draftbridge.eagle3.ttt_loss import StepSums, TttOptions, decayed, ploss_shares, unroll
 from draftbridge.parallel import ReplicatedDraft, SharedDraft, World
 
@@ -43,6 +43,7 @@ class Rows:
     aux: Tensor  # [N,3H]
     hidden: Tensor  # [R,H], of the plan's wanted rows
     plan: Plan
+    told: Told | None  # of the plan's wanted rows
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,8 @@ class Savings:
     """Rows that lead to no loss are left out."""
     recompute: bool = False
     """The MLP's activations are made twice and not kept: less memory, more time. Of the fused unroll."""
+    told: bool = True
+    """What the producer has stored of the target's logits is used, where it has."""
 
 
 class Unrolling(ABC):
@@ -72,6 +75,10 @@ class Unrolling(ABC):
         self._world, self._ttt = world, ttt
         self._embedding, self._teacher = embedding, teacher
         self._savings = savings or Savings()
+
+    @property
+    def asks_for_told(self) -> bool:
+        return self._savings.told
 
     @abstractmethod
     def plan(self, loss_mask: Tensor, lengths: Sequence[int]) -> Plan: ...
@@ -112,7 +119,7 @@ class PlainUnrolling(Unrolling):
     ) -> tuple[Tensor, StepSums]:
         plan = rows.plan
         assert isinstance(plan, RowPlan)
-        targets = self._teacher(rows.hidden)
+        targets = self._teacher(rows.hidden, rows.told)
         with self._half(draft):
             sums = draft.run(lambda whole: unroll(whole, self._embedding, rows.ids, rows.aux, plan, targets))
         shares = self._shares(sums, weighing)
@@ -148,7 +155,7 @@ class FusedUnrolling(Unrolling):
         self, draft: SharedDraft, rows: Rows, weighing: Weighing, boundary: bool
     ) -> tuple[Tensor, StepSums]:
         assert isinstance(rows.plan, FusedPlan)
-        teacher = self._teacher.logits(rows.hidden)
+        teacher = self._teacher.logits(rows.hidden, rows.told)
         inputs = Inputs(self._embedding, rows.ids, rows.aux, rows.plan, teacher, self._savings.recompute)
         scale = draft.scale / weighing.window
         objective = Objective(self._ttt, weighing.positions, scale, self._world.sum)

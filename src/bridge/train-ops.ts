@@ -80,6 +80,7 @@ export const trainOps = {
       unroll: z.enum(['auto', 'fused', 'plain']),
       compact: z.boolean(),
       recompute: z.boolean(),
+      told: z.boolean(),
       seed: Count,
       finalNorm: z.enum(['post', 'pre']),
     }),

@@ -72,6 +72,7 @@ async function openSession(
     unroll: train.unroll,
     compact: train.compact,
     recompute: train.recompute,
+    told: train.storedTeacher,
     seed: config.run.seed,
     finalNorm: data.contract.finalNorm,
   })
