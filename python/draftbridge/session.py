@@ -20,8 +20,8 @@ from draftbridge.snapshot import Snapshot
 from draftbridge.staging import Staged
 from draftbridge.target_weights import TargetWeights, load_target_weights
 from draftbridge.train_files import load_session, write_snapshot
-from draftbridge.train_session import Frozen, MicroStep, Savings, TrainSession
-from draftbridge.unrolling import row_kernels
+from draftbridge.train_session import Frozen, MicroStep, TrainSession
+from draftbridge.unrolling import Savings, row_kernels
 
 
 def _contradiction(field: str, found: str, fix: str) -> BridgeError:
@@ -99,7 +99,12 @@ def _build(payload: Payload) -> Payload:
         frozen,
         _ttt_options(payload["ttt"]),
         _optimizer_options(payload["optimizer"], payload["totalSteps"]),
-        Savings(fused=half),
+        Savings(
+            fused=half if payload["unroll"] == "auto" else payload["unroll"] == "fused",
+            compact=payload["compact"],
+            recompute=payload["recompute"],
+            told=payload["told"],
+        ),
     )
     return {"handle": TABLE.mint(session), "parameters": parameters}
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from draftbridge.batch import Batch, cut, joined, nothing
+from draftbridge.batch import TOLD, Batch, cut, is_told, joined, nothing
 from draftbridge.eagle3.row_plan import effective_mask
+from draftbridge.eagle3.teacher import Told
 from draftbridge.handles import TensorDict
 from draftbridge.unrolling import Rows, Unrolling
 
@@ -62,7 +63,11 @@ class Staging:
                 for name in ("input_ids", "hidden_state", "aux_hidden_state")
             )
             moved = self._unrolling.moved(plan)
-            rows = Rows(ids, aux.to(self._dtype), hidden.to(self._dtype)[moved.wanted], moved)
+            told = None
+            if self._unrolling.asks_for_told and is_told(whole):
+                token, total = (self._sent([sample[name] for sample in whole])[moved.wanted] for name in TOLD)
+                told = Told(token.long(), total)
+            rows = Rows(ids, aux.to(self._dtype), hidden.to(self._dtype)[moved.wanted], moved, told)
             ready = self._stream.record_event()
         staged = _staged(rows, mask, lengths, ready)
         # The samples lie in memory that others wait for; the copies are a small part of a step.
@@ -77,7 +82,10 @@ class Staging:
             tensor.to(self._device, non_blocking=True)
             for tensor in (batch.input_ids, batch.aux, batch.hidden_state[plan.wanted])
         )
-        return _staged(Rows(ids, aux, hidden, moved), batch.loss_mask, batch.lengths, None)
+        told = batch.told if self._unrolling.asks_for_told else None
+        if told is not None:
+            told = Told(*(part[plan.wanted].to(self._device, non_blocking=True) for part in told))
+        return _staged(Rows(ids, aux, hidden, moved, told), batch.loss_mask, batch.lengths, None)
 
     def _sent(self, parts: list[Tensor]) -> Tensor:
         """The parts end to end on the device, without a copy on the host."""
@@ -95,4 +103,4 @@ def _staged(rows: Rows, mask: Tensor, lengths: tuple[int, ...], ready: torch.cud
 
 def _tensors(rows: Rows) -> list[Tensor]:
     planned = [value for value in vars(rows.plan).values() if isinstance(value, Tensor)]
-    return [rows.ids, rows.aux, rows.hidden, *planned]
+    return [rows.ids, rows.aux, rows.hidden, *(rows.told or ()), *planned]

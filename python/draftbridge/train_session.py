@@ -19,7 +19,7 @@ from draftbridge.snapshot import Snapshot, Snapshots
 from draftbridge.staging import Staged, Staging
 from draftbridge.step_watch import StepWatch
 from draftbridge.train_metrics import HostCounts, TrainMetrics
-from draftbridge.unrolling import FusedUnrolling, PlainUnrolling, Weighing
+from draftbridge.unrolling import FusedUnrolling, PlainUnrolling, Savings, Weighing
 
 
 @dataclass(frozen=True)
@@ -54,16 +54,6 @@ class StepReport:
     saved: int = 0
 
 
-@dataclass(frozen=True)
-class Savings:
-    """What is done to be fast. Each leaves the numbers as they are, up to rounding, and can be turned off."""
-
-    fused: bool = False
-    """The unroll with a backward pass of its own (eagle3/fused)."""
-    compact: bool = True
-    """Rows that lead to no loss are left out."""
-
-
 class TrainSession:
     """Every method that ends in a collective says so: all ranks call it, in the same order."""
 
@@ -82,7 +72,7 @@ class TrainSession:
         self.global_step = 0
         chosen = savings or Savings()
         self.unrolling = (FusedUnrolling if chosen.fused else PlainUnrolling)(
-            world, ttt, frozen.embedding, frozen.teacher, compact=chosen.compact
+            world, ttt, frozen.embedding, frozen.teacher, chosen
         )
         self.staging = Staging(world.device, frozen.embedding.dtype, frozen.config.hidden_size, self.unrolling)
         self._metrics = TrainMetrics(ttt.steps, world)

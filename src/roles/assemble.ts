@@ -1,3 +1,4 @@
+import type { OpInput } from '../bridge/ops.ts'
 import type { Python } from '../bridge/python.ts'
 import { Owned } from '../bridge/tensor-set.ts'
 import { finding } from '../core/errors.ts'
@@ -53,13 +54,10 @@ export async function assembleOfflineEagle3(options: AssembleOptions): Promise<E
   }
 }
 
-async function openSession(
-  { config, data, python }: AssembleOptions,
-  run: PreparedRun,
-  sameTarget: Promise<void>,
-): Promise<Session> {
+/** What Python is told to build. */
+export function buildPayload(config: TrainingConfig, data: TrainingData, run: PreparedRun): OpInput<'train.build'> {
   const { train } = config
-  const built = await python.call('train.build', {
+  return {
     draft: run.draft,
     init: config.draft.init,
     target: config.target.model,
@@ -69,9 +67,21 @@ async function openSession(
     totalSteps: run.plan.totalSteps,
     precision: train.precision,
     parallel: train.parallel,
+    unroll: train.unroll,
+    compact: train.compact,
+    recompute: train.recompute,
+    told: train.storedTeacher,
     seed: config.run.seed,
     finalNorm: data.contract.finalNorm,
-  })
+  }
+}
+
+async function openSession(
+  { config, data, python }: AssembleOptions,
+  run: PreparedRun,
+  sameTarget: Promise<void>,
+): Promise<Session> {
+  const built = await python.call('train.build', buildPayload(config, data, run))
   const owned = new Owned(python, built.handle)
   try {
     await sameTarget

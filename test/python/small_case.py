@@ -16,7 +16,8 @@ from draftbridge.handles import TensorDict
 from draftbridge.optimizer import OptimizerOptions
 from draftbridge.parallel import World, share_draft
 from draftbridge.train_files import write_snapshot
-from draftbridge.train_session import Frozen, Savings, TrainSession
+from draftbridge.train_session import Frozen, TrainSession
+from draftbridge.unrolling import Savings
 from torch import Tensor
 
 CONFIG = DraftConfig(
