@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import os from 'node:os'
 import path from 'node:path'
@@ -142,13 +143,20 @@ describe('a save', () => {
 describe('a save that fails', () => {
   const full = finding('STORE_FULL', 'no room', { file: 'model.safetensors' })
 
-  it('ends the run with its error; the one before it stays, and nothing of its own', async () => {
+  it('ends the run at the next step with its error; the one before it stays, and nothing of its own', async () => {
+    const stepped = python.answers['train.step']
+    python.answers['train.step'] = async (input: never) => {
+      // In the middle of step 5, which nothing is saved after.
+      if (stepsDone() === 9) {
+        await disk.written(full)
+        await until(() => !existsSync(path.join(dir, 'step-000004')))
+      }
+      return stepped?.(input)
+    }
     const running = train()
     await disk.written()
-    await until(() => disk.begun.length === 2)
-    await disk.written(full)
     await expect(running).rejects.toBe(full)
-    expect(stepsDone()).toBeLessThan(15)
+    expect(stepsDone()).toBe(9)
     expect([saved, await readdir(dir), python.live.size]).toEqual([[2], ['step-000002'], 0])
   })
 
