@@ -53,7 +53,8 @@ class HostRoom:
         self._taken = False
 
     def close(self) -> None:
-        self._slab.result().drop()
+        if self._slab.exception() is None:
+            self._slab.result().drop()
 
 
 def _pinned(size: int, device: torch.device) -> Slab:
