@@ -53,7 +53,8 @@ export const explanations: Readonly<Record<ErrorCode, Explanation>> = {
     fix: 'Read the manifest again. Do not run two producers with one run id.',
   },
   STORE_UNAVAILABLE: {
-    cause: 'The store, or the folder of the checkpoints, cannot be reached: it is missing, not mounted, or not allowed.',
+    cause:
+      'The store, or the folder of the checkpoints, cannot be reached: it is missing, not mounted, or not allowed.',
     fix: 'Check store.root with `draftbridge doctor -c FILE`, and run.dir, on the machine that failed, then start again.',
   },
   PYTHON_UNAVAILABLE: {
