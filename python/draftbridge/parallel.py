@@ -139,6 +139,11 @@ class SharedDraft(ABC):
     def run(self, work: Callable[[Draft], T]) -> T:
         """Run `work` on the whole draft. Its result must be a tensor, or a tuple of tensors."""
 
+    def look(self, work: Callable[[Draft], T]) -> T:
+        """Run `work` on the whole draft without a gradient. Training does not notice."""
+        with torch.no_grad():
+            return self.run(work)
+
     @abstractmethod
     def backward(self, share: Tensor, last: bool) -> None:
         """Add this rank's gradients. Only with `last` are they reduced over the ranks."""
@@ -181,6 +186,12 @@ class FsdpDraft(SharedDraft):
     def run(self, work: Callable[[Draft], T]) -> T:
         result: T = self._draft(work)
         return result
+
+    def look(self, work: Callable[[Draft], T]) -> T:
+        found = super().look(work)
+        # No backward pass will do it.
+        self._unit.reshard()
+        return found
 
     def backward(self, share: Tensor, last: bool) -> None:
         self._unit.set_requires_gradient_sync(last)

@@ -9,9 +9,11 @@ import torch
 from torch import Tensor
 
 from draftbridge.batch import Batch, cut, joined, nothing
+from draftbridge.eagle3.draft import DraftConfig
 from draftbridge.eagle3.row_plan import effective_mask
+from draftbridge.flops import unroll_flops
 from draftbridge.handles import TensorDict
-from draftbridge.unrolling import Rows, Unrolling
+from draftbridge.unrolling import Plan, Rows, Unrolling
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,9 @@ class Staged:
     positions: int
     """What the batch would hold if it were padded to its longest sample."""
     loss_tokens: int
+    samples: int
+    flops: float
+    """What training on it takes."""
     ready: torch.cuda.Event | None
 
     def take(self) -> Rows:
@@ -38,9 +43,9 @@ class Staged:
 class Staging:
     """Makes batches. On CUDA it may be called from another thread than the one that trains."""
 
-    def __init__(self, device: torch.device, dtype: torch.dtype, width: int, unrolling: Unrolling) -> None:
-        """`dtype`: of the features on the device; `width`: H."""
-        self._device, self._dtype, self._width, self._unrolling = device, dtype, width, unrolling
+    def __init__(self, device: torch.device, dtype: torch.dtype, config: DraftConfig, unrolling: Unrolling) -> None:
+        """`dtype`: of the features on the device."""
+        self._device, self._dtype, self._config, self._unrolling = device, dtype, config, unrolling
         self._stream: torch.cuda.Stream | None = None
         if device.type == "cuda":
             self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
@@ -48,7 +53,7 @@ class Staging:
     def stage(self, samples: Sequence[TensorDict], max_length: int) -> Staged:
         """A batch of these samples, cut at `max_length` rows. When it returns, their memory may be used again."""
         if not samples:
-            return self.of(nothing(self._width))
+            return self.of(nothing(self._config.hidden_size))
         if self._stream is None:
             return self.of(joined(cut(samples, max_length)))
         whole = cut(samples, max_length)
@@ -64,7 +69,7 @@ class Staging:
             moved = self._unrolling.moved(plan)
             rows = Rows(ids, aux.to(self._dtype), hidden.to(self._dtype)[moved.wanted], moved)
             ready = self._stream.record_event()
-        staged = _staged(rows, mask, lengths, ready)
+        staged = self._staged(rows, plan, mask, lengths, ready)
         # The samples lie in memory that others wait for; the copies are a small part of a step.
         ready.synchronize()
         return staged
@@ -77,7 +82,21 @@ class Staging:
             tensor.to(self._device, non_blocking=True)
             for tensor in (batch.input_ids, batch.aux, batch.hidden_state[plan.wanted])
         )
-        return _staged(Rows(ids, aux, hidden, moved), batch.loss_mask, batch.lengths, None)
+        return self._staged(Rows(ids, aux, hidden, moved), plan, batch.loss_mask, batch.lengths, None)
+
+    def _staged(
+        self, rows: Rows, plan: Plan, mask: Tensor, lengths: tuple[int, ...], ready: torch.cuda.Event | None
+    ) -> Staged:
+        """`plan`: that of the rows, on the CPU."""
+        return Staged(
+            rows=rows,
+            tokens=sum(lengths),
+            positions=len(lengths) * max(lengths, default=0),
+            loss_tokens=int(effective_mask(mask, lengths).sum()),
+            samples=len(lengths),
+            flops=unroll_flops(self._config, plan.work()),
+            ready=ready,
+        )
 
     def _sent(self, parts: list[Tensor]) -> Tensor:
         """The parts end to end on the device, without a copy on the host."""
@@ -86,11 +105,6 @@ class Staging:
         for place, part in zip(torch.split(whole, [part.shape[0] for part in parts]), parts, strict=True):
             place.copy_(part, non_blocking=True)
         return whole
-
-
-def _staged(rows: Rows, mask: Tensor, lengths: tuple[int, ...], ready: torch.cuda.Event | None) -> Staged:
-    positions = len(lengths) * max(lengths, default=0)
-    return Staged(rows, sum(lengths), positions, int(effective_mask(mask, lengths).sum()), ready)
 
 
 def _tensors(rows: Rows) -> list[Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,9 +17,10 @@ from draftbridge.eagle3.vocabulary import Vocabulary
 from draftbridge.optimizer import Optimizer, OptimizerOptions, rate
 from draftbridge.parallel import SharedDraft, World
 from draftbridge.staging import Staged, Staging
-from draftbridge.step_watch import StepWatch
+from draftbridge.step_watch import StepWatch, WatchedStep
 from draftbridge.train_metrics import HostCounts, TrainMetrics
 from draftbridge.unrolling import FusedUnrolling, PlainUnrolling, Weighing
+from draftbridge.validation import Validation
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,8 @@ class StepReport:
     stop: bool
     global_step: int
     lost: int = 0
+    watched: Sequence[WatchedStep] = ()
+    """Steps whose numbers the host has seen since it was last told."""
 
 
 @dataclass(frozen=True)
@@ -81,9 +85,11 @@ class TrainSession:
         self.unrolling = (FusedUnrolling if chosen.fused else PlainUnrolling)(
             world, ttt, frozen.embedding, frozen.teacher, compact=chosen.compact
         )
-        self.staging = Staging(world.device, frozen.embedding.dtype, frozen.config.hidden_size, self.unrolling)
+        self.staging = Staging(world.device, frozen.embedding.dtype, frozen.config, self.unrolling)
+        self.validation = Validation(world, draft, self.unrolling, ttt)
         self._metrics = TrainMetrics(ttt.steps, world)
         self._watch = StepWatch(world.device)
+        self._mine = torch.arange(world.size, device=world.device) == world.rank
         self._window_loss = torch.zeros((), dtype=torch.float64, device=world.device)
 
     def step(self, batch: Batch | Staged, micro: MicroStep) -> StepReport:
@@ -94,7 +100,7 @@ class TrainSession:
             return StepReport(False, False, self.global_step)
         self._advance()
         stop, lost = self.world.agree(float(micro.stop), float(micro.lost))
-        return StepReport(True, stop > 0, self.global_step, int(lost))
+        return StepReport(True, stop > 0, self.global_step, int(lost), self._watch.seen())
 
     def add_gradients(self, batch: Batch | Staged, micro: MicroStep) -> tuple[Tensor, StepSums]:
         """Forward and backward. Returns this rank's shares [K] of the per-step losses and its sums. A collective."""
@@ -104,7 +110,8 @@ class TrainSession:
         shares, sums = self.unrolling.add_gradients(self.draft, rows, weighing, micro.boundary)
         loss = decayed(shares, self.ttt.decay)
         self._window_loss += loss
-        self._metrics.add(loss, shares, sums, HostCounts(rows.plan.mask_sums, staged.tokens, staged.loss_tokens))
+        counts = HostCounts(rows.plan.mask_sums, staged.tokens, staged.loss_tokens, staged.flops)
+        self._metrics.add(loss, shares, sums, counts)
         return shares, sums
 
     def _advance(self) -> None:
@@ -112,19 +119,26 @@ class TrainSession:
         gradients = self.draft.gradients()
         norms = torch._foreach_norm([g for g in gradients.values() if g.numel() > 0])
         squares = torch.stack([norm.double() for norm in norms]).square().sum() if norms else self._window_loss * 0
-        square, loss = self.world.sum(torch.stack((self.draft.square_share(squares), self._window_loss)))
-        norm = square.sqrt()
+        # Each rank's own part goes along, so that a loss that is not finite can be traced to where it began.
+        parts = torch.where(self._mine, self._window_loss, 0.0)
+        told = torch.stack((self.draft.square_share(squares), self._window_loss))
+        told = self.world.sum(torch.cat((told, parts)))
+        norm, loss = told[0].sqrt(), told[1]
         broken = ~(torch.isfinite(norm) & torch.isfinite(loss))
         self.optimizer.step(gradients, norm, broken, self.global_step)
         self.draft.clear()
         self._window_loss.zero_()
         self.global_step += 1
         self._metrics.stepped(norm)
-        self._watch.stepped(self.global_step, loss, norm)
+        self._watch.stepped(self.global_step, norm, told[1:])
 
     def settle(self) -> None:
         """Waits for the device. FEATURE_INVALID if the loss of a step was not finite."""
         self._watch.settle()
+
+    def watched(self) -> list[WatchedStep]:
+        """Steps whose numbers the host has seen since it was last told."""
+        return self._watch.seen()
 
     def read_metrics(self) -> dict[str, object]:
         """Metrics since the last read. A collective."""
