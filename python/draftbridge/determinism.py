@@ -19,7 +19,7 @@ _REFUSAL = "does not have a deterministic implementation"
 def choose(deterministic: bool) -> None:
     """For this whole process. Must come before CUDA starts: CONFIG_INVALID if that is too late."""
     if deterministic and os.environ.get(_WORKSPACE) not in _FIXED:
-        if torch.cuda.is_initialized():
+        if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
             raise BridgeError(
                 "CONFIG_INVALID",
                 "This process has started CUDA already, and so cannot become deterministic.",
@@ -38,7 +38,7 @@ def is_on() -> bool:
 
 @contextmanager
 def refusals_named() -> Iterator[None]:
-    """torch refuses operations that it cannot do deterministically: CONFIG_INVALID, with the operation in its details."""
+    """torch refuses what it cannot do deterministically: CONFIG_INVALID, with the operation in its details."""
     try:
         yield
     except RuntimeError as exc:

@@ -36,9 +36,7 @@ def memory(session: TrainSession) -> dict[str, int | None]:
         parts["allocated"] = torch.cuda.max_memory_allocated(device)
         parts["reserved"] = torch.cuda.max_memory_reserved(device)
     most = session.world.most(*parts.values())
-    return {"allocated": None, "reserved": None} | {
-        name: int(value) for name, value in zip(parts, most, strict=True)
-    }
+    return {"allocated": None, "reserved": None} | {name: int(value) for name, value in zip(parts, most, strict=True)}
 
 
 def host_peak() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,13 +11,13 @@ from torch import Tensor
 
 from draftbridge.batch import Batch, cut, joined, nothing
 from draftbridge.eagle3.draft import DraftConfig
-from draftbridge.eagle3.row_plan import effective_mask
+from draftbridge.eagle3.row_plan import RowPlan, effective_mask
 from draftbridge.flops import unroll_flops
 from draftbridge.handles import TensorDict
 from draftbridge.unrolling import Plan, Rows, Unrolling
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Staged:
     """What a step needs. `ready`: recorded on the stream that copied; None where nothing had to be copied."""
 
@@ -29,6 +30,10 @@ class Staged:
     flops: float
     """What training on it takes."""
     ready: torch.cuda.Event | None
+
+    @property
+    def bytes(self) -> int:
+        return sum(tensor.numel() * tensor.element_size() for tensor in _tensors(self.rows))
 
     def take(self) -> Rows:
         """The rows, for the stream that asks: its work waits for the copies, and they are kept until it is done."""
@@ -46,6 +51,9 @@ class Staging:
     def __init__(self, device: torch.device, dtype: torch.dtype, config: DraftConfig, unrolling: Unrolling) -> None:
         """`dtype`: of the features on the device."""
         self._device, self._dtype, self._config, self._unrolling = device, dtype, config, unrolling
+        self._alive: weakref.WeakSet[Staged] = weakref.WeakSet()
+        self.peak_bytes = 0
+        """The most that all batches which were alive at one time took up."""
         self._stream: torch.cuda.Stream | None = None
         if device.type == "cuda":
             self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
@@ -88,7 +96,7 @@ class Staging:
         self, rows: Rows, plan: Plan, mask: Tensor, lengths: tuple[int, ...], ready: torch.cuda.Event | None
     ) -> Staged:
         """`plan`: that of the rows, on the CPU."""
-        return Staged(
+        staged = Staged(
             rows=rows,
             tokens=sum(lengths),
             positions=len(lengths) * max(lengths, default=0),
@@ -97,6 +105,9 @@ class Staging:
             flops=unroll_flops(self._config, plan.work()),
             ready=ready,
         )
+        self._alive.add(staged)
+        self.peak_bytes = max(self.peak_bytes, sum(batch.bytes for batch in self._alive))
+        return staged
 
     def _sent(self, parts: list[Tensor]) -> Tensor:
         """The parts end to end on the device, without a copy on the host."""
@@ -108,5 +119,6 @@ class Staging:
 
 
 def _tensors(rows: Rows) -> list[Tensor]:
-    planned = [value for value in vars(rows.plan).values() if isinstance(value, Tensor)]
+    plans = (rows.plan, *rows.plan.steps) if isinstance(rows.plan, RowPlan) else (rows.plan,)
+    planned = [value for plan in plans for value in vars(plan).values() if isinstance(value, Tensor)]
     return [rows.ids, rows.aux, rows.hidden, *planned]

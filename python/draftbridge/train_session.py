@@ -81,6 +81,8 @@ class TrainSession:
         self.ttt, self.options = ttt, options
         self.optimizer = Optimizer(draft.shards, options)
         self.global_step = 0
+        self.gradient_bytes = 0
+        """Of the last step."""
         chosen = savings or Savings()
         self.unrolling = (FusedUnrolling if chosen.fused else PlainUnrolling)(
             world, ttt, frozen.embedding, frozen.teacher, compact=chosen.compact
@@ -117,6 +119,7 @@ class TrainSession:
     def _advance(self) -> None:
         """Clip and step. What the host wants to know of it, it reads when the device has got there."""
         gradients = self.draft.gradients()
+        self.gradient_bytes = sum(g.numel() * g.element_size() for g in gradients.values())
         norms = torch._foreach_norm([g for g in gradients.values() if g.numel() > 0])
         squares = torch.stack([norm.double() for norm in norms]).square().sum() if norms else self._window_loss * 0
         # Each rank's own part goes along, so that a loss that is not finite can be traced to where it began.

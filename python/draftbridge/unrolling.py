@@ -64,6 +64,11 @@ class Unrolling(ABC):
         self._world, self._ttt = world, ttt
         self._embedding, self._teacher, self._compact = embedding, teacher, compact
 
+    @property
+    def buffer_bytes(self) -> int:
+        """What it keeps from one batch to the next."""
+        return 0
+
     @abstractmethod
     def plan(self, loss_mask: Tensor, lengths: Sequence[int]) -> Plan: ...
 
@@ -137,6 +142,10 @@ class FusedUnrolling(Unrolling):
         super().__init__(world, ttt, embedding, teacher, compact=compact)
         self.buffers = Buffers(world.device)
         self._kernels = row_kernels(world.device, embedding.dtype)
+
+    @property
+    def buffer_bytes(self) -> int:
+        return self.buffers.bytes
 
     def plan(self, loss_mask: Tensor, lengths: Sequence[int]) -> FusedPlan:
         found = plan_fused(loss_mask, lengths, self._ttt.steps, self._ttt.mask_offset, self._compact)

@@ -215,7 +215,8 @@ def built(tmp_path: Path) -> Iterator[dict[str, Any]]:
     target_folder(tmp_path / "target", case)
     (tmp_path / "token-counts.ndjson").write_text("".join(f"[{token}, {50 - token}]\n" for token in range(12)))
     place = {"rank": 0, "localRank": 0, "worldSize": 1, "masterAddr": "127.0.0.1", "masterPort": 1}
-    assert call("dist.init", **place, device="cpu", timeoutSeconds=20, threads=1)["backend"] == "gloo"
+    joined = call("dist.init", **place, device="cpu", timeoutSeconds=20, threads=1, deterministic=True)
+    assert joined == {"device": "cpu", "backend": "gloo", "deterministic": True}
     yield {
         "draft": RAW_CONFIG,
         "init": "target-head",
@@ -247,6 +248,7 @@ def built(tmp_path: Path) -> Iterator[dict[str, Any]]:
         "finalNorm": "post",
     }
     call("dist.close")
+    torch.use_deterministic_algorithms(False)
 
 
 def test_a_session_trains_saves_and_loads_through_the_operations(built: dict[str, Any], tmp_path: Path) -> None:
@@ -261,16 +263,25 @@ def test_a_session_trains_saves_and_loads_through_the_operations(built: dict[str
         "lossTokens": 9,
     }
     step = {"session": session, "positions": 22, "window": 2, "stop": False, "lost": 0}
-    report = {"stepped": False, "stop": False, "globalStep": 0, "lost": 0}
+    report: dict[str, Any] = {"stepped": False, "stop": False, "globalStep": 0, "lost": 0, "watched": []}
     assert call("train.step", **step, batch=batch["handle"], boundary=False) == report
     empty = call("batch.build", session=session, samples=[], maxLength=64)
     assert (empty["tokens"], empty["positions"], empty["lossTokens"]) == (0, 0, 0)
-    report = {"stepped": True, "stop": False, "globalStep": 1, "lost": 2}
-    assert call("train.step", **(step | {"lost": 2}), batch=empty["handle"], boundary=True) == report
+    stepped = call("train.step", **(step | {"lost": 2}), batch=empty["handle"], boundary=True)
+    (watched,) = stepped.pop("watched")
+    assert stepped == {"stepped": True, "stop": False, "globalStep": 1, "lost": 2}
     assert call("dist.union", numbers=[4, 1, 4]) == {"numbers": [1, 4]}
     metrics = call("train.metrics", session=session)
     assert metrics["lr"] == pytest.approx(1e-3)
     assert all(value is not None for value in metrics["ploss"])
+    assert metrics["watched"] == []
+    assert metrics["flops"] > 0
+    assert watched == {"step": 1, "loss": metrics["loss"], "gradNorm": metrics["gradNorm"]}
+    call("train.validate", session=session, batch=batch["handle"])
+    validated = call("train.validation", session=session)
+    assert (validated["samples"], validated["tokens"], validated["lossTokens"]) == (2, 18, 9)
+    assert call("train.memory", session=session)["parameters"] > 0
+    assert call("train.peak", session=session)["flops"] > 0
     call("dist.barrier")
     files = call("train.save", session=session, dir=str(tmp_path / "step"))["files"]
     names = {file["name"] for file in files}

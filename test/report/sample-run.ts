@@ -25,6 +25,8 @@ export function metrics(step: number, loss: number): EventBody {
     acceptanceRate: [0.2, 0.1],
     tokensPerSecond: 1234.5,
     dataWaitShare: 0.02,
+    tflops: 0.0412,
+    peakShare: 0.34,
   }
 }
 
@@ -34,8 +36,12 @@ export const trainStarted = (resumedFrom: number | null): EventBody => ({
   samples: 238,
   leftOver: 1,
   totalSteps: 100,
+  heldOut: 5,
   parameters: 9_830_000,
   resumedFrom,
+  device: 'x86_64 CPU, 1 thread(s)',
+  peakTflops: 0.0606,
+  deterministic: false,
 })
 
 export const evaluated = (lossless = true): EventBody => ({

@@ -71,6 +71,12 @@ class Teacher:
         self._to_draft = torch.full((head.shape[0],), -1, dtype=torch.int64, device=head.device)
         self._to_draft[ids] = torch.arange(self._draft_size, device=head.device)
 
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """What it keeps on the device."""
+        norm = () if self._norm is None else (self._norm.weight,)
+        return (self._head, self._to_draft, *norm)
+
     @torch.no_grad()
     def __call__(self, hidden: Tensor) -> Targets:
         """`hidden` [R, H]: the target's last hidden state as stored."""
