@@ -3,6 +3,7 @@ import { plural } from './words.ts'
 
 /** GiB, with the digits that a reader can use: 12.3, 0.45, 0.012. */
 export function gib(bytes: number): string {
+  if (bytes === 0) return '0'
   const value = bytes / 2 ** 30
   if (value >= 10) return value.toFixed(1)
   return value >= 0.1 ? value.toFixed(2) : value.toFixed(3)
@@ -30,9 +31,10 @@ export function peakText(memory: MemoryFigures): string {
   return `${gib(memory.allocated)} GiB on the device${reserved}, ${host} on the host`
 }
 
-/** Two lines: the peak, and what it is made of. */
-export function memoryLines(memory: MemoryFigures, ranks: number): readonly [string, string] {
+/** The peak, then what it is made of: what the model needs, and what comes and goes with the batches. */
+export function memoryLines(memory: MemoryFigures, ranks: number): readonly [string, string, string] {
   const whose = ranks === 1 ? '' : ` (the most of any of ${plural(ranks, 'rank')})`
   const parts = memoryParts(memory).map(([name, bytes]) => `${name} ${gib(bytes)}`)
-  return [`peak ${peakText(memory)}${whose}`, `GiB: ${parts.join(' · ')}`]
+  const [model, batches] = [parts.slice(0, 4), parts.slice(4)]
+  return [`peak ${peakText(memory)}${whose}`, `GiB: ${model.join(' · ')}`, `     ${batches.join(' · ')}`]
 }

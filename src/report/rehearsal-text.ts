@@ -8,7 +8,7 @@ type Rehearsal = Extract<EventBody, { event: 'train.rehearsed' }>
 export function rehearsalText(found: Rehearsal | null, next: string): string {
   if (found === null) return lines([['dry run', 'this run is finished: there is no next step to make']])
   const { ploss, memory } = found
-  const [peak, parts] = memoryLines(memory, found.ranks)
+  const [peak, ...parts] = memoryLines(memory, found.ranks)
   const seconds = (value: number) => `${value.toFixed(1)} s`
   const made = `step ${count(found.step)} of ${count(found.totalSteps)} on ${plural(found.ranks, 'rank')}`
   const trained = `${count(found.tokens)} (${count(found.lossTokens)} trained on)`
@@ -18,7 +18,7 @@ export function rehearsalText(found: Rehearsal | null, next: string): string {
     ['gradient', `norm ${figure(found.gradNorm)} before clipping`],
     ['tokens', `${trained} in ${plural(found.microSteps, 'micro-step')}`],
     ['memory', peak],
-    ['', parts],
+    ...parts.map((part) => ['', part] as const),
     [
       'time',
       `start ${seconds(found.startSeconds)}, first batch ${seconds(found.loadSeconds)}, step ${seconds(found.stepSeconds)}`,

@@ -32,8 +32,8 @@ export function trainParts(body: EventBody): string[] {
     case 'train.refused':
       return [`refused: ${body.operation} has no deterministic form on this device`]
     case 'train.memory': {
-      const [peak, parts] = memoryLines(body.memory, body.ranks)
-      return [`memory up to step ${count(body.step)}`, `${peak}\n  ${parts}`]
+      const [peak, ...parts] = memoryLines(body.memory, body.ranks)
+      return [`memory up to step ${count(body.step)}`, [peak, ...parts].join('\n  ')]
     }
     case 'train.checkpoint':
       return [`checkpoint at step ${count(body.step)}`]
