@@ -146,7 +146,7 @@ export class Eagle3Runtime implements AsyncDisposable {
       return { step: newest.record.globalStep, checkpoint: newest.dir, stopped: false }
     }
     const begun = performance.now()
-    await using board = await this.#board()
+    await using board = await this.#together(() => this.#board())
     const outcome = await this.#reporting(this.#session, board, async (session, reporter, lost) => {
       const outcome = await this.#trainer(session, reporter, lost).run()
       const { step, checkpoint } = outcome
@@ -185,7 +185,7 @@ export class Eagle3Runtime implements AsyncDisposable {
   }
 
   /** Does the work with somebody who tells of it, also of why it failed. */
-  async #reporting<T>(
+  #reporting<T>(
     { owned, parameters }: Session,
     board: TensorBoard | null,
     work: (session: number, reporter: RunReporter, lost: LostSamples) => Promise<T>,
@@ -193,16 +193,25 @@ export class Eagle3Runtime implements AsyncDisposable {
     const { config, python, place, events, onPhase } = this.#options
     const { spikes, deterministic } = config.train
     const lost = this.#lost()
-    // The others reach the first step a moment earlier, and wait for this rank there.
-    const peak = place.rank === 0 ? await python.call('train.peak', { session: owned.handle }) : null
-    const run = this.#run
-    const reporter = new RunReporter({ events, place, run, lost, spikes, onPhase, peak, board })
-    reporter.started({ parameters, resumedFrom: this.resumedFrom, deterministic })
+    return this.#together(async () => {
+      // The others reach the first step a moment earlier, and wait for this rank there.
+      const peak = place.rank === 0 ? await python.call('train.peak', { session: owned.handle }) : null
+      const run = this.#run
+      const reporter = new RunReporter({ events, place, run, lost, spikes, onPhase, peak, board })
+      reporter.started({ parameters, resumedFrom: this.resumedFrom, deterministic })
+      return work(owned.handle, reporter, lost).catch((error: unknown) => {
+        throw reporter.explained(error)
+      })
+    })
+  }
+
+  /** What this rank does while the others wait for it. */
+  async #together<T>(work: () => Promise<T>): Promise<T> {
     try {
-      return await work(owned.handle, reporter, lost)
+      return await work()
     } catch (error) {
-      this.#stranded = place.worldSize > 1
-      throw reporter.explained(error)
+      this.#stranded = this.#options.place.worldSize > 1
+      throw error
     }
   }
 

@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import os from 'node:os'
 import path from 'node:path'
 import type { RunConfig } from '../config/schema.ts'
-import { CodedError } from '../core/errors.ts'
+import { CodedError, hasCode } from '../core/errors.ts'
 import type { EventBody } from '../report/events.ts'
 import { verify } from '../train/checkpoint.ts'
 import { readyToTrain } from './consume.ts'
@@ -29,7 +29,11 @@ export async function dryRun(config: RunConfig, context: RoleContext): Promise<R
   }
   const logDir = await mkdtemp(path.join(os.tmpdir(), 'draftbridge-dry-run-'))
   const specs = places.map((place) => ({ place, config, features: 'manifest' as const, dryRun: true }))
-  await runRanks(specs, { logDir, signal: context.signal, events: { emit } })
+  await runRanks(specs, { logDir, signal: context.signal, events: { emit } }).catch(async (error: unknown) => {
+    // What else can be said of these stands in the logs, and the error says where they are.
+    if (!hasCode(error, 'RANK_DIED', 'RANK_HUNG')) await rm(logDir, { recursive: true, force: true })
+    throw error
+  })
   await rm(logDir, { recursive: true, force: true })
   if (!context.signal.aborted) return found
   throw new CodedError('INTERRUPTED', 'stopped; a dry run leaves nothing to go on from', {

@@ -1,7 +1,6 @@
 import type { Python } from '../bridge/python.ts'
 import type { RankPlace } from '../launch/topology.ts'
 import type { FeatureStore } from '../store/feature-store.ts'
-import { LostSamples } from '../train/lost-samples.ts'
 import { settleEarlier } from '../train/settle-earlier.ts'
 import { validationRounds } from '../train/validation-rounds.ts'
 import { Validator, type ValidatorOptions } from '../train/validator.ts'
@@ -27,10 +26,10 @@ export function validatorOf(
   const { validation, maxCorruptShare: share, batch } = config.train
   if (validation === null || run.validation === null) return null
   const { refs, lengths } = run.validation
-  const lost = new LostSamples({ samples: data.refs.length, share, ahead: 0, known: [] })
+  const mayLose = { samples: data.refs.length, share }
   const { rank, worldSize } = place
   const rounds = validationRounds(lengths, { batch, rank, worldSize })
-  return new Validator({ python, session, store, refs, lost, rounds, every: validation.every, ...reading })
+  return new Validator({ python, session, store, refs, mayLose, rounds, every: validation.every, ...reading })
 }
 
 /**

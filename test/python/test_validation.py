@@ -12,6 +12,7 @@ from draftbridge.eagle3.ttt_loss import TttOptions
 from draftbridge.parallel import World, join, leave
 from draftbridge.train_session import MicroStep, TrainSession
 from small_case import CONFIG, MASKS, SmallCase, batch_of
+from torch.distributed.tensor import DTensor
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +99,15 @@ def test_it_sees_the_weights_of_the_last_step(world: World) -> None:
         session.step(batch, MicroStep(11, 1, True, False))
         losses.append(validated(session, batch)["loss"])
     assert losses[0] > losses[1] > losses[2]
+
+
+@pytest.mark.parametrize(("kind", "fused"), KINDS)
+def test_a_look_keeps_neither_a_graph_nor_gathered_weights(kind: str, fused: bool, world: World) -> None:
+    case = SmallCase(torch.float32)
+    session = case.session(world, TttOptions(steps=2), kind, fused=fused)
+    sums = session.unrolling.evaluate(session.draft, session.staging.of(batch_of(case.sample(MASKS[0]))).take())
+    assert not any(part.requires_grad for part in sums)
+    assert all(isinstance(parameter, DTensor) == (kind == "fsdp") for parameter in session.draft._draft.parameters())
 
 
 def test_nothing_read_is_nothing_measured(world: World) -> None:

@@ -1,6 +1,7 @@
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
 import os from 'node:os'
 import path from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { OpInput } from '../../src/bridge/ops.ts'
 import { batchPlan } from '../../src/train/batch-plan.ts'
@@ -83,17 +84,20 @@ let elsewhere: number
 
 type Given = Partial<{ rank: number; every: number; done: number; lost: LostSamples; retain: boolean }> & {
   readonly validateEvery?: number
+  /** The share of held-out samples that may be lost. */
+  readonly heldOutShare?: number
 }
 
 function train(given: Given = {}): Promise<TrainOutcome> {
   const { rank = 0, every = 3, done = 0, lost = fakeLosses(5), retain = true, validateEvery = null } = given
+  const { heldOutShare = 0 } = given
   store = new FakeStore(python, retain)
   for (const id of damaged) store.damaged.add(id)
   const steps = plan.from(done)
   const reading = { refs, maxLength: 8, session: 1, prefetch: 2, lost, onLost: () => undefined }
   const loader = new Loader({ python, store, steps, ...reading })
   const rounds = validationRounds([4, 4, 4], { batch: { samples: 1 }, worldSize: 2, rank })
-  const looking = { ...reading, refs: heldOut, rounds, lost: fakeLosses(8) }
+  const looking = { ...reading, refs: heldOut, rounds, mayLose: { samples: 8, share: heldOutShare } }
   const validator = validateEvery === null ? null : new Validator({ python, store, ...looking, every: validateEvery })
   return new Trainer({
     python,
@@ -211,6 +215,16 @@ describe('validation', () => {
     expect(calls.slice(0, 3)).toEqual(['train.settle', 'train.validate', 'train.validate'])
   })
 
+  it('takes no time of the training: the rate of tokens does not know of it', async () => {
+    const answer = python.answers['train.validation']
+    python.answers['train.validation'] = async (input: never) => {
+      await sleep(600)
+      return answer?.(input)
+    }
+    await train({ validateEvery: 3 })
+    for (const { tokensPerSecond } of metrics) expect(tokensPerSecond).toBeGreaterThan(8 / 0.6)
+  })
+
   it('has as many rounds on a rank with fewer samples', async () => {
     await train({ validateEvery: 8 })
     const first = python.named('train.validate').length
@@ -225,6 +239,18 @@ describe('validation', () => {
     asked.abort()
     expect(await train({ validateEvery: 1 })).toMatchObject({ step: 1, stopped: true })
     expect(validated).toEqual([])
+  })
+
+  it('meets a damaged sample once, tells of it, and goes on without it if the run may', async () => {
+    damaged = ['sample-5']
+    await train({ validateEvery: 2, heldOutShare: 0.2 })
+    expect(store.quarantined).toEqual(['sample-5'])
+    expect(store.reads.filter(({ samples }) => samples.includes('sample-5'))).toHaveLength(1)
+    expect(validated).toHaveLength(4)
+    damaged = ['sample-5']
+    python = engine()
+    await expect(train({ validateEvery: 2 })).rejects.toMatchObject({ code: 'SAMPLE_CORRUPT' })
+    expect(python.live.size).toBe(0)
   })
 
   it('gives claims back, for the next time', async () => {
