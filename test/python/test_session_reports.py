@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import subprocess
 import sys
@@ -12,11 +13,12 @@ from typing import Any
 
 import pytest
 import torch
-from draftbridge import determinism
+from draftbridge import determinism, host
 from draftbridge.determinism import refusals_named
 from draftbridge.device_peak import measured_peak
 from draftbridge.eagle3.ttt_loss import TttOptions
 from draftbridge.errors import BridgeError
+from draftbridge.handles import TABLE
 from draftbridge.memory import host_peak, memory
 from draftbridge.parallel import World, join, leave
 from draftbridge.session import _fused
@@ -80,6 +82,34 @@ def test_the_speed_of_a_device_is_measured_without_a_trace_in_the_random_numbers
     peak = measured_peak(torch.device("cpu"), torch.float32)
     assert 1e8 < peak < 1e14
     assert torch.equal(random, torch.get_rng_state())
+
+
+def call(name: str, **payload: Any) -> Any:
+    reply = json.loads(host.call(name, json.dumps(payload)))
+    assert reply["ok"], reply
+    return reply["value"]
+
+
+def test_the_operations_look_at_a_session_and_leave_it_as_it_is(world: World, tmp_path: Path) -> None:
+    case = SmallCase(torch.float32)
+    session = case.session(world, TttOptions(steps=2))
+    before = [shard.detach().clone() for shard in session.draft.shards.values()]
+    handle = TABLE.mint(session)
+    batch = TABLE.mint(session.staging.of(batch_of(*(case.sample(mask) for mask in MASKS))))
+    call("train.validate", session=handle, batch=batch)
+    found = call("train.validation", session=handle)
+    assert (found["samples"], found["tokens"], found["lossTokens"]) == (2, 18, 9)
+    assert all(value is not None for value in (found["loss"], *found["ploss"], *found["acc"], *found["acceptanceRate"]))
+    assert call("train.validation", session=handle)["samples"] == 0
+    assert call("train.memory", session=handle)["parameters"] > 0
+    assert call("train.peak", session=handle)["flops"] > 0
+    assert call("train.settle", session=handle) == {}
+    assert all(torch.equal(a, b) for a, b in zip(before, session.draft.shards.values(), strict=True))
+    file = call("tensorboard.open", dir=str(tmp_path), purgeStep=1)["handle"]
+    call("tensorboard.write", file=file, step=3, wallTime=1.5, scalars={"loss": 2.5})
+    assert points(tmp_path) == {"loss": [(3, 2.5)]}
+    for held in (file, batch, handle):
+        call("handle.free", handle=held)
 
 
 class TestDeterminism:
