@@ -72,7 +72,7 @@ class NotFinite(BridgeError):
 
     def __init__(self, step: int, loss: float, norm: float, parts: list[float]) -> None:
         ranks = [rank for rank, part in enumerate(parts) if not math.isfinite(part)]
-        where = f"; it began on rank {', '.join(map(str, ranks))}" if ranks else ""
+        where = f"; it began on rank {' and '.join(map(str, ranks))}" if ranks else ""
         super().__init__(
             "FEATURE_INVALID",
             f"The loss became non-finite at optimiser step {step}.",
