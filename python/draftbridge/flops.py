@@ -26,15 +26,18 @@ class Work:
     """(computed row, key of step 0 that it sees)."""
 
 
-def unroll_flops(config: DraftConfig, work: Work) -> float:
-    """Forward and backward. Counted as the plain unroll multiplies: what the fused one makes once for all steps counts
-    as often as it is needed. The few keys that a row makes for itself are left out (0.01 %)."""
+def unroll_flops(config: DraftConfig, work: Work, told: bool = False) -> float:
+    """Forward and backward. `told`: of the target's head only the draft's columns are needed.
+
+    Counted as the plain unroll multiplies: what the fused one makes once for all steps counts as often as it is needed.
+    The few keys that a row makes for itself are left out (0.01 %), and so is what is made twice to save memory.
+    """
     hidden, queries = config.hidden_size, config.num_attention_heads * config.head_dim
     keys = 2 * config.num_key_value_heads * config.head_dim
     first = work.rows * (_FROZEN_INPUT * 3 * hidden * hidden + _TRAINED * 2 * hidden * keys)
     layer = 2 * hidden * queries + queries * hidden + 3 * hidden * config.intermediate_size
     later = sum(work.computed[1:]) * _TRAINED * 2 * hidden * keys
     heads = sum(work.with_logits) * _TRAINED * hidden * config.draft_vocab_size
-    teacher = work.wanted * 2 * hidden * config.vocab_size
+    teacher = work.wanted * 2 * hidden * (config.draft_vocab_size if told else config.vocab_size)
     attention = sum(work.pairs) * _ATTENTION * queries
     return float(first + sum(work.computed) * _TRAINED * layer + later + heads + teacher + attention)

@@ -23,8 +23,8 @@ from draftbridge.staging import Staged
 from draftbridge.step_watch import WatchedStep
 from draftbridge.target_weights import TargetWeights, load_target_weights
 from draftbridge.train_files import load_session, save_session
-from draftbridge.train_session import Frozen, MicroStep, Savings, TrainSession
-from draftbridge.unrolling import row_kernels
+from draftbridge.train_session import Frozen, MicroStep, TrainSession
+from draftbridge.unrolling import Savings, row_kernels
 
 
 def _contradiction(field: str, found: str, fix: str) -> BridgeError:
@@ -102,7 +102,7 @@ def _build(payload: Payload) -> Payload:
         frozen,
         _ttt_options(payload["ttt"]),
         _optimizer_options(payload["optimizer"], payload["totalSteps"]),
-        Savings(_fused(payload["unroll"], half), payload["compact"]),
+        Savings(_fused(payload["unroll"], half), payload["compact"], payload["recompute"], payload["told"]),
     )
     return {"handle": TABLE.mint(session), "parameters": parameters}
 

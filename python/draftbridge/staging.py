@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from draftbridge.batch import Batch, cut, joined, nothing
+from draftbridge.batch import TOLD, Batch, cut, is_told, joined, nothing
 from draftbridge.eagle3.draft import DraftConfig
 from draftbridge.eagle3.row_plan import RowPlan, effective_mask
+from draftbridge.eagle3.teacher import Told
 from draftbridge.flops import unroll_flops
 from draftbridge.handles import TensorDict
 from draftbridge.unrolling import Plan, Rows, Unrolling
@@ -75,7 +76,11 @@ class Staging:
                 for name in ("input_ids", "hidden_state", "aux_hidden_state")
             )
             moved = self._unrolling.moved(plan)
-            rows = Rows(ids, aux.to(self._dtype), hidden.to(self._dtype)[moved.wanted], moved)
+            told = None
+            if self._unrolling.asks_for_told and is_told(whole):
+                token, total = (self._sent([sample[name] for sample in whole])[moved.wanted] for name in TOLD)
+                told = Told(token.long(), total)
+            rows = Rows(ids, aux.to(self._dtype), hidden.to(self._dtype)[moved.wanted], moved, told)
             ready = self._stream.record_event()
         staged = self._staged(rows, plan, mask, lengths, ready)
         # The samples lie in memory that others wait for; the copies are a small part of a step.
@@ -90,7 +95,10 @@ class Staging:
             tensor.to(self._device, non_blocking=True)
             for tensor in (batch.input_ids, batch.aux, batch.hidden_state[plan.wanted])
         )
-        return self._staged(Rows(ids, aux, hidden, moved), plan, batch.loss_mask, batch.lengths, None)
+        told = batch.told if self._unrolling.asks_for_told else None
+        if told is not None:
+            told = Told(*(part[plan.wanted].to(self._device, non_blocking=True) for part in told))
+        return self._staged(Rows(ids, aux, hidden, moved, told), plan, batch.loss_mask, batch.lengths, None)
 
     def _staged(
         self, rows: Rows, plan: Plan, mask: Tensor, lengths: tuple[int, ...], ready: torch.cuda.Event | None
@@ -102,7 +110,7 @@ class Staging:
             positions=len(lengths) * max(lengths, default=0),
             loss_tokens=int(effective_mask(mask, lengths).sum()),
             samples=len(lengths),
-            flops=unroll_flops(self._config, plan.work()),
+            flops=unroll_flops(self._config, plan.work(), told=rows.told is not None),
             ready=ready,
         )
         self._alive.add(staged)
@@ -121,4 +129,4 @@ class Staging:
 def _tensors(rows: Rows) -> list[Tensor]:
     plans = (rows.plan, *rows.plan.steps) if isinstance(rows.plan, RowPlan) else (rows.plan,)
     planned = [value for plan in plans for value in vars(plan).values() if isinstance(value, Tensor)]
-    return [rows.ids, rows.aux, rows.hidden, *planned]
+    return [rows.ids, rows.aux, rows.hidden, *(rows.told or ()), *planned]

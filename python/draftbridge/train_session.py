@@ -19,7 +19,7 @@ from draftbridge.parallel import SharedDraft, World
 from draftbridge.staging import Staged, Staging
 from draftbridge.step_watch import StepWatch, WatchedStep
 from draftbridge.train_metrics import HostCounts, TrainMetrics
-from draftbridge.unrolling import FusedUnrolling, PlainUnrolling, Weighing
+from draftbridge.unrolling import FusedUnrolling, PlainUnrolling, Savings, Weighing
 from draftbridge.validation import Validation
 
 
@@ -55,16 +55,6 @@ class StepReport:
     """Steps whose numbers the host has seen since it was last told."""
 
 
-@dataclass(frozen=True)
-class Savings:
-    """What is done to be fast. Each leaves the numbers as they are, up to rounding, and can be turned off."""
-
-    fused: bool = False
-    """The unroll with a backward pass of its own (eagle3/fused)."""
-    compact: bool = True
-    """Rows that lead to no loss are left out."""
-
-
 class TrainSession:
     """Every method that ends in a collective says so: all ranks call it, in the same order."""
 
@@ -85,7 +75,7 @@ class TrainSession:
         """Of the last step."""
         chosen = savings or Savings()
         self.unrolling = (FusedUnrolling if chosen.fused else PlainUnrolling)(
-            world, ttt, frozen.embedding, frozen.teacher, compact=chosen.compact
+            world, ttt, frozen.embedding, frozen.teacher, chosen
         )
         self.staging = Staging(world.device, frozen.embedding.dtype, frozen.config, self.unrolling)
         self.validation = Validation(world, draft, self.unrolling, ttt)

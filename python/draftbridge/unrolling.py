@@ -19,7 +19,7 @@ from draftbridge.eagle3.fused.plan import FusedPlan, plan_fused
 from draftbridge.eagle3.fused.row_kernels import RowKernels
 from draftbridge.eagle3.fused.unroll import Inputs, fused_sums, fused_unroll
 from draftbridge.eagle3.row_plan import RowPlan, plan_rows
-from draftbridge.eagle3.teacher import Teacher
+from draftbridge.eagle3.teacher import Teacher, Told
 from draftbridge.eagle3.ttt_loss import StepSums, TttOptions, decayed, ploss_shares, unroll
 from draftbridge.flops import Work
 from draftbridge.parallel import ReplicatedDraft, SharedDraft, World
@@ -49,6 +49,7 @@ class Rows:
     aux: Tensor  # [N,3H]
     hidden: Tensor  # [R,H], of the plan's wanted rows
     plan: Plan
+    told: Told | None  # of the plan's wanted rows
 
 
 @dataclass(frozen=True)
@@ -59,10 +60,31 @@ class Weighing:
     window: int
 
 
+@dataclass(frozen=True)
+class Savings:
+    """What is done to be fast, or to fit. Each changes no number but by rounding, and can be turned off."""
+
+    fused: bool = False
+    """The unroll with a backward pass of its own (eagle3/fused)."""
+    compact: bool = True
+    """Rows that lead to no loss are left out."""
+    recompute: bool = False
+    """The MLP's activations are made twice and not kept: less memory, more time. Of the fused unroll."""
+    told: bool = True
+    """What the producer has stored of the target's logits is used, where it has."""
+
+
 class Unrolling(ABC):
-    def __init__(self, world: World, ttt: TttOptions, embedding: Tensor, teacher: Teacher, *, compact: bool) -> None:
+    def __init__(
+        self, world: World, ttt: TttOptions, embedding: Tensor, teacher: Teacher, savings: Savings | None = None
+    ) -> None:
         self._world, self._ttt = world, ttt
-        self._embedding, self._teacher, self._compact = embedding, teacher, compact
+        self._embedding, self._teacher = embedding, teacher
+        self._savings = savings or Savings()
+
+    @property
+    def asks_for_told(self) -> bool:
+        return self._savings.told
 
     @property
     def buffer_bytes(self) -> int:
@@ -101,7 +123,7 @@ class PlainUnrolling(Unrolling):
     """Any device and dtype. What the fused one is compared with."""
 
     def plan(self, loss_mask: Tensor, lengths: Sequence[int]) -> RowPlan:
-        return plan_rows(loss_mask, lengths, self._ttt.steps, self._ttt.mask_offset, self._compact)
+        return plan_rows(loss_mask, lengths, self._ttt.steps, self._ttt.mask_offset, self._savings.compact)
 
     def moved(self, plan: Plan) -> RowPlan:
         assert isinstance(plan, RowPlan)
@@ -125,7 +147,7 @@ class PlainUnrolling(Unrolling):
     def _work(self, rows: Rows) -> Callable[[Draft], StepSums]:
         plan = rows.plan
         assert isinstance(plan, RowPlan)
-        targets = self._teacher(rows.hidden)
+        targets = self._teacher(rows.hidden, rows.told)
         return lambda whole: unroll(whole, self._embedding, rows.ids, rows.aux, plan, targets)
 
     def _half(self, draft: SharedDraft) -> torch.autocast | nullcontext[None]:
@@ -138,8 +160,10 @@ class PlainUnrolling(Unrolling):
 class FusedUnrolling(Unrolling):
     """One backward pass by hand. One micro-step at a time: its buffers are one micro-step's."""
 
-    def __init__(self, world: World, ttt: TttOptions, embedding: Tensor, teacher: Teacher, *, compact: bool) -> None:
-        super().__init__(world, ttt, embedding, teacher, compact=compact)
+    def __init__(
+        self, world: World, ttt: TttOptions, embedding: Tensor, teacher: Teacher, savings: Savings | None = None
+    ) -> None:
+        super().__init__(world, ttt, embedding, teacher, savings)
         self.buffers = Buffers(world.device)
         self._kernels = row_kernels(world.device, embedding.dtype)
 
@@ -148,7 +172,7 @@ class FusedUnrolling(Unrolling):
         return self.buffers.bytes
 
     def plan(self, loss_mask: Tensor, lengths: Sequence[int]) -> FusedPlan:
-        found = plan_fused(loss_mask, lengths, self._ttt.steps, self._ttt.mask_offset, self._compact)
+        found = plan_fused(loss_mask, lengths, self._ttt.steps, self._ttt.mask_offset, self._savings.compact)
         return found.pinned() if self._world.device.type == "cuda" else found
 
     def moved(self, plan: Plan) -> FusedPlan:
@@ -172,7 +196,8 @@ class FusedUnrolling(Unrolling):
 
     def _inputs(self, rows: Rows) -> Inputs:
         assert isinstance(rows.plan, FusedPlan)
-        return Inputs(self._embedding, rows.ids, rows.aux, rows.plan, self._teacher.logits(rows.hidden))
+        teacher = self._teacher.logits(rows.hidden, rows.told)
+        return Inputs(self._embedding, rows.ids, rows.aux, rows.plan, teacher, self._savings.recompute)
 
 
 def row_kernels(device: torch.device, dtype: torch.dtype) -> RowKernels:

@@ -100,8 +100,8 @@ interface Logged {
 const median = (numbers: readonly number[]): number => [...numbers].sort((a, b) => a - b)[numbers.length >> 1] ?? 0
 
 async function measure(name: string, one: Case): Promise<void> {
-  // Two micro-steps of each rank: the page cache holds them, as a store on a fast network would.
-  const file = await prepare(one, 16)
+  // Few enough that the page cache holds them.
+  const file = await prepare(one, one.length > 2048 ? 8 : 16)
   const run = path.join(dir, 'run')
   await rm(run, { recursive: true, force: true })
   const sets = [`train.batch.samples=${one.samples}`, `launch.ranksPerNode=${one.ranks ?? 1}`, ...(one.sets ?? [])]
@@ -118,7 +118,10 @@ async function measure(name: string, one: Case): Promise<void> {
     `${rate.toFixed(0)}`.padStart(9),
     `${((1000 * one.samples * one.length * ranks) / rate).toFixed(1)}`.padStart(9),
     `${((100 * rate) / floor).toFixed(1)} %`.padStart(9),
-    `${(100 * Math.max(...late.map(({ dataWaitShare }) => dataWaitShare))).toFixed(2)} %`.padStart(11),
+    late
+      .map(({ dataWaitShare }) => (100 * dataWaitShare).toFixed(2))
+      .join(' ')
+      .padStart(24),
     `${logged.at(-1)?.loss.toFixed(4)}`.padStart(9),
     `${seconds.toFixed(0)} s`.padStart(7),
   ]
@@ -126,7 +129,7 @@ async function measure(name: string, one: Case): Promise<void> {
 }
 
 try {
-  process.stdout.write(`${'case'.padEnd(22)} tokens/s  ms/step  of floor  data wait     loss  whole\n`)
+  process.stdout.write(`${'case'.padEnd(22)} tokens/s  ms/step  of floor       data wait, % of each      loss  whole\n`)
   for (const name of positionals.length > 0 ? positionals : Object.keys(CASES)) {
     const one = CASES[name]
     if (one === undefined) throw new Error(`no case "${name}": ${Object.keys(CASES).join(' | ')}`)

@@ -142,8 +142,10 @@ def measure(name: str, profile: bool) -> None:
     def whole() -> None:
         rig.fused(draft, teacher, plan)[0].backward()
 
+    told = teacher.summary(rig.hidden[plan.wanted])
     parts = {
         "teacher": timed(lambda: teacher.logits(rig.hidden[plan.wanted])),
+        "teacher as stored": timed(lambda: teacher.logits(rig.hidden[plan.wanted], told)),
         "teacher + forward": timed(lambda: rig.fused(draft, teacher, plan)),
         "whole": timed(whole),
     }
@@ -156,12 +158,31 @@ def measure(name: str, profile: bool) -> None:
         flush=True,
     )
     if profile:
-        with torch.profiler.profile(
-            activities=[torch.profiler.ProfilerActivity.CUDA, torch.profiler.ProfilerActivity.CPU]
-        ) as found:
-            whole()
-            torch.cuda.synchronize()
-        print(found.key_averages().table(sort_by="self_cuda_time_total", row_limit=40, max_name_column_width=90))
+        show_parts(whole)
+
+
+PARTS = {
+    "matrix products": ("nvjet", "gemm", "cutlass", "cublas", "splitK"),
+    "attention over step 0": ("flash_", "cudnn", "sdpa"),
+    "attention over own keys": ("merge_own",),
+    "loss and teacher rows": ("entropy", "fold_teacher", "row_logsumexp"),
+    "norms, rope, gate": ("rms_norm", "rotate", "silu_mul"),
+}
+
+
+def show_parts(task) -> None:
+    """Milliseconds of device time of one step, by what the kernels are for."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as found:
+        task()
+        torch.cuda.synchronize()
+    sums = dict.fromkeys((*PARTS, "copies, sums, fills"), 0.0)
+    for event in found.key_averages():
+        names = (part for part, words in PARTS.items() if any(word in event.key for word in words))
+        sums[next(names, "copies, sums, fills")] += event.self_device_time_total / 1000
+    whole = sum(sums.values())
+    for part, ms in sums.items():
+        print(f"    {part:26} {ms:8.2f} ms {100 * ms / whole:6.1f} %")
+    print(f"    {'all kernels':26} {whole:8.2f} ms", flush=True)
 
 
 def main() -> None:

@@ -61,7 +61,14 @@ export const ops = {
   ),
   'capture.open': op(
     'engine',
-    z.strictObject({ model: z.string(), tokenizer: z.string().nullable(), dtype: TorchDtype, threads: Count }),
+    z.strictObject({
+      model: z.string(),
+      tokenizer: z.string().nullable(),
+      dtype: TorchDtype,
+      threads: Count,
+      /** Also store what is known of the target's logits. */
+      tell: z.boolean().default(false),
+    }),
     z.strictObject({ handle: Handle, device: z.enum(['cpu', 'cuda']), contract: CaptureContract }),
   ),
   'capture.encode': op(

@@ -81,6 +81,8 @@ export const trainOps = {
       parallel: z.enum(['fsdp', 'replicate']),
       unroll: z.enum(['auto', 'fused', 'plain']),
       compact: z.boolean(),
+      recompute: z.boolean(),
+      told: z.boolean(),
       seed: Count,
       finalNorm: z.enum(['post', 'pre']),
     }),

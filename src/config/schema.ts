@@ -35,6 +35,8 @@ const Data = z.strictObject({
   limit: Count.nullable().default(null),
   /** Upper bound on padded tokens in one forward pass of the target. */
   batchTokens: Count.default(4096),
+  /** Store the target's likeliest token and logsumexp with each token (8 bytes): training then skips most of its head. */
+  teacher: z.boolean().default(false),
 })
 
 const Features = z.strictObject({
@@ -114,6 +116,10 @@ const Train = z.strictObject({
   unroll: z.enum(['auto', 'fused', 'plain']).default('auto'),
   /** Leave out the rows of a sample that no loss depends on. */
   compact: z.boolean().default(true),
+  /** Make the MLP's activations again in the backward pass instead of keeping them: less memory, some 15 % slower. */
+  recompute: z.boolean().default(false),
+  /** Use what the producer has stored of the target's logits (data.teacher), where it has. */
+  storedTeacher: z.boolean().default(true),
   ttt: Ttt.prefault({}),
   optimizer: Optimizer.prefault({}),
   logInterval: Count.default(50),

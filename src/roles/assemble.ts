@@ -1,4 +1,5 @@
 import path from 'node:path'
+import type { OpInput } from '../bridge/ops.ts'
 import type { Python } from '../bridge/python.ts'
 import { Owned } from '../bridge/tensor-set.ts'
 import { finding } from '../core/errors.ts'
@@ -58,13 +59,10 @@ export async function assembleOfflineEagle3(options: AssembleOptions): Promise<E
   }
 }
 
-async function openSession(
-  { config, data, python }: AssembleOptions,
-  run: PreparedRun,
-  sameTarget: Promise<void>,
-): Promise<Session> {
+/** What Python is told to build. */
+export function buildPayload(config: TrainingConfig, data: TrainingData, run: PreparedRun): OpInput<'train.build'> {
   const { train } = config
-  const built = await python.call('train.build', {
+  return {
     draft: run.draft,
     init: config.draft.init,
     target: config.target.model,
@@ -76,9 +74,19 @@ async function openSession(
     parallel: train.parallel,
     unroll: train.unroll,
     compact: train.compact,
+    recompute: train.recompute,
+    told: train.storedTeacher,
     seed: config.run.seed,
     finalNorm: data.contract.finalNorm,
-  })
+  }
+}
+
+async function openSession(
+  { config, data, python }: AssembleOptions,
+  run: PreparedRun,
+  sameTarget: Promise<void>,
+): Promise<Session> {
+  const built = await python.call('train.build', buildPayload(config, data, run))
   const owned = new Owned(python, built.handle)
   try {
     await sameTarget

@@ -13,7 +13,8 @@ from draftbridge.eagle3.vocabulary import Vocabulary, choose_vocabulary
 from draftbridge.handles import TensorDict
 from draftbridge.optimizer import OptimizerOptions
 from draftbridge.parallel import World, share_draft
-from draftbridge.train_session import Frozen, Savings, TrainSession
+from draftbridge.train_session import Frozen, TrainSession
+from draftbridge.unrolling import Savings
 from torch import Tensor
 
 CONFIG = DraftConfig(

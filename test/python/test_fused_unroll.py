@@ -13,7 +13,7 @@ from draftbridge.eagle3.fused.unroll import Inputs, fused_unroll
 from draftbridge.eagle3.row_plan import plan_rows
 from draftbridge.eagle3.ttt_loss import StepSums, TttOptions, decayed, ploss_shares, unroll
 from draftbridge.handles import TensorDict
-from small_case import MASKS, SmallCase, batch_of
+from small_case import CONFIG, MASKS, SmallCase, batch_of
 from torch import Tensor
 
 torch.set_num_threads(1)
@@ -55,11 +55,12 @@ def fused(
     buffers: Buffers,
     scale: float = 1.0,
     compact: bool = True,
+    recompute: bool = False,
 ) -> tuple[StepSums, list[Tensor]]:
     batch = batch_of(*samples)
     plan = plan_fused(batch.loss_mask, batch.lengths, ttt.steps, ttt.mask_offset, compact)
     teacher = case.teacher().logits(batch.hidden_state[plan.wanted])
-    inputs = Inputs(case.embedding, batch.input_ids, batch.aux, plan, teacher)
+    inputs = Inputs(case.embedding, batch.input_ids, batch.aux, plan, teacher, recompute)
     objective = Objective(ttt, POSITIONS, scale, lambda total: total)
     loss, *sums = fused_unroll(draft, inputs, objective, torch_rows, buffers)
     return StepSums(*sums), gradients(draft, loss)
@@ -103,6 +104,21 @@ def test_leaving_dead_rows_out_changes_nothing_and_is_done() -> None:
     )
     for pair in zip([*found, *mine], [*expected, *theirs], strict=True):
         torch.testing.assert_close(*pair, rtol=1e-10, atol=1e-12)
+
+
+def test_making_activations_again_changes_nothing_and_needs_less_memory() -> None:
+    case = SmallCase()
+    draft = case.draft()
+    samples = [case.sample(mask) for mask in BATCHES["all live"]]
+    room = [Buffers(torch.device("cpu")) for _ in range(2)]
+    (found, mine), (expected, theirs) = (
+        fused(case, draft, samples, TttOptions(steps=4), each, recompute=again)
+        for each, again in zip(room, (True, False), strict=True)
+    )
+    for pair in zip([*found, *mine], [*expected, *theirs], strict=True):
+        torch.testing.assert_close(*pair, rtol=1e-12, atol=1e-12)
+    rows, steps, width, size = 80, 4, CONFIG.intermediate_size, 8
+    assert room[1].bytes - room[0].bytes == (steps - 1) * rows * 3 * width * size
 
 
 def test_the_scale_is_in_all_gradients() -> None:

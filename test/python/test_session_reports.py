@@ -45,7 +45,8 @@ def test_memory_is_counted_by_part(fused: bool, world: World) -> None:
     weights = 4 * sum(parameter.numel() for parameter in case.draft().parameters())
     assert (found["parameters"], found["gradients"], found["optimizer"]) == (weights, weights, 2 * weights)
     head = 4 * CONFIG.vocab_size * CONFIG.hidden_size
-    assert found["frozen"] == 2 * head + 8 * CONFIG.vocab_size, "embedding, head and the map of ids"
+    maps = 8 * (CONFIG.vocab_size + CONFIG.draft_vocab_size)
+    assert found["frozen"] == 2 * head + maps, "embedding, head and the maps of ids"
     assert found["batches"] == first.bytes + second.bytes > 11 * 4 * 3 * CONFIG.hidden_size
     buffers = found["buffers"]
     assert buffers is not None
@@ -58,7 +59,8 @@ def test_tied_weights_are_counted_once(world: World) -> None:
     case = SmallCase(torch.float32)
     case.embedding = case.head
     session = case.session(world, TttOptions(steps=2))
-    assert memory(session)["frozen"] == 4 * case.head.numel() + 8 * CONFIG.vocab_size
+    maps = 8 * (CONFIG.vocab_size + CONFIG.draft_vocab_size)
+    assert memory(session)["frozen"] == 4 * case.head.numel() + maps
 
 
 def test_batches_that_are_gone_count_no_more(world: World) -> None:

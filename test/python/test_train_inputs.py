@@ -243,6 +243,8 @@ def built(tmp_path: Path) -> Iterator[dict[str, Any]]:
         "precision": "bf16",
         "unroll": "auto",
         "compact": True,
+        "recompute": False,
+        "told": True,
         "parallel": "fsdp",
         "seed": 3,
         "finalNorm": "post",

@@ -24,6 +24,13 @@ class TeacherLogits(NamedTuple):
     best: Tensor  # [R], int64: draft id of the target's likeliest token, -1 if it is outside the draft vocabulary
 
 
+class Told(NamedTuple):
+    """What a producer has stored of the target's logits, so that a trainer need not make them over all tokens."""
+
+    token: Tensor  # [R], int64: the likeliest token
+    total: Tensor  # [R], fp32: logsumexp over all tokens
+
+
 class Targets(NamedTuple):
     """One row per target position that some row of the draft is trained on."""
 
@@ -67,6 +74,8 @@ class Teacher:
             (start, min(start + chunk, head.shape[0]), lo, hi, ids[lo:hi] - start)
             for start, lo, hi in zip(starts.tolist(), bounds[:-1], bounds[1:], strict=True)
         ]
+        self._ids = ids
+        self._own_head: Tensor | None = None
         self._draft_size = draft_ids.numel()
         self._to_draft = torch.full((head.shape[0],), -1, dtype=torch.int64, device=head.device)
         self._to_draft[ids] = torch.arange(self._draft_size, device=head.device)
@@ -74,26 +83,50 @@ class Teacher:
     @property
     def tensors(self) -> tuple[Tensor, ...]:
         """What it keeps on the device."""
-        norm = () if self._norm is None else (self._norm.weight,)
-        return (self._head, self._to_draft, *norm)
+        optional = (self._own_head, None if self._norm is None else self._norm.weight)
+        return (self._head, self._to_draft, self._ids, *(tensor for tensor in optional if tensor is not None))
 
     @torch.no_grad()
-    def __call__(self, hidden: Tensor) -> Targets:
+    def __call__(self, hidden: Tensor, told: Told | None = None) -> Targets:
         """`hidden` [R, H]: the target's last hidden state as stored."""
-        found = self.logits(hidden)
+        found = self.logits(hidden, told)
         wide = found.logits.to(found.total.dtype)
         return Targets(torch.softmax(wide, -1), torch.exp(found.draft_total - found.total), found.best)
 
     @torch.no_grad()
-    def logits(self, hidden: Tensor) -> TeacherLogits:
-        """`hidden` [R, H]: the target's last hidden state as stored. Ties of the argmax go to the lowest id."""
+    def logits(self, hidden: Tensor, told: Told | None = None) -> TeacherLogits:
+        """`hidden` [R, H]: the target's last hidden state as stored. With `told` only the draft's columns are made."""
+        kernels = self._kernels
+        if told is None:
+            draft, best = self._scan(hidden)
+            told = Told(best.token, best.total)
+        else:
+            draft = self._normed(hidden) @ self._draft_head().T
+        total = told.total.to(kernels.wide(draft.dtype))
+        return TeacherLogits(draft, kernels.row_logsumexp(draft), total, self._to_draft[told.token])
+
+    @torch.no_grad()
+    def summary(self, hidden: Tensor) -> Told:
+        """What a producer stores of these rows."""
+        best = self._scan(hidden)[1]
+        return Told(best.token, best.total.float())
+
+    def _normed(self, hidden: Tensor) -> Tensor:
         hidden = hidden.to(self._head.dtype)
-        if self._norm is not None:
-            hidden = self._norm(hidden)
+        return hidden if self._norm is None else self._norm(hidden)
+
+    def _draft_head(self) -> Tensor:
+        if self._own_head is None:
+            self._own_head = self._head[self._ids]
+        return self._own_head
+
+    def _scan(self, hidden: Tensor) -> tuple[Tensor, Best]:
+        """Logits over the draft's columns, and what is known of all. Ties of the argmax go to the lowest id."""
+        hidden = self._normed(hidden)
         rows, kernels = hidden.shape[0], self._kernels
         draft = torch.empty(rows, self._draft_size, dtype=hidden.dtype, device=hidden.device)
         lowest = torch.full((rows,), -torch.inf, dtype=kernels.wide(hidden.dtype), device=hidden.device)
         best = Best(lowest, torch.zeros(rows, dtype=torch.int64, device=hidden.device), lowest.clone())
         for start, end, first, _, columns in self._slices:
             kernels.fold(hidden @ self._head[start:end].T, start, best, columns, draft, first)
-        return TeacherLogits(draft, kernels.row_logsumexp(draft), best.total, self._to_draft[best.token])
+        return draft, best

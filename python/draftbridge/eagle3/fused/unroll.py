@@ -38,6 +38,8 @@ class Inputs:
     aux: Tensor
     plan: FusedPlan
     teacher: TeacherLogits
+    recompute: bool = False
+    """Make the MLP's activations again in the backward pass and do not keep them."""
 
 
 def fused_unroll(

@@ -62,8 +62,7 @@ def _begin(trace: Trace, kernels: RowKernels, buffers: Buffers) -> _Flow:
 
 def _mlp(trace: Trace, kernels: RowKernels, flow: _Flow, k: int) -> None:
     weights, given = trace.weights, trace.hidden_grads[k]
-    kernels.silu_mul_backward(torch.mm(given, weights.down), trace.gate_up[k])
-    by_units = torch.mm(trace.gate_up[k], weights.gate_up)
+    by_units = trace.mlp.back(k, given, trace.middle_units[k])
     scale = trace.middle_scales[k]
     kernels.rms_norm_backward(by_units, trace.middle[k], scale, weights.mlp_norm, flow.mlp_norm, given, flow.middle[k])
 
@@ -116,14 +115,15 @@ def _weights(trace: Trace, kernels: RowKernels, flow: _Flow, later: Tensor) -> W
     first[slice(None) if plan.rows is None else plan.rows] += later
     by_token = flow.by_token.to(dtype)
     token_norm = torch.zeros_like(flow.hidden_norm)
+    by_gate_up, by_down = trace.mlp.weight_grads(trace.hidden_grads, trace.middle_units)
     kernels.rms_norm_weight_grad(by_token @ weights.by_token, trace.tokens, trace.token_scale, token_norm)
     return Weights(
         fc=first.T @ trace.aux.to(dtype),
         by_token=by_token.T @ trace.token_units,
         by_hidden=by_hidden,
         out=_flat(flow.middle).T @ _attended(trace),
-        gate_up=_flat(trace.gate_up).T @ _flat(trace.middle_units),
-        down=_flat(trace.hidden_grads).T @ _flat(trace.inner),
+        gate_up=by_gate_up,
+        down=by_down,
         token_norm=token_norm,
         hidden_norm=flow.hidden_norm,
         mlp_norm=flow.mlp_norm,

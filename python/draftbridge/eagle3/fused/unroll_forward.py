@@ -11,6 +11,7 @@ from torch import Tensor
 from draftbridge.eagle3.draft import DraftConfig
 from draftbridge.eagle3.fused.buffers import Buffers
 from draftbridge.eagle3.fused.causal import Packed, causal
+from draftbridge.eagle3.fused.mlp import KeptMlp, Mlp, RecomputedMlp
 from draftbridge.eagle3.fused.objective import Objective
 from draftbridge.eagle3.fused.plan import FusedPlan
 from draftbridge.eagle3.fused.row_kernels import EntropyRows, Heads, HeadTensors, OwnKeys, RotaryTable, RowKernels
@@ -50,8 +51,7 @@ class Trace:
     middle: Tensor  # [K,n,H] after attention and its residual
     middle_scales: list[Tensor]
     middle_units: Tensor  # [K,n,H] after the MLP's norm
-    gate_up: Tensor  # [K,n,2I]
-    inner: Tensor  # [K,n,I] what goes into the down projection
+    mlp: Mlp
     hidden_grads: Tensor  # [K,n,H] gradient by each step's output that comes through its logits
     head_grad: Tensor  # [Vd,H], wide
     head_norm_grad: Tensor  # [H], wide
@@ -103,7 +103,7 @@ def _begin(
     wide = kernels.wide(dtype)
     heads = Heads(config.num_attention_heads, *(config.num_key_value_heads,) * 2, config.head_dim)
     query_width, key_width = heads.query * heads.size, heads.key * heads.size
-    hidden, inner = config.hidden_size, config.intermediate_size
+    hidden = config.hidden_size
 
     def room(name: str, *shape: int, of: torch.dtype = dtype) -> Tensor:
         return buffers.take(name, shape, of)
@@ -158,8 +158,7 @@ def _begin(
         middle=room("middle", steps, n, hidden),
         middle_scales=[],
         middle_units=room("middle_units", steps, n, hidden),
-        gate_up=room("gate_up", steps, n, 2 * inner),
-        inner=room("inner", steps, n, inner),
+        mlp=_mlp_of(inputs, kernels, buffers, weights, steps),
         hidden_grads=room("hidden_grads", steps, n, hidden),
         # Not a buffer: it may become the parameter's gradient itself.
         head_grad=torch.zeros(config.draft_vocab_size, hidden, dtype=wide, device=device),
@@ -167,6 +166,13 @@ def _begin(
         stats=torch.zeros(steps, 3, n, dtype=wide, device=device),
         trained=torch.empty(0, dtype=torch.bool, device=device),
     )
+
+
+def _mlp_of(inputs: Inputs, kernels: RowKernels, buffers: Buffers, weights: Weights, steps: int) -> Mlp:
+    rows = len(inputs.plan)
+    if inputs.recompute:
+        return RecomputedMlp(kernels, weights, buffers, rows)
+    return KeptMlp(kernels, weights, buffers, steps, rows)
 
 
 def _rotary(config: DraftConfig, length: int, wide: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -216,9 +222,7 @@ def _mlp(trace: Trace, kernels: RowKernels, k: int) -> None:
     torch.addmm(trace.hidden[k], attended, weights.out.T, out=trace.middle[k])
     scale = kernels.rms_norm(trace.middle[k], weights.mlp_norm, trace.config.rms_norm_eps, trace.middle_units[k])
     trace.middle_scales.append(scale)
-    torch.mm(trace.middle_units[k], weights.gate_up.T, out=trace.gate_up[k])
-    kernels.silu_mul(trace.gate_up[k], trace.inner[k])
-    torch.addmm(trace.middle[k], trace.inner[k], weights.down.T, out=trace.hidden[k + 1])
+    trace.mlp.run(k, trace.middle_units[k], trace.middle[k], trace.hidden[k + 1])
 
 
 def _entropy_rows(trace: Trace, inputs: Inputs, best: Tensor, k: int) -> EntropyRows:
