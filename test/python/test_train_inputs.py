@@ -259,11 +259,7 @@ def test_a_session_trains_saves_and_loads_through_the_operations(built: dict[str
     session = call("train.build", **built)["handle"]
     samples = [TABLE.mint(case.sample(mask)) for mask in MASKS]
     batch = call("batch.build", session=session, samples=samples, maxLength=64)
-    assert {key: batch[key] for key in ("tokens", "positions", "lossTokens")} == {
-        "tokens": 18,
-        "positions": 22,
-        "lossTokens": 9,
-    }
+    assert (batch["tokens"], batch["positions"], batch["lossTokens"]) == (18, 22, 9)
     step = {"session": session, "positions": 22, "window": 2, "stop": False, "lost": 0}
     report: dict[str, Any] = {"stepped": False, "stop": False, "globalStep": 0, "lost": 0, "watched": []}
     assert call("train.step", **step, batch=batch["handle"], boundary=False) == report
