@@ -16,6 +16,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
+from draftbridge import determinism
 from draftbridge.eagle3.draft import Draft
 from draftbridge.errors import BridgeError
 from draftbridge.registry import Payload, op
@@ -39,6 +40,14 @@ class World:
             return list(numbers)
         told = torch.tensor(numbers, dtype=torch.float64)
         dist.all_reduce(told, group=self.hosts)
+        return cast(list[float], told.tolist())
+
+    def most(self, *numbers: float) -> list[float]:
+        """The greatest of all ranks, each by itself, on the host."""
+        if self.size == 1:
+            return list(numbers)
+        told = torch.tensor(numbers, dtype=torch.float64)
+        dist.all_reduce(told, dist.ReduceOp.MAX, group=self.hosts)
         return cast(list[float], told.tolist())
 
     def sum(self, tensor: Tensor) -> Tensor:
@@ -148,6 +157,11 @@ class SharedDraft(ABC):
     def run(self, work: Callable[[Draft], T]) -> T:
         """Run `work` on the whole draft. Its result must be a tensor, or a tuple of tensors."""
 
+    def look(self, work: Callable[[Draft], T]) -> T:
+        """Run `work` on the whole draft without a gradient. Training does not notice."""
+        with torch.no_grad():
+            return self.run(work)
+
     @abstractmethod
     def backward(self, share: Tensor, last: bool) -> None:
         """Add this rank's gradients. Only with `last` are they reduced over the ranks."""
@@ -194,6 +208,12 @@ class FsdpDraft(SharedDraft):
     def run(self, work: Callable[[Draft], T]) -> T:
         result: T = self._draft(work)
         return result
+
+    def look(self, work: Callable[[Draft], T]) -> T:
+        found = super().look(work)
+        # No backward pass will do it.
+        self._unit.reshard()
+        return found
 
     def backward(self, share: Tensor, last: bool) -> None:
         self._unit.set_requires_gradient_sync(last)
@@ -262,12 +282,13 @@ def share_draft(draft: Draft, world: World, kind: str, half: bool) -> SharedDraf
 
 @op("dist.init", "engine")
 def _init(payload: Payload) -> Payload:
+    determinism.choose(payload["deterministic"])
     device = choose_device(payload["device"], payload["localRank"])
     if payload["threads"] > 0:
         torch.set_num_threads(payload["threads"])
     meeting = f"tcp://{payload['masterAddr']}:{payload['masterPort']}"
     join(payload["rank"], payload["worldSize"], device, meeting, payload["timeoutSeconds"])
-    return {"device": str(device), "backend": dist.get_backend()}
+    return {"device": str(device), "backend": dist.get_backend(), "deterministic": determinism.is_on()}
 
 
 @op("dist.barrier", "engine")
@@ -284,4 +305,5 @@ def _union(payload: Payload) -> Payload:
 @op("dist.close", "engine")
 def _close(_: Payload) -> Payload:
     leave()
+    determinism.choose(False)
     return {}

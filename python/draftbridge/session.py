@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from draftbridge import determinism
+from draftbridge.determinism import refusals_named
 from draftbridge.eagle3.draft import Draft, DraftConfig, initial_draft
 from draftbridge.eagle3.teacher import FinalNorm, Teacher
 from draftbridge.eagle3.ttt_loss import TttOptions
@@ -18,6 +21,7 @@ from draftbridge.parallel import share_draft, world
 from draftbridge.registry import Payload, op
 from draftbridge.snapshot import Snapshot
 from draftbridge.staging import Staged
+from draftbridge.step_watch import WatchedStep
 from draftbridge.target_weights import TargetWeights, load_target_weights
 from draftbridge.train_files import load_session, write_snapshot
 from draftbridge.train_session import Frozen, MicroStep, TrainSession
@@ -99,24 +103,24 @@ def _build(payload: Payload) -> Payload:
         frozen,
         _ttt_options(payload["ttt"]),
         _optimizer_options(payload["optimizer"], payload["totalSteps"]),
-        Savings(
-            fused=half if payload["unroll"] == "auto" else payload["unroll"] == "fused",
-            compact=payload["compact"],
-            recompute=payload["recompute"],
-            told=payload["told"],
-        ),
+        Savings(_fused(payload["unroll"], half), payload["compact"], payload["recompute"], payload["told"]),
     )
     return {"handle": TABLE.mint(session), "parameters": parameters}
 
 
-def _session(payload: Payload) -> TrainSession:
+def _fused(unroll: str, half: bool) -> bool:
+    """The backward pass of the fused unroll's attention adds up in any order on a GPU."""
+    return (half and not determinism.is_on()) if unroll == "auto" else unroll == "fused"
+
+
+def session_of(payload: Payload) -> TrainSession:
     return TABLE.borrow(payload["session"], TrainSession)
 
 
 @op("batch.build", "io")
 def _stage(payload: Payload) -> Payload:
     samples = [tensors_of(handle) for handle in payload["samples"]]
-    staged = _session(payload).staging.stage(samples, payload["maxLength"])
+    staged = session_of(payload).staging.stage(samples, payload["maxLength"])
     sizes = {"tokens": staged.tokens, "positions": staged.positions, "lossTokens": staged.loss_tokens}
     return {"handle": TABLE.mint(staged), **sizes}
 
@@ -125,19 +129,26 @@ def _stage(payload: Payload) -> Payload:
 def _step(payload: Payload) -> Payload:
     names = ("positions", "window", "boundary", "stop", "lost", "saved")
     micro = MicroStep(*(payload[name] for name in names))
-    report = _session(payload).step(TABLE.borrow(payload["batch"], Staged), micro)
-    told = {"stop": report.stop, "lost": report.lost, "saved": report.saved}
-    return {"stepped": report.stepped, "globalStep": report.global_step, **told}
+    with refusals_named():
+        report = session_of(payload).step(TABLE.borrow(payload["batch"], Staged), micro)
+    agreed = {"stop": report.stop, "lost": report.lost, "saved": report.saved}
+    about = {"stepped": report.stepped, "globalStep": report.global_step, "watched": _watched(report.watched)}
+    return {**about, **agreed}
+
+
+def _watched(steps: Sequence[WatchedStep]) -> list[Payload]:
+    return [{"step": seen.step, "loss": seen.loss, "gradNorm": seen.norm} for seen in steps]
 
 
 @op("train.metrics", "engine")
 def _metrics(payload: Payload) -> Payload:
-    return _session(payload).read_metrics()
+    session = session_of(payload)
+    return {**session.read_metrics(), "watched": _watched(session.watched())}
 
 
 @op("train.snapshot", "engine")
 def _snapshot(payload: Payload) -> Payload:
-    snapshot = _session(payload).snapshot()
+    snapshot = session_of(payload).snapshot()
     return {"handle": None if snapshot is None else TABLE.mint(snapshot)}
 
 
@@ -148,6 +159,6 @@ def _write(payload: Payload) -> Payload:
 
 @op("train.load", "engine")
 def _load(payload: Payload) -> Payload:
-    session = _session(payload)
+    session = session_of(payload)
     load_session(session, Path(payload["dir"]))
     return {"globalStep": session.global_step}

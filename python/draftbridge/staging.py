@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,13 +10,15 @@ import torch
 from torch import Tensor
 
 from draftbridge.batch import TOLD, Batch, cut, is_told, joined, nothing
-from draftbridge.eagle3.row_plan import effective_mask
+from draftbridge.eagle3.draft import DraftConfig
+from draftbridge.eagle3.row_plan import RowPlan, effective_mask
 from draftbridge.eagle3.teacher import Told
+from draftbridge.flops import unroll_flops
 from draftbridge.handles import TensorDict
-from draftbridge.unrolling import Rows, Unrolling
+from draftbridge.unrolling import Plan, Rows, Unrolling
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Staged:
     """What a step needs. `ready`: recorded on the stream that copied; None where nothing had to be copied."""
 
@@ -24,7 +27,14 @@ class Staged:
     positions: int
     """What the batch would hold if it were padded to its longest sample."""
     loss_tokens: int
+    samples: int
+    flops: float
+    """What training on it takes."""
     ready: torch.cuda.Event | None
+
+    @property
+    def bytes(self) -> int:
+        return sum(tensor.numel() * tensor.element_size() for tensor in _tensors(self.rows))
 
     def take(self) -> Rows:
         """The rows, for the stream that asks: its work waits for the copies, and they are kept until it is done."""
@@ -39,9 +49,12 @@ class Staged:
 class Staging:
     """Makes batches. On CUDA it may be called from another thread than the one that trains."""
 
-    def __init__(self, device: torch.device, dtype: torch.dtype, width: int, unrolling: Unrolling) -> None:
-        """`dtype`: of the features on the device; `width`: H."""
-        self._device, self._dtype, self._width, self._unrolling = device, dtype, width, unrolling
+    def __init__(self, device: torch.device, dtype: torch.dtype, config: DraftConfig, unrolling: Unrolling) -> None:
+        """`dtype`: of the features on the device."""
+        self._device, self._dtype, self._config, self._unrolling = device, dtype, config, unrolling
+        self._alive: weakref.WeakSet[Staged] = weakref.WeakSet()
+        self.peak_bytes = 0
+        """The most that all batches which were alive at one time took up."""
         self._stream: torch.cuda.Stream | None = None
         if device.type == "cuda":
             self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
@@ -49,7 +62,7 @@ class Staging:
     def stage(self, samples: Sequence[TensorDict], max_length: int) -> Staged:
         """A batch of these samples, cut at `max_length` rows. When it returns, their memory may be used again."""
         if not samples:
-            return self.of(nothing(self._width))
+            return self.of(nothing(self._config.hidden_size))
         if self._stream is None:
             return self.of(joined(cut(samples, max_length)))
         whole = cut(samples, max_length)
@@ -69,7 +82,7 @@ class Staging:
                 told = Told(token.long(), total)
             rows = Rows(ids, aux.to(self._dtype), hidden.to(self._dtype)[moved.wanted], moved, told)
             ready = self._stream.record_event()
-        staged = _staged(rows, mask, lengths, ready)
+        staged = self._staged(rows, plan, mask, lengths, ready)
         # The samples lie in memory that others wait for; the copies are a small part of a step.
         ready.synchronize()
         return staged
@@ -85,7 +98,24 @@ class Staging:
         told = batch.told if self._unrolling.asks_for_told else None
         if told is not None:
             told = Told(*(part[plan.wanted].to(self._device, non_blocking=True) for part in told))
-        return _staged(Rows(ids, aux, hidden, moved, told), batch.loss_mask, batch.lengths, None)
+        return self._staged(Rows(ids, aux, hidden, moved, told), plan, batch.loss_mask, batch.lengths, None)
+
+    def _staged(
+        self, rows: Rows, plan: Plan, mask: Tensor, lengths: tuple[int, ...], ready: torch.cuda.Event | None
+    ) -> Staged:
+        """`plan`: that of the rows, on the CPU."""
+        staged = Staged(
+            rows=rows,
+            tokens=sum(lengths),
+            positions=len(lengths) * max(lengths, default=0),
+            loss_tokens=int(effective_mask(mask, lengths).sum()),
+            samples=len(lengths),
+            flops=unroll_flops(self._config, plan.work(), told=rows.told is not None),
+            ready=ready,
+        )
+        self._alive.add(staged)
+        self.peak_bytes = max(self.peak_bytes, sum(batch.bytes for batch in self._alive))
+        return staged
 
     def _sent(self, parts: list[Tensor]) -> Tensor:
         """The parts end to end on the device, without a copy on the host."""
@@ -96,11 +126,7 @@ class Staging:
         return whole
 
 
-def _staged(rows: Rows, mask: Tensor, lengths: tuple[int, ...], ready: torch.cuda.Event | None) -> Staged:
-    positions = len(lengths) * max(lengths, default=0)
-    return Staged(rows, sum(lengths), positions, int(effective_mask(mask, lengths).sum()), ready)
-
-
 def _tensors(rows: Rows) -> list[Tensor]:
-    planned = [value for value in vars(rows.plan).values() if isinstance(value, Tensor)]
+    plans = (rows.plan, *rows.plan.steps) if isinstance(rows.plan, RowPlan) else (rows.plan,)
+    planned = [value for plan in plans for value in vars(plan).values() if isinstance(value, Tensor)]
     return [rows.ids, rows.aux, rows.hidden, *(rows.told or ()), *planned]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,9 +18,10 @@ from draftbridge.optimizer import Optimizer, OptimizerOptions, rate
 from draftbridge.parallel import SharedDraft, World
 from draftbridge.snapshot import Snapshot, Snapshots
 from draftbridge.staging import Staged, Staging
-from draftbridge.step_watch import StepWatch
+from draftbridge.step_watch import StepWatch, WatchedStep
 from draftbridge.train_metrics import HostCounts, TrainMetrics
 from draftbridge.unrolling import FusedUnrolling, PlainUnrolling, Savings, Weighing
+from draftbridge.validation import Validation
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,8 @@ class StepReport:
     global_step: int
     lost: int = 0
     saved: int = 0
+    watched: Sequence[WatchedStep] = ()
+    """Steps whose numbers the host has seen since it was last told."""
 
 
 class TrainSession:
@@ -70,13 +74,17 @@ class TrainSession:
         self.ttt, self.options = ttt, options
         self.optimizer = Optimizer(draft.shards, options)
         self.global_step = 0
+        self.gradient_bytes = 0
+        """Of the last step."""
         chosen = savings or Savings()
         self.unrolling = (FusedUnrolling if chosen.fused else PlainUnrolling)(
             world, ttt, frozen.embedding, frozen.teacher, chosen
         )
-        self.staging = Staging(world.device, frozen.embedding.dtype, frozen.config.hidden_size, self.unrolling)
+        self.staging = Staging(world.device, frozen.embedding.dtype, frozen.config, self.unrolling)
+        self.validation = Validation(world, draft, self.unrolling, ttt)
         self._metrics = TrainMetrics(ttt.steps, world)
         self._watch = StepWatch(world.device)
+        self._mine = torch.arange(world.size, device=world.device) == world.rank
         self._window_loss = torch.zeros((), dtype=torch.float64, device=world.device)
         self._broken = torch.zeros((), dtype=torch.bool, device=world.device)
         self._snapshots = Snapshots(world, draft, frozen)
@@ -89,7 +97,7 @@ class TrainSession:
             return StepReport(False, False, self.global_step)
         self._advance()
         stop, lost, saved = self.world.agree(float(micro.stop), float(micro.lost), float(micro.saved))
-        return StepReport(True, stop > 0, self.global_step, int(lost), int(saved))
+        return StepReport(True, stop > 0, self.global_step, int(lost), int(saved), self._watch.seen())
 
     def add_gradients(self, batch: Batch | Staged, micro: MicroStep) -> tuple[Tensor, StepSums]:
         """Forward and backward. Returns this rank's shares [K] of the per-step losses and its sums. A collective."""
@@ -99,16 +107,21 @@ class TrainSession:
         shares, sums = self.unrolling.add_gradients(self.draft, rows, weighing, micro.boundary)
         loss = decayed(shares, self.ttt.decay)
         self._window_loss += loss
-        self._metrics.add(loss, shares, sums, HostCounts(rows.plan.mask_sums, staged.tokens, staged.loss_tokens))
+        counts = HostCounts(rows.plan.mask_sums, staged.tokens, staged.loss_tokens, staged.flops)
+        self._metrics.add(loss, shares, sums, counts)
         return shares, sums
 
     def _advance(self) -> None:
         """Clip and step. What the host wants to know of it, it reads when the device has got there."""
         gradients = self.draft.gradients()
+        self.gradient_bytes = sum(g.numel() * g.element_size() for g in gradients.values())
         norms = torch._foreach_norm([g for g in gradients.values() if g.numel() > 0])
         squares = torch.stack([norm.double() for norm in norms]).square().sum() if norms else self._window_loss * 0
-        square, loss = self.world.sum(torch.stack((self.draft.square_share(squares), self._window_loss)))
-        norm = square.sqrt()
+        # Each rank's own part goes along, so that a loss that is not finite can be traced to where it began.
+        parts = torch.where(self._mine, self._window_loss, 0.0)
+        told = torch.stack((self.draft.square_share(squares), self._window_loss))
+        told = self.world.sum(torch.cat((told, parts)))
+        norm, loss = told[0].sqrt(), told[1]
         broken = ~(torch.isfinite(norm) & torch.isfinite(loss))
         self._snapshots.hold()
         self.optimizer.step(gradients, norm, broken, self.global_step)
@@ -117,7 +130,7 @@ class TrainSession:
         self._window_loss.zero_()
         self.global_step += 1
         self._metrics.stepped(norm)
-        self._watch.stepped(self.global_step, loss, norm)
+        self._watch.stepped(self.global_step, norm, told[1:])
 
     def snapshot(self) -> Snapshot | None:
         """What there is to save, on the rank that writes; None elsewhere. A collective; none waits for its device."""
@@ -126,6 +139,10 @@ class TrainSession:
     def settle(self) -> None:
         """Waits for the device. FEATURE_INVALID if the loss of a step was not finite."""
         self._watch.settle()
+
+    def watched(self) -> list[WatchedStep]:
+        """Steps whose numbers the host has seen since it was last told."""
+        return self._watch.seen()
 
     def read_metrics(self) -> dict[str, object]:
         """Metrics since the last read. A collective."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Protocol
@@ -11,15 +11,17 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from draftbridge.eagle3.draft import Draft
 from draftbridge.eagle3.fused import torch_rows
 from draftbridge.eagle3.fused.buffers import Buffers
 from draftbridge.eagle3.fused.objective import Objective
 from draftbridge.eagle3.fused.plan import FusedPlan, plan_fused
 from draftbridge.eagle3.fused.row_kernels import RowKernels
-from draftbridge.eagle3.fused.unroll import Inputs, fused_unroll
+from draftbridge.eagle3.fused.unroll import Inputs, fused_sums, fused_unroll
 from draftbridge.eagle3.row_plan import RowPlan, plan_rows
 from draftbridge.eagle3.teacher import Teacher, Told
 from draftbridge.eagle3.ttt_loss import StepSums, TttOptions, decayed, ploss_shares, unroll
+from draftbridge.flops import Work
 from draftbridge.parallel import ReplicatedDraft, SharedDraft, World
 
 
@@ -33,6 +35,10 @@ class Plan(Protocol):
 
     @property
     def mask_sums(self) -> tuple[int, ...]: ...
+
+    def work(self) -> Work:
+        """While it lies on the CPU."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -80,6 +86,11 @@ class Unrolling(ABC):
     def asks_for_told(self) -> bool:
         return self._savings.told
 
+    @property
+    def buffer_bytes(self) -> int:
+        """What it keeps from one batch to the next."""
+        return 0
+
     @abstractmethod
     def plan(self, loss_mask: Tensor, lengths: Sequence[int]) -> Plan: ...
 
@@ -92,6 +103,10 @@ class Unrolling(ABC):
         self, draft: SharedDraft, rows: Rows, weighing: Weighing, boundary: bool
     ) -> tuple[Tensor, StepSums]:
         """Forward and backward, a collective. This rank's shares [K] of the per-step losses, and its sums; detached."""
+
+    @abstractmethod
+    def evaluate(self, draft: SharedDraft, rows: Rows) -> StepSums:
+        """Forward only, a collective. This rank's sums; nothing of the training changes."""
 
     def _shares(self, sums: StepSums, weighing: Weighing) -> Tensor:
         trained, overlap = self._totals(sums)
@@ -117,14 +132,23 @@ class PlainUnrolling(Unrolling):
     def add_gradients(
         self, draft: SharedDraft, rows: Rows, weighing: Weighing, boundary: bool
     ) -> tuple[Tensor, StepSums]:
-        plan = rows.plan
-        assert isinstance(plan, RowPlan)
-        targets = self._teacher(rows.hidden, rows.told)
+        work = self._work(rows)
         with self._half(draft):
-            sums = draft.run(lambda whole: unroll(whole, self._embedding, rows.ids, rows.aux, plan, targets))
+            sums = draft.run(work)
         shares = self._shares(sums, weighing)
         draft.backward(decayed(shares, self._ttt.decay) * draft.scale, boundary)
         return shares.detach(), sums
+
+    def evaluate(self, draft: SharedDraft, rows: Rows) -> StepSums:
+        work = self._work(rows)
+        with self._half(draft):
+            return draft.look(work)
+
+    def _work(self, rows: Rows) -> Callable[[Draft], StepSums]:
+        plan = rows.plan
+        assert isinstance(plan, RowPlan)
+        targets = self._teacher(rows.hidden, rows.told)
+        return lambda whole: unroll(whole, self._embedding, rows.ids, rows.aux, plan, targets)
 
     def _half(self, draft: SharedDraft) -> torch.autocast | nullcontext[None]:
         """A replicated draft has fp32 weights only; a sharded one is gathered in half precision."""
@@ -143,6 +167,10 @@ class FusedUnrolling(Unrolling):
         self.buffers = Buffers(world.device)
         self._kernels = row_kernels(world.device, embedding.dtype)
 
+    @property
+    def buffer_bytes(self) -> int:
+        return self.buffers.bytes
+
     def plan(self, loss_mask: Tensor, lengths: Sequence[int]) -> FusedPlan:
         found = plan_fused(loss_mask, lengths, self._ttt.steps, self._ttt.mask_offset, self._savings.compact)
         return found.pinned() if self._world.device.type == "cuda" else found
@@ -154,15 +182,22 @@ class FusedUnrolling(Unrolling):
     def add_gradients(
         self, draft: SharedDraft, rows: Rows, weighing: Weighing, boundary: bool
     ) -> tuple[Tensor, StepSums]:
-        assert isinstance(rows.plan, FusedPlan)
-        teacher = self._teacher.logits(rows.hidden, rows.told)
-        inputs = Inputs(self._embedding, rows.ids, rows.aux, rows.plan, teacher, self._savings.recompute)
+        inputs = self._inputs(rows)
         scale = draft.scale / weighing.window
         objective = Objective(self._ttt, weighing.positions, scale, self._world.sum)
         loss, *found = draft.run(lambda whole: fused_unroll(whole, inputs, objective, self._kernels, self.buffers))
         draft.backward(loss, boundary)
         sums = StepSums(*found)
         return self._shares(sums, weighing), sums
+
+    def evaluate(self, draft: SharedDraft, rows: Rows) -> StepSums:
+        inputs = self._inputs(rows)
+        return StepSums(*draft.look(lambda whole: fused_sums(whole, inputs, self._kernels, self.buffers)))
+
+    def _inputs(self, rows: Rows) -> Inputs:
+        assert isinstance(rows.plan, FusedPlan)
+        teacher = self._teacher.logits(rows.hidden, rows.told)
+        return Inputs(self._embedding, rows.ids, rows.aux, rows.plan, teacher, self._savings.recompute)
 
 
 def row_kernels(device: torch.device, dtype: torch.dtype) -> RowKernels:

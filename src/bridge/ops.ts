@@ -4,9 +4,11 @@ import { Encoded, ingestOps } from './ingest-ops.ts'
 import { keyOps } from './key-ops.ts'
 import { objectOps } from './object-ops.ts'
 import { Count, Handle, Int, Minted, Nothing, op, Session } from './op.ts'
+import { reportOps } from './report-ops.ts'
 import { trainOps } from './train-ops.ts'
 
 export type { Lane, Minted } from './op.ts'
+export type { Memory, Validated, WatchedStep } from './report-ops.ts'
 export type { TrainMetrics } from './train-ops.ts'
 
 const TorchDtype = z.enum(['float32', 'bfloat16', 'float16'])
@@ -81,6 +83,7 @@ export const ops = {
   ),
 
   ...trainOps,
+  ...reportOps,
 
   'eval.open': op(
     'engine',

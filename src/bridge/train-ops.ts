@@ -1,9 +1,7 @@
 import { z } from 'zod'
 import { DraftConfig } from '../core/draft-config.ts'
 import { Count, Handle, Int, Nothing, op } from './op.ts'
-
-/** Python says 1.0 as 1.0 and JSON keeps it; NaN and infinity travel as null because JSON has no word for them. */
-const Measured = z.number().nullable()
+import { Measured, WatchedStep } from './report-ops.ts'
 
 const Ttt = z.strictObject({
   steps: Int.positive(),
@@ -34,6 +32,9 @@ const TrainMetrics = z.strictObject({
   acceptanceRate: z.array(Measured),
   tokens: Count,
   lossTokens: Count,
+  /** What training on these tokens takes (python/draftbridge/flops.py). */
+  flops: z.number().nonnegative(),
+  watched: z.array(WatchedStep),
 })
 export type TrainMetrics = z.output<typeof TrainMetrics>
 
@@ -50,8 +51,9 @@ export const trainOps = {
       device: z.enum(['auto', 'cpu', 'cuda']),
       timeoutSeconds: z.number().positive(),
       threads: Count,
+      deterministic: z.boolean(),
     }),
-    z.strictObject({ device: z.string(), backend: z.enum(['gloo', 'nccl']) }),
+    z.strictObject({ device: z.string(), backend: z.enum(['gloo', 'nccl']), deterministic: z.boolean() }),
   ),
   'dist.barrier': op('engine', Nothing, Nothing),
   /** What any rank has, each number once, ascending. */
@@ -104,8 +106,18 @@ export const trainOps = {
       /** The newest step whose checkpoint is complete, from the rank that writes them; 0 from the others. Likewise. */
       saved: Count,
     }),
-    /** `lost`: of this window, over all ranks. `saved`: what the rank that writes said. */
-    z.strictObject({ stepped: z.boolean(), stop: z.boolean(), globalStep: Count, lost: Count, saved: Count }),
+    /**
+     * `lost`: of this window, over all ranks. `saved`: what the rank that writes said. `watched`: steps that the host has
+     * seen since it was last told.
+     */
+    z.strictObject({
+      stepped: z.boolean(),
+      stop: z.boolean(),
+      globalStep: Count,
+      lost: Count,
+      saved: Count,
+      watched: z.array(WatchedStep),
+    }),
   ),
   'train.metrics': op('engine', z.strictObject({ session: Handle }), TrainMetrics),
   /** The state to save, joined from all ranks: a handle on the rank that writes it, null on the others. */

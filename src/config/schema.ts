@@ -92,6 +92,17 @@ const Optimizer = z.strictObject({
   schedule: z.enum(['cosine', 'linear', 'constant']).default('cosine'),
 })
 
+const Validation = z.strictObject({
+  /** Hold out this share of the samples: they are not trained on. */
+  share: z.number().gt(0).lt(1).nullable().default(null),
+  /** Validate on the samples of another manifest of the same store. */
+  manifest: z.string().min(1).nullable().default(null),
+  /** Optimiser steps between two validations; there is one at the end in any case. */
+  every: Count.default(500),
+  /** At most so many samples. */
+  limit: Count.nullable().default(null),
+})
+
 const Train = z.strictObject({
   epochs: Count.default(10),
   maxSteps: Count.nullable().default(null),
@@ -116,6 +127,17 @@ const Train = z.strictObject({
   prefetch: z.number().int().min(1).max(64).default(2),
   /** The share of the samples that a run may find damaged or missing and still go on. 0: the first one ends it. */
   maxCorruptShare: Unit.default(0),
+  /** Null: no validation. */
+  validation: Validation.nullable().default(null),
+  /** Report steps whose loss or gradient norm is `factor` median deviations above the running median. Null: none. */
+  spikes: z
+    .strictObject({ factor: z.number().positive().default(10) })
+    .nullable()
+    .prefault({}),
+  /** Also write the figures of events.ndjson to run.dir/tensorboard. */
+  tensorboard: z.boolean().default(false),
+  /** The same numbers from the same run, bit for bit, also on a GPU; slower there. */
+  deterministic: z.boolean().default(false),
 })
 
 const Eval = z.strictObject({

@@ -23,7 +23,7 @@ export const CheckpointRecord = z.strictObject({
   /** Where the features came from; a local store has no manifest. */
   source: z.strictObject({ runId: z.string(), storeId: z.string(), manifestSha256: Sha256.nullable() }),
   identity: RunIdentity,
-  /** How good the draft is: larger is better. Null where nobody measured it. */
+  /** The simulated accept length of the newest validation, larger is better; null in a run without one. */
   metric: z.number().nullable().default(null),
   /** Samples that could not be read, and the first micro-step of the run that does not ask for them any more. */
   lost: z.array(z.strictObject({ sampleId: SampleId, since: Count })).default([]),

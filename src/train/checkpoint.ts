@@ -121,11 +121,14 @@ async function measure(file: string): Promise<{ bytes: number; sha256: string }>
   return { bytes: (await stat(file)).size, sha256: hash.digest('hex') }
 }
 
-/** The step with the largest metric, of equals the newest; null when none has one. */
+/**
+ * The step with the largest metric; null when none has one. Of equals the oldest: a checkpoint between two validations
+ * bears the metric of the one before it, which was measured earlier.
+ */
 function bestOf(ascending: readonly { readonly step: number; readonly metric: number | null }[]): number | null {
   let best: { readonly step: number; readonly metric: number } | null = null
   for (const { step, metric } of ascending) {
-    if (metric !== null && metric >= (best?.metric ?? Number.NEGATIVE_INFINITY)) best = { step, metric }
+    if (metric !== null && metric > (best?.metric ?? Number.NEGATIVE_INFINITY)) best = { step, metric }
   }
   return best?.step ?? null
 }

@@ -1,11 +1,13 @@
 import type { Python } from '../bridge/python.ts'
 import { Owned } from '../bridge/tensor-set.ts'
-import { finding, isErrno } from '../core/errors.ts'
+import { finding, hasCode, isErrno } from '../core/errors.ts'
 import type { CheckpointFolder } from './checkpoint.ts'
 import type { CheckpointPosition } from './checkpoint-record.ts'
 
 export interface SavesOptions {
   readonly python: Python
+  /** The handle of the session that the snapshots are of. */
+  readonly session: number
   readonly checkpoints: CheckpointFolder
   /** Checkpoints that stay, beside the best. */
   readonly keep: number
@@ -64,7 +66,7 @@ export class Saves implements AsyncDisposable {
   }
 
   async #write(handle: number, record: CheckpointPosition): Promise<void> {
-    const { python, checkpoints, keep, onComplete } = this.#options
+    const { python, session, checkpoints, keep, onComplete } = this.#options
     const step = record.globalStep
     await using snapshot = new Owned(python, handle)
     try {
@@ -73,6 +75,8 @@ export class Saves implements AsyncDisposable {
       await checkpoints.complete(record, keep)
     } catch (error) {
       await checkpoints.abandon(step)
+      // A step was not finite: the session knows which, and throws.
+      if (hasCode(error, 'FEATURE_INVALID')) await python.call('train.settle', { session })
       throw refused(error, checkpoints.pathOf(step))
     }
     this.#complete = step

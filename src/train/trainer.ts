@@ -1,4 +1,4 @@
-import type { TrainMetrics } from '../bridge/ops.ts'
+import type { Memory, TrainMetrics, WatchedStep } from '../bridge/ops.ts'
 import type { Python } from '../bridge/python.ts'
 import type { BatchPlan, MicroStep } from './batch-plan.ts'
 import type { CheckpointFolder } from './checkpoint.ts'
@@ -7,20 +7,40 @@ import type { Batch, Loader } from './loader.ts'
 import type { LostSamples } from './lost-samples.ts'
 import type { Refs } from './sample-reader.ts'
 import { Saves } from './saves.ts'
+import type { Validation, Validator } from './validator.ts'
 
-export interface StepMetrics extends TrainMetrics {
+export interface StepMetrics extends Omit<TrainMetrics, 'watched'> {
   /** The optimiser step that the metrics reach up to. */
   readonly step: number
   readonly epoch: number
   readonly tokensPerSecond: number
+  /** Of all ranks together. */
+  readonly flopsPerSecond: number
   /** Share of the time since the last metrics that this rank waited for its data. */
   readonly dataWaitShare: number
 }
 
-/** Who watches a run. Rank 0 alone reports metrics and checkpoints; every rank says what it is doing. */
+export interface StepValidation extends Validation {
+  readonly step: number
+  readonly epoch: number
+  readonly seconds: number
+}
+
+export interface StepMemory {
+  /** `start`: after the first step of this process, when everything that training needs has been there once. */
+  readonly at: 'start' | 'end'
+  readonly step: number
+  readonly memory: Memory
+}
+
+/** Who watches a run. Rank 0 alone reports what all ranks found together; every rank says what it is doing. */
 export interface TrainObserver {
   phase(phase: string): void
   metrics(metrics: StepMetrics): void
+  /** Optimiser steps whose numbers have reached the host, in order, some steps after they were made. */
+  watched(steps: readonly WatchedStep[]): void
+  validation(validation: StepValidation): void
+  memory(memory: StepMemory): void
   checkpoint(step: number, dir: string): void
 }
 
@@ -34,6 +54,10 @@ export interface TrainerOptions {
   readonly lost: LostSamples
   readonly rank: number
   readonly logInterval: number
+  /** Null: the run has no validation. */
+  readonly validator: Validator | null
+  /** The metric of the checkpoint that the run goes on from. */
+  readonly metric: number | null
   readonly save: { readonly every: number; readonly keep: number }
   readonly checkpoints: CheckpointFolder
   /** What a checkpoint says of the run, whatever its step. */
@@ -59,12 +83,16 @@ export class Trainer {
   /** The newest checkpoint that all ranks know to be complete. */
   #durable = 0
   #marked: { at: number; waitedMs: number }
+  /** The simulated accept length of the newest validation: what checkpoints are compared by. */
+  #metric: number | null
+  #begun = false
 
   constructor(options: TrainerOptions) {
     this.#options = options
-    const { python, checkpoints, save, observer } = options
+    const { python, session, checkpoints, save, observer } = options
     const onComplete = (step: number, dir: string) => observer.checkpoint(step, dir)
-    this.#saves = new Saves({ python, checkpoints, keep: save.keep, onComplete })
+    this.#saves = new Saves({ python, session, checkpoints, keep: save.keep, onComplete })
+    this.#metric = options.metric
     this.#marked = { at: performance.now(), waitedMs: options.loader.waitedMs }
   }
 
@@ -80,11 +108,14 @@ export class Trainer {
     throw new Error(`the plan ended before its last step, ${plan.totalSteps}`)
   }
 
-  /** Metrics and a checkpoint where they are due; the outcome if this was the last step of the run. */
+  /** What is due after a step; the outcome if this was the last one of the run. */
   async #afterStep({ step, epoch }: MicroStep, stop: boolean): Promise<TrainOutcome | null> {
     const { plan, logInterval, save, checkpoints } = this.#options
     const last = stop || step === plan.totalSteps
     if (last || step % logInterval === 0) await this.#log(step, epoch)
+    await this.#validate(step, epoch, stop)
+    if (last || !this.#begun) await this.#weigh(last ? 'end' : 'start', step)
+    this.#begun = true
     if (!last && step % save.every !== 0) return null
     await this.#save(step)
     if (!last) return null
@@ -105,6 +136,7 @@ export class Trainer {
     if (report.stepped !== boundary || report.globalStep !== expected) {
       throw new Error(`train.step is at step ${report.globalStep} where the plan is at ${expected}`)
     }
+    observer.watched(report.watched)
     if (boundary) await this.#agreeOnLost(report.lost, micro.cursor)
     if (boundary && report.saved > this.#durable) void this.#free(report.saved)
     return boundary && report.stop
@@ -121,14 +153,37 @@ export class Trainer {
 
   async #log(step: number, epoch: number): Promise<void> {
     const { python, session, rank, loader, observer } = this.#options
-    const metrics = await python.call('train.metrics', { session })
+    const { watched, ...metrics } = await python.call('train.metrics', { session })
+    observer.watched(watched)
     const now = performance.now()
     const seconds = Math.max(1e-6, (now - this.#marked.at) / 1000)
     const waited = (loader.waitedMs - this.#marked.waitedMs) / 1000
     this.#marked = { at: now, waitedMs: loader.waitedMs }
     if (rank !== 0) return
-    const rates = { tokensPerSecond: metrics.tokens / seconds, dataWaitShare: Math.min(1, waited / seconds) }
-    observer.metrics({ ...metrics, ...rates, step, epoch })
+    const [tokensPerSecond, flopsPerSecond] = [metrics.tokens / seconds, metrics.flops / seconds]
+    const dataWaitShare = Math.min(1, waited / seconds)
+    observer.metrics({ ...metrics, tokensPerSecond, flopsPerSecond, dataWaitShare, step, epoch })
+  }
+
+  async #validate(step: number, epoch: number, stop: boolean): Promise<void> {
+    const { python, session, plan, rank, observer, validator } = this.#options
+    if (validator === null || !validator.isDue(step, plan.totalSteps, stop)) return
+    observer.phase(`validating at step ${step}`)
+    // What the device still has to do of the training is not the validation's time.
+    await python.call('train.settle', { session })
+    const begun = performance.now()
+    const found = await validator.run()
+    const ms = performance.now() - begun
+    // Not time that training took.
+    this.#marked = { ...this.#marked, at: this.#marked.at + ms }
+    this.#metric = found.simulatedAcceptLength
+    if (rank === 0) observer.validation({ ...found, step, epoch, seconds: ms / 1000 })
+  }
+
+  async #weigh(at: StepMemory['at'], step: number): Promise<void> {
+    const { python, session, rank, observer } = this.#options
+    const memory = await python.call('train.memory', { session })
+    if (rank === 0) observer.memory({ at, step, memory })
   }
 
   /**
@@ -163,7 +218,7 @@ export class Trainer {
 
   #record(step: number): CheckpointPosition {
     const { plan, run } = this.#options
-    const about = { metric: null, lost: this.#lostByName() }
+    const about = { metric: this.#metric, lost: this.#lostByName() }
     return { ...run, globalStep: step, totalSteps: plan.totalSteps, ...plan.position(step), ...about }
   }
 

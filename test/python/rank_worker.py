@@ -75,11 +75,25 @@ def stop_and_break(world: World) -> dict[str, Any]:
         batches[0].aux[0, 0] = torch.nan
     try:
         session.step(batches[0], MicroStep(22, 1, True, False))
-        code = None
+        code, where = None, {}
     except BridgeError as exc:
-        code = exc.code
+        code, where = exc.code, {key: exc.details[key] for key in ("step", "ranks")}
     kept = all(torch.equal(a, b) for a, b in zip(before, session.draft.shards.values(), strict=True))
-    return {"stop": report.stop, "code": code, "kept": kept}
+    return {"stop": report.stop, "code": code, "where": where, "kept": kept}
+
+
+def validated(name: str, world: World) -> dict[str, Any]:
+    """Three samples in two rounds: with two ranks the second one has only one, and then nothing."""
+    session, _ = session_of(name, world)
+    case = SmallCase(torch.float32)
+    first, second, third = (case.sample(mask) for mask in (*MASKS, [1] * 6))
+    rounds = [batch_of(first, second), batch_of(third)]
+    if world.size > 1:
+        mine = (first, third) if world.rank == 0 else (second, None)
+        rounds = [nothing(CONFIG.hidden_size) if sample is None else batch_of(sample) for sample in mine]
+    for batch in rounds:
+        session.validation.add(session.staging.of(batch))
+    return session.validation.read()
 
 
 def resume(world: World, folder: Path) -> dict[str, bool]:
@@ -117,6 +131,7 @@ def main(rank: int, port: int, folder: Path) -> None:
     for name in TTT:
         session, batches = session_of(name, world)
         found[name] = train(session, batches, 3)
+    found["validated"] = {name: validated(name, world) for name in ("fsdp", "replicate", "fused", "masked")}
     found |= stop_and_break(world)
     found |= resume(world, folder)
     found |= losses(world)

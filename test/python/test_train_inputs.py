@@ -223,7 +223,8 @@ def built(tmp_path: Path) -> Iterator[dict[str, Any]]:
     target_folder(tmp_path / "target", case)
     (tmp_path / "token-counts.ndjson").write_text("".join(f"[{token}, {50 - token}]\n" for token in range(12)))
     place = {"rank": 0, "localRank": 0, "worldSize": 1, "masterAddr": "127.0.0.1", "masterPort": 1}
-    assert call("dist.init", **place, device="cpu", timeoutSeconds=20, threads=1)["backend"] == "gloo"
+    joined = call("dist.init", **place, device="cpu", timeoutSeconds=20, threads=1, deterministic=True)
+    assert (joined["backend"], joined["deterministic"]) == ("gloo", True)
     rates = {"lr": 1e-3, "betas": [0.9, 0.999], "warmupRatio": 0.1, "schedule": "cosine"}
     yield {
         "draft": RAW_CONFIG,
@@ -251,6 +252,7 @@ def built(tmp_path: Path) -> Iterator[dict[str, Any]]:
         "finalNorm": "post",
     }
     call("dist.close")
+    assert not torch.are_deterministic_algorithms_enabled(), "another run in this process is another matter"
 
 
 def test_a_session_trains_saves_and_loads_through_the_operations(built: dict[str, Any], tmp_path: Path) -> None:
@@ -259,18 +261,20 @@ def test_a_session_trains_saves_and_loads_through_the_operations(built: dict[str
     session = call("train.build", **built)["handle"]
     samples = [TABLE.mint(case.sample(mask)) for mask in MASKS]
     batch = call("batch.build", session=session, samples=samples, maxLength=64)
-    assert [batch[key] for key in ("tokens", "positions", "lossTokens")] == [18, 22, 9]
+    assert (batch["tokens"], batch["positions"], batch["lossTokens"]) == (18, 22, 9)
     step = {"session": session, "positions": 22, "window": 2, "stop": False, "lost": 0, "saved": 0}
-    report = {"stepped": False, "stop": False, "globalStep": 0, "lost": 0, "saved": 0}
+    report: dict[str, Any] = {"stepped": False, "stop": False, "globalStep": 0, "lost": 0, "saved": 0, "watched": []}
     assert call("train.step", **step, batch=batch["handle"], boundary=False) == report
     empty = call("batch.build", session=session, samples=[], maxLength=64)
     assert (empty["tokens"], empty["positions"], empty["lossTokens"]) == (0, 0, 0)
-    report = {"stepped": True, "stop": False, "globalStep": 1, "lost": 2, "saved": 7}
-    assert call("train.step", **(step | {"lost": 2, "saved": 7}), batch=empty["handle"], boundary=True) == report
+    stepped = call("train.step", **(step | {"lost": 2, "saved": 7}), batch=empty["handle"], boundary=True)
+    (watched,) = stepped.pop("watched")
+    assert stepped == {"stepped": True, "stop": False, "globalStep": 1, "lost": 2, "saved": 7}
     assert call("dist.union", numbers=[4, 1, 4]) == {"numbers": [1, 4]}
     metrics = call("train.metrics", session=session)
     assert metrics["lr"] == pytest.approx(1e-3)
     assert all(value is not None for value in metrics["ploss"])
+    assert (metrics["watched"], watched["step"], watched["loss"]) == ([], 1, metrics["loss"])
     call("dist.barrier")
     files = saved(session, tmp_path / "step")
     names = {file["name"] for file in files}

@@ -76,8 +76,8 @@ describe('retention', () => {
       await save(at + 1, 2, metric)
       kept.push((await readdir(dir)).sort().map((name) => name.slice(-1)))
     }
-    // Of equals the newest: 5 takes the place of 2. A checkpoint without a metric is never the best.
-    const expected = ['1', '12', '23', '234', '45', '56', '67', '78', '789']
+    // Of equals the oldest: 2 stays beside 5. A checkpoint without a metric is never the best.
+    const expected = ['1', '12', '23', '234', '245', '256', '67', '78', '789']
     expect(kept.map((names) => names.join(''))).toEqual(expected)
     expect((await folder.newest())?.record.metric).toBe(0.5)
   })

@@ -59,7 +59,7 @@ beforeEach(async () => {
   let steps = 0
   python.answers['train.step'] = ({ boundary, saved: mine }: OpInput<'train.step'>) => {
     if (boundary) steps += 1
-    return { stepped: boundary, stop: false, globalStep: steps, lost: 0, saved: mine + told }
+    return { stepped: boundary, stop: false, globalStep: steps, lost: 0, saved: mine + told, watched: [] }
   }
   python.answers['snapshot.write'] = (input: OpInput<'snapshot.write'>) => disk.write(input)
 })
@@ -70,7 +70,7 @@ function train({ every = 2, rank = 0, retain = true } = {}): Promise<TrainOutcom
   const lost = fakeLosses(refs.length)
   const loading = { refs, steps: plan.from(0), maxLength: 8, session: 1, prefetch: 2, lost, onLost: () => undefined }
   const running = new Trainer({
-    ...{ python, session: 1, plan, refs, lost, rank, logInterval: 100 },
+    ...{ python, session: 1, plan, refs, lost, rank, logInterval: 100, validator: null, metric: null },
     loader: new Loader({ python, store, ...loading }),
     save: { every, keep: 10 },
     checkpoints: new CheckpointFolder(dir),
@@ -78,6 +78,9 @@ function train({ every = 2, rank = 0, retain = true } = {}): Promise<TrainOutcom
     observer: {
       phase: (phase) => phases.push(phase),
       metrics: () => undefined,
+      watched: () => undefined,
+      validation: () => undefined,
+      memory: () => undefined,
       checkpoint: (step) => saved.push(step),
     },
     signal: new AbortController().signal,
@@ -173,6 +176,15 @@ describe('a save that fails', () => {
     await disk.written(full)
     await expect(running).rejects.toBe(full)
     expect([await readdir(dir), python.named('dist.barrier')]).toEqual([[], []])
+  })
+
+  it('because a step was not finite says what the session knows of that step', async () => {
+    const known = finding('FEATURE_INVALID', 'step 2, rank 1', { field: 'loss' })
+    python.answers['train.settle'] = () => Promise.reject(known)
+    const running = train()
+    await disk.written(finding('FEATURE_INVALID', 'some step', { field: 'loss' }))
+    await expect(running).rejects.toBe(known)
+    expect([await readdir(dir), python.live.size]).toEqual([[], 0])
   })
 
   it('for want of a folder is coded too', async () => {

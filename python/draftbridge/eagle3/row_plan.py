@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from draftbridge.flops import Work
+
 # Query rows of one attention piece: scores are [heads, QUERY_ROWS, keys], so memory grows with T and not with T * T.
 QUERY_ROWS = 512
 
@@ -64,6 +66,16 @@ class RowPlan:
     @property
     def wanted(self) -> Tensor:
         return self.targets
+
+    def work(self) -> Work:
+        """Of a plan that lies on the CPU."""
+        return Work(
+            rows=self.positions.numel(),
+            computed=tuple(step.rows.numel() for step in self.steps),
+            with_logits=tuple(step.live.numel() for step in self.steps),
+            wanted=self.targets.numel(),
+            pairs=tuple(int((step.positions + 1).sum()) for step in self.steps),
+        )
 
     def to(self, device: torch.device) -> RowPlan:
         index = (t.to(device, non_blocking=True) for t in (self.targets, self.positions, self.tokens))

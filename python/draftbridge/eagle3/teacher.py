@@ -80,6 +80,12 @@ class Teacher:
         self._to_draft = torch.full((head.shape[0],), -1, dtype=torch.int64, device=head.device)
         self._to_draft[ids] = torch.arange(self._draft_size, device=head.device)
 
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """What it keeps on the device."""
+        optional = (self._own_head, None if self._norm is None else self._norm.weight)
+        return (self._head, self._to_draft, self._ids, *(tensor for tensor in optional if tensor is not None))
+
     @torch.no_grad()
     def __call__(self, hidden: Tensor, told: Told | None = None) -> Targets:
         """`hidden` [R, H]: the target's last hidden state as stored."""

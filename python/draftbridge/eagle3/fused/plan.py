@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from draftbridge.eagle3.row_plan import effective_mask, guarded
+from draftbridge.flops import Work
 
 # Leaving out fewer rows than this share saves less than moving the others together costs.
 _WORTH = 1 / 32
@@ -40,6 +41,12 @@ class FusedPlan:
     @property
     def total(self) -> int:
         return self.every_position.numel()
+
+    def work(self) -> Work:
+        """Of a plan that lies on the CPU."""
+        steps, n = self.tokens.shape[0], len(self)
+        pairs = int((self.positions + 1).sum())
+        return Work(self.total, (n,) * steps, (n,) * steps, self.wanted.numel(), (pairs,) * steps)
 
     def to(self, device: torch.device) -> FusedPlan:
         """Copies that do not wait, if this plan is pinned."""

@@ -60,16 +60,29 @@ def fused_unroll(
     return loss, *step_sums(done.stats, done.trained)
 
 
+@torch.no_grad()
+def fused_sums(draft: Draft, inputs: Inputs, kernels: RowKernels, buffers: Buffers) -> tuple[Tensor, ...]:
+    """The fields of StepSums, by a forward pass alone. It uses `buffers` as `fused_unroll` does."""
+    if len(inputs.plan) == 0:
+        return tuple(step_sums(*_no_rows(draft, inputs.plan.tokens.shape[0])))
+    weights = tuple(weight.to(inputs.embedding.dtype) for weight in trained(draft))
+    done = forward(draft.config, inputs, None, kernels, buffers, weights)
+    return tuple(step_sums(done.stats, done.trained))
+
+
 def _nothing(draft: Draft, objective: Objective) -> tuple[Tensor, ...]:
     """A rank without a row that is trained: it still meets the others wherever they meet, and has zero gradients."""
-    steps = objective.options.steps
-    like = draft.fc.weight
-    stats = like.new_zeros(steps, 3, 0, dtype=torch.promote_types(like.dtype, torch.float32))
-    none = stats.new_zeros(steps, 0, dtype=torch.bool)
+    stats, none = _no_rows(draft, objective.options.steps)
     for k, total in enumerate(objective.totals(none)):
         objective.weights(k, total, stats[k])
     loss = torch.stack([(p * 0).sum() for p in draft.parameters()]).sum()
     return loss, *step_sums(stats, none)
+
+
+def _no_rows(draft: Draft, steps: int) -> tuple[Tensor, Tensor]:
+    like = draft.fc.weight
+    stats = like.new_zeros(steps, 3, 0, dtype=torch.promote_types(like.dtype, torch.float32))
+    return stats, stats.new_zeros(steps, 0, dtype=torch.bool)
 
 
 class _Unroll(torch.autograd.Function):

@@ -72,24 +72,26 @@ class Trace:
 def forward(
     config: DraftConfig,
     inputs: Inputs,
-    objective: Objective,
+    objective: Objective | None,
     kernels: RowKernels,
     buffers: Buffers,
     given: tuple[Tensor, ...],
 ) -> Trace:
+    """Without an objective there is no gradient by the logits, and no backward pass: only the losses are found."""
     with torch.no_grad():
-        trace = _begin(config, inputs, kernels, buffers, packed(given), objective.options.steps)
+        trace = _begin(config, inputs, kernels, buffers, packed(given), inputs.plan.tokens.shape[0])
         by_token = kernels.matmul_wide(trace.token_units, trace.weights.by_token.T)
         _first_keys(trace, kernels, by_token)
         best = inputs.teacher.best[inputs.plan.targets.clamp(min=0)]
         trace.trained = (inputs.plan.targets >= 0) & (best >= 0)
-        totals = objective.totals(trace.trained)
+        totals = None if objective is None else objective.totals(trace.trained)
         logits = buffers.take("logits", (len(inputs.plan), config.draft_vocab_size), trace.first.dtype)
         for k in range(trace.steps):
             _attention(trace, kernels, by_token, k)
             _mlp(trace, kernels, k)
             rows = _entropy_rows(trace, inputs, best[k], k)
-            _head(trace, kernels, objective, totals[k], logits, rows, k)
+            goal = None if objective is None or totals is None else (objective, totals[k])
+            _head(trace, kernels, goal, logits, rows, k)
     return trace
 
 
@@ -241,18 +243,21 @@ def _entropy_rows(trace: Trace, inputs: Inputs, best: Tensor, k: int) -> Entropy
 def _head(
     trace: Trace,
     kernels: RowKernels,
-    objective: Objective,
-    total: Tensor,
+    goal: tuple[Objective, Tensor] | None,
     logits: Tensor,
     rows: EntropyRows,
     k: int,
 ) -> None:
-    """The loss of step k and its gradient by the step's output; the head's own gradient is added up."""
+    """The loss of step k and, with a goal, its gradient by the step's output; the head's own gradient is added up."""
     weights = trace.weights
     out = trace.hidden[k + 1]
     units = torch.empty_like(out)
     scale = kernels.rms_norm(out, weights.head_norm, trace.config.rms_norm_eps, units)
     torch.mm(units, weights.head.T, out=logits)
+    if goal is None:
+        kernels.entropy(logits, rows)
+        return
+    objective, total = goal
     if objective.alone:
         kernels.entropy(logits, rows, objective.weights(k, total, rows.stats)[0])
     else:
