@@ -35,7 +35,7 @@ _OP_MODULES = (
     "store_key",
     "ingest",
     "capture",
-    "parallel",
+    "dist_ops",
     "session",
     "session_reports",
     "tensorboard_file",

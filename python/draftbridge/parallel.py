@@ -16,10 +16,8 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from draftbridge import determinism
 from draftbridge.eagle3.draft import Draft
 from draftbridge.errors import BridgeError
-from draftbridge.registry import Payload, op
 
 T = TypeVar("T")
 
@@ -278,32 +276,3 @@ def share_draft(draft: Draft, world: World, kind: str, half: bool) -> SharedDraf
     gathered in bf16; what is optimised stays fp32."""
     draft.to(world.device)
     return FsdpDraft(draft, world, half) if kind == "fsdp" else ReplicatedDraft(draft, world)
-
-
-@op("dist.init", "engine")
-def _init(payload: Payload) -> Payload:
-    determinism.choose(payload["deterministic"])
-    device = choose_device(payload["device"], payload["localRank"])
-    if payload["threads"] > 0:
-        torch.set_num_threads(payload["threads"])
-    meeting = f"tcp://{payload['masterAddr']}:{payload['masterPort']}"
-    join(payload["rank"], payload["worldSize"], device, meeting, payload["timeoutSeconds"])
-    return {"device": str(device), "backend": dist.get_backend(), "deterministic": determinism.is_on()}
-
-
-@op("dist.barrier", "engine")
-def _barrier(_: Payload) -> Payload:
-    dist.barrier()
-    return {}
-
-
-@op("dist.union", "engine")
-def _union(payload: Payload) -> Payload:
-    return {"numbers": world().union(payload["numbers"])}
-
-
-@op("dist.close", "engine")
-def _close(_: Payload) -> Payload:
-    leave()
-    determinism.choose(False)
-    return {}
