@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from draftbridge import kernel_builds
 from draftbridge.eagle3.ttt_loss import StepSums
 from draftbridge.parallel import World
 
@@ -34,6 +35,7 @@ class TrainMetrics:
         self._device = torch.zeros(1 + 4 * self._size, dtype=torch.float64, device=self._world.device)
         self._host = [0.0] * (self._size + 3)
         self._steps = 0
+        self._built = kernel_builds.built()
         self._norm = torch.zeros((), dtype=torch.float64, device=self._world.device)
 
     @torch.no_grad()
@@ -51,7 +53,8 @@ class TrainMetrics:
 
     def read(self, lr: float) -> dict[str, object]:
         """Metrics since the last read, in the wire form of TrainMetrics in src/bridge/ops.ts. A collective."""
-        host = torch.tensor(self._host, dtype=torch.float64, device=self._world.device)
+        builds = kernel_builds.built() - self._built
+        host = torch.tensor([*self._host, builds], dtype=torch.float64, device=self._world.device)
         values: list[float] = self._world.sum(torch.cat((self._device, host))).tolist()
         k, steps, norm = self._size, self._steps, float(self._norm)
         self._reset()
@@ -65,9 +68,10 @@ class TrainMetrics:
             "ploss": [ratio(value, steps) for value in ploss],
             "acc": [ratio(*pair) for pair in zip(hits, masked, strict=True)],
             "acceptanceRate": [ratio(*pair) for pair in zip(overlap, trained, strict=True)],
-            "tokens": int(values[-3]),
-            "lossTokens": int(values[-2]),
-            "flops": values[-1],
+            "tokens": int(values[-4]),
+            "lossTokens": int(values[-3]),
+            "flops": values[-2],
+            "kernelBuilds": int(values[-1]),
         }
 
 

@@ -11,6 +11,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from draftbridge import kernel_builds
 from draftbridge.eagle3.draft import Draft
 from draftbridge.eagle3.fused import torch_rows
 from draftbridge.eagle3.fused.buffers import Buffers
@@ -206,4 +207,5 @@ def row_kernels(device: torch.device, dtype: torch.dtype) -> RowKernels:
         return torch_rows
     from draftbridge.eagle3.fused import triton_rows
 
+    kernel_builds.watch()
     return triton_rows

@@ -91,10 +91,12 @@ async function prepare({ length, live }: Case, samples: number): Promise<string>
 
 interface Logged {
   readonly event: string
-  readonly step: number
   readonly tokensPerSecond: number
   readonly dataWaitShare: number
+  readonly kernelBuilds: number
+  readonly tflops: number
   readonly loss: number
+  readonly memory: { readonly reserved: number | null; readonly host: number }
 }
 
 const median = (numbers: readonly number[]): number => [...numbers].sort((a, b) => a - b)[numbers.length >> 1] ?? 0
@@ -107,29 +109,44 @@ async function measure(name: string, one: Case): Promise<void> {
   const sets = [`train.batch.samples=${one.samples}`, `launch.ranksPerNode=${one.ranks ?? 1}`, ...(one.sets ?? [])]
   const seconds = cli('train', '-c', file, '--quiet', ...sets.flatMap((set) => ['--set', set]))
   const lines = (await readFile(path.join(run, 'events.ndjson'), 'utf8')).trim().split('\n')
-  const logged = lines.map((line) => JSON.parse(line) as Logged).filter(({ event }) => event === 'train.metrics')
+  const events = lines.map((line) => JSON.parse(line) as Logged)
+  const logged = events.filter(({ event }) => event === 'train.metrics')
+  agrees(name, one, logged[0]?.loss ?? Number.NaN)
   // The first two logs hold compilation and warm-up.
   const late = logged.slice(2)
+  const builds = late.reduce((sum, { kernelBuilds }) => sum + kernelBuilds, 0)
   const rate = median(late.map(({ tokensPerSecond }) => tokensPerSecond))
   const ranks = one.ranks ?? 1
   const floor = ranks * floorTokensPerSecond(recipe as Recipe, one, Number(values.peak))
+  const peak = events.findLast(({ event }) => event === 'train.memory')?.memory
   const row = [
-    name.padEnd(22),
-    `${rate.toFixed(0)}`.padStart(9),
-    `${((1000 * one.samples * one.length * ranks) / rate).toFixed(1)}`.padStart(9),
-    `${((100 * rate) / floor).toFixed(1)} %`.padStart(9),
-    late
-      .map(({ dataWaitShare }) => (100 * dataWaitShare).toFixed(2))
-      .join(' ')
-      .padStart(24),
-    `${logged.at(-1)?.loss.toFixed(4)}`.padStart(9),
-    `${seconds.toFixed(0)} s`.padStart(7),
+    rate.toFixed(0),
+    ((1000 * one.samples * one.length * ranks) / rate).toFixed(1),
+    median(late.map(({ tflops }) => tflops)).toFixed(0),
+    `${((100 * rate) / floor).toFixed(1)} %`,
+    `${(100 * Math.max(...late.map(({ dataWaitShare }) => dataWaitShare))).toFixed(2)} %`,
+    ((peak?.reserved ?? peak?.host ?? 0) / 2 ** 30).toFixed(1),
+    String(builds),
+    logged.at(-1)?.loss.toFixed(4) ?? '',
+    `${seconds.toFixed(0)} s`,
   ]
-  process.stdout.write(`${row.join('')}\n`)
+  process.stdout.write(`${name.padEnd(22)}${row.map((cell) => cell.padStart(11)).join('')}\n`)
+  if (builds > 0) throw new Error(`${name}: ${builds} kernels were compiled or loaded after the warm-up`)
+}
+
+const firstLosses = new Map<string, number>()
+
+/** No figure of a run that skips work: cases that train on the same rows begin with the same loss, whatever is saved. */
+function agrees(name: string, { length, live, samples, ranks = 1 }: Case, loss: number): void {
+  const rows = `${length}, ${live}, ${samples * ranks}`
+  const known = firstLosses.get(rows) ?? loss
+  firstLosses.set(rows, known)
+  if (!(Math.abs(loss - known) <= 5e-3 * known)) throw new Error(`${name}: a first loss of ${loss}, elsewhere ${known}`)
 }
 
 try {
-  process.stdout.write(`${'case'.padEnd(22)} tokens/s  ms/step  of floor       data wait, % of each      loss  whole\n`)
+  const columns = ['tokens/s', 'ms/step', 'TFLOP/s', 'of floor', 'worst wait', 'GiB', 'builds', 'loss', 'whole']
+  process.stdout.write(`${'case'.padEnd(22)}${columns.map((cell) => cell.padStart(11)).join('')}\n`)
   for (const name of positionals.length > 0 ? positionals : Object.keys(CASES)) {
     const one = CASES[name]
     if (one === undefined) throw new Error(`no case "${name}": ${Object.keys(CASES).join(' | ')}`)

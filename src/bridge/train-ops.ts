@@ -34,6 +34,8 @@ const TrainMetrics = z.strictObject({
   lossTokens: Count,
   /** What training on these tokens takes (python/draftbridge/flops.py). */
   flops: z.number().nonnegative(),
+  /** Kernels that were compiled or loaded since the last read, on all ranks: none, once a run has warmed up. */
+  kernelBuilds: Count,
   watched: z.array(WatchedStep),
 })
 export type TrainMetrics = z.output<typeof TrainMetrics>

@@ -53,6 +53,8 @@ export const trainEvents = [
     ...Losses,
     tokensPerSecond: z.number(),
     dataWaitShare: z.number(),
+    /** Kernels that were compiled or loaded: none, once a run has warmed up. */
+    kernelBuilds: Count.default(0),
     /** TFLOP/s of all ranks together, and their share of what their devices were measured to do. */
     tflops: Measured.default(null),
     peakShare: Measured.default(null),

@@ -65,13 +65,13 @@ export class RunReporter implements TrainObserver {
 
   metrics({ step, epoch, loss, gradNorm, lr, ploss, acc, acceptanceRate, ...rates }: StepMetrics): void {
     const { run, peak, place } = this.#options
-    const { tokensPerSecond, dataWaitShare, flopsPerSecond } = rates
+    const { tokensPerSecond, dataWaitShare, flopsPerSecond, kernelBuilds } = rates
     const peakShare = peak === null ? null : flopsPerSecond / (peak.flops * place.worldSize)
     const totalSteps = run.plan.totalSteps
     this.emit({
       event: 'train.metrics',
       ...{ step, totalSteps, epoch, loss, gradNorm, lr, ploss, acc, acceptanceRate },
-      ...{ tokensPerSecond, dataWaitShare, tflops: flopsPerSecond / 1e12, peakShare },
+      ...{ tokensPerSecond, dataWaitShare, kernelBuilds, tflops: flopsPerSecond / 1e12, peakShare },
     })
   }
 

@@ -25,6 +25,7 @@ export function metrics(step: number, loss: number): EventBody {
     acceptanceRate: [0.2, 0.1],
     tokensPerSecond: 1234.5,
     dataWaitShare: 0.02,
+    kernelBuilds: 0,
     tflops: 0.0412,
     peakShare: 0.34,
   }

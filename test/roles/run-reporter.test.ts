@@ -99,7 +99,7 @@ it('the share of the peak is that of all devices together', () => {
     tokens: 8,
     lossTokens: 4,
   }
-  const rates = { tokensPerSecond: 1, dataWaitShare: 0, flops: 1, flopsPerSecond: 3e12 }
+  const rates = { tokensPerSecond: 1, dataWaitShare: 0, flops: 1, kernelBuilds: 0, flopsPerSecond: 3e12 }
   told.metrics({ ...figures, ...rates, step: 1, epoch: 0 })
   expect(seen).toMatchObject([{ event: 'train.metrics', tflops: 3, peakShare: 0.75 }])
 })

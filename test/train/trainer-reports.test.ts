@@ -60,7 +60,7 @@ function engine(): FakeEngine {
   }
   python.answers['train.metrics'] = () => {
     const watched = [{ step: steps, loss: 1, gradNorm: 1 }]
-    return { ...figures, acc: [], steps: 1, gradNorm: 1, lr: 1, flops: 1000, watched }
+    return { ...figures, acc: [], steps: 1, gradNorm: 1, lr: 1, flops: 1000, kernelBuilds: 0, watched }
   }
   python.answers['train.validation'] = () => ({ ...figures, acc: [0.5, 0.5], samples: 2 })
   return python

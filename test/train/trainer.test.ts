@@ -52,6 +52,7 @@ function engine(): FakeEngine {
     tokens: 8,
     lossTokens: 4,
     flops: 1000,
+    kernelBuilds: 0,
     watched: [],
   })
   return python
