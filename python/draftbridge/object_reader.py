@@ -1,20 +1,22 @@
-"""Reading an object: its header, then only the bytes that were asked for, each chunk checked while the next is read."""
+"""Reading an object: its header, then only the bytes that were asked for, in pieces, each checked by who has read it."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import xxhash
 
-from draftbridge.check_thread import Check, CheckThread
 from draftbridge.chunk_checks import accepted_key, checks_for
 from draftbridge.errors import BridgeError
 from draftbridge.object_errors import corrupt, storage_error
 from draftbridge.object_header import CHECK_WIDTH, Header
 from draftbridge.open_object import Opened, open_extern, open_object
+from draftbridge.piece_work import Task, work_off
 from draftbridge.safetensors_header import Entry
 from draftbridge.slab import SlabSet
 from draftbridge.store_key import StoreKey
@@ -22,9 +24,10 @@ from draftbridge.store_key import StoreKey
 _PAGE = 4096
 # Read at once: small enough to be in the cache still when it is checked.
 _PIECE = 1 << 20
-_UNCHECKED = 1 << 24
-# Below this, handing pieces to a second thread costs more than it saves.
-_CHECKED_BESIDE = 4 << 20
+# Below this, one thread is done before another has begun.
+_BESIDE = 4 << 20
+
+Check = Callable[[memoryview, int], None]
 
 
 @dataclass(frozen=True)
@@ -100,17 +103,17 @@ def _read_opened(
 
 def _fill_all(opened: Opened, outside: int | None, checks: _Checks, parts: list[_Part], tensors: SlabSet) -> None:
     header = opened.header
-    beside = sum(part.end - part.start for part in parts) >= _CHECKED_BESIDE and header.chunk_bytes > 0
+    tasks: list[Task] = []
     at = 0
-    with CheckThread(beside=beside and checks.wanted) as checker:
-        for part in parts:
-            name, size = part.entry.name, part.end - part.start
-            tensors[name] = tensors.tensor(at + part.wanted - part.start, part.entry.dtype, part.shape)
-            source = _Source(checks.path, opened.fd, opened.base + part.entry.start + part.start)
-            if outside is not None and header.extern is not None and name not in header.entries:
-                source = _Source(header.extern.file, outside, part.entry.start + part.start)
-            _fill(source, part, tensors.view(at, size), checks, checker)
-            at += _paged(size)
+    for part in parts:
+        name, size = part.entry.name, part.end - part.start
+        tensors[name] = tensors.tensor(at + part.wanted - part.start, part.entry.dtype, part.shape)
+        source = _Source(checks.path, opened.fd, opened.base + part.entry.start)
+        if outside is not None and header.extern is not None and name not in header.entries:
+            source = _Source(header.extern.file, outside, part.entry.start)
+        tasks += _pieces(source, part, tensors.view(at, size), checks)
+        at += _paged(size)
+    work_off(tasks, beside=at >= _BESIDE)
 
 
 def _names(path: str, header: Header, names: list[str] | None) -> list[str]:
@@ -149,7 +152,9 @@ class _Checks:
         self.wanted = wanted
         chunk = header.chunk_bytes or _PIECE
         # A piece that is checked holds whole chunks.
-        self.step = max(_PIECE // chunk, 1) * chunk if wanted else _UNCHECKED
+        self.step = max(_PIECE // chunk, 1) * chunk if wanted else _PIECE
+        # A digest is over the whole tensor, from its first byte to its last.
+        self.in_order = wanted and header.chunk_bytes == 0
         self._header = header
         self._chunks = checks_for(header.auth, key, header.salt)
         self._width = CHECK_WIDTH[header.auth]
@@ -190,18 +195,25 @@ class _Checks:
         return check
 
 
-def _fill(source: _Source, part: _Part, view: memoryview, checks: _Checks, checker: CheckThread) -> None:
+def _pieces(source: _Source, part: _Part, view: memoryview, checks: _Checks) -> Iterator[Task]:
+    """What there is to do for one tensor. The tasks may run in any order and at the same time."""
     check = checks.of(part)
-    for at in range(0, len(view), checks.step) or (0,):
-        piece = view[at : at + checks.step]
+    step = len(view) if checks.in_order else checks.step
+    for at in range(0, len(view), step or 1) or (0,):
+        yield partial(_fill, source, part, view[at : at + step], part.start + at, checks.step, check)
+
+
+def _fill(source: _Source, part: _Part, view: memoryview, start: int, step: int, check: Check | None) -> None:
+    for at in range(0, len(view), step) or (0,):
+        piece = view[at : at + step]
         done = 0
         while done < len(piece):
-            got = os.preadv(source.fd, [piece[done:]], source.start + at + done)
+            got = os.preadv(source.fd, [piece[done:]], source.start + start + at + done)
             if got == 0:
                 raise corrupt(source.file, part.entry.name, "the file ends inside this tensor")
             done += got
         if check is not None:
-            checker.run(check, piece, part.start + at)
+            check(piece, start + at)
 
 
 def _paged(size: int) -> int:
