@@ -1,4 +1,4 @@
-"""Reading an object: its header, then only the bytes that were asked for, in pieces, each checked by who has read it."""
+"""Reading an object: its header, then only the bytes that were asked for; who has read a piece checks it."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ _POOL = ThreadPoolExecutor(max(_HELPERS, 1), thread_name_prefix="draftbridge-pie
 def work_off(tasks: Sequence[Task], *, beside: bool) -> None:
     """Run all tasks; with `beside` also on threads that have nothing else to do.
 
-    Returns when no task runs any more, also after an error: nobody may get the memory while a thread still writes to it.
+    Returns when no task runs any more, also after an error: nobody may get the memory while a thread writes to it.
     Raises what the first task in the order given that failed has raised; those behind it may not have begun.
     """
     line = _Line(tasks)
