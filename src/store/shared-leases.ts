@@ -50,8 +50,7 @@ export class SharedLeases {
     return this.#turns.run(keyText(key), async () => {
       if (!this.#book.take(key)) return true
       try {
-        await this.#notes.create(this.#mine(key), '')
-        if ((await this.#notes.read(freedNote(key))) === null) return true
+        if (!(await this.#notes.enter(this.#mine(key), freedNote(key)))) return true
       } catch (error) {
         this.#book.drop(key, false)
         throw error
@@ -112,9 +111,7 @@ export class SharedLeases {
   }
 
   async #abandon(key: BlobKey): Promise<void> {
-    await this.#notes.remove(this.#mine(key))
-    if ((await this.#notes.read(consumedNote(key))) !== null) await this.retire(key)
-    else await this.#notes.removeFolder(folderOf(key))
+    if (await this.#notes.leave(this.#mine(key), consumedNote(key))) await this.retire(key)
   }
 
   async #finish(key: BlobKey): Promise<void> {

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { constants } from 'node:fs'
-import { mkdir, open, readdir, rename, rm, rmdir, stat, unlink } from 'node:fs/promises'
+import { type FileHandle, mkdir, open, readdir, rename, rm, rmdir, stat, unlink } from 'node:fs/promises'
 import path from 'node:path'
 import { isErrno } from '../../core/errors.ts'
 import type { Notes } from '../notes.ts'
@@ -97,16 +97,26 @@ export class DirNotes implements Notes {
     }).catch(absent(false))
   }
 
+  enter(name: string, sign: string): Promise<boolean> {
+    const [file, other] = [this.#path(name), this.#path(sign)]
+    return this.#at(path.dirname(name), async (folder) => {
+      const handle = await openNew(file, folder)
+      const [there] = await Promise.all([opens(other), handle?.close()])
+      return there
+    })
+  }
+
+  leave(name: string, sign: string): Promise<boolean> {
+    return this.#at(name, async (file) => {
+      await unlink(file).catch(absent(undefined))
+      // The folder may go whatever the sign says: who puts a note into one that is gone makes it anew.
+      const [text] = await Promise.all([this.read(sign), removeEmpty(path.dirname(file)).catch(absent(true))])
+      return text !== null
+    })
+  }
+
   removeFolder(folder: string): Promise<boolean> {
-    return this.#at(folder, async (dir) => {
-      try {
-        await rmdir(dir)
-        return true
-      } catch (error) {
-        if (isErrno(error, 'ENOTEMPTY', 'EEXIST')) return false
-        throw error
-      }
-    }).catch(absent(true))
+    return this.#at(folder, removeEmpty).catch(absent(true))
   }
 
   list(folder: string): Promise<readonly string[]> {
@@ -179,6 +189,47 @@ async function writeWhole(file: string, text: string): Promise<void> {
     throw error
   } finally {
     await handle.close()
+  }
+}
+
+/** The new file in `folder`, which is made when there is none; null when the file is there already. */
+async function openNew(file: string, folder: string): Promise<FileHandle | null> {
+  for (let attempt = 0; ; attempt += 1) {
+    try {
+      await ownFolder(folder)
+      return await open(file, 'wx', 0o600)
+    } catch (error) {
+      if (isErrno(error, 'EEXIST')) return null
+      // Somebody who found it empty has removed it in between.
+      if (attempt === 100 || !isErrno(error, 'ENOENT')) throw error
+    }
+  }
+}
+
+// One that was made just now is a plain one.
+async function ownFolder(folder: string): Promise<void> {
+  try {
+    await mkdir(folder, { mode: 0o700 })
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) await makeDirectories(folder)
+    else if (!isErrno(error, 'EEXIST')) throw error
+    await isPlainDirectory(folder)
+  }
+}
+
+async function opens(file: string): Promise<boolean> {
+  const handle = await open(file, READ).catch(absent(null))
+  await handle?.close()
+  return handle !== null
+}
+
+async function removeEmpty(dir: string): Promise<boolean> {
+  try {
+    await rmdir(dir)
+    return true
+  } catch (error) {
+    if (isErrno(error, 'ENOTEMPTY', 'EEXIST')) return false
+    throw error
   }
 }
 

@@ -41,6 +41,16 @@ export class LocalNotes implements Notes {
     return this.#notes.delete(name)
   }
 
+  async enter(name: string, sign: string): Promise<boolean> {
+    await this.create(name, '')
+    return this.#notes.has(sign)
+  }
+
+  async leave(name: string, sign: string): Promise<boolean> {
+    this.#notes.delete(name)
+    return this.#notes.has(sign)
+  }
+
   async removeFolder(folder: string): Promise<boolean> {
     return this.#children(folder).length === 0
   }

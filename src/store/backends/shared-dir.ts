@@ -106,8 +106,8 @@ export class SharedDirBackend implements StoreBackend {
     }
   }
 
+  // Whether the directories are plain ones is looked at where the object is opened.
   async read(wanted: readonly BlobRequest[]): Promise<readonly (StoredBlob | Error | null)[]> {
-    await this.#inPlace(...new Set(wanted.map(({ key }) => this.#dirOf(key.sampleId))))
     const requests = wanted.map(({ key, names, rows, verify, maxBytes }) => ({
       path: this.#fileOf(key),
       names: names === null ? null : [...names],
