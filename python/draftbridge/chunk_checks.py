@@ -22,37 +22,76 @@ CHUNK = 1 << 20
 that what is done once per chunk does not count."""
 
 
+class Opening(Protocol):
+    """A chunk on its way from the file."""
+
+    def update(self, data: memoryview) -> None:
+        """The next bytes of it; they are the plain ones afterwards."""
+
+    def good(self) -> bool:
+        """Whether all bytes together are what was closed. Only then are they to be believed."""
+
+
 class ChunkChecks(Protocol):
     """The checks of one object. `index` is the tensor's number in it, `chunk` the chunk's number in the tensor."""
 
     def close(self, data: memoryview, index: int, chunk: int) -> tuple[memoryview, bytes]:
         """What goes to the file for `data`, and its check. The first is good until the next call."""
 
-    def open(self, data: memoryview, index: int, chunk: int, check: bytes) -> bool:
-        """Whether `data`, as it came from the file, is what was closed; it holds the plain bytes afterwards."""
+    def open(self, index: int, chunk: int, check: bytes) -> Opening:
+        """To be given the chunk's bytes, from its first to its last."""
 
 
 class _Hashes:
     def close(self, data: memoryview, index: int, chunk: int) -> tuple[memoryview, bytes]:
         return data, xxhash.xxh3_64_digest(data)
 
-    def open(self, data: memoryview, index: int, chunk: int, check: bytes) -> bool:
-        return xxhash.xxh3_64_digest(data) == check
+    def open(self, index: int, chunk: int, check: bytes) -> Opening:
+        return _HashOpening(check)
+
+
+class _HashOpening:
+    def __init__(self, check: bytes) -> None:
+        self._check = check
+        self._hasher = xxhash.xxh3_64()
+
+    def update(self, data: memoryview) -> None:
+        self._hasher.update(data)
+
+    def good(self) -> bool:
+        return self._hasher.digest() == self._check
 
 
 class _Tags:
     def __init__(self, key: bytes) -> None:
         self._aead = AESGCM(key)
+        self._cipher = AES(key)
 
     def close(self, data: memoryview, index: int, chunk: int) -> tuple[memoryview, bytes]:
         return data, self._aead.encrypt(_nonce(index, chunk), b"", data)
 
-    def open(self, data: memoryview, index: int, chunk: int, check: bytes) -> bool:
+    def open(self, index: int, chunk: int, check: bytes) -> Opening:
+        return _TagOpening(self._cipher, _nonce(index, chunk), check)
+
+
+class _TagOpening:
+    def __init__(self, cipher: AES, nonce: bytes, check: bytes) -> None:
+        self._decryptor = Cipher(cipher, GCM(nonce, check)).decryptor()
+
+    def update(self, data: memoryview) -> None:
+        self._decryptor.authenticate_additional_data(data)
+
+    def good(self) -> bool:
         try:
-            self._aead.decrypt(_nonce(index, chunk), check, data)
+            self._decryptor.finalize()
         except InvalidTag:
             return False
         return True
+
+
+class _SealOpening(_TagOpening):
+    def update(self, data: memoryview) -> None:
+        self._decryptor.update_into(data, data)
 
 
 class _Seals:
@@ -69,14 +108,8 @@ class _Seals:
         encryptor.finalize()
         return sealed, encryptor.tag
 
-    def open(self, data: memoryview, index: int, chunk: int, check: bytes) -> bool:
-        decryptor = Cipher(self._cipher, GCM(_nonce(index, chunk), check)).decryptor()
-        decryptor.update_into(data, data)
-        try:
-            decryptor.finalize()
-        except InvalidTag:
-            return False
-        return True
+    def open(self, index: int, chunk: int, check: bytes) -> Opening:
+        return _SealOpening(self._cipher, _nonce(index, chunk), check)
 
 
 def checks_for(auth: Auth, key: StoreKey | None, salt: bytes) -> ChunkChecks:

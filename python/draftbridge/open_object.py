@@ -32,7 +32,7 @@ class Opened:
 def open_object(path: str, stack: ExitStack) -> Opened | None:
     """The object with its header read and taken apart; None when there is none. `stack` closes it.
 
-    The folder it is in and the one above must be plain ones: whoever can write to the mount can plant a link at any time.
+    The folder it is in and the one above must be plain: whoever can write to the mount can plant a link at any time.
     """
     try:
         fd = _open_inside(path)
