@@ -15,7 +15,7 @@ from draftbridge.errors import BridgeError
 from draftbridge.object_errors import corrupt, storage_error
 from draftbridge.object_header import Header
 from draftbridge.open_object import Opened, open_extern, open_object
-from draftbridge.piece_checks import ObjectChecks, PieceCheck, TensorChecks
+from draftbridge.piece_checks import ObjectChecks, TensorChecks
 from draftbridge.piece_work import Task, work_off
 from draftbridge.safetensors_header import Entry
 from draftbridge.slab import SlabSet
@@ -151,25 +151,31 @@ def _pieces(source: _Source, part: _Part, view: memoryview, chunk: int, checks: 
     """What there is to do for one tensor. The tasks may run in any order and at the same time."""
     # A piece that is checked holds whole chunks.
     step = max(_PIECE // chunk, 1) * chunk if chunk else _PIECE
-    if checks is not None and checks.in_order:
+    if checks is not None and checks.whole:
         step = len(view)
     for at in range(0, len(view), step or 1) or (0,):
-        check = None if checks is None else checks.piece()
-        yield partial(_fill, source, part.entry.name, view[at : at + step], part.start + at, check)
+        yield partial(_fill, source, part.entry.name, view[at : at + step], part.start + at, checks)
 
 
-def _fill(source: _Source, name: str, view: memoryview, start: int, check: PieceCheck | None) -> None:
-    step = len(view) if check is None else _STEP
-    for at in range(0, len(view), step or 1) or (0,):
-        part = view[at : at + step]
-        done = 0
-        while done < len(part):
-            got = os.preadv(source.fd, [part[done:]], source.start + start + at + done)
-            if got == 0:
-                raise corrupt(source.file, name, "the file ends inside this tensor")
-            done += got
-        if check is not None:
-            check.feed(part, start + at)
+def _fill(source: _Source, name: str, view: memoryview, start: int, checks: TensorChecks | None) -> None:
+    if checks is None:
+        _read_at(source, name, view, start)
+        return
+    for span in checks.spans(start, start + len(view)):
+        for at in range(span.start, span.end, _STEP):
+            piece = view[at - start : min(at + _STEP, span.end) - start]
+            _read_at(source, name, piece, at)
+            span.update(piece)
+        span.expect_good()
+
+
+def _read_at(source: _Source, name: str, view: memoryview, start: int) -> None:
+    done = 0
+    while done < len(view):
+        got = os.preadv(source.fd, [view[done:] if done else view], source.start + start + done)
+        if got == 0:
+            raise corrupt(source.file, name, "the file ends inside this tensor")
+        done += got
 
 
 def _paged(size: int) -> int:

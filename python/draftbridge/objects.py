@@ -79,7 +79,7 @@ def _extern_source(given: Payload) -> object_writer.ExternSource:
     )
 
 
-@op("object.read", "io")
+@op("object.read", "io", anywhere=True)
 def _read(payload: Payload) -> Payload:
     key = key_of(payload["key"])
     requests = [_request(given) for given in payload["requests"]]

@@ -123,6 +123,18 @@ export class SharedDirBackend implements StoreBackend {
     })
   }
 
+  // A link in its place, or on the way to it, is for the read to refuse.
+  async has(key: BlobKey): Promise<boolean> {
+    const file = this.#fileOf(key)
+    try {
+      await lstat(file)
+      return true
+    } catch (error) {
+      if (isErrno(error, 'ENOENT')) return false
+      throw storageError(error, file)
+    }
+  }
+
   async remove(key: BlobKey): Promise<number> {
     const file = this.#fileOf(key)
     try {
