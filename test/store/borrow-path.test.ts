@@ -20,6 +20,7 @@ function client() {
 }
 
 beforeEach(async () => {
+  hollow.live = 0
   disk = newDisk()
   here = client()
   there = client()
