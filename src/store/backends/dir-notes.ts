@@ -5,6 +5,7 @@ import path from 'node:path'
 import { isErrno } from '../../core/errors.ts'
 import type { Notes } from '../notes.ts'
 import { makeDirectories, publish } from './durable.ts'
+import { far, type Looks } from './looks.ts'
 import { storageError } from './storage-error.ts'
 import { isPlainDirectory } from './store-root.ts'
 
@@ -17,10 +18,12 @@ const READ = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
 export class DirNotes implements Notes {
   readonly #root: string
   readonly #staging: string
+  readonly #looks: Looks
 
-  constructor(root: string, staging: string) {
+  constructor(root: string, staging: string, looks = far) {
     this.#root = root
     this.#staging = staging
+    this.#looks = looks
   }
 
   create(name: string, text: string): Promise<boolean> {
@@ -100,8 +103,8 @@ export class DirNotes implements Notes {
   enter(name: string, sign: string): Promise<boolean> {
     const [file, other] = [this.#path(name), this.#path(sign)]
     return this.#at(path.dirname(name), async (folder) => {
-      const handle = await openNew(file, folder)
-      const [there] = await Promise.all([opens(other), handle?.close()])
+      const handle = await openNew(file, () => this.#ownFolder(folder))
+      const [there] = await Promise.all([this.#looks.sees(other), handle?.close()])
       return there
     })
   }
@@ -110,8 +113,8 @@ export class DirNotes implements Notes {
     return this.#at(name, async (file) => {
       await unlink(file).catch(absent(undefined))
       // The folder may go whatever the sign says: who puts a note into one that is gone makes it anew.
-      const [text] = await Promise.all([this.read(sign), removeEmpty(path.dirname(file)).catch(absent(true))])
-      return text !== null
+      const [there] = await Promise.all([this.#sees(sign), removeEmpty(path.dirname(file)).catch(absent(true))])
+      return there
     })
   }
 
@@ -121,7 +124,7 @@ export class DirNotes implements Notes {
 
   list(folder: string): Promise<readonly string[]> {
     return this.#at(folder, async (dir) => {
-      return (await isPlainDirectory(dir)) ? readdir(dir) : []
+      return (await isPlainDirectory(dir, this.#looks)) ? readdir(dir) : []
     }).catch(absent([]))
   }
 
@@ -165,7 +168,23 @@ export class DirNotes implements Notes {
   // A planted link in place of a folder would lead what is made and removed here out of the store.
   async #expectPlain(name: string): Promise<void> {
     const above = name.split('/').slice(0, -1)
-    await Promise.all(above.map((_, at) => isPlainDirectory(path.join(this.#root, ...above.slice(0, at + 1)))))
+    const dirs = above.map((_, at) => path.join(this.#root, ...above.slice(0, at + 1)))
+    await Promise.all(dirs.map((dir) => isPlainDirectory(dir, this.#looks)))
+  }
+
+  async #sees(name: string): Promise<boolean> {
+    return this.#at(name, (file) => this.#looks.sees(file))
+  }
+
+  // One that was made just now is a plain one.
+  async #ownFolder(folder: string): Promise<void> {
+    try {
+      await mkdir(folder, { mode: 0o700 })
+    } catch (error) {
+      if (isErrno(error, 'ENOENT')) await makeDirectories(folder)
+      else if (!isErrno(error, 'EEXIST')) throw error
+      await isPlainDirectory(folder, this.#looks)
+    }
   }
 
   async #at<T>(name: string, task: (file: string) => Promise<T>): Promise<T> {
@@ -192,11 +211,11 @@ async function writeWhole(file: string, text: string): Promise<void> {
   }
 }
 
-/** The new file in `folder`, which is made when there is none; null when the file is there already. */
-async function openNew(file: string, folder: string): Promise<FileHandle | null> {
+/** The new file in a folder that `makeFolder` makes when there is none; null when the file is there already. */
+async function openNew(file: string, makeFolder: () => Promise<void>): Promise<FileHandle | null> {
   for (let attempt = 0; ; attempt += 1) {
     try {
-      await ownFolder(folder)
+      await makeFolder()
       return await open(file, 'wx', 0o600)
     } catch (error) {
       if (isErrno(error, 'EEXIST')) return null
@@ -204,23 +223,6 @@ async function openNew(file: string, folder: string): Promise<FileHandle | null>
       if (attempt === 100 || !isErrno(error, 'ENOENT')) throw error
     }
   }
-}
-
-// One that was made just now is a plain one.
-async function ownFolder(folder: string): Promise<void> {
-  try {
-    await mkdir(folder, { mode: 0o700 })
-  } catch (error) {
-    if (isErrno(error, 'ENOENT')) await makeDirectories(folder)
-    else if (!isErrno(error, 'EEXIST')) throw error
-    await isPlainDirectory(folder)
-  }
-}
-
-async function opens(file: string): Promise<boolean> {
-  const handle = await open(file, READ).catch(absent(null))
-  await handle?.close()
-  return handle !== null
 }
 
 async function removeEmpty(dir: string): Promise<boolean> {
