@@ -13,6 +13,8 @@ export interface Notes {
   /** Puts or replaces a note, whole. Only for a note with one writer. */
   write(name: string, text: string): Promise<void>
   read(name: string): Promise<string | null>
+  /** Whether the note is there. Costs less than to read it. */
+  has(name: string): Promise<boolean>
   /** One step; false when `from` is gone, so of several that move one note, one wins. Replaces what `to` was. */
   move(from: string, to: string): Promise<boolean>
   /** False when it was not there. */

@@ -142,6 +142,7 @@ function watched(notes: Notes, called: (method: Method) => Promise<void>): Notes
     createAlone: (name, text) => notes.createAlone(name, text),
     write: (name, text) => notes.write(name, text),
     read: (name) => notes.read(name),
+    has: (name) => notes.has(name),
     move: (from, to) => notes.move(from, to),
     remove: (name) => notes.remove(name),
     enter: async (name, sign) => {

@@ -72,8 +72,13 @@ export class DirNotes implements Notes {
     })
   }
 
+  has(name: string): Promise<boolean> {
+    return this.#at(name, (file) => this.#looks.sees(file))
+  }
+
   read(name: string): Promise<string | null> {
-    return this.#at(name, async (file) => {
+    return this.#at(name, async (file, folderIsThere) => {
+      if (!folderIsThere) return null
       const handle = await open(file, READ)
       try {
         const { buffer, bytesRead } = await handle.read(Buffer.allocUnsafe(MAX_NOTE), 0, MAX_NOTE, 0)
@@ -113,7 +118,7 @@ export class DirNotes implements Notes {
     return this.#at(name, async (file) => {
       await unlink(file).catch(absent(undefined))
       // The folder may go whatever the sign says: who puts a note into one that is gone makes it anew.
-      const [there] = await Promise.all([this.#sees(sign), removeEmpty(path.dirname(file)).catch(absent(true))])
+      const [there] = await Promise.all([this.has(sign), removeEmpty(path.dirname(file)).catch(absent(true))])
       return there
     })
   }
@@ -165,15 +170,11 @@ export class DirNotes implements Notes {
     return path.join(this.#root, name)
   }
 
-  // A planted link in place of a folder would lead what is made and removed here out of the store.
-  async #expectPlain(name: string): Promise<void> {
+  // A planted link in place of a folder would lead what is made and removed here out of the store. Whether it is there.
+  async #expectPlain(name: string): Promise<boolean> {
     const above = name.split('/').slice(0, -1)
     const dirs = above.map((_, at) => path.join(this.#root, ...above.slice(0, at + 1)))
-    await Promise.all(dirs.map((dir) => isPlainDirectory(dir, this.#looks)))
-  }
-
-  async #sees(name: string): Promise<boolean> {
-    return this.#at(name, (file) => this.#looks.sees(file))
+    return (await Promise.all(dirs.map((dir) => isPlainDirectory(dir, this.#looks)))).every((isThere) => isThere)
   }
 
   // One that was made just now is a plain one.
@@ -187,11 +188,10 @@ export class DirNotes implements Notes {
     }
   }
 
-  async #at<T>(name: string, task: (file: string) => Promise<T>): Promise<T> {
+  async #at<T>(name: string, task: (file: string, folderIsThere: boolean) => Promise<T>): Promise<T> {
     const file = this.#path(name)
     try {
-      await this.#expectPlain(name)
-      return await task(file)
+      return await task(file, await this.#expectPlain(name))
     } catch (error) {
       if (isErrno(error, 'ENOENT', 'ESTALE')) throw error
       throw storageError(error, file)

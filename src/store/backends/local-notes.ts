@@ -29,6 +29,10 @@ export class LocalNotes implements Notes {
     return this.#notes.get(name)?.text ?? null
   }
 
+  async has(name: string): Promise<boolean> {
+    return this.#notes.has(name)
+  }
+
   async move(from: string, to: string): Promise<boolean> {
     const note = this.#notes.get(from)
     if (note === undefined) return false

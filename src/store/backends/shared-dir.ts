@@ -1,5 +1,5 @@
 import { randomBytes, randomUUID } from 'node:crypto'
-import { lstat, readdir, rename, rm, writeFile } from 'node:fs/promises'
+import { lstat, readdir, rename, rm, unlink, writeFile } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import path from 'node:path'
 import { objectError } from '../../bridge/envelope.ts'
@@ -202,10 +202,8 @@ export class SharedDirBackend implements StoreBackend {
       const found = 'a file that another producer made'
       throw finding('STORE_BUSY', 'this generation is already taken', { file: final, found, fix })
     }
-    await rm(staged)
-    if (!this.#fsync) return
     try {
-      await syncDir(path.dirname(final))
+      await Promise.all([unlink(staged), this.#fsync ? syncDir(path.dirname(final)) : undefined])
     } catch (error) {
       // The caller is told that the put failed, so nobody may find it later.
       await rm(final, { force: true })
