@@ -10,7 +10,7 @@ from functools import partial
 
 import torch
 
-from draftbridge.chunk_checks import accepted_key
+from draftbridge.chunk_checks import STEP, accepted_key
 from draftbridge.errors import BridgeError
 from draftbridge.object_errors import corrupt, storage_error
 from draftbridge.object_header import Header
@@ -23,8 +23,6 @@ from draftbridge.store_key import StoreKey
 
 _PAGE = 4096
 _PIECE = 1 << 20
-# Read at once when it is checked: small enough to be in the core's own cache then.
-_STEP = 1 << 18
 # Below this, one thread is done before another has begun.
 _BESIDE = 4 << 20
 
@@ -162,8 +160,8 @@ def _fill(source: _Source, name: str, view: memoryview, start: int, checks: Tens
         _read_at(source, name, view, start)
         return
     for span in checks.spans(start, start + len(view)):
-        for at in range(span.start, span.end, _STEP):
-            piece = view[at - start : min(at + _STEP, span.end) - start]
+        for at in range(span.start, span.end, STEP):
+            piece = view[at - start : min(at + STEP, span.end) - start]
             _read_at(source, name, piece, at)
             span.update(piece)
         span.expect_good()
