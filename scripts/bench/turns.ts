@@ -13,16 +13,24 @@ export type Times = readonly number[]
 const at = (times: Times, share: number): number => times[Math.floor(times.length * share)] ?? 0
 export const median = (times: Times): number => at(times, 0.5)
 
-/** Every side once per turn, so that what the machine does beside it meets all; the first turns do not count. */
+/**
+ * Every side once per turn, so that what the machine does beside it meets all; the first turns do not count. In another
+ * order each time, because what a side leaves in the caches helps or harms the one after it.
+ */
 export async function takeTurns(sides: readonly Side[], turns: number): Promise<ReadonlyMap<string, Times>> {
   const found = new Map<string, number[]>(sides.map(([name]) => [name, []]))
   for (let turn = -3; turn < turns; turn += 1) {
-    for (const [name, run] of sides) {
+    for (const [name, run] of shuffled(sides)) {
       const value = await run()
       if (turn >= 0) found.get(name)?.push(value)
     }
   }
   return new Map([...found].map(([name, all]) => [name, all.sort((a, b) => a - b)]))
+}
+
+function shuffled<T>(items: readonly T[]): readonly T[] {
+  const order = items.map((item) => ({ item, key: Math.random() }))
+  return order.sort((one, other) => one.key - other.key).map(({ item }) => item)
 }
 
 /** Medians, the middle half of the times, and how many times as fast as `against` each is. */

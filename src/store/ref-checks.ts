@@ -2,7 +2,7 @@ import { finding } from '../core/errors.ts'
 import type { FeatureSpec } from '../core/feature-spec.ts'
 import { SampleId } from '../core/ids.ts'
 import { assertNoTensors } from '../core/no-tensors.ts'
-import { SampleRef } from '../core/sample-ref.ts'
+import { carriesLittle, SampleRef } from '../core/sample-ref.ts'
 import type { BlobMetadata, RowRange, StoredBlob } from './backend.ts'
 
 /** The value of `format` in an object's metadata. Another one is an object this program cannot judge. */
@@ -19,7 +19,7 @@ export function parsedId(given: string): SampleId {
 }
 
 export function parsedRef(given: unknown): SampleRef {
-  assertNoTensors(given, 'ref')
+  if (!carriesLittle(given)) assertNoTensors(given, 'ref')
   const result = SampleRef.safeParse(given)
   if (result.success) return result.data
   const issue = result.error.issues[0]
