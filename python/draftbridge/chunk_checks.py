@@ -19,9 +19,9 @@ from draftbridge.store_key import StoreKey
 
 CHUNK = 1 << 20
 """What new objects are written with: large enough that what is done once per chunk does not count."""
-STEP = 1 << 18
-"""What is done to bytes one thing after another is done to so many of them: they stay in the core's own cache. Smaller
-ones would be hashed without letting other threads run."""
+STEP = 1 << 19
+"""Of bytes that are first read and then hashed: so few that they stay in a core's own cache, and so many that threads
+seldom wait for each other's turn in the interpreter."""
 
 
 class Hasher(Protocol):

@@ -58,8 +58,8 @@ class _Source:
     start: int
 
 
-def read(request: Request, key: StoreKey | None = None) -> tuple[SlabSet, Header] | None:
-    """The wanted tensors and the header; None when there is no such file.
+def read(request: Request, key: StoreKey | None = None, *, beside: bool = True) -> tuple[SlabSet, Header] | None:
+    """The wanted tensors and the header; None when there is no such file. `beside`: a large one by several threads.
 
     Under a key the header is authentic; the bytes are too when `verify` asks for it, and always in a sealed object.
     Raises BridgeError SAMPLE_CORRUPT for anything that is not a whole object, and with `verify` for bytes that are not
@@ -68,13 +68,13 @@ def read(request: Request, key: StoreKey | None = None) -> tuple[SlabSet, Header
     with ExitStack() as stack:
         try:
             opened = open_object(request.path, stack)
-            return None if opened is None else _read_opened(opened, request, key, stack)
+            return None if opened is None else _read_opened(opened, request, key, stack, beside=beside)
         except OSError as exc:
             raise storage_error(request.path, exc) from exc
 
 
 def _read_opened(
-    opened: Opened, request: Request, key: StoreKey | None, stack: ExitStack
+    opened: Opened, request: Request, key: StoreKey | None, stack: ExitStack, *, beside: bool
 ) -> tuple[SlabSet, Header] | None:
     header, path = opened.header, request.path
     accepted = accepted_key(path, header, key)
@@ -91,7 +91,7 @@ def _read_opened(
     tensors = SlabSet(sum(_paged(part.end - part.start) for part in parts))
     try:
         checks = ObjectChecks(path, header, accepted) if checked else None
-        work_off(_tasks(path, opened, outside, checks, parts, tensors), beside=tensors.size >= _BESIDE)
+        work_off(_tasks(path, opened, outside, checks, parts, tensors), beside=beside and tensors.size >= _BESIDE)
         _expect_bools(path, tensors)
     except BaseException:
         tensors.close()

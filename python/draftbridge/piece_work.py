@@ -11,7 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 Task = Callable[[], None]
 _CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 # More than four only wait for the memory.
-_HELPERS = min(_CORES, 4) - 1
+THREADS = min(_CORES, 4)
+_HELPERS = THREADS - 1
 # For all reads of this process together. It never waits for a read, so reads may wait for it.
 _POOL = ThreadPoolExecutor(max(_HELPERS, 1), thread_name_prefix="draftbridge-piece")
 
