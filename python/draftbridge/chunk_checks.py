@@ -4,12 +4,12 @@ key: a hash (none), a tag nobody can make without the key (mac), or a tag on the
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterator
-from typing import Protocol
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, Protocol
 
 import xxhash
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers import AEADDecryptionContext, Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import GCM
 
@@ -28,14 +28,13 @@ class Hasher(Protocol):
     def update(self, data: memoryview, /) -> None: ...
 
 
-class Opening(Protocol):
+class Opening(NamedTuple):
     """A chunk on its way from the file."""
 
-    def update(self, data: memoryview) -> None:
-        """The next bytes of it; they are the plain ones afterwards."""
-
-    def good(self) -> bool:
-        """Whether all bytes together are what was closed. Only then are they to be believed."""
+    update: Callable[[memoryview], object]
+    """To be given the next bytes of it; they are the plain ones afterwards."""
+    good: Callable[[], bool]
+    """Whether all bytes together are what was closed. Only then are they to be believed."""
 
 
 class ChunkChecks(Protocol):
@@ -58,19 +57,8 @@ class _Hashes:
         return data, own.digest()
 
     def open(self, index: int, chunk: int, check: bytes) -> Opening:
-        return _HashOpening(check)
-
-
-class _HashOpening:
-    def __init__(self, check: bytes) -> None:
-        self._check = check
-        self._hasher = xxhash.xxh3_64()
-
-    def update(self, data: memoryview) -> None:
-        self._hasher.update(data)
-
-    def good(self) -> bool:
-        return self._hasher.digest() == self._check
+        hasher = xxhash.xxh3_64()
+        return Opening(hasher.update, lambda: bool(hasher.digest() == check))
 
 
 class _Tags:
@@ -86,27 +74,8 @@ class _Tags:
         return data, encryptor.tag
 
     def open(self, index: int, chunk: int, check: bytes) -> Opening:
-        return _TagOpening(self._cipher, _nonce(index, chunk), check)
-
-
-class _TagOpening:
-    def __init__(self, cipher: AES, nonce: bytes, check: bytes) -> None:
-        self._decryptor = Cipher(cipher, GCM(nonce, check)).decryptor()
-
-    def update(self, data: memoryview) -> None:
-        self._decryptor.authenticate_additional_data(data)
-
-    def good(self) -> bool:
-        try:
-            self._decryptor.finalize()
-        except InvalidTag:
-            return False
-        return True
-
-
-class _SealOpening(_TagOpening):
-    def update(self, data: memoryview) -> None:
-        self._decryptor.update_into(data, data)
+        decryptor = Cipher(self._cipher, GCM(_nonce(index, chunk), check)).decryptor()
+        return Opening(decryptor.authenticate_additional_data, lambda: _ends_well(decryptor))
 
 
 class _Seals:
@@ -126,7 +95,16 @@ class _Seals:
         return sealed, encryptor.tag
 
     def open(self, index: int, chunk: int, check: bytes) -> Opening:
-        return _SealOpening(self._cipher, _nonce(index, chunk), check)
+        decryptor = Cipher(self._cipher, GCM(_nonce(index, chunk), check)).decryptor()
+        return Opening(lambda data: decryptor.update_into(data, data), lambda: _ends_well(decryptor))
+
+
+def _ends_well(decryptor: AEADDecryptionContext) -> bool:
+    try:
+        decryptor.finalize()
+    except InvalidTag:
+        return False
+    return True
 
 
 def checks_for(auth: Auth, key: StoreKey | None, salt: bytes) -> ChunkChecks:

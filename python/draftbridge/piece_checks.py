@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import xxhash
 
@@ -15,13 +14,12 @@ from draftbridge.safetensors_header import Entry
 from draftbridge.store_key import StoreKey
 
 
-@dataclass(frozen=True)
-class Span:
+class Span(NamedTuple):
     """Bytes of a tensor that have one check."""
 
     start: int
     end: int
-    update: Callable[[memoryview], None]
+    update: Callable[[memoryview], object]
     """To be called with all of them, in order."""
     expect_good: Callable[[], None]
     """After that. SAMPLE_CORRUPT when they are not those stored."""
