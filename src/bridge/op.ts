@@ -7,11 +7,13 @@ import { Digest } from '../core/sample-ref.ts'
  * into the store, on two threads, because a thread that waits for the disk leaves the other one its turn.
  */
 export type Lane = 'io' | 'engine' | 'bulk'
-export const op = <I extends z.ZodType, O extends z.ZodType>(lane: Lane, input: I, output: O) => ({
-  lane,
-  input,
-  output,
-})
+/** `isPlain`: a quick yes to what `output` takes as it is; on a "no" the schema decides. For ops where that counts. */
+export const op = <I extends z.ZodType, O extends z.ZodType>(
+  lane: Lane,
+  input: I,
+  output: O,
+  isPlain: (value: unknown) => boolean = () => false,
+) => ({ lane, input, output, isPlain })
 
 export const Int = z.number().int()
 export const Count = Int.nonnegative()

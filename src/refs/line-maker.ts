@@ -1,5 +1,6 @@
 import { assertNoTensors } from '../core/no-tensors.ts'
-import { carriesLittle, type SampleRef } from '../core/sample-ref.ts'
+import { carriesLittle } from '../core/plain-ref.ts'
+import type { SampleRef } from '../core/sample-ref.ts'
 import { RefParser } from './parse-ref.ts'
 import { isPlainlyGood, type TemplateSize, templateSize } from './ref-check.ts'
 import { type KeyList, provenanceLine, type Shared, type SpecTemplate, templateIndex, toLine } from './ref-line.ts'

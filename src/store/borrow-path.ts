@@ -47,9 +47,9 @@ export class BorrowPath {
     const giveBack = (ref: SampleRef) => this.#parts.leases.drop(ref, false)
     const wanted = refs.map((ref) => this.#reads.wanted(ref, options))
     // At the same time: see SharedLeases for why. A sample that is refused was read for nothing, and that is rare.
-    const [taken, found] = await Promise.all([
-      outcomes(refs, (ref) => this.#parts.leases.takeStored(ref)),
+    const [found, taken] = await Promise.all([
       this.#read(wanted, options),
+      outcomes(refs, (ref) => this.#parts.leases.takeStored(ref)),
     ])
     const copies = await this.#settle(refs, taken, found, giveBack)
     const failed = copies.find((copy) => copy instanceof Error)

@@ -2,7 +2,8 @@ import { finding } from '../core/errors.ts'
 import type { FeatureSpec } from '../core/feature-spec.ts'
 import { SampleId } from '../core/ids.ts'
 import { assertNoTensors } from '../core/no-tensors.ts'
-import { carriesLittle, SampleRef } from '../core/sample-ref.ts'
+import { plainRef } from '../core/plain-ref.ts'
+import { SampleRef } from '../core/sample-ref.ts'
 import type { BlobMetadata, RowRange, StoredBlob } from './backend.ts'
 
 /** The value of `format` in an object's metadata. Another one is an object this program cannot judge. */
@@ -19,7 +20,9 @@ export function parsedId(given: string): SampleId {
 }
 
 export function parsedRef(given: unknown): SampleRef {
-  if (!carriesLittle(given)) assertNoTensors(given, 'ref')
+  const plain = plainRef(given)
+  if (plain !== null) return plain
+  assertNoTensors(given, 'ref')
   const result = SampleRef.safeParse(given)
   if (result.success) return result.data
   const issue = result.error.issues[0]

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import { carriesLittle, SampleRef } from '../../src/core/sample-ref.ts'
+import { SampleRef } from '../../src/core/sample-ref.ts'
 
 const good = {
   schemaVersion: 1,
@@ -17,24 +17,6 @@ const good = {
 
 it('survives JSON unchanged', () => {
   expect(SampleRef.parse(JSON.parse(JSON.stringify(good)))).toEqual(good)
-})
-
-it('carries little, unless there is more to it than a ref has or its values are not short and plain', () => {
-  expect(carriesLittle(good)).toBe(true)
-  const many = Object.fromEntries(Array.from({ length: 65 }, (_, index) => [`key${index}`, index]))
-  const more = [
-    null,
-    'a ref',
-    {},
-    { ...good, [Symbol('x')]: 1 },
-    { ...good, digests: null },
-    { ...good, digests: { ...good.digests, other: new Uint8Array(9) } },
-    { ...good, features: [null] },
-    { ...good, features: [{ ...good.features[0], data: new Uint8Array(9) }] },
-    ...[new Uint8Array(9), { deep: 1 }, 'x'.repeat(1025), [1]].map((value) => ({ ...good, provenance: { value } })),
-    { ...good, provenance: many },
-  ]
-  for (const each of more) expect(carriesLittle(each)).toBe(false)
 })
 
 const spoils: Readonly<Record<string, object>> = {
