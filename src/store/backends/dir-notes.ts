@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto'
 import { constants } from 'node:fs'
-import { type FileHandle, mkdir, open, readdir, rename, rm, rmdir, stat, unlink } from 'node:fs/promises'
+import { mkdir, open, readdir, rename, rm, rmdir, stat, unlink } from 'node:fs/promises'
 import path from 'node:path'
 import { isErrno } from '../../core/errors.ts'
 import type { Notes } from '../notes.ts'
 import { makeDirectories, publish } from './durable.ts'
-import { far, type Looks } from './looks.ts'
+import { far, type NameCalls } from './name-calls.ts'
 import { storageError } from './storage-error.ts'
 import { isPlainDirectory } from './store-root.ts'
 
@@ -18,12 +18,12 @@ const READ = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
 export class DirNotes implements Notes {
   readonly #root: string
   readonly #staging: string
-  readonly #looks: Looks
+  readonly #calls: NameCalls
 
-  constructor(root: string, staging: string, looks = far) {
+  constructor(root: string, staging: string, calls = far) {
     this.#root = root
     this.#staging = staging
-    this.#looks = looks
+    this.#calls = calls
   }
 
   create(name: string, text: string): Promise<boolean> {
@@ -73,7 +73,7 @@ export class DirNotes implements Notes {
   }
 
   has(name: string): Promise<boolean> {
-    return this.#at(name, (file) => this.#looks.sees(file))
+    return this.#at(name, (file) => this.#calls.sees(file))
   }
 
   read(name: string): Promise<string | null> {
@@ -108,9 +108,8 @@ export class DirNotes implements Notes {
   enter(name: string, sign: string): Promise<boolean> {
     const [file, other] = [this.#path(name), this.#path(sign)]
     return this.#at(path.dirname(name), async (folder) => {
-      const handle = await openNew(file, () => this.#ownFolder(folder))
-      const [there] = await Promise.all([this.#looks.sees(other), handle?.close()])
-      return there
+      await this.#makeIn(folder, file)
+      return this.#calls.sees(other)
     })
   }
 
@@ -129,7 +128,7 @@ export class DirNotes implements Notes {
 
   list(folder: string): Promise<readonly string[]> {
     return this.#at(folder, async (dir) => {
-      return (await isPlainDirectory(dir, this.#looks)) ? readdir(dir) : []
+      return (await isPlainDirectory(dir, this.#calls)) ? readdir(dir) : []
     }).catch(absent([]))
   }
 
@@ -174,17 +173,31 @@ export class DirNotes implements Notes {
   async #expectPlain(name: string): Promise<boolean> {
     const above = name.split('/').slice(0, -1)
     const dirs = above.map((_, at) => path.join(this.#root, ...above.slice(0, at + 1)))
-    return (await Promise.all(dirs.map((dir) => isPlainDirectory(dir, this.#looks)))).every((isThere) => isThere)
+    return (await Promise.all(dirs.map((dir) => isPlainDirectory(dir, this.#calls)))).every((isThere) => isThere)
+  }
+
+  /** The empty `file` in `folder`, which is made when there is none. Nothing when the file is there already. */
+  async #makeIn(folder: string, file: string): Promise<void> {
+    for (let attempt = 0; ; attempt += 1) {
+      try {
+        await this.#ownFolder(folder)
+        return await this.#calls.makeFile(file)
+      } catch (error) {
+        if (isErrno(error, 'EEXIST')) return
+        // Somebody who found it empty has removed it in between.
+        if (attempt === 100 || !isErrno(error, 'ENOENT')) throw error
+      }
+    }
   }
 
   // One that was made just now is a plain one.
   async #ownFolder(folder: string): Promise<void> {
     try {
-      await mkdir(folder, { mode: 0o700 })
+      await this.#calls.makeFolder(folder)
     } catch (error) {
       if (isErrno(error, 'ENOENT')) await makeDirectories(folder)
       else if (!isErrno(error, 'EEXIST')) throw error
-      await isPlainDirectory(folder, this.#looks)
+      await isPlainDirectory(folder, this.#calls)
     }
   }
 
@@ -208,20 +221,6 @@ async function writeWhole(file: string, text: string): Promise<void> {
     throw error
   } finally {
     await handle.close()
-  }
-}
-
-/** The new file in a folder that `makeFolder` makes when there is none; null when the file is there already. */
-async function openNew(file: string, makeFolder: () => Promise<void>): Promise<FileHandle | null> {
-  for (let attempt = 0; ; attempt += 1) {
-    try {
-      await makeFolder()
-      return await open(file, 'wx', 0o600)
-    } catch (error) {
-      if (isErrno(error, 'EEXIST')) return null
-      // Somebody who found it empty has removed it in between.
-      if (attempt === 100 || !isErrno(error, 'ENOENT')) throw error
-    }
   }
 }
 

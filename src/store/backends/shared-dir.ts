@@ -66,7 +66,7 @@ export class SharedDirBackend implements StoreBackend {
     this.root = root
     this.key = key
     this.#place = new MemberPlace(root.staging, this.memberId)
-    this.notes = new DirNotes(root.notes, this.#place.dir, root.looks)
+    this.notes = new DirNotes(root.notes, this.#place.dir, root.calls)
     this.#fsync = durability === 'fsync'
     const place = this.#place
     this.#attachments = new Attachments({
@@ -85,7 +85,7 @@ export class SharedDirBackend implements StoreBackend {
     let attached: Attached | undefined
     try {
       await this.#inPlace()
-      await ownDirectory(dir, true, this.root.looks)
+      await ownDirectory(dir, true, this.root.calls)
       attached = await this.#attachments.attach(key, tensors, extern)
       const written = await this.#python.call('object.write', {
         handle: tensors.handle,
@@ -127,7 +127,7 @@ export class SharedDirBackend implements StoreBackend {
   async has(key: BlobKey): Promise<boolean> {
     const file = this.#fileOf(key)
     try {
-      return (await this.root.looks.stat(file)) !== null
+      return (await this.root.calls.stat(file)) !== null
     } catch (error) {
       throw storageError(error, file)
     }
@@ -217,7 +217,7 @@ export class SharedDirBackend implements StoreBackend {
    */
   async #inPlace(...dirs: readonly string[]): Promise<void> {
     try {
-      await Promise.all([this.root.objects, ...dirs].map((dir) => isPlainDirectory(dir, this.root.looks)))
+      await Promise.all([this.root.objects, ...dirs].map((dir) => isPlainDirectory(dir, this.root.calls)))
     } catch (error) {
       throw storageError(error, dirs[0] ?? this.root.objects)
     }

@@ -2,7 +2,7 @@ import { mkdir, readdir, rename, stat, symlink, writeFile } from 'node:fs/promis
 import path from 'node:path'
 import { beforeEach, describe, expect, it } from 'vitest'
 import { DirNotes } from '../../../src/store/backends/dir-notes.ts'
-import { far, looksFor, near } from '../../../src/store/backends/looks.ts'
+import { far, nameCallsFor, near } from '../../../src/store/backends/name-calls.ts'
 import { tempDir } from '../../support/temp-dir.ts'
 
 let root = ''
@@ -19,8 +19,8 @@ const DONE = 'consumed/k'
 describe.each([
   ['local', near],
   ['remote', far],
-])('notes on a %s file system', (_, looks) => {
-  const open = () => new DirNotes(path.join(root, 'notes'), path.join(root, 'staging'), looks)
+])('notes on a %s file system', (_, calls) => {
+  const open = () => new DirNotes(path.join(root, 'notes'), path.join(root, 'staging'), calls)
 
   it('enter puts the note, whatever is there already, and says whether the sign is', async () => {
     const notes = open()
@@ -75,12 +75,15 @@ it('a look follows no link and tells nothing from something', async () => {
   const at = (name: string) => path.join(root, name)
   await writeFile(at('file'), '')
   await symlink(at('notes'), at('link'))
-  for (const looks of [near, far]) {
-    expect(await looks.stat(at('none'))).toBeNull()
-    expect(await looks.sees(at('none'))).toBe(false)
-    expect(await looks.sees(at('file'))).toBe(true)
-    expect((await looks.stat(at('link')))?.isSymbolicLink()).toBe(true)
-    await expect(looks.stat(at('file/below'))).rejects.toMatchObject({ code: 'ENOTDIR' })
+  for (const calls of [near, far]) {
+    expect(await calls.stat(at('none'))).toBeNull()
+    expect(await calls.sees(at('none'))).toBe(false)
+    expect(await calls.sees(at('file'))).toBe(true)
+    expect((await calls.stat(at('link')))?.isSymbolicLink()).toBe(true)
+    await expect(calls.stat(at('file/below'))).rejects.toMatchObject({ code: 'ENOTDIR' })
+    for (const make of [calls.makeFile, calls.makeFolder]) {
+      for (const name of ['file', 'link']) await expect(make(at(name))).rejects.toMatchObject({ code: 'EEXIST' })
+    }
   }
-  expect([near, far]).toContain(await looksFor(root))
+  expect([near, far]).toContain(await nameCallsFor(root))
 })
