@@ -1,8 +1,9 @@
-import { closeSync, lstatSync, mkdirSync, openSync, type Stats } from 'node:fs'
-import { constants, lstat, mkdir, open, statfs } from 'node:fs/promises'
+import { closeSync, fsync, linkSync, lstatSync, mkdirSync, openSync, type Stats } from 'node:fs'
+import { constants, link, lstat, mkdir, open, statfs } from 'node:fs/promises'
+import { promisify } from 'node:util'
 import { isErrno } from '../../core/errors.ts'
 
-/** The calls that a get is made of, in a way that suits the file system. No link is followed. */
+/** The calls that gets and puts are made of, in a way that suits the file system. No link is followed. */
 export interface NameCalls {
   /** Null when there is nothing. */
   stat(file: string): Promise<Stats | null>
@@ -11,13 +12,19 @@ export interface NameCalls {
   makeFolder(dir: string): Promise<void>
   /** An empty file, which must not be there yet. */
   makeFile(file: string): Promise<void>
+  /** A second name for a file, which must be free. */
+  link(file: string, name: string): Promise<void>
+  /** A name in a folder outlasts a power cut only when the folder itself was synced. */
+  syncFolder(dir: string): Promise<void>
 }
 
 const FOLDER = { mode: 0o700 }
 const FILE_MODE = 0o600
+const AS_FOLDER = constants.O_RDONLY | constants.O_DIRECTORY
+const synced = promisify(fsync)
 
 /**
- * In the event loop. Each of these takes 3 to 15 µs on a local file system; to hand it to a thread of libuv and to wake up
+ * All but syncing in the event loop. Each of these takes 3 to 15 µs on a local file system; to hand it to a thread of libuv and to wake up
  * again takes 30 to 100, and while a sample is read on all cores it takes until the reading is done. Beside processes
  * that sync to the same disk all the time, one in a hundred takes 0.2 ms, and one in a thousand some milliseconds.
  */
@@ -26,6 +33,15 @@ export const near: NameCalls = {
   sees: async (file) => lstatSync(file, { throwIfNoEntry: false }) !== undefined,
   makeFolder: async (dir) => mkdirSync(dir, FOLDER),
   makeFile: async (file) => closeSync(openSync(file, 'wx', FILE_MODE)),
+  link: async (file, name) => linkSync(file, name),
+  syncFolder: async (dir) => {
+    const folder = openSync(dir, AS_FOLDER)
+    try {
+      await synced(folder)
+    } finally {
+      closeSync(folder)
+    }
+  },
 }
 
 /** Where a call may have to wait for another machine, a thread waits and not the event loop. */
@@ -39,6 +55,15 @@ export const far: NameCalls = {
   },
   makeFolder: (dir) => mkdir(dir, FOLDER),
   makeFile: async (file) => (await open(file, 'wx', FILE_MODE)).close(),
+  link,
+  syncFolder: async (dir) => {
+    const folder = await open(dir, AS_FOLDER)
+    try {
+      await folder.sync()
+    } finally {
+      await folder.close()
+    }
+  },
 }
 
 /** ext2 to ext4, xfs, btrfs, tmpfs, zfs: by their numbers in linux/magic.h. */

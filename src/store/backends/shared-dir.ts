@@ -20,7 +20,7 @@ import type {
 import { KeyGate, type StoreAuth, type StoreKey } from '../store-auth.ts'
 import { type Attached, Attachments } from './attachments.ts'
 import { DirNotes } from './dir-notes.ts'
-import { publish, syncDir } from './durable.ts'
+import { publish } from './durable.ts'
 import { MemberPlace } from './member-place.ts'
 import { keyOf, nameOf, shardOf } from './object-names.ts'
 import { storageError } from './storage-error.ts'
@@ -197,13 +197,13 @@ export class SharedDirBackend implements StoreBackend {
   }
 
   async #publish(staged: string, final: string): Promise<void> {
-    if (!(await publish(staged, final))) {
+    if (!(await publish(staged, final, this.root.calls))) {
       const fix = 'two producers claimed one epoch: check that the file system has exclusive mkdir, then put again'
       const found = 'a file that another producer made'
       throw finding('STORE_BUSY', 'this generation is already taken', { file: final, found, fix })
     }
     try {
-      await Promise.all([unlink(staged), this.#fsync ? syncDir(path.dirname(final)) : undefined])
+      await Promise.all([unlink(staged), this.#fsync ? this.root.calls.syncFolder(path.dirname(final)) : undefined])
     } catch (error) {
       // The caller is told that the put failed, so nobody may find it later.
       await rm(final, { force: true })

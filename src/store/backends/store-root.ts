@@ -4,7 +4,7 @@ import path from 'node:path'
 import { isErrno } from '../../core/errors.ts'
 import { StoreId } from '../../core/ids.ts'
 import { type Gate, NO_KEY } from '../store-auth.ts'
-import { makeDirectories, syncDir } from './durable.ts'
+import { makeDirectories } from './durable.ts'
 import { far, type NameCalls, nameCallsFor } from './name-calls.ts'
 import { storageError, unavailable } from './storage-error.ts'
 import { createStoreFile, readStoreFile, type StoreAbout, storeFileOf } from './store-file.ts'
@@ -77,7 +77,7 @@ export async function ownDirectory(dir: string, create: boolean, calls = far): P
   if (await isPlainDirectory(dir, calls)) return
   if (create) {
     await makeDirectories(dir)
-    await syncDir(path.dirname(dir))
+    await far.syncFolder(path.dirname(dir))
     if (await isPlainDirectory(dir)) return
   }
   const fix = 'restore it, or open the store with create: true'
