@@ -1,12 +1,11 @@
-/** `npm run goldens -- DIR`: hold golden vectors against the trainer. The comparison itself is Python. */
+/** `npm run goldens -- [--device cuda] [DIR]`: hold golden vectors against the trainer. The comparison itself is Python. */
 import { spawnSync } from 'node:child_process'
 import path from 'node:path'
 
 const root = path.resolve(import.meta.dirname, '..')
 const python = path.join(root, '.venv', 'bin', 'python')
-const folder = path.resolve(process.argv[2] ?? path.join(root, 'test', 'golden'))
-
-const { status, error } = spawnSync(python, ['-m', 'draftbridge.golden_check', folder], {
+const { status, error } = spawnSync(python, ['-m', 'draftbridge.golden_check', ...process.argv.slice(2)], {
+  cwd: root,
   stdio: 'inherit',
   env: { ...process.env, PYTHONPATH: path.join(root, 'python') },
 })

@@ -9,11 +9,14 @@ import torch
 from torch import Tensor
 
 from draftbridge.eagle3.row_plan import effective_mask
+from draftbridge.eagle3.teacher import Told
 from draftbridge.errors import BridgeError
-from draftbridge.handles import TABLE, TensorDict, tensors_of
-from draftbridge.registry import Payload, op
+from draftbridge.handles import TensorDict
 
 _NAMES = ("input_ids", "loss_mask", "hidden_state", "aux_hidden_state")
+TOLD = ("target_token", "target_logsumexp")
+"""Features that a producer may add: int32 and fp32 [n]."""
+_TOLD_DTYPES = (torch.int32, torch.float32)
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,7 @@ class Batch:
     hidden_state: Tensor  # [N, H]
     aux: Tensor  # [N, 3H]
     lengths: tuple[int, ...]
+    told: Told | None = None  # of all N rows
 
     @property
     def positions(self) -> int:
@@ -37,11 +41,28 @@ class Batch:
         return int(effective_mask(self.loss_mask, self.lengths).sum())
 
 
-def collate(samples: Sequence[TensorDict], max_length: int) -> Batch:
-    """Cut every sample at `max_length` rows and join them. FEATURE_INVALID if sizes or dtypes disagree."""
-    cut = [_checked(sample, index, samples[0], max_length) for index, sample in enumerate(samples)]
+def cut(samples: Sequence[TensorDict], max_length: int) -> list[TensorDict]:
+    """Every sample without the rows from `max_length` on. FEATURE_INVALID if sizes or dtypes disagree."""
+    return [_checked(sample, index, samples[0], max_length) for index, sample in enumerate(samples)]
+
+
+def joined(cut: Sequence[TensorDict]) -> Batch:
+    """Samples that `cut` has checked, end to end."""
     ids, mask, hidden, aux = (torch.cat([sample[name] for sample in cut]) for name in _NAMES)
-    return Batch(ids, mask, hidden, aux, tuple(sample["input_ids"].numel() for sample in cut))
+    lengths = tuple(sample["input_ids"].numel() for sample in cut)
+    if not is_told(cut):
+        return Batch(ids, mask, hidden, aux, lengths)
+    token, total = (torch.cat([sample[name] for sample in cut]) for name in TOLD)
+    return Batch(ids, mask, hidden, aux, lengths, Told(token.long(), total))
+
+
+def is_told(cut: Sequence[TensorDict]) -> bool:
+    """Has the producer stored what it knew of the target's logits, of all of these samples."""
+    return all(name in sample for sample in cut for name in TOLD)
+
+
+def collate(samples: Sequence[TensorDict], max_length: int) -> Batch:
+    return joined(cut(samples, max_length))
 
 
 def nothing(width: int) -> Batch:
@@ -65,7 +86,11 @@ def _checked(sample: TensorDict, index: int, first: TensorDict, max_length: int)
             raise _invalid(index, name, f"{kind}, the first sample has {first[name].dtype} {list(first[name].shape)}")
     if sample["aux_hidden_state"].shape[1] != 3 * sample["hidden_state"].shape[1]:
         raise _invalid(index, "aux_hidden_state", f"width {sample['aux_hidden_state'].shape[1]}")
-    return {name: sample[name][:max_length] for name in _NAMES}
+    told = [name for name in TOLD if name in sample]
+    for name, dtype in zip(TOLD, _TOLD_DTYPES, strict=True):
+        if name in told and (sample[name].shape != sample["input_ids"].shape or sample[name].dtype != dtype):
+            raise _invalid(index, name, f"{sample[name].dtype} {list(sample[name].shape)}")
+    return {name: sample[name][:max_length] for name in (*_NAMES, *told)}
 
 
 def _invalid(index: int, name: str, found: str) -> BridgeError:
@@ -76,11 +101,3 @@ def _invalid(index: int, name: str, found: str) -> BridgeError:
         found=found,
         fix="produce the features of this run again with one target and one dtype",
     )
-
-
-@op("batch.build", "io")
-def _build(payload: Payload) -> Payload:
-    samples = [tensors_of(handle) for handle in payload["samples"]]
-    batch = collate(samples, payload["maxLength"]) if samples else nothing(payload["hiddenSize"])
-    sizes = {"tokens": sum(batch.lengths), "positions": batch.positions, "lossTokens": batch.loss_tokens}
-    return {"handle": TABLE.mint(batch), **sizes}

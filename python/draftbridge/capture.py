@@ -10,10 +10,13 @@ from typing import Any
 import torch
 
 from draftbridge import conversation_mask, target
+from draftbridge.eagle3.teacher import Teacher
 from draftbridge.errors import BridgeError
 from draftbridge.handles import TABLE, TensorDict, minted, tensors_of
 from draftbridge.ingest import encoded, require_finite
 from draftbridge.registry import Payload, op
+from draftbridge.target_weights import load_target_weights
+from draftbridge.unrolling import row_kernels
 
 
 def cpu_has_bfloat16() -> bool:
@@ -28,7 +31,8 @@ def cpu_has_bfloat16() -> bool:
 class Capture:
     """A target in memory, with its tokenizer. Owns the model until it is freed."""
 
-    def __init__(self, model: str, tokenizer: str | None, dtype: torch.dtype) -> None:
+    def __init__(self, model: str, tokenizer: str | None, dtype: torch.dtype, tell: bool = False) -> None:
+        """`tell`: also what is known of the target's logits."""
         self.shape = target.describe(model)
         self.aux_layers = target.aux_layers(self.shape["numLayers"])
         self.tokenizer = target.load_tokenizer(model, tokenizer)
@@ -39,6 +43,11 @@ class Capture:
         self.compute_dtype = dtype if native else torch.float32
         # The base model: without the head, so that no logits are made.
         self._model: Any = target.load_model(model, self.compute_dtype).base_model.to(self.device)
+        self._teacher: Teacher | None = None
+        if tell:
+            head = load_target_weights(model).head.to(self.device, self.compute_dtype)
+            none = torch.empty(0, dtype=torch.int64)
+            self._teacher = Teacher(head, none, kernels=row_kernels(self.device, self.compute_dtype))
 
     @torch.inference_mode()
     def states(self, ids: list[torch.Tensor]) -> list[tuple[torch.Tensor, torch.Tensor]]:
@@ -64,6 +73,14 @@ class Capture:
             )
             for index, row in enumerate(ids)
         ]
+
+    @torch.inference_mode()
+    def told(self, hidden: torch.Tensor) -> TensorDict:
+        """The features that say what the target's logits are at these stored rows [n, H]; none if not asked for."""
+        if self._teacher is None:
+            return {}
+        token, total = self._teacher.summary(hidden.to(self.device))
+        return {"target_token": token.int().cpu(), "target_logsumexp": total.cpu()}
 
     @contextlib.contextmanager
     def _watched(self) -> Iterator[list[torch.Tensor]]:
@@ -112,7 +129,7 @@ def _open(payload: Payload) -> Payload:
     if payload["threads"]:
         torch.set_num_threads(payload["threads"])
     model = str(payload["model"])
-    capture = Capture(model, payload["tokenizer"], getattr(torch, payload["dtype"]))
+    capture = Capture(model, payload["tokenizer"], getattr(torch, payload["dtype"]), payload["tell"])
     contract = _contract(capture, model)
     return {"handle": TABLE.mint(capture), "device": capture.device.type, "contract": contract}
 
@@ -135,7 +152,7 @@ def _forward(payload: Payload) -> Payload:
     states = capture.states([sample["input_ids"] for sample in samples])
     complete: list[TensorDict] = []
     for at, (sample, (hidden, aux)) in enumerate(zip(samples, states, strict=True)):
-        features = {**sample, "hidden_state": hidden, "aux_hidden_state": aux}
+        features = {**sample, "hidden_state": hidden, "aux_hidden_state": aux, **capture.told(hidden)}
         require_finite(features, f"samples[{at}]")
         complete.append(features)
     return {"sets": [minted(features) for features in complete]}

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from draftbridge.eagle3.draft import Draft, DraftConfig
 from draftbridge.errors import BridgeError
+from draftbridge.object_writer import bytes_of
+from draftbridge.safetensors_header import encode, layout
 
 MODEL, CONFIG = "model.safetensors", "config.json"
+_KEPT = "what was saved before is whole"
 BUFFERS = {"d2t": torch.int64, "t2d": torch.bool}
 
 
@@ -36,19 +40,35 @@ def read_tensors(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise checkpoint_invalid("A checkpoint file cannot be read.", file, found=str(exc)) from exc
 
 
-def write_durably(file: Path, data: bytes) -> int:
-    """Write `data` and fsync it. Returns its bytes. The caller owns the directory and makes it visible."""
-    with file.open("wb") as out:
-        out.write(data)
-        out.flush()
-        os.fsync(out.fileno())
-    return len(data)
+def write_durably(file: Path, pieces: Iterable[bytes | memoryview]) -> int:
+    """Write the pieces one after another and fsync. Returns their bytes. The caller owns the directory and makes it
+    visible. STORE_FULL or STORE_UNAVAILABLE when the file system refuses."""
+    try:
+        with file.open("wb", buffering=0) as out:
+            for piece in pieces:
+                rest = memoryview(piece)
+                while rest:
+                    rest = rest[out.write(rest) :]
+            os.fsync(out.fileno())
+            return out.tell()
+    except OSError as exc:
+        raise _unwritable(file, exc) from exc
+
+
+def _unwritable(file: Path, exc: OSError) -> BridgeError:
+    code, what, fix = "STORE_UNAVAILABLE", "A checkpoint cannot be written.", "see that run.dir is mounted and writable"
+    if exc.errno in (errno.ENOSPC, errno.EDQUOT):
+        code, what, fix = "STORE_FULL", "There is no room left for a checkpoint.", "free space or lower train.save.keep"
+    found = f"{errno.errorcode.get(exc.errno or 0, 'error')}: {exc.strerror}"
+    return BridgeError(code, what, file=str(file), found=found, fix=f"{fix}, then start again: {_KEPT}")
 
 
 def write_tensors(file: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> int:
-    """Write a safetensors file durably. Returns its bytes."""
+    """Write a safetensors file durably, without a second copy in memory. Returns its bytes."""
     plain = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
-    return write_durably(file, save(plain, {"format": "pt", **(metadata or {})}))
+    entries = layout(plain)
+    head = encode(entries, {"format": "pt", **(metadata or {})})
+    return write_durably(file, (head, *(bytes_of(plain[entry.name]) for entry in entries)))
 
 
 def read_config(directory: Path) -> tuple[DraftConfig, dict[str, Any]]:
@@ -130,5 +150,5 @@ def save_draft(
     text = json.dumps(config_json(config, raw, dtype), indent=2) + "\n"
     return [
         {"name": MODEL, "bytes": model},
-        {"name": CONFIG, "bytes": write_durably(directory / CONFIG, text.encode())},
+        {"name": CONFIG, "bytes": write_durably(directory / CONFIG, (text.encode(),))},
     ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class BridgeError(Exception):
     """A failure with a stable code. The text says what failed, where, what was found and what to do."""
@@ -18,6 +20,6 @@ class BridgeError(Exception):
     ) -> None:
         given = {"file": file, "field": field, "found": found, "fix": fix}
         self.code = code
-        self.details = {key: value for key, value in given.items() if value is not None}
+        self.details: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
         lines = [what, *(f"  {key + ':':<6} {value}" for key, value in self.details.items())]
         super().__init__("\n".join(lines))

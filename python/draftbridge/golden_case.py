@@ -19,6 +19,7 @@ from draftbridge.eagle3.vocabulary import Vocabulary
 from draftbridge.optimizer import OptimizerOptions
 from draftbridge.parallel import World, share_draft
 from draftbridge.train_session import Frozen, MicroStep, TrainSession
+from draftbridge.unrolling import Savings
 
 _LOSSES: dict[str | None, Any] = {None: "ce", "alpha": "lk-alpha", "lambda": "lk-lambda"}
 
@@ -56,7 +57,7 @@ class GoldenCase:
         """The whole batch as one optimiser step."""
         return MicroStep(self.batch.positions, 1, True, False)
 
-    def session(self, world: World, kind: str, dtype: torch.dtype = torch.float32) -> TrainSession:
+    def session(self, world: World, kind: str, dtype: torch.dtype = torch.float32, fused: bool = False) -> TrainSession:
         """A session that starts where the reference started."""
         config = DraftConfig.from_dict(self.raw_config)
         draft = Draft(config).to(dtype)
@@ -65,7 +66,8 @@ class GoldenCase:
         teacher = Teacher(self.tensors["target.lm_head.weight"].to(world.device, dtype), vocabulary.ids)
         embedding = self.tensors["draft.embed_tokens.weight"].to(world.device, dtype)
         frozen = Frozen(embedding, teacher, vocabulary, config, self.raw_config)
-        return TrainSession(world, share_draft(draft, world, kind, False), frozen, self._ttt(), self._optimizer())
+        shared = share_draft(draft, world, kind, False)
+        return TrainSession(world, shared, frozen, self._ttt(), self._optimizer(), Savings(fused=fused))
 
     def _ttt(self) -> TttOptions:
         train = self.train

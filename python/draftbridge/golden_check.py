@@ -1,10 +1,12 @@
-"""Compare training with golden vectors: `python -m draftbridge.golden_check DIR`. Exits with 1 if one differs."""
+"""Compare training with golden vectors: `python -m draftbridge.golden_check [--device cuda] [DIR]`. Exits with 1 if one
+differs. Both unrolls are compared, in fp32."""
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -12,7 +14,8 @@ from torch import Tensor
 
 from draftbridge.errors import BridgeError
 from draftbridge.golden_case import GoldenCase
-from draftbridge.parallel import World, join, leave
+from draftbridge.parallel import World, choose_device, join, leave
+from draftbridge.train_session import TrainSession
 
 LIMIT = 1e-5
 # Ten optimiser steps spread what the order of fp32 sums changes; `Verdict.spread` measures by how much.
@@ -33,7 +36,8 @@ class Run:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Largest relative errors of one file, by column, and between our own fp32 and fp64 runs (`spread`)."""
+    """Largest relative errors of one file, by column, and between our own fp32 and fp64 runs (`spread`), of whichever
+    unroll: they sum in different orders, and that is what the spread is to show."""
 
     name: str
     errors: dict[str, float]
@@ -62,9 +66,11 @@ def worst(pairs: Iterable[tuple[Tensor, Tensor]]) -> float:
     return max(relative(found, expected) for found, expected in pairs)
 
 
-def trajectory(case: GoldenCase, world: World, dtype: torch.dtype = torch.float32) -> tuple[Run, dict[str, Tensor]]:
+def trajectory(
+    case: GoldenCase, world: World, dtype: torch.dtype = torch.float32, fused: bool = False
+) -> tuple[Run, dict[str, Tensor]]:
     """Train as a run does, step by step. Also returns the metrics of the first step."""
-    session = case.session(world, "fsdp", dtype)
+    session = case.session(world, "fsdp", dtype, fused)
     batch, micro = case.batch, case.micro
     rows = []
     for _ in range(case.train["steps"]):
@@ -72,16 +78,22 @@ def trajectory(case: GoldenCase, world: World, dtype: torch.dtype = torch.float3
         rows.append(session.read_metrics())
     first = {name: torch.tensor(rows[0][name], dtype=torch.float64) for name in FIRST}
     losses, norms = (torch.tensor([row[name] for row in rows], dtype=torch.float64) for name in ("loss", "gradNorm"))
-    weights = {name: session.draft.whole(name, shard.detach()) for name, shard in session.draft.shards.items()}
-    return Run(losses, norms, weights), first
+    weights = {name: shard.detach() for name, shard in session.draft.shards.items()}
+    return Run(losses, norms, wholes(session, weights)), first
 
 
-def gradient_error(case: GoldenCase, world: World) -> float:
+def wholes(session: TrainSession, shards: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Joined from all ranks, on rank 0."""
+    joined = {name: session.draft.whole(name, shard) for name, shard in shards.items()}
+    return {name: whole for name, whole in joined.items() if whole is not None}
+
+
+def gradient_error(case: GoldenCase, world: World, fused: bool = False) -> float:
     """Largest error of a parameter's gradient at step 0."""
-    session = case.session(world, "fsdp")
+    session = case.session(world, "fsdp", fused=fused)
     session.add_gradients(case.batch, case.micro)
-    found = session.draft.gradients()
-    return worst((session.draft.whole(name, g), case.tensors[f"grad.{name}"]) for name, g in found.items())
+    found = wholes(session, session.draft.gradients())
+    return worst((whole, case.tensors[f"grad.{name}"]) for name, whole in found.items())
 
 
 def late_errors(found: Run, expected: Run) -> dict[str, float]:
@@ -94,20 +106,27 @@ def late_errors(found: Run, expected: Run) -> dict[str, float]:
     }
 
 
-def check(file: Path, world: World) -> Verdict:
-    """Hold one golden file against this program."""
+def check(file: Path, world: World) -> tuple[Verdict, Verdict]:
+    """Hold one golden file against this program: against its plain and its fused unroll."""
+    plain, fused = (_check(file, world, fused) for fused in (False, True))
+    spread = {column: max(value, fused.spread[column]) for column, value in plain.spread.items()}
+    return replace(plain, spread=spread), replace(fused, spread=spread)
+
+
+def _check(file: Path, world: World, fused: bool) -> Verdict:
     case = GoldenCase.read(file)
     expected = case.tensors
-    run, first = trajectory(case, world)
-    exact, _ = trajectory(case, world, torch.float64)
+    run, first = trajectory(case, world, fused=fused)
+    exact, _ = trajectory(case, world, torch.float64, fused)
     golden = Run(
         expected["expect.trajectory_loss"],
         expected["expect.trajectory_grad_norm"],
         {name: expected[f"final.{name}"] for name in run.weights},
     )
     errors = {FIRST[name]: relative(value, expected[f"expect.{key}"]) for (name, key), value in _paired(first)}
-    errors["gradients"] = gradient_error(case, world)
-    return Verdict(case.name, errors | late_errors(run, golden), late_errors(run, exact))
+    errors["gradients"] = gradient_error(case, world, fused)
+    name = f"{file.stem}, {'fused' if fused else 'plain'}"
+    return Verdict(name, errors | late_errors(run, golden), late_errors(run, exact))
 
 
 def _paired(first: dict[str, Tensor]) -> list[tuple[tuple[str, str], Tensor]]:
@@ -116,7 +135,7 @@ def _paired(first: dict[str, Tensor]) -> list[tuple[tuple[str, str], Tensor]]:
 
 
 def table(verdicts: Sequence[Verdict]) -> str:
-    """One line per file, and under it how far our fp32 lies from our fp64."""
+    """One line per file and unroll, and under it how far our fp32 lies from our fp64."""
     lines = ["file".ljust(28) + "".join(column.rjust(12) for column in COLUMNS)]
     for verdict in verdicts:
         state = "" if verdict.passed else "  FAILED"
@@ -127,15 +146,19 @@ def table(verdicts: Sequence[Verdict]) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    folder = Path(arguments[0]) if arguments else Path("test/golden")
+    parser = argparse.ArgumentParser(prog="goldens")
+    parser.add_argument("folder", nargs="?", default="test/golden")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    given = parser.parse_args(arguments)
+    folder = Path(given.folder)
     files = sorted(folder.glob("*.safetensors"))
     if not files:
         print(f"There are no golden files (*.safetensors) in {folder}.", file=sys.stderr)
         return 64
     torch.set_num_threads(1)
     try:
-        world = join(0, 1, torch.device("cpu"), "", 60)
-        verdicts = [check(file, world) for file in files]
+        world = join(0, 1, choose_device(given.device, 0), "", 60)
+        verdicts = [verdict for file in files for verdict in check(file, world)]
     except BridgeError as exc:
         print(exc, file=sys.stderr)
         return 65

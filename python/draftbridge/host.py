@@ -30,7 +30,17 @@ _LANES: dict[Lane, ThreadPoolExecutor] = {
 # hand-over can cost that much.
 sys.setswitchinterval(0.0005)
 
-_OP_MODULES = ("objects", "store_key", "ingest", "capture", "batch", "parallel", "session", "decode")
+_OP_MODULES = (
+    "objects",
+    "store_key",
+    "ingest",
+    "capture",
+    "dist_ops",
+    "session",
+    "session_reports",
+    "tensorboard_file",
+    "decode",
+)
 for _name in _OP_MODULES:
     importlib.import_module(f"draftbridge.{_name}")
 

@@ -63,12 +63,17 @@ class Optimizer:
             fused=True,
         )
 
-    def step(self, gradients: dict[str, Tensor], norm: float, step: int) -> None:
-        """Optimiser step `step` (from 0) with gradients clipped to the global `norm`. Changes the gradients."""
-        kept = [gradients[name] for name in self._leaves]
-        torch._foreach_mul_(kept, min(1.0, self._options.clip / (norm + 1e-6)))
-        for leaf, gradient in zip(self._leaves.values(), kept, strict=True):
-            leaf.grad = gradient
+    def step(self, gradients: dict[str, Tensor], norm: Tensor, broken: Tensor, step: int) -> None:
+        """Optimiser step `step` (from 0) with gradients clipped to the global `norm`. Changes the gradients.
+
+        `norm` and `broken` are scalars that stay where they are: nothing waits for the device. If `broken`, no weight
+        and no moment changes.
+        """
+        for name, leaf in self._leaves.items():
+            leaf.grad = gradients[name]
+        # The fused kernel divides by the one and looks at the other, as for torch's loss scaling.
+        self._adam.grad_scale = ((norm + 1e-6) / self._options.clip).clamp(min=1.0).float()  # type: ignore[attr-defined]
+        self._adam.found_inf = broken.float()  # type: ignore[attr-defined]
         self._adam.param_groups[0]["lr"] = rate(self._options, step)
         self._adam.step()
         self._adam.zero_grad(set_to_none=True)

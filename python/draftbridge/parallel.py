@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar, cast
@@ -19,7 +18,6 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 
 from draftbridge.eagle3.draft import Draft
 from draftbridge.errors import BridgeError
-from draftbridge.registry import Payload, op
 
 T = TypeVar("T")
 
@@ -31,12 +29,39 @@ class World:
     rank: int
     size: int
     device: torch.device
+    hosts: dist.ProcessGroup | None = None
+    """The ranks again, meeting on the host. None: the group of all that there is does so already."""
+
+    def agree(self, *numbers: float) -> list[float]:
+        """Sums over all ranks, on the host: no rank waits for its device."""
+        if self.size == 1:
+            return list(numbers)
+        told = torch.tensor(numbers, dtype=torch.float64)
+        dist.all_reduce(told, group=self.hosts)
+        return cast(list[float], told.tolist())
+
+    def most(self, *numbers: float) -> list[float]:
+        """The greatest of all ranks, each by itself, on the host."""
+        if self.size == 1:
+            return list(numbers)
+        told = torch.tensor(numbers, dtype=torch.float64)
+        dist.all_reduce(told, dist.ReduceOp.MAX, group=self.hosts)
+        return cast(list[float], told.tolist())
 
     def sum(self, tensor: Tensor) -> Tensor:
         """The sum over all ranks, in place."""
         if self.size > 1:
             dist.all_reduce(tensor)
         return tensor
+
+    def gather(self, tensor: Tensor) -> Tensor | None:
+        """What each rank has, one after another along a new axis, on rank 0; None elsewhere. Of one shape on all."""
+        if self.size == 1:
+            return tensor[None]
+        joined = tensor.new_empty((self.size, *tensor.shape)) if self.rank == 0 else None
+        parts = None if joined is None else list(joined)
+        dist.gather(tensor, parts, dst=0, group=self.hosts if tensor.device.type == "cpu" else None)
+        return joined
 
     def union(self, numbers: Sequence[int]) -> list[int]:
         """All numbers that some rank has, each once, ascending. Travels as tensors: nothing is pickled."""
@@ -99,7 +124,8 @@ def join(rank: int, size: int, device: torch.device, meeting: str, timeout_secon
             found=f"rank {rank} of {size} at {meeting}: {exc}",
             fix="see that every node runs, reaches that address, and uses the same configuration",
         ) from exc
-    _joined = World(rank, size, device)
+    hosts = dist.new_group(backend="gloo", timeout=timeout) if size > 1 and backend == "nccl" else None
+    _joined = World(rank, size, device, hosts)
     return _joined
 
 
@@ -114,11 +140,12 @@ def leave() -> None:
 class SharedDraft(ABC):
     """A draft that all ranks train together.
 
-    `shards`: per parameter name what this rank optimises; updating them in place updates the draft. Losses given to
-    `backward` are shares: the ranks' gradients are added up.
+    `shards`: per parameter name what this rank optimises; updating them in place updates the draft. Losses are shares:
+    the ranks' gradients are added up. For that, a loss must be multiplied by `scale` before it is given to `backward`.
     """
 
     shards: dict[str, Tensor]
+    scale: float = 1.0
 
     def __init__(self, draft: Draft, world: World) -> None:
         self._draft = draft
@@ -127,6 +154,11 @@ class SharedDraft(ABC):
     @abstractmethod
     def run(self, work: Callable[[Draft], T]) -> T:
         """Run `work` on the whole draft. Its result must be a tensor, or a tuple of tensors."""
+
+    def look(self, work: Callable[[Draft], T]) -> T:
+        """Run `work` on the whole draft without a gradient. Training does not notice."""
+        with torch.no_grad():
+            return self.run(work)
 
     @abstractmethod
     def backward(self, share: Tensor, last: bool) -> None:
@@ -141,12 +173,16 @@ class SharedDraft(ABC):
         """The part of a sum over this rank's gradients that it adds to the sum over the whole draft."""
 
     @abstractmethod
-    def whole(self, name: str, shard: Tensor) -> Tensor:
-        """Join a tensor that is cut like parameter `name`. A collective."""
+    def whole(self, name: str, shard: Tensor) -> Tensor | None:
+        """A tensor that is cut like parameter `name`, joined on rank 0; None elsewhere. A collective."""
 
     @abstractmethod
     def cut(self, name: str, whole: Tensor) -> Tensor:
         """This rank's part of a whole tensor, the inverse of `whole`."""
+
+    def parameters(self) -> list[Tensor]:
+        """Of the whole draft: a sharded one says of each how large it is in all."""
+        return list(self._draft.parameters())
 
     def clear(self) -> None:
         """Forget the gradients."""
@@ -159,6 +195,8 @@ class FsdpDraft(SharedDraft):
 
     def __init__(self, draft: Draft, world: World, half: bool) -> None:
         super().__init__(draft, world)
+        # FSDP averages over the ranks; shares have to be added.
+        self.scale = float(world.size)
         policy = MixedPrecisionPolicy(torch.bfloat16, torch.float32) if half else MixedPrecisionPolicy()
         fully_shard(draft, mesh=init_device_mesh(world.device.type, (world.size,)), mp_policy=policy)
         self._unit = cast(FSDPModule, draft)
@@ -169,10 +207,15 @@ class FsdpDraft(SharedDraft):
         result: T = self._draft(work)
         return result
 
+    def look(self, work: Callable[[Draft], T]) -> T:
+        found = super().look(work)
+        # No backward pass will do it.
+        self._unit.reshard()
+        return found
+
     def backward(self, share: Tensor, last: bool) -> None:
         self._unit.set_requires_gradient_sync(last)
-        # FSDP averages over the ranks; shares have to be added.
-        torch.autograd.backward(share * self._world.size)
+        torch.autograd.backward(share)
 
     def gradients(self) -> dict[str, Tensor]:
         return {name: cast(DTensor, p.grad).to_local() for name, p in self._params.items()}
@@ -180,12 +223,14 @@ class FsdpDraft(SharedDraft):
     def square_share(self, squares: Tensor) -> Tensor:
         return squares
 
-    def whole(self, name: str, shard: Tensor) -> Tensor:
-        like = self._params[name]
-        joined = DTensor.from_local(
-            shard, like.device_mesh, like.placements, run_check=False, shape=like.shape, stride=like.stride()
-        )
-        return joined.full_tensor()
+    def whole(self, name: str, shard: Tensor) -> Tensor | None:
+        rows = self._params[name].shape[0]
+        # Cut as torch.chunk cuts: all parts are as tall as the first, but those at the end, which may be empty.
+        tall = -(-rows // self._world.size)
+        missing = tall - shard.shape[0]
+        part = shard if missing == 0 else torch.cat((shard, shard.new_zeros((missing, *shard.shape[1:]))))
+        joined = self._world.gather(part)
+        return None if joined is None else joined.flatten(0, 1)[:rows]
 
     def cut(self, name: str, whole: Tensor) -> Tensor:
         like = self._params[name]
@@ -196,15 +241,12 @@ class FsdpDraft(SharedDraft):
 class ReplicatedDraft(SharedDraft):
     """Every rank holds the whole draft; gradients are summed."""
 
-    def __init__(self, draft: Draft, world: World, half: bool) -> None:
+    def __init__(self, draft: Draft, world: World) -> None:
         super().__init__(draft, world)
-        self._half = half
         self.shards = {name: p.detach() for name, p in draft.named_parameters()}
 
     def run(self, work: Callable[[Draft], T]) -> T:
-        kind = self._world.device.type
-        with torch.autocast(kind, dtype=torch.bfloat16) if self._half else nullcontext():
-            result: T = self._draft(work)
+        result: T = self._draft(work)
         return result
 
     def backward(self, share: Tensor, last: bool) -> None:
@@ -222,41 +264,15 @@ class ReplicatedDraft(SharedDraft):
     def square_share(self, squares: Tensor) -> Tensor:
         return squares / self._world.size
 
-    def whole(self, name: str, shard: Tensor) -> Tensor:
-        return shard
+    def whole(self, name: str, shard: Tensor) -> Tensor | None:
+        return shard if self._world.rank == 0 else None
 
     def cut(self, name: str, whole: Tensor) -> Tensor:
         return whole
 
 
 def share_draft(draft: Draft, world: World, kind: str, half: bool) -> SharedDraft:
-    """Give `draft` to all ranks; it must be equal on all of them. `half`: compute in bf16 on fp32 weights."""
+    """Give `draft` to all ranks; it must be equal on all of them. `half`: where its weights are gathered, they are
+    gathered in bf16; what is optimised stays fp32."""
     draft.to(world.device)
-    return (FsdpDraft if kind == "fsdp" else ReplicatedDraft)(draft, world, half)
-
-
-@op("dist.init", "engine")
-def _init(payload: Payload) -> Payload:
-    device = choose_device(payload["device"], payload["localRank"])
-    if payload["threads"] > 0:
-        torch.set_num_threads(payload["threads"])
-    meeting = f"tcp://{payload['masterAddr']}:{payload['masterPort']}"
-    join(payload["rank"], payload["worldSize"], device, meeting, payload["timeoutSeconds"])
-    return {"device": str(device), "backend": dist.get_backend()}
-
-
-@op("dist.barrier", "engine")
-def _barrier(_: Payload) -> Payload:
-    dist.barrier()
-    return {}
-
-
-@op("dist.union", "engine")
-def _union(payload: Payload) -> Payload:
-    return {"numbers": world().union(payload["numbers"])}
-
-
-@op("dist.close", "engine")
-def _close(_: Payload) -> Payload:
-    leave()
-    return {}
+    return FsdpDraft(draft, world, half) if kind == "fsdp" else ReplicatedDraft(draft, world)

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from draftbridge.batch import Batch
+from draftbridge import determinism
+from draftbridge.determinism import refusals_named
 from draftbridge.eagle3.draft import Draft, DraftConfig, initial_draft
 from draftbridge.eagle3.teacher import FinalNorm, Teacher
 from draftbridge.eagle3.ttt_loss import TttOptions
 from draftbridge.eagle3.vocabulary import Vocabulary, choose_vocabulary, read_counts
 from draftbridge.errors import BridgeError
-from draftbridge.handles import TABLE
+from draftbridge.handles import TABLE, tensors_of
 from draftbridge.optimizer import OptimizerOptions
 from draftbridge.parallel import share_draft, world
 from draftbridge.registry import Payload, op
+from draftbridge.snapshot import Snapshot
+from draftbridge.staging import Staged
+from draftbridge.step_watch import WatchedStep
 from draftbridge.target_weights import TargetWeights, load_target_weights
-from draftbridge.train_files import load_session, save_session
+from draftbridge.train_files import load_session, write_snapshot
 from draftbridge.train_session import Frozen, MicroStep, TrainSession
+from draftbridge.unrolling import Savings, row_kernels
 
 
 def _contradiction(field: str, found: str, fix: str) -> BridgeError:
@@ -88,7 +94,8 @@ def _build(payload: Payload) -> Payload:
     norm = None
     if payload["finalNorm"] == "pre" and weights.norm is not None:
         norm = FinalNorm(weights.norm.to(here.device, dtype), config.rms_norm_eps)
-    frozen = Frozen(embedding, Teacher(head, vocabulary.ids, norm), vocabulary, config, payload["draft"])
+    teacher = Teacher(head, vocabulary.ids, norm, kernels=row_kernels(here.device, dtype))
+    frozen = Frozen(embedding, teacher, vocabulary, config, payload["draft"])
     torch.manual_seed(payload["seed"] + here.rank)
     session = TrainSession(
         here,
@@ -96,33 +103,62 @@ def _build(payload: Payload) -> Payload:
         frozen,
         _ttt_options(payload["ttt"]),
         _optimizer_options(payload["optimizer"], payload["totalSteps"]),
+        Savings(_fused(payload["unroll"], half), payload["compact"], payload["recompute"], payload["told"]),
     )
     return {"handle": TABLE.mint(session), "parameters": parameters}
 
 
-def _session(payload: Payload) -> TrainSession:
+def _fused(unroll: str, half: bool) -> bool:
+    """The backward pass of the fused unroll's attention adds up in any order on a GPU."""
+    return (half and not determinism.is_on()) if unroll == "auto" else unroll == "fused"
+
+
+def session_of(payload: Payload) -> TrainSession:
     return TABLE.borrow(payload["session"], TrainSession)
+
+
+@op("batch.build", "io")
+def _stage(payload: Payload) -> Payload:
+    samples = [tensors_of(handle) for handle in payload["samples"]]
+    staged = session_of(payload).staging.stage(samples, payload["maxLength"])
+    sizes = {"tokens": staged.tokens, "positions": staged.positions, "lossTokens": staged.loss_tokens}
+    return {"handle": TABLE.mint(staged), **sizes}
 
 
 @op("train.step", "engine")
 def _step(payload: Payload) -> Payload:
-    micro = MicroStep(payload["positions"], payload["window"], payload["boundary"], payload["stop"], payload["lost"])
-    report = _session(payload).step(TABLE.borrow(payload["batch"], Batch), micro)
-    return {"stepped": report.stepped, "stop": report.stop, "globalStep": report.global_step, "lost": report.lost}
+    names = ("positions", "window", "boundary", "stop", "lost", "saved")
+    micro = MicroStep(*(payload[name] for name in names))
+    with refusals_named():
+        report = session_of(payload).step(TABLE.borrow(payload["batch"], Staged), micro)
+    agreed = {"stop": report.stop, "lost": report.lost, "saved": report.saved}
+    about = {"stepped": report.stepped, "globalStep": report.global_step, "watched": _watched(report.watched)}
+    return {**about, **agreed}
+
+
+def _watched(steps: Sequence[WatchedStep]) -> list[Payload]:
+    return [{"step": seen.step, "loss": seen.loss, "gradNorm": seen.norm} for seen in steps]
 
 
 @op("train.metrics", "engine")
 def _metrics(payload: Payload) -> Payload:
-    return _session(payload).read_metrics()
+    session = session_of(payload)
+    return {**session.read_metrics(), "watched": _watched(session.watched())}
 
 
-@op("train.save", "engine")
-def _save(payload: Payload) -> Payload:
-    return {"files": save_session(_session(payload), Path(payload["dir"]))}
+@op("train.snapshot", "engine")
+def _snapshot(payload: Payload) -> Payload:
+    snapshot = session_of(payload).snapshot()
+    return {"handle": None if snapshot is None else TABLE.mint(snapshot)}
+
+
+@op("snapshot.write", "bulk")
+def _write(payload: Payload) -> Payload:
+    return {"files": write_snapshot(TABLE.borrow(payload["snapshot"], Snapshot), Path(payload["dir"]))}
 
 
 @op("train.load", "engine")
 def _load(payload: Payload) -> Payload:
-    session = _session(payload)
+    session = session_of(payload)
     load_session(session, Path(payload["dir"]))
     return {"globalStep": session.global_step}

@@ -20,39 +20,38 @@ from draftbridge.draft_files import (
     save_draft,
     write_tensors,
 )
+from draftbridge.snapshot import FIRST, SECOND, Snapshot
 from draftbridge.train_session import TrainSession
 
 OPTIMIZER = "optimizer.safetensors"
-_FIRST, _SECOND = "exp_avg.", "exp_avg_sq."
 
 
 def _rng_file(rank: int) -> str:
     return f"rng-rank{rank}.safetensors"
 
 
-def save_session(session: TrainSession, directory: Path) -> list[dict[str, Any]]:
-    """Write the whole state, fsynced. Returns the files that this rank wrote. A collective: weights are gathered."""
-    directory.mkdir(parents=True, exist_ok=True)
-    weights: dict[str, Tensor] = {}
-    moments: dict[str, Tensor] = {}
-    for name, shard in session.draft.shards.items():
-        first, second = session.optimizer.moments(name)
-        whole = (session.draft.whole(name, part.detach()) for part in (shard, first, second))
-        weights[name], moments[_FIRST + name], moments[_SECOND + name] = whole
-    rank = session.world.rank
-    files = [{"name": _rng_file(rank), "bytes": write_tensors(directory / _rng_file(rank), _rng_state(session))}]
-    if rank == 0:
-        frozen = session.frozen
-        maps = frozen.vocabulary
-        files += save_draft(directory, frozen.config, frozen.raw_config, weights, maps.d2t, maps.t2d)
-        moments["step"] = torch.tensor(session.global_step, dtype=torch.int64)
-        about = {"worldSize": str(session.world.size)}
-        files.append({"name": OPTIMIZER, "bytes": write_tensors(directory / OPTIMIZER, moments, about)})
+def write_snapshot(snapshot: Snapshot, directory: Path) -> list[dict[str, Any]]:
+    """Write the files of a checkpoint, fsynced, into an existing directory. Returns their names and bytes.
+
+    Needs no lane of its own: nothing of the session is touched, and hardly any Python runs. STORE_FULL,
+    STORE_UNAVAILABLE, or FEATURE_INVALID if what was trained is not worth keeping.
+    """
+    snapshot.settle()
+    frozen, maps = snapshot.frozen, snapshot.frozen.vocabulary
+    moments = {name: tensor for name, tensor in snapshot.tensors.items() if name.startswith((FIRST, SECOND))}
+    weights = {name: tensor for name, tensor in snapshot.tensors.items() if name not in moments}
+    files = save_draft(directory, frozen.config, frozen.raw_config, weights, maps.d2t, maps.t2d)
+    moments["step"] = torch.tensor(snapshot.step, dtype=torch.int64)
+    about = {"worldSize": str(snapshot.world_size)}
+    files.append({"name": OPTIMIZER, "bytes": write_tensors(directory / OPTIMIZER, moments, about)})
+    for rank, state in enumerate(snapshot.random):
+        name = _rng_file(rank)
+        files.append({"name": name, "bytes": write_tensors(directory / name, state)})
     return files
 
 
 def load_session(session: TrainSession, directory: Path) -> None:
-    """Restore what `save_session` wrote, at any number of ranks. CHECKPOINT_INVALID names the file and the tensor.
+    """Restore what `write_snapshot` wrote, at any number of ranks. CHECKPOINT_INVALID names the file and the tensor.
 
     Nothing of the session has changed if it raises.
     """
@@ -62,7 +61,7 @@ def load_session(session: TrainSession, directory: Path) -> None:
     with torch.no_grad():
         for name, shard in session.draft.shards.items():
             shard.copy_(session.draft.cut(name, weights[name].to(shard)))
-            first, second = (session.draft.cut(name, moments[kind + name].to(shard)) for kind in (_FIRST, _SECOND))
+            first, second = (session.draft.cut(name, moments[kind + name].to(shard)) for kind in (FIRST, SECOND))
             session.optimizer.restore(name, first, second, step)
     session.global_step = step
     if "cpu" in state:
@@ -87,16 +86,9 @@ def _read_moments(directory: Path, weights: dict[str, Tensor]) -> tuple[dict[str
     tensors, _ = read_tensors(file)
     shapes: dict[str, tuple[int, ...]] = {"step": ()}
     for name, weight in weights.items():
-        shapes |= dict.fromkeys((_FIRST + name, _SECOND + name), tuple(weight.shape))
+        shapes |= dict.fromkeys((FIRST + name, SECOND + name), tuple(weight.shape))
     check_tensors(file, tensors, shapes)
     return tensors, int(tensors.pop("step"))
-
-
-def _rng_state(session: TrainSession) -> dict[str, Tensor]:
-    state = {"cpu": torch.get_rng_state()}
-    if session.world.device.type == "cuda":
-        state["cuda"] = torch.cuda.get_rng_state(session.world.device)
-    return state
 
 
 def _read_rng(session: TrainSession, directory: Path) -> dict[str, Tensor]:

@@ -19,6 +19,7 @@ class HostCounts:
     mask_sums: tuple[int, ...]
     tokens: int
     loss_tokens: int
+    flops: float
 
 
 class TrainMetrics:
@@ -31,19 +32,19 @@ class TrainMetrics:
 
     def _reset(self) -> None:
         self._device = torch.zeros(1 + 4 * self._size, dtype=torch.float64, device=self._world.device)
-        self._host = [0] * (self._size + 2)
+        self._host = [0.0] * (self._size + 3)
         self._steps = 0
-        self._norm = 0.0
+        self._norm = torch.zeros((), dtype=torch.float64, device=self._world.device)
 
     @torch.no_grad()
     def add(self, loss: Tensor, shares: Tensor, sums: StepSums, counts: HostCounts) -> None:
         """One micro-step. `loss` and `shares` [K]: this rank's part, already divided by the window."""
         parts = (loss.reshape(1), shares, sums.hits, sums.overlap, sums.trained)
         self._device += torch.cat([part.double() for part in parts])
-        added = (*counts.mask_sums, counts.tokens, counts.loss_tokens)
+        added = (*counts.mask_sums, counts.tokens, counts.loss_tokens, counts.flops)
         self._host = [old + new for old, new in zip(self._host, added, strict=True)]
 
-    def stepped(self, norm: float) -> None:
+    def stepped(self, norm: Tensor) -> None:
         """An optimiser step has been made; `norm` is its gradient norm before clipping."""
         self._steps += 1
         self._norm += norm
@@ -52,24 +53,25 @@ class TrainMetrics:
         """Metrics since the last read, in the wire form of TrainMetrics in src/bridge/ops.ts. A collective."""
         host = torch.tensor(self._host, dtype=torch.float64, device=self._world.device)
         values: list[float] = self._world.sum(torch.cat((self._device, host))).tolist()
-        k, steps, norm = self._size, self._steps, self._norm
+        k, steps, norm = self._size, self._steps, float(self._norm)
         self._reset()
         loss, rest = values[0], [values[1 + i * k : 1 + (i + 1) * k] for i in range(5)]
         ploss, hits, overlap, trained, masked = rest
         return {
             "steps": steps,
-            "loss": _ratio(loss, steps),
-            "gradNorm": _ratio(norm, steps),
+            "loss": ratio(loss, steps),
+            "gradNorm": ratio(norm, steps),
             "lr": lr,
-            "ploss": [_ratio(value, steps) for value in ploss],
-            "acc": [_ratio(*pair) for pair in zip(hits, masked, strict=True)],
-            "acceptanceRate": [_ratio(*pair) for pair in zip(overlap, trained, strict=True)],
-            "tokens": int(values[-2]),
-            "lossTokens": int(values[-1]),
+            "ploss": [ratio(value, steps) for value in ploss],
+            "acc": [ratio(*pair) for pair in zip(hits, masked, strict=True)],
+            "acceptanceRate": [ratio(*pair) for pair in zip(overlap, trained, strict=True)],
+            "tokens": int(values[-3]),
+            "lossTokens": int(values[-2]),
+            "flops": values[-1],
         }
 
 
-def _ratio(numerator: float, denominator: float) -> float | None:
+def ratio(numerator: float, denominator: float) -> float | None:
     """None where there is nothing to report: JSON has no NaN."""
     value = numerator / denominator if denominator else math.nan
     return value if math.isfinite(value) else None

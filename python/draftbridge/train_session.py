@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,14 +11,17 @@ from torch import Tensor
 
 from draftbridge.batch import Batch
 from draftbridge.eagle3.draft import DraftConfig
-from draftbridge.eagle3.row_plan import RowPlan, plan_rows
 from draftbridge.eagle3.teacher import Teacher
-from draftbridge.eagle3.ttt_loss import StepSums, TttOptions, decayed, ploss_shares, unroll
+from draftbridge.eagle3.ttt_loss import StepSums, TttOptions, decayed
 from draftbridge.eagle3.vocabulary import Vocabulary
-from draftbridge.errors import BridgeError
 from draftbridge.optimizer import Optimizer, OptimizerOptions, rate
 from draftbridge.parallel import SharedDraft, World
+from draftbridge.snapshot import Snapshot, Snapshots
+from draftbridge.staging import Staged, Staging
+from draftbridge.step_watch import StepWatch, WatchedStep
 from draftbridge.train_metrics import HostCounts, TrainMetrics
+from draftbridge.unrolling import FusedUnrolling, PlainUnrolling, Savings, Weighing
+from draftbridge.validation import Validation
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,7 @@ class MicroStep:
     boundary: bool
     stop: bool
     lost: int = 0
+    saved: int = 0
 
 
 @dataclass(frozen=True)
@@ -49,84 +53,101 @@ class StepReport:
     stop: bool
     global_step: int
     lost: int = 0
+    saved: int = 0
+    watched: Sequence[WatchedStep] = ()
+    """Steps whose numbers the host has seen since it was last told."""
 
 
 class TrainSession:
     """Every method that ends in a collective says so: all ranks call it, in the same order."""
 
     def __init__(
-        self, world: World, draft: SharedDraft, frozen: Frozen, ttt: TttOptions, options: OptimizerOptions
+        self,
+        world: World,
+        draft: SharedDraft,
+        frozen: Frozen,
+        ttt: TttOptions,
+        options: OptimizerOptions,
+        savings: Savings | None = None,
     ) -> None:
         self.world, self.draft, self.frozen = world, draft, frozen
         self.ttt, self.options = ttt, options
         self.optimizer = Optimizer(draft.shards, options)
         self.global_step = 0
+        self.gradient_bytes = 0
+        """Of the last step."""
+        chosen = savings or Savings()
+        self.unrolling = (FusedUnrolling if chosen.fused else PlainUnrolling)(
+            world, ttt, frozen.embedding, frozen.teacher, chosen
+        )
+        self.staging = Staging(world.device, frozen.embedding.dtype, frozen.config, self.unrolling)
+        self.validation = Validation(world, draft, self.unrolling, ttt)
         self._metrics = TrainMetrics(ttt.steps, world)
+        self._watch = StepWatch(world.device)
+        self._mine = torch.arange(world.size, device=world.device) == world.rank
         self._window_loss = torch.zeros((), dtype=torch.float64, device=world.device)
+        self._broken = torch.zeros((), dtype=torch.bool, device=world.device)
+        self._snapshots = Snapshots(world, draft, frozen)
 
-    def step(self, batch: Batch, micro: MicroStep) -> StepReport:
-        """One micro-step, a collective. FEATURE_INVALID at a boundary, on all ranks, if the loss is not finite."""
+    def step(self, batch: Batch | Staged, micro: MicroStep) -> StepReport:
+        """One micro-step, a collective. FEATURE_INVALID on all ranks, at this boundary or a later one, if the loss of a
+        step was not finite: that step and none before it changed nothing."""
         self.add_gradients(batch, micro)
         if not micro.boundary:
             return StepReport(False, False, self.global_step)
-        stop, lost = self._advance(micro)
-        return StepReport(True, stop, self.global_step, lost)
+        self._advance()
+        stop, lost, saved = self.world.agree(float(micro.stop), float(micro.lost), float(micro.saved))
+        return StepReport(True, stop > 0, self.global_step, int(lost), int(saved), self._watch.seen())
 
-    def add_gradients(self, batch: Batch, micro: MicroStep) -> tuple[Tensor, StepSums]:
+    def add_gradients(self, batch: Batch | Staged, micro: MicroStep) -> tuple[Tensor, StepSums]:
         """Forward and backward. Returns this rank's shares [K] of the per-step losses and its sums. A collective."""
-        plan = plan_rows(batch.loss_mask, batch.lengths, self.ttt.steps, self.ttt.mask_offset)
-        sums = self._forward(batch, plan)
-        trained, overlap = self._totals(sums)
-        shares = ploss_shares(sums, self.ttt, micro.positions, trained, overlap) / micro.window
+        staged = batch if isinstance(batch, Staged) else self.staging.of(batch)
+        rows = staged.take()
+        weighing = Weighing(micro.positions, micro.window)
+        shares, sums = self.unrolling.add_gradients(self.draft, rows, weighing, micro.boundary)
         loss = decayed(shares, self.ttt.decay)
-        self.draft.backward(loss, micro.boundary)
-        shares, loss = shares.detach(), loss.detach()
         self._window_loss += loss
-        self._metrics.add(loss, shares, sums, HostCounts(plan.mask_sums, sum(batch.lengths), batch.loss_tokens))
+        counts = HostCounts(rows.plan.mask_sums, staged.tokens, staged.loss_tokens, staged.flops)
+        self._metrics.add(loss, shares, sums, counts)
         return shares, sums
 
-    def _forward(self, batch: Batch, plan: RowPlan) -> StepSums:
-        device = self.world.device
-        hidden = batch.hidden_state[plan.targets].to(device, non_blocking=True)
-        ids, aux = (t.to(device, non_blocking=True) for t in (batch.input_ids, batch.aux))
-        moved = plan.to(device)
-        targets = self.frozen.teacher(hidden)
-        return self.draft.run(lambda draft: unroll(draft, self.frozen.embedding, ids, aux, moved, targets))
-
-    def _totals(self, sums: StepSums) -> tuple[Tensor, Tensor]:
-        """`trained` and `overlap` over all ranks, where the loss asks for them."""
-        own = torch.stack((sums.trained.to(sums.overlap.dtype), sums.overlap.detach()))
-        trained, overlap = self.world.sum(own) if self.ttt.needs_totals else own
-        return trained, overlap
-
-    def _advance(self, micro: MicroStep) -> tuple[bool, int]:
-        """Clip and step. Norm, loss, stop flag and lost samples travel in one reduction: the step's one wait."""
+    def _advance(self) -> None:
+        """Clip and step. What the host wants to know of it, it reads when the device has got there."""
         gradients = self.draft.gradients()
+        self.gradient_bytes = sum(g.numel() * g.element_size() for g in gradients.values())
         norms = torch._foreach_norm([g for g in gradients.values() if g.numel() > 0])
         squares = torch.stack([norm.double() for norm in norms]).square().sum() if norms else self._window_loss * 0
-        stop, lost = (torch.full_like(squares, float(value)) for value in (micro.stop, micro.lost))
-        told = self.world.sum(torch.stack((self.draft.square_share(squares), stop, lost, self._window_loss)))
-        square, stops, missing, loss = told.tolist()
-        self._window_loss.zero_()
-        if not (math.isfinite(square) and math.isfinite(loss)):
-            self.draft.clear()
-            raise self._not_finite(loss, square)
-        norm = math.sqrt(square)
-        self.optimizer.step(gradients, norm, self.global_step)
+        # Each rank's own part goes along, so that a loss that is not finite can be traced to where it began.
+        parts = torch.where(self._mine, self._window_loss, 0.0)
+        told = torch.stack((self.draft.square_share(squares), self._window_loss))
+        told = self.world.sum(torch.cat((told, parts)))
+        norm, loss = told[0].sqrt(), told[1]
+        broken = ~(torch.isfinite(norm) & torch.isfinite(loss))
+        self._snapshots.hold()
+        self.optimizer.step(gradients, norm, broken, self.global_step)
+        self._broken = self._broken | broken
         self.draft.clear()
+        self._window_loss.zero_()
         self.global_step += 1
         self._metrics.stepped(norm)
-        return bool(stops > 0), int(missing)
+        self._watch.stepped(self.global_step, norm, told[1:])
 
-    def _not_finite(self, loss: float, square: float) -> BridgeError:
-        return BridgeError(
-            "FEATURE_INVALID",
-            f"The loss became non-finite at optimiser step {self.global_step + 1}.",
-            field="loss",
-            found=f"loss {loss}, squared gradient norm {square}",
-            fix="look for NaN in the features of this step, or lower train.optimizer.lr; the last checkpoint is good",
-        )
+    def snapshot(self) -> Snapshot | None:
+        """What there is to save, on the rank that writes; None elsewhere. A collective; none waits for its device."""
+        return self._snapshots.take(self.optimizer, self.global_step, self._broken)
+
+    def settle(self) -> None:
+        """Waits for the device. FEATURE_INVALID if the loss of a step was not finite."""
+        self._watch.settle()
+
+    def watched(self) -> list[WatchedStep]:
+        """Steps whose numbers the host has seen since it was last told."""
+        return self._watch.seen()
 
     def read_metrics(self) -> dict[str, object]:
         """Metrics since the last read. A collective."""
+        self.settle()
         return self._metrics.read(rate(self.options, max(0, self.global_step - 1)))
+
+    def close(self) -> None:
+        self._snapshots.close()

@@ -2,8 +2,10 @@
 
 Run it with Python >= 3.11 and `uv` on PATH, only when a dependency changes:
 
-    python3 scripts/setup/lock_requirements.py
+    python3 scripts/setup/lock_requirements.py [--upgrade]
 
+Packages that are listed already keep their versions, so that a new dependency moves nothing else; `--upgrade` renews
+them all.
 Every package of the closure is listed with its version and the hashes of its wheels for Linux (x86_64 and aarch64) on
 CPython 3.10 to 3.13, so `pip install --require-hashes --no-deps` takes these files and nothing else. No address of a
 package index is written: which index serves the files is the user's own setting, and the hashes make it irrelevant.
@@ -13,6 +15,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -21,9 +24,12 @@ import tomllib
 
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON = ROOT / "python"
+LISTS = ("requirements.txt", "requirements-dev.txt")
 MINORS = range(10, 14)
 HEADER = "# Made by scripts/setup/lock_requirements.py from python/pyproject.toml; do not edit.\n"
 PLATFORM = re.compile(r" and \(\(platform_machine .*$")
+# Said of everything: what lies above, we give no hashes for.
+BELOW = re.compile(rf"( and )?python_full_version < '3.{MINORS[-1] + 1}'")
 ANY_PYTHON = "python_full_version >= '3.10'"
 
 
@@ -33,8 +39,8 @@ def main() -> None:
     missing = sorted(set(runtime) - set(everything))
     if missing:
         raise SystemExit(f"runtime and dev closures disagree on {', '.join(missing)}")
-    write(PYTHON / "requirements.txt", runtime)
-    write(PYTHON / "requirements-dev.txt", {pin: everything[pin] for pin in everything if pin not in runtime})
+    write(PYTHON / LISTS[0], runtime)
+    write(PYTHON / LISTS[1], {pin: everything[pin] for pin in everything if pin not in runtime})
 
 
 def resolve(*options: str) -> dict[str, list[str]]:
@@ -43,14 +49,23 @@ def resolve(*options: str) -> dict[str, list[str]]:
         out = Path(scratch) / "pylock.toml"
         command = ["uv", "pip", "compile", "--no-python-downloads", "--universal", "--python-version", "3.10"]
         command += ["--format", "pylock.toml", "--output-file", str(out), *options, "pyproject.toml"]
+        if "--upgrade" not in sys.argv:
+            kept = Path(scratch) / "kept.txt"
+            kept.write_text("\n".join(known_pins()))
+            command += ["--constraint", str(kept)]
         subprocess.run(command, cwd=PYTHON, check=True, stdout=subprocess.DEVNULL)
         packages: list[dict[str, Any]] = tomllib.loads(out.read_text())["packages"]
     return {requirement(package): hashes(package) for package in packages}
 
 
+def known_pins() -> list[str]:
+    lines = [line for name in LISTS for line in (PYTHON / name).read_text().splitlines()]
+    return [line.removesuffix(" \\") for line in lines if re.match(r"[a-z]", line)]
+
+
 def requirement(package: dict[str, Any]) -> str:
     pin = f"{package['name']}=={package['version']}"
-    marker = PLATFORM.sub("", package.get("marker", ""))
+    marker = BELOW.sub("", PLATFORM.sub("", package.get("marker", "")))
     return pin if marker in ("", ANY_PYTHON) else f"{pin} ; {marker}"
 
 

@@ -4,7 +4,8 @@ import { Digest } from '../core/sample-ref.ts'
 
 /**
  * `io`: files and CPU tensors. `engine`: autograd, devices, process groups. One Python thread each. `bulk`: whole samples
- * into the store, on two threads, because a thread that waits for the disk leaves the other one its turn.
+ * into the store and checkpoints into their folders, on two threads, because a thread that waits for the disk leaves the
+ * other one its turn.
  */
 export type Lane = 'io' | 'engine' | 'bulk'
 /** `isPlain`: a quick yes to what `output` takes as it is; on a "no" the schema decides. For ops where that counts. */

@@ -4,9 +4,11 @@ import { Encoded, ingestOps } from './ingest-ops.ts'
 import { keyOps } from './key-ops.ts'
 import { objectOps } from './object-ops.ts'
 import { Count, Handle, Int, Minted, Nothing, op, Session } from './op.ts'
+import { reportOps } from './report-ops.ts'
 import { trainOps } from './train-ops.ts'
 
 export type { Lane, Minted } from './op.ts'
+export type { Memory, Validated, WatchedStep } from './report-ops.ts'
 export type { TrainMetrics } from './train-ops.ts'
 
 const TorchDtype = z.enum(['float32', 'bfloat16', 'float16'])
@@ -59,7 +61,14 @@ export const ops = {
   ),
   'capture.open': op(
     'engine',
-    z.strictObject({ model: z.string(), tokenizer: z.string().nullable(), dtype: TorchDtype, threads: Count }),
+    z.strictObject({
+      model: z.string(),
+      tokenizer: z.string().nullable(),
+      dtype: TorchDtype,
+      threads: Count,
+      /** Also store what is known of the target's logits. */
+      tell: z.boolean().default(false),
+    }),
     z.strictObject({ handle: Handle, device: z.enum(['cpu', 'cuda']), contract: CaptureContract }),
   ),
   'capture.encode': op(
@@ -74,6 +83,7 @@ export const ops = {
   ),
 
   ...trainOps,
+  ...reportOps,
 
   'eval.open': op(
     'engine',

@@ -1,9 +1,7 @@
 import { z } from 'zod'
 import { DraftConfig } from '../core/draft-config.ts'
 import { Count, Handle, Int, Nothing, op } from './op.ts'
-
-/** Python says 1.0 as 1.0 and JSON keeps it; NaN and infinity travel as null because JSON has no word for them. */
-const Measured = z.number().nullable()
+import { Measured, WatchedStep } from './report-ops.ts'
 
 const Ttt = z.strictObject({
   steps: Int.positive(),
@@ -34,6 +32,9 @@ const TrainMetrics = z.strictObject({
   acceptanceRate: z.array(Measured),
   tokens: Count,
   lossTokens: Count,
+  /** What training on these tokens takes (python/draftbridge/flops.py). */
+  flops: z.number().nonnegative(),
+  watched: z.array(WatchedStep),
 })
 export type TrainMetrics = z.output<typeof TrainMetrics>
 
@@ -50,8 +51,9 @@ export const trainOps = {
       device: z.enum(['auto', 'cpu', 'cuda']),
       timeoutSeconds: z.number().positive(),
       threads: Count,
+      deterministic: z.boolean(),
     }),
-    z.strictObject({ device: z.string(), backend: z.enum(['gloo', 'nccl']) }),
+    z.strictObject({ device: z.string(), backend: z.enum(['gloo', 'nccl']), deterministic: z.boolean() }),
   ),
   'dist.barrier': op('engine', Nothing, Nothing),
   /** What any rank has, each number once, ascending. */
@@ -60,8 +62,8 @@ export const trainOps = {
 
   'batch.build': op(
     'io',
-    /** Without samples: the empty part of a rank that lost all of its own, as wide as the draft. */
-    z.strictObject({ samples: z.array(Handle), maxLength: Int.positive(), hiddenSize: Int.positive() }),
+    /** For the session that trains on it, on its device. Without samples: the empty part of a rank that lost its own. */
+    z.strictObject({ session: Handle, samples: z.array(Handle), maxLength: Int.positive() }),
     z.strictObject({ handle: Handle, tokens: Count, positions: Count, lossTokens: Count }),
   ),
 
@@ -77,6 +79,10 @@ export const trainOps = {
       totalSteps: Int.positive(),
       precision: z.enum(['bf16', 'fp32']),
       parallel: z.enum(['fsdp', 'replicate']),
+      unroll: z.enum(['auto', 'fused', 'plain']),
+      compact: z.boolean(),
+      recompute: z.boolean(),
+      told: z.boolean(),
       seed: Count,
       finalNorm: z.enum(['post', 'pre']),
     }),
@@ -97,14 +103,29 @@ export const trainOps = {
       stop: z.boolean(),
       /** Samples of this window that this rank could not read. Said at the boundary. */
       lost: Count,
+      /** The newest step whose checkpoint is complete, from the rank that writes them; 0 from the others. Likewise. */
+      saved: Count,
     }),
-    /** `lost`: of this window, over all ranks. */
-    z.strictObject({ stepped: z.boolean(), stop: z.boolean(), globalStep: Count, lost: Count }),
+    /**
+     * `lost`: of this window, over all ranks. `saved`: what the rank that writes said. `watched`: steps that the host has
+     * seen since it was last told.
+     */
+    z.strictObject({
+      stepped: z.boolean(),
+      stop: z.boolean(),
+      globalStep: Count,
+      lost: Count,
+      saved: Count,
+      watched: z.array(WatchedStep),
+    }),
   ),
   'train.metrics': op('engine', z.strictObject({ session: Handle }), TrainMetrics),
-  'train.save': op(
-    'engine',
-    z.strictObject({ session: Handle, dir: z.string() }),
+  /** The state to save, joined from all ranks: a handle on the rank that writes it, null on the others. */
+  'train.snapshot': op('engine', z.strictObject({ session: Handle }), z.strictObject({ handle: Handle.nullable() })),
+  /** Into a folder that is there; synced. */
+  'snapshot.write': op(
+    'bulk',
+    z.strictObject({ snapshot: Handle, dir: z.string() }),
     z.strictObject({ files: z.array(z.strictObject({ name: z.string(), bytes: Count })) }),
   ),
   'train.load': op(

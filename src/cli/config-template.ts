@@ -45,6 +45,10 @@ train:
   optimizer: { lr: 1.0e-4, clip: 0.5, warmupRatio: 0.015, schedule: cosine }
   logInterval: 50
   save: { every: 500, keep: 3 }
+  # validation: { share: 0.02, every: 500 }   # hold samples out and measure on them; or { manifest: path }
+  # spikes: { factor: 10 }    # tell of steps far above the usual loss or gradient norm; null: do not
+  # tensorboard: true         # also write run.dir/tensorboard
+  # deterministic: true       # the same bits from the same run also on a GPU; slower there
 
 eval:
   # prompts: heldout.jsonl  # a line: {"id", "prompt"} or {"id", "input_ids", "loss_start"}

@@ -25,8 +25,9 @@ export const explanations: Readonly<Record<ErrorCode, Explanation>> = {
     fix: 'The features were made with other settings or another target. Make them again with this config.',
   },
   FEATURE_INVALID: {
-    cause: 'A feature file cannot be used: it is cut short, holds NaN, lacks a tensor, or is a pickle with code in it.',
-    fix: 'Remove or remake the file that is named. Code in feature files is never run. Start again: the good samples stay.',
+    cause:
+      'A feature file cannot be used: it is cut short, holds NaN, lacks a tensor, or is a pickle with code in it. Or the loss of a training step was not finite.',
+    fix: 'Remove or remake the file that is named. Code in feature files is never run. Start again: the good samples stay. After a loss that was not finite look at the samples that are named, or lower train.optimizer.lr; the last checkpoint is good.',
   },
   SAMPLE_CORRUPT: {
     cause: 'The bytes of a stored sample are not the ones that were put: a disk or a copy went wrong.',
@@ -53,8 +54,9 @@ export const explanations: Readonly<Record<ErrorCode, Explanation>> = {
     fix: 'Read the manifest again. Do not run two producers with one run id.',
   },
   STORE_UNAVAILABLE: {
-    cause: 'The store cannot be reached: the folder is missing, not mounted, or not allowed.',
-    fix: 'Check store.root with `draftbridge doctor -c FILE` on the machine that failed, then start again.',
+    cause:
+      'The store, or the folder of the checkpoints, cannot be reached: it is missing, not mounted, or not allowed.',
+    fix: 'Check store.root with `draftbridge doctor -c FILE`, and run.dir, on the machine that failed, then start again.',
   },
   PYTHON_UNAVAILABLE: {
     cause: 'CPython does not start inside Node, or a package it needs does not import.',

@@ -70,7 +70,7 @@ async function conclude(flags: RunFlags, dir: string, places: SummaryPlaces): Pr
 }
 
 /** A wait that was cut short by the signal throws Node's AbortError; to the reader it is the same stop. */
-function asInterruption(error: unknown, signal: AbortSignal): unknown {
+export function asInterruption(error: unknown, signal: AbortSignal): unknown {
   const cut = signal.aborted && (error === signal.reason || (error instanceof Error && error.name === 'AbortError'))
   if (!cut) return error
   const name = signal.reason === 'SIGTERM' ? 'SIGTERM' : 'SIGINT'

@@ -6,6 +6,7 @@ import { RunConfig } from './schema.ts'
 import type { KeyPath } from './schema-tree.ts'
 import { readConfigSource } from './source.ts'
 import { storeProblems } from './store-problems.ts'
+import { trainProblems } from './train-problems.ts'
 
 export interface ConfigRequest {
   readonly file: string
@@ -29,7 +30,7 @@ export async function loadConfig({ file, env, sets = [] }: ConfigRequest): Promi
   const parsed = RunConfig.safeParse(tree)
   if (!parsed.success) throw configInvalid([...problemsOf(parsed.error.issues, { tree, locate }), ...problems])
   const { config, unset } = resolvePaths(parsed.data, { folder: path.dirname(path.resolve(file)), env })
-  const found = [...unset, ...storeProblems(parsed.data)]
+  const found = [...unset, ...storeProblems(parsed.data), ...trainProblems(config)]
   problems.push(...found.map((problem) => ({ ...problem, where: locate(problem.field.split('.')) })))
   if (problems.length > 0) throw configInvalid(problems)
   return config

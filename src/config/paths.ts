@@ -10,6 +10,7 @@ export interface PathSurroundings {
 }
 
 type Section = Record<string, unknown>
+const section = (value: unknown): Section | null => (typeof value === 'object' ? (value as Section | null) : null)
 const PATHS: readonly (readonly string[])[] = [
   ['run', 'dir'],
   ['target', 'model'],
@@ -19,6 +20,7 @@ const PATHS: readonly (readonly string[])[] = [
   ['store', 'root'],
   ['store', 'auth', 'keyFile'],
   ['draft', 'config'],
+  ['train', 'validation', 'manifest'],
   ['eval', 'prompts'],
   ['manifest'],
 ]
@@ -38,10 +40,10 @@ export function resolvePaths(
   }
   for (const keyPath of PATHS) {
     const key = keyPath.at(-1) ?? ''
-    const part = keyPath.slice(0, -1).reduce((above, name) => above[name] as Section, resolved)
-    const value = part[key]
+    const part = keyPath.slice(0, -1).reduce<Section | null>((above, name) => section(above?.[name]), resolved)
+    const value = part?.[key]
     const isAuto = keyPath[0] === 'draft' && value === 'auto'
-    if (typeof value === 'string' && !isAuto) part[key] = absolute(value, keyPath.join('.'))
+    if (part !== null && typeof value === 'string' && !isAuto) part[key] = absolute(value, keyPath.join('.'))
   }
   return { config: resolved as RunConfig, unset }
 }

@@ -47,8 +47,10 @@ export function keysOf(node: SchemaNode): readonly string[] {
   return [...Object.keys(node.properties ?? {}), ...(node.anyOf ?? []).flatMap(keysOf)]
 }
 
-/** True for a choice between sections, such as `train.batch`: setting a key of one choice drops the others. */
-export const isChoice = (node: SchemaNode): boolean => (node.anyOf ?? []).some((branch) => branch.properties)
+/** True for a choice between sections, such as `train.batch`: setting a key of one choice drops the others. A
+ * section that may also be null is none. */
+export const isChoice = (node: SchemaNode): boolean =>
+  (node.anyOf ?? []).filter((branch) => branch.properties !== undefined).length > 1
 
 /** Every key of the config as a path, sections before what is in them. */
 export function allKeys(node: SchemaNode = root(), above: readonly string[] = []): (readonly string[])[] {

@@ -35,6 +35,8 @@ const Data = z.strictObject({
   limit: Count.nullable().default(null),
   /** Upper bound on padded tokens in one forward pass of the target. */
   batchTokens: Count.default(4096),
+  /** Store the target's likeliest token and logsumexp with each token (8 bytes): training then skips most of its head. */
+  teacher: z.boolean().default(false),
 })
 
 const Features = z.strictObject({
@@ -90,6 +92,17 @@ const Optimizer = z.strictObject({
   schedule: z.enum(['cosine', 'linear', 'constant']).default('cosine'),
 })
 
+const Validation = z.strictObject({
+  /** Hold out this share of the samples: they are not trained on. */
+  share: z.number().gt(0).lt(1).nullable().default(null),
+  /** Validate on the samples of another manifest of the same store. */
+  manifest: z.string().min(1).nullable().default(null),
+  /** Optimiser steps between two validations; there is one at the end in any case. */
+  every: Count.default(500),
+  /** At most so many samples. */
+  limit: Count.nullable().default(null),
+})
+
 const Train = z.strictObject({
   epochs: Count.default(10),
   maxSteps: Count.nullable().default(null),
@@ -99,6 +112,14 @@ const Train = z.strictObject({
   shuffle: z.boolean().default(true),
   precision: z.enum(['bf16', 'fp32']).default('bf16'),
   parallel: z.enum(['fsdp', 'replicate']).default('fsdp'),
+  /** How the unroll is computed: `auto` is `fused` where there are kernels for it (CUDA, bf16), `plain` elsewhere. */
+  unroll: z.enum(['auto', 'fused', 'plain']).default('auto'),
+  /** Leave out the rows of a sample that no loss depends on. */
+  compact: z.boolean().default(true),
+  /** Make the MLP's activations again in the backward pass instead of keeping them: less memory, some 15 % slower. */
+  recompute: z.boolean().default(false),
+  /** Use what the producer has stored of the target's logits (data.teacher), where it has. */
+  storedTeacher: z.boolean().default(true),
   ttt: Ttt.prefault({}),
   optimizer: Optimizer.prefault({}),
   logInterval: Count.default(50),
@@ -106,6 +127,17 @@ const Train = z.strictObject({
   prefetch: z.number().int().min(1).max(64).default(2),
   /** The share of the samples that a run may find damaged or missing and still go on. 0: the first one ends it. */
   maxCorruptShare: Unit.default(0),
+  /** Null: no validation. */
+  validation: Validation.nullable().default(null),
+  /** Report steps whose loss or gradient norm is `factor` median deviations above the running median. Null: none. */
+  spikes: z
+    .strictObject({ factor: z.number().positive().default(10) })
+    .nullable()
+    .prefault({}),
+  /** Also write the figures of events.ndjson to run.dir/tensorboard. */
+  tensorboard: z.boolean().default(false),
+  /** The same numbers from the same run, bit for bit, also on a GPU; slower there. */
+  deterministic: z.boolean().default(false),
 })
 
 const Eval = z.strictObject({

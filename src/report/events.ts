@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { trainEvents } from './train-events.ts'
 
 const Count = z.number().int().nonnegative()
 const Measured = z.number().nullable()
@@ -29,32 +30,7 @@ export const EventBody = z.discriminatedUnion('event', [
   /** Samples that were to stay in their files and were copied all the same. */
   z.strictObject({ event: z.literal('produce.copied'), samples: Count, why: z.string() }),
   z.strictObject({ event: z.literal('produce.finished'), manifest: z.string(), seconds: z.number(), ...Produced }),
-  z.strictObject({ event: z.literal('train.waiting'), manifest: z.string(), timeoutSeconds: z.number() }),
-  z.strictObject({
-    event: z.literal('train.started'),
-    ranks: Count,
-    samples: Count,
-    /** Samples that the equal shards of an epoch cannot place; the shuffle makes them others each epoch. */
-    leftOver: Count,
-    totalSteps: Count,
-    parameters: Count,
-    resumedFrom: Count.nullable(),
-  }),
-  z.strictObject({
-    event: z.literal('train.metrics'),
-    step: Count,
-    totalSteps: Count,
-    epoch: Count,
-    loss: Measured,
-    gradNorm: Measured,
-    lr: z.number(),
-    ploss: Series,
-    acc: Series,
-    acceptanceRate: Series,
-    tokensPerSecond: z.number(),
-    dataWaitShare: z.number(),
-  }),
-  z.strictObject({ event: z.literal('train.checkpoint'), step: Count, dir: z.string() }),
+  ...trainEvents,
   z.strictObject({
     event: z.literal('sample.corrupt'),
     sampleId: z.string(),
@@ -64,7 +40,6 @@ export const EventBody = z.discriminatedUnion('event', [
     /** The object was moved to the store's quarantine. Otherwise it was not there, or could not be moved. */
     quarantined: z.boolean(),
   }),
-  z.strictObject({ event: z.literal('train.finished'), step: Count, seconds: z.number(), checkpoint: z.string() }),
   z.strictObject({ event: z.literal('eval.started'), prompts: Count, steps: z.array(Count) }),
   z.strictObject({ event: z.literal('eval.prompt'), done: Count, total: Count }),
   z.strictObject({

@@ -1,5 +1,6 @@
 import type { EventBody, RunEvent } from './events.ts'
-import { bytes, count, duration, figure, percent, plural } from './words.ts'
+import { trainParts } from './train-lines.ts'
+import { bytes, count, duration, figure, plural } from './words.ts'
 
 /** How far a phase has come. */
 export interface Step {
@@ -91,43 +92,6 @@ function parts(body: EventBody): string[] {
       return body.bySteps.map(({ steps, tau }) => `tau ${tau.toFixed(3)} at ${steps} steps`)
     default:
       return trainParts(body)
-  }
-}
-
-function trainParts(body: EventBody): string[] {
-  switch (body.event) {
-    case 'train.waiting':
-      return [
-        `waiting for the producer's manifest in ${body.manifest}`,
-        `up to ${duration(body.timeoutSeconds)} of silence`,
-      ]
-    case 'train.started':
-      return [
-        `training ${figure(Number((body.parameters / 1e6).toPrecision(3)))} M parameters on ${plural(body.ranks, 'rank')}`,
-        plural(body.samples, 'sample'),
-        plural(body.totalSteps, 'step'),
-        ...(body.resumedFrom === null ? [] : [`goes on from step ${count(body.resumedFrom)}`]),
-      ]
-    case 'train.metrics':
-      return [
-        `step ${count(body.step)}/${count(body.totalSteps)}`,
-        `loss ${figure(body.loss)}`,
-        `acc ${figure(body.acc[0] ?? null)}`,
-        `${count(body.tokensPerSecond)} tokens/s`,
-        `data wait ${percent(body.dataWaitShare)}`,
-      ]
-    case 'train.checkpoint':
-      return [`checkpoint at step ${count(body.step)}`]
-    case 'sample.corrupt':
-      return [
-        `sample ${body.sampleId}@${body.generation} cannot be read`,
-        body.code,
-        ...(body.quarantined ? ['moved to quarantine'] : []),
-      ]
-    case 'train.finished':
-      return [`trained to step ${count(body.step)}`, duration(body.seconds)]
-    default:
-      return []
   }
 }
 

@@ -1,5 +1,5 @@
 import type { Chart, Series } from './chart.ts'
-import type { Metrics } from './run-history.ts'
+import type { Metrics, Validation } from './run-history.ts'
 import { count, figure, percent } from './words.ts'
 
 const share = (value: number | null): string => (value === null ? 'n/a' : percent(value))
@@ -69,6 +69,14 @@ export function curves(metrics: readonly Metrics[]): Chart[] {
       fromZero: true,
     },
     {
+      id: 'tflops',
+      title: 'Computation',
+      note: 'TFLOP/s of all ranks, counted from the shapes of what was trained.',
+      xs,
+      series: one('TFLOP/s', (at) => at.tflops),
+      fromZero: true,
+    },
+    {
       id: 'wait',
       title: 'Waiting for data',
       note: 'Share of the time in which ranks waited for features; near zero is good.',
@@ -80,7 +88,55 @@ export function curves(metrics: readonly Metrics[]): Chart[] {
   ]
 }
 
-function byPosition(metrics: readonly Metrics[], pick: (at: Metrics) => readonly (number | null)[]): Series[] {
+/** The curves of samples that are not trained on; none where there are no such samples. */
+export function validationCurves(validations: readonly Validation[]): Chart[] {
+  if (validations.length === 0) return []
+  const xs = validations.map(({ step }) => step)
+  return [
+    {
+      id: 'validation-length',
+      title: 'Validation: simulated accept length',
+      note: 'Drafted tokens accepted in a row, were acceptances independent; higher is better.',
+      xs,
+      series: [{ name: 'tokens', values: validations.map((at) => at.simulatedAcceptLength) }],
+      fromZero: true,
+    },
+    {
+      id: 'validation-loss',
+      title: 'Validation: loss',
+      note: 'When it rises while the training’s loss falls, the draft learns its samples by heart.',
+      xs,
+      series: [{ name: 'loss', values: validations.map((at) => at.loss) }],
+    },
+    {
+      id: 'validation-ploss',
+      title: 'Validation: loss by draft position',
+      note: 'Position 1 is the next token; later ones build on guesses.',
+      xs,
+      series: byPosition(validations, (at) => at.ploss),
+    },
+    {
+      id: 'validation-acc',
+      title: 'Validation: accuracy by draft position',
+      note: 'Share of positions where the draft names the target’s most likely token.',
+      xs,
+      series: byPosition(validations, (at) => at.acc),
+      format: share,
+      fromZero: true,
+    },
+    {
+      id: 'validation-acceptance',
+      title: 'Validation: acceptance rate by draft position',
+      note: 'Overlap of the draft’s and the target’s distributions.',
+      xs,
+      series: byPosition(validations, (at) => at.acceptanceRate),
+      format: share,
+      fromZero: true,
+    },
+  ]
+}
+
+function byPosition<T>(metrics: readonly T[], pick: (at: T) => readonly (number | null)[]): Series[] {
   const positions = Math.max(0, ...metrics.map((at) => pick(at).length))
   return Array.from({ length: positions }, (_, k) => ({
     name: String(k + 1),

@@ -1,10 +1,10 @@
 import { chart } from './chart.ts'
 import type { RunEvent } from './events.ts'
 import { html, type Markup, nothing } from './html.ts'
-import { curves } from './report-curves.ts'
+import { curves, validationCurves } from './report-curves.ts'
 import { STYLE } from './report-style.ts'
-import { acceptanceTable, facts, healthTable, tauTable } from './report-tables.ts'
-import { runHistory } from './run-history.ts'
+import { acceptanceTable, facts, healthTable, memoryTable, tauTable } from './report-tables.ts'
+import { type RunHistory, runHistory } from './run-history.ts'
 
 export interface ReportInput {
   readonly events: readonly RunEvent[]
@@ -25,7 +25,9 @@ export function reportHtml({ events, torn, config }: ReportInput): string {
 ${failure(history.failure)}
 ${facts(history)}
 <section><h2>Training</h2><div class="plots">${curves(history.metrics).map(chart)}</div></section>
+${validation(history)}
 <section><h2>Tau and acceptance</h2>${history.evaluation === null ? html`<p class="lead">Not measured yet: run <code>draftbridge eval</code>.</p>` : html`<div class="pair">${tauTable(history.evaluation)}${acceptanceTable(history.evaluation)}</div>`}</section>
+${memoryTable(history)}
 <section><h2>Data</h2>${healthTable(history, torn)}</section>
 ${config === null ? nothing : html`<section><h2>Config</h2><div class="card"><pre tabindex="0">${config}</pre></div></section>`}
 <footer>Every figure comes from <code>events.ndjson</code> beside this file.</footer>
@@ -50,6 +52,11 @@ function span(from: number | null, to: number | null): string {
   if (from === null || to === null) return 'No events yet.'
   const time = (at: number) => new Date(at).toISOString().replace('T', ' ').slice(0, 16)
   return `${time(from)} to ${time(to)} UTC`
+}
+
+function validation({ validations }: RunHistory): Markup {
+  if (validations.length === 0) return nothing
+  return html`<section><h2>Validation</h2><div class="plots">${validationCurves(validations).map(chart)}</div></section>`
 }
 
 function failure(failed: { code: string; message: string } | null): Markup {

@@ -1,4 +1,5 @@
 import { html, type Markup, nothing } from './html.ts'
+import { gib, memoryParts, peakText } from './memory-text.ts'
 import type { Evaluation, RunHistory } from './run-history.ts'
 import { speedUp } from './summary.ts'
 import { bytes, count, duration, figure, percent } from './words.ts'
@@ -27,7 +28,7 @@ const fact = (name: string, value: string, note: string): Markup =>
   html`<div><dt>${name}</dt><dd>${value}<small>${note}</small></dd></div>`
 
 /** What went in, and what was lost on the way. */
-export function healthTable({ produced, trainStarted, restarts, lost }: RunHistory, torn: number): Markup {
+export function healthTable({ produced, trainStarted, restarts, lost, spikes }: RunHistory, torn: number): Markup {
   if (produced === null) return html`<p class="lead">No features were made in this run folder.</p>`
   const rows: [string, string, string][] = [
     ['Samples', count(produced.samples), 'in the manifest'],
@@ -42,7 +43,9 @@ export function healthTable({ produced, trainStarted, restarts, lost }: RunHisto
     ],
     ['Bytes', bytes(produced.bytes), 'in the store'],
     ['Left over', count(trainStarted?.leftOver ?? 0), 'samples an epoch that equal shards cannot place'],
+    ['Held out', count(trainStarted?.heldOut ?? 0), 'samples that are validated on and not trained on'],
     ['Lost', count(lost.length), 'samples that training could not read'],
+    ['Spikes', count(spikes.length), 'steps whose loss or gradient norm was far above what is usual'],
     ['Restarts', count(restarts), 'of the training'],
     ...(torn > 0
       ? [['Torn events', count(torn), 'lines that a killed process left half-written'] as [string, string, string]]
@@ -52,6 +55,16 @@ export function healthTable({ produced, trainStarted, restarts, lost }: RunHisto
     ([name, value, note]) => html`<tr><th scope="row">${name}</th><td>${value}</td><td>${note}</td></tr>`,
   )
   return html`<div class="card"><table class="health"><thead><tr><th scope="col">What</th><th scope="col">Count</th><th scope="col">Meaning</th></tr></thead><tbody>${body}</tbody></table></div>`
+}
+
+/** What the training took of memory, by part. */
+export function memoryTable({ memory }: RunHistory): Markup {
+  if (memory === null) return nothing
+  const rows = memoryParts(memory.memory).map(
+    ([name, bytes]) => html`<tr><th scope="row">${name}</th><td>${gib(bytes)}</td></tr>`,
+  )
+  const caption = `Peak ${peakText(memory.memory)}, step ${count(memory.step)}; each figure the most of any rank`
+  return html`<section><h2>Memory</h2><div class="card"><table><caption>${caption}</caption><thead><tr><th scope="col">Part</th><th scope="col">GiB</th></tr></thead><tbody>${rows}</tbody></table></div></section>`
 }
 
 export function tauTable(result: Evaluation): Markup {

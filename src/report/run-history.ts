@@ -2,6 +2,8 @@ import type { EventBody, RunEvent } from './events.ts'
 
 type Of<K extends EventBody['event']> = Extract<EventBody, { event: K }>
 export type Metrics = Of<'train.metrics'>
+export type Validation = Of<'train.validation'>
+export type Spike = Of<'train.spike'>
 export type Produced = Of<'produce.progress'> | Of<'produce.finished'>
 export type Evaluation = Of<'eval.finished'>
 
@@ -13,6 +15,10 @@ export interface RunHistory {
   readonly produced: Produced | null
   readonly trainStarted: Of<'train.started'> | null
   readonly metrics: readonly Metrics[]
+  readonly validations: readonly Validation[]
+  readonly spikes: readonly Spike[]
+  /** The newest. */
+  readonly memory: Of<'train.memory'> | null
   /** Samples that training could not read, each once, as it was met first. */
   readonly lost: readonly Of<'sample.corrupt'>[]
   readonly checkpoint: Of<'train.checkpoint'> | null
@@ -27,6 +33,7 @@ export interface RunHistory {
 export function runHistory(events: readonly RunEvent[]): RunHistory {
   const bodies = events.map((event) => event.body)
   const starts = all(bodies, 'train.started')
+  const steps = stepsOf(bodies)
   const trained = all(bodies, 'train.finished')
   const failureAt = bodies.findLastIndex((body) => body.event === 'failed')
   return {
@@ -35,7 +42,10 @@ export function runHistory(events: readonly RunEvent[]): RunHistory {
     endedAt: events.at(-1)?.ts ?? null,
     produced: producedOf(bodies),
     trainStarted: starts.at(-1) ?? null,
-    metrics: metricsOf(bodies),
+    metrics: all(steps, 'train.metrics'),
+    validations: all(steps, 'train.validation'),
+    spikes: all(steps, 'train.spike'),
+    memory: all(bodies, 'train.memory').at(-1) ?? null,
     lost: lostIn(bodies),
     checkpoint: all(bodies, 'train.checkpoint').at(-1) ?? null,
     trained: trained.at(-1) ?? null,
@@ -62,12 +72,16 @@ function lostIn(bodies: readonly EventBody[]): readonly Of<'sample.corrupt'>[] {
   return [...first.values()]
 }
 
+type Stepped = Metrics | Validation | Spike
+
 /** A restart goes back to its checkpoint: steps beyond that were done again, and the second time counts. */
-function metricsOf(bodies: readonly EventBody[]): Metrics[] {
-  let kept: Metrics[] = []
+function stepsOf(bodies: readonly EventBody[]): Stepped[] {
+  let kept: Stepped[] = []
   for (const body of bodies) {
     if (body.event === 'train.started') kept = kept.filter(({ step }) => step <= (body.resumedFrom ?? 0))
-    if (body.event === 'train.metrics') kept.push(body)
+    if (body.event === 'train.metrics' || body.event === 'train.validation' || body.event === 'train.spike') {
+      kept.push(body)
+    }
   }
   return kept
 }

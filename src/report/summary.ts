@@ -1,6 +1,7 @@
 import type { RunEvent } from './events.ts'
 import { type Evaluation, type RunHistory, runHistory } from './run-history.ts'
-import { bytes, count, duration, figure, percent, plural } from './words.ts'
+import { type Row, training } from './training-summary.ts'
+import { bytes, count, figure, plural } from './words.ts'
 
 export interface SummaryPlaces {
   readonly report?: string
@@ -13,7 +14,7 @@ export interface SummaryPlaces {
 export function summaryText(events: readonly RunEvent[], places: SummaryPlaces = {}): string {
   const history = runHistory(events)
   const draft = places.draft ?? history.trained?.checkpoint
-  const rows: [string, string][] = [
+  const rows: Row[] = [
     ...features(history),
     ...training(history),
     ...lost(history),
@@ -28,8 +29,6 @@ export function summaryText(events: readonly RunEvent[], places: SummaryPlaces =
   return rows.map(([name, text]) => `  ${name.padEnd(9)} ${text}`).join('\n')
 }
 
-type Row = [string, string]
-
 function features({ produced }: RunHistory): Row[] {
   if (produced === null) return []
   const { samples, tokens, skipped, cut, lossTokens } = produced
@@ -41,29 +40,12 @@ function features({ produced }: RunHistory): Row[] {
   return [['features', size], ...lost.map((text): Row => ['', text])]
 }
 
-function training(history: RunHistory): Row[] {
-  const [first, last] = [history.metrics[0], history.metrics.at(-1)]
-  if (first === undefined || last === undefined) return []
-  const again = history.restarts > 0 ? `, ${plural(history.restarts, 'restart')}` : ''
-  const time = history.trained === null ? '' : `, ${duration(history.trained.seconds)}`
-  const span = `(step ${first.step} to ${last.step} of ${last.totalSteps}${time}${again})`
-  const left = history.trainStarted?.leftOver ?? 0
-  const rows: Row[] = [
-    ['loss', `${figure(first.loss)} -> ${figure(last.loss)} ${span}`],
-    ['accuracy', `${share(first.acc[0])} -> ${share(last.acc[0])} for the first drafted token`],
-  ]
-  if (left > 0) rows.push(['', `${plural(left, 'sample')} an epoch left over by equal shards; other ones each epoch`])
-  return rows
-}
-
 function lost({ lost }: RunHistory): Row[] {
   if (lost.length === 0) return []
   const named = lost.slice(0, 3).map(({ sampleId, quarantined }) => `${sampleId}${quarantined ? ' (quarantined)' : ''}`)
   const rest = lost.length > named.length ? ` and ${count(lost.length - named.length)} more` : ''
   return [['lost', `${plural(lost.length, 'sample')} could not be read: ${named.join(', ')}${rest}`]]
 }
-
-const share = (value: number | null | undefined): string => (value == null ? 'n/a' : percent(value))
 
 function evaluation(result: Evaluation | null): Row[] {
   if (result === null) return []

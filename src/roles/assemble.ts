@@ -1,3 +1,5 @@
+import path from 'node:path'
+import type { OpInput } from '../bridge/ops.ts'
 import type { Python } from '../bridge/python.ts'
 import { Owned } from '../bridge/tensor-set.ts'
 import { finding } from '../core/errors.ts'
@@ -8,10 +10,13 @@ import { verify } from '../train/checkpoint.ts'
 import { CHECKPOINT_FORMAT } from '../train/checkpoint-record.ts'
 import { Loader } from '../train/loader.ts'
 import { LostSamples } from '../train/lost-samples.ts'
-import type { Loss } from '../train/sample-reader.ts'
+import { type Rehearsed, rehearse } from '../train/rehearsal.ts'
 import { settleEarlier } from '../train/settle-earlier.ts'
-import { Trainer, type TrainObserver, type TrainOutcome } from '../train/trainer.ts'
+import { Trainer, type TrainOutcome } from '../train/trainer.ts'
+import { settleHeldOut, validatorOf } from './held-out-work.ts'
 import { type PreparedRun, prepareRun, type TrainingConfig, type TrainingData } from './prepare-run.ts'
+import { RunReporter } from './run-reporter.ts'
+import { TensorBoard } from './tensorboard.ts'
 
 export interface AssembleOptions {
   readonly config: TrainingConfig
@@ -42,7 +47,8 @@ export async function assembleOfflineEagle3(options: AssembleOptions): Promise<E
   onPhase('meeting the other ranks')
   const { rank, localRank, worldSize, masterAddr, masterPort, threads } = place
   const meeting = { rank, localRank, worldSize, masterAddr, masterPort, threads }
-  await python.call('dist.init', { ...meeting, device: 'auto', timeoutSeconds: MEETING_SECONDS })
+  const { deterministic } = config.train
+  await python.call('dist.init', { ...meeting, device: 'auto', timeoutSeconds: MEETING_SECONDS, deterministic })
   try {
     onPhase('building the draft')
     return new Eagle3Runtime(options, run, await openSession(options, run, sameTarget))
@@ -53,13 +59,10 @@ export async function assembleOfflineEagle3(options: AssembleOptions): Promise<E
   }
 }
 
-async function openSession(
-  { config, data, python }: AssembleOptions,
-  run: PreparedRun,
-  sameTarget: Promise<void>,
-): Promise<Session> {
+/** What Python is told to build. */
+export function buildPayload(config: TrainingConfig, data: TrainingData, run: PreparedRun): OpInput<'train.build'> {
   const { train } = config
-  const built = await python.call('train.build', {
+  return {
     draft: run.draft,
     init: config.draft.init,
     target: config.target.model,
@@ -69,9 +72,21 @@ async function openSession(
     totalSteps: run.plan.totalSteps,
     precision: train.precision,
     parallel: train.parallel,
+    unroll: train.unroll,
+    compact: train.compact,
+    recompute: train.recompute,
+    told: train.storedTeacher,
     seed: config.run.seed,
     finalNorm: data.contract.finalNorm,
-  })
+  }
+}
+
+async function openSession(
+  { config, data, python }: AssembleOptions,
+  run: PreparedRun,
+  sameTarget: Promise<void>,
+): Promise<Session> {
+  const built = await python.call('train.build', buildPayload(config, data, run))
   const owned = new Owned(python, built.handle)
   try {
     await sameTarget
@@ -131,24 +146,43 @@ export class Eagle3Runtime implements AsyncDisposable {
 
   /** Trains to the end of the run, or to where it is asked to stop. A run that is finished already returns at once. */
   async fit(): Promise<TrainOutcome> {
-    const { newest } = this.#run
+    const { newest, finished } = this.#run
     await this.#settleEarlier()
     if (this.#session === null) {
       if (newest === null) throw new Error('a run without a session has a checkpoint')
+      if (finished) await settleHeldOut(this.#options, this.#run)
       return { step: newest.record.globalStep, checkpoint: newest.dir, stopped: false }
     }
     const begun = performance.now()
-    this.#announce(this.#session)
-    try {
-      const outcome = await this.#trainer(this.#session).run()
+    await using board = await this.#together(() => this.#board())
+    const outcome = await this.#reporting(this.#session, board, async (session, reporter, lost) => {
+      const outcome = await this.#trainer(session, reporter, lost).run()
       const { step, checkpoint } = outcome
+      if (!outcome.stopped) await settleHeldOut(this.#options, this.#run)
       const seconds = (performance.now() - begun) / 1000
-      if (!outcome.stopped) this.#emit({ event: 'train.finished', step, checkpoint, seconds })
+      if (!outcome.stopped) reporter.emit({ event: 'train.finished', step, checkpoint, seconds })
       return outcome
-    } catch (error) {
-      this.#stranded = this.#options.place.worldSize > 1
-      throw error
-    }
+    })
+    await board?.settled()
+    return outcome
+  }
+
+  /**
+   * Makes the next optimiser step of the run and keeps nothing of it, neither on disk nor in the store. Null when the
+   * run is finished: there is no next step.
+   */
+  async rehearse(): Promise<Rehearsed | null> {
+    if (this.#session === null) return null
+    const startSeconds = performance.now() / 1000
+    return this.#reporting(this.#session, null, async (session, reporter, lost) => {
+      const { python, place, store } = this.#options
+      const { plan } = this.#run
+      const step = (this.resumedFrom ?? 0) + 1
+      const reading = { ...this.#reading(reporter), refs: this.#run.refs, lost }
+      const rehearsed = await rehearse({ python, session, store, plan, rank: place.rank, step, ...reading })
+      reporter.rehearsed(rehearsed, startSeconds)
+      return rehearsed
+    })
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -158,93 +192,97 @@ export class Eagle3Runtime implements AsyncDisposable {
     await this.#options.python.call('dist.close', {})
   }
 
-  #trainer({ owned }: Session): Trainer {
-    const { config, data, store, python, place, signal } = this.#options
-    const { plan, checkpoints, identity } = this.#run
-    const { train } = config
-    const { maxLength } = config.data
-    const { refs, manifestSha256 } = data
-    const { hiddenSize } = data.contract.shape
-    const { prefetch } = train
+  /** Does the work with somebody who tells of it, also of why it failed. */
+  #reporting<T>(
+    { owned, parameters }: Session,
+    board: TensorBoard | null,
+    work: (session: number, reporter: RunReporter, lost: LostSamples) => Promise<T>,
+  ): Promise<T> {
+    const { config, python, place, events, onPhase } = this.#options
+    const { spikes, deterministic } = config.train
     const lost = this.#lost()
+    return this.#together(async () => {
+      // The others reach the first step a moment earlier, and wait for this rank there.
+      const peak = place.rank === 0 ? await python.call('train.peak', { session: owned.handle }) : null
+      const run = this.#run
+      const reporter = new RunReporter({ events, place, run, lost, spikes, onPhase, peak, board })
+      reporter.started({ parameters, resumedFrom: this.resumedFrom, deterministic })
+      return work(owned.handle, reporter, lost).catch((error: unknown) => {
+        throw reporter.explained(error)
+      })
+    })
+  }
+
+  /** What this rank does while the others wait for it. */
+  async #together<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      return await work()
+    } catch (error) {
+      this.#stranded = this.#options.place.worldSize > 1
+      throw error
+    }
+  }
+
+  async #board(): Promise<TensorBoard | null> {
+    const { config, python, place } = this.#options
+    if (!config.train.tensorboard || place.rank !== 0) return null
+    return TensorBoard.open(python, path.join(config.run.dir, 'tensorboard'), this.resumedFrom)
+  }
+
+  #trainer(session: number, reporter: RunReporter, lost: LostSamples): Trainer {
+    const { config, data, store, python, place, signal } = this.#options
+    const { plan, checkpoints, identity, refs, newest } = this.#run
+    const { train } = config
     const steps = plan.from(this.resumedFrom ?? 0)
-    const onLost = (loss: Loss) => this.#sayLost(loss)
     return new Trainer({
       python,
-      session: owned.handle,
+      session,
       plan,
-      loader: new Loader({ python, store, refs, steps, maxLength, hiddenSize, prefetch, lost, onLost }),
+      loader: new Loader({ python, session, store, refs, steps, lost, ...this.#reading(reporter) }),
       refs,
       lost,
       rank: place.rank,
       logInterval: train.logInterval,
+      validator: validatorOf(this.#options, this.#run, session, this.#reading(reporter)),
+      metric: newest?.record.metric ?? null,
       save: train.save,
       checkpoints,
       run: {
         formatVersion: CHECKPOINT_FORMAT,
         worldSize: place.worldSize,
-        source: { runId: config.run.id, storeId: store.id, manifestSha256 },
+        source: { runId: config.run.id, storeId: store.id, manifestSha256: data.manifestSha256 },
         identity,
       },
-      observer: this.#observer(),
+      observer: reporter,
       signal,
     })
   }
 
+  #reading(reporter: RunReporter) {
+    const { data, train } = this.#options.config
+    const onLost = reporter.lost.bind(reporter)
+    return { maxLength: data.maxLength, prefetch: train.prefetch, onLost }
+  }
+
   #lost(): LostSamples {
-    const { data, config } = this.#options
+    const { config } = this.#options
+    const { refs, newest } = this.#run
     const { maxCorruptShare: share, prefetch: ahead } = config.train
     const since = new Map<string, number>()
-    for (const each of this.#run.newest?.record.lost ?? []) since.set(each.sampleId, each.since)
+    for (const each of newest?.record.lost ?? []) since.set(each.sampleId, each.since)
     const known: { sample: number; since: number }[] = []
-    for (let sample = 0; known.length < since.size && sample < data.refs.length; sample += 1) {
-      const at = since.get(data.refs.at(sample)?.sampleId ?? '')
+    for (let sample = 0; known.length < since.size && sample < refs.length; sample += 1) {
+      const at = since.get(refs.at(sample)?.sampleId ?? '')
       if (at !== undefined) known.push({ sample, since: at })
     }
-    return new LostSamples({ samples: data.refs.length, share, ahead, known })
+    return new LostSamples({ samples: refs.length, share, ahead, known })
   }
 
   /** A kill may have come between a checkpoint and the samples that it frees. */
   async #settleEarlier(): Promise<void> {
-    const { store, data } = this.#options
-    const { plan, newest } = this.#run
+    const { store } = this.#options
+    const { plan, newest, refs } = this.#run
     if (store.retain || newest === null) return
-    await settleEarlier({ store, refs: data.refs, steps: plan.from(0), before: newest.record.cursor })
-  }
-
-  /** Said by the rank that met it: whether the run goes on is another matter, and may take a while to be agreed on. */
-  #sayLost({ ref: { sampleId, generation }, error, quarantined }: Loss): void {
-    const { code, message } = error
-    this.#options.events.emit({ event: 'sample.corrupt', sampleId, generation, code, message, quarantined })
-  }
-
-  #observer(): TrainObserver {
-    return {
-      phase: this.#options.onPhase,
-      checkpoint: (step, dir) => this.#emit({ event: 'train.checkpoint', step, dir }),
-      metrics: ({ step, epoch, loss, gradNorm, lr, ploss, acc, acceptanceRate, tokensPerSecond, dataWaitShare }) =>
-        this.#emit({
-          event: 'train.metrics',
-          totalSteps: this.totalSteps,
-          ...{ step, epoch, loss, gradNorm, lr, ploss, acc, acceptanceRate, tokensPerSecond, dataWaitShare },
-        }),
-    }
-  }
-
-  #announce({ parameters }: Session): void {
-    const { data, place } = this.#options
-    this.#emit({
-      event: 'train.started',
-      ranks: place.worldSize,
-      samples: data.refs.length,
-      leftOver: this.#run.plan.leftOver,
-      totalSteps: this.totalSteps,
-      parameters,
-      resumedFrom: this.resumedFrom,
-    })
-  }
-
-  #emit(body: Parameters<EventSink['emit']>[0]): void {
-    if (this.#options.place.rank === 0) this.#options.events.emit(body)
+    await settleEarlier({ store, refs, steps: plan.from(0), before: newest.record.cursor })
   }
 }

@@ -34,10 +34,15 @@ export async function planCapture(config: RunConfig, python: Python): Promise<So
     'data.conversations': sum,
     'data.maxLength': data.maxLength,
     'target.dtype': dtype,
+    ...(data.teacher ? { 'data.teacher': 'stored' } : {}),
     'target.tokenizer': tokenizer === null ? 'of-the-model' : sha256(tokenizer).slice(0, 16),
   })
   const open = async () => {
-    const { handle, device, contract } = await python.call('capture.open', { ...target, threads: 0 })
+    const { handle, device, contract } = await python.call('capture.open', {
+      ...target,
+      threads: 0,
+      tell: data.teacher,
+    })
     // A CPU gains nothing from a batch and loses its padding; alone, a sample's bits do not depend on its neighbours.
     const batchTokens = device === 'cpu' ? 1 : data.batchTokens
     return new CaptureSource({ config, file, python, batchTokens }, new Owned(python, handle), contract)

@@ -8,7 +8,9 @@ import type { Manifest, RefList } from '../refs/manifest.ts'
 import { type BatchPlan, batchPlan } from '../train/batch-plan.ts'
 import { type Checkpoint, CheckpointFolder } from '../train/checkpoint.ts'
 import { canonical, type RunIdentity, requireSameRun } from '../train/checkpoint-record.ts'
+import type { Refs } from '../train/sample-reader.ts'
 import { resolveDraftConfig } from './draft-config-file.ts'
+import { type SampleSet, split } from './held-out-set.ts'
 
 /** Features to train on, wherever they live: refs and what is known of how they were made. No tensors. */
 export interface TrainingData {
@@ -18,10 +20,15 @@ export interface TrainingData {
   readonly countsFile: string
   /** Null where no manifest stands between producer and consumer. */
   readonly manifestSha256: string | null
+  /** Samples of train.validation.manifest, in the same store. */
+  readonly validation?: Pick<TrainingData, 'refs' | 'contract'> | null
 }
 
-export function dataOf({ refs, contract, countsFile, sha256 }: Manifest): TrainingData {
-  return { refs, contract, countsFile, manifestSha256: sha256 }
+export function dataOf(
+  { refs, contract, countsFile, sha256 }: Manifest,
+  validation: Manifest | null = null,
+): TrainingData {
+  return { refs, contract, countsFile, manifestSha256: sha256, validation }
 }
 
 /** The part of a config that training reads. */
@@ -30,6 +37,9 @@ export type TrainingConfig = Pick<RunConfig, 'run' | 'data' | 'draft' | 'train'>
 }
 
 export interface PreparedRun {
+  /** What is trained on: the plan's numbers are its. */
+  readonly refs: Refs
+  readonly validation: SampleSet | null
   readonly plan: BatchPlan
   readonly draft: DraftConfig
   readonly identity: RunIdentity
@@ -50,17 +60,20 @@ export async function prepareRun(
   place: { readonly rank: number; readonly worldSize: number },
 ): Promise<PreparedRun> {
   requireEveryFeature(data)
+  if (data.validation != null) requireSameCapture(data.contract, data.validation)
   const { train, run } = config
   const draft = await resolveDraftConfig(config.draft, data.contract)
-  const { refs } = data
-  const lengths = Array.from({ length: refs.length }, (_, at) => Math.min(refs.tokens(at), config.data.maxLength))
-  const plan = batchPlan(lengths, { ...train, seed: run.seed, rank: place.rank, worldSize: place.worldSize })
-  const identity = identityOf(config, data, draft, place.worldSize)
+  const validationRefs = data.validation?.refs ?? null
+  const sources = { refs: data.refs, validationRefs, settings: train.validation, seed: run.seed }
+  const { training, validation, ...held } = split({ ...sources, maxLength: config.data.maxLength })
+  const { rank, worldSize } = place
+  const plan = batchPlan(training.lengths, { ...train, seed: run.seed, rank, worldSize })
+  const identity = { ...identityOf(config, data, draft, worldSize), ...held.identity }
   const checkpoints = new CheckpointFolder(path.join(run.dir, 'checkpoints'))
   const newest = await checkpoints.newest()
   if (newest !== null) requireSameRun(identity, newest.record, path.join(newest.dir, 'checkpoint.json'))
   const finished = newest !== null && newest.record.globalStep >= plan.totalSteps
-  return { plan, draft, identity, checkpoints, newest, finished }
+  return { refs: training.refs, validation, plan, draft, identity, checkpoints, newest, finished }
 }
 
 /** What decides the numbers, by the name it has in the config. Not the number of ranks: equal global batches are equal. */
@@ -83,6 +96,8 @@ function identityOf(config: TrainingConfig, data: TrainingData, draft: DraftConf
     'train.precision': train.precision,
     'train.ttt': train.ttt,
     'train.optimizer': { ...train.optimizer, betas: [...train.optimizer.betas] },
+    // Only where it is on: checkpoints from before it was known say nothing of it.
+    ...(train.deterministic ? { 'train.deterministic': true } : {}),
   }
 }
 
@@ -98,7 +113,25 @@ function expectedShapes(n: number | 'n', hiddenSize: number): ReadonlyMap<string
   ])
 }
 
-function requireEveryFeature({ refs, contract: { shape } }: TrainingData): void {
+/** Validation must see the draft as training does: features of the same target, taken in the same way. */
+function requireSameCapture(mine: CaptureContract, other: Pick<TrainingData, 'refs' | 'contract'>): void {
+  requireEveryFeature(other)
+  for (const field of ['targetHash', 'auxLayers', 'layerConvention', 'finalNorm'] as const) {
+    const [found, expected] = [canonical(other.contract[field]), canonical(mine[field])]
+    if (found === expected) continue
+    throw finding(
+      'CONTRACT_MISMATCH',
+      'the validation samples were captured in another way than the training samples',
+      {
+        field,
+        found: `${found}; expected ${expected}`,
+        fix: 'produce both from one target with the same settings',
+      },
+    )
+  }
+}
+
+function requireEveryFeature({ refs, contract: { shape } }: Pick<TrainingData, 'refs' | 'contract'>): void {
   const wanted = expectedShapes('n', shape.hiddenSize)
   const holds = (spec: RefList['specs'][number]) => differences(wanted, foundIn(spec)).length === 0
   if (refs.specs.every(holds)) return

@@ -9,6 +9,7 @@ import { RankPlace } from '../launch/topology.ts'
 import { readRefManifest } from '../refs/manifest.ts'
 import type { EventBody } from '../report/events.ts'
 import { localFeatureStore, sharedDirFeatureStore } from '../store/open.ts'
+import type { Rehearsed } from '../train/rehearsal.ts'
 import type { TrainOutcome } from '../train/trainer.ts'
 import { dataOf } from './prepare-run.ts'
 import { produceInto } from './produce.ts'
@@ -20,25 +21,36 @@ export const RankSpec = z.strictObject({
   config: RunConfig,
   /** `manifest`: another process has filled a shared store. `local`: this one fills a store of its own first. */
   features: z.enum(['manifest', 'local']),
+  /** One optimiser step, of which nothing is kept. */
+  dryRun: z.boolean(),
 })
 export type RankSpec = z.output<typeof RankSpec>
 
 /** One rank, from an empty process to the end of the run. */
-export async function rank(link: RankLink): Promise<TrainOutcome> {
+export async function rank(link: RankLink): Promise<TrainOutcome | Rehearsed | null> {
   const spec = RankSpec.parse(link.spec)
   link.phase('starting Python')
   const python = await embedPython()
   return spec.features === 'manifest' ? trainFromManifest(spec, python, link) : trainColocated(spec, python, link)
 }
 
-async function trainFromManifest(spec: RankSpec, python: Python, link: RankLink): Promise<TrainOutcome> {
+async function trainFromManifest(spec: RankSpec, python: Python, link: RankLink) {
   const { config } = spec
   const { root, retain, durability, auth, verify } = config.store
   link.phase('reading the manifest')
   await using store = await sharedDirFeatureStore({ python, root, retain, durability, auth, verify, create: false })
-  const manifest = await readRefManifest({ dir: config.manifest, storeId: store.id, key: store.key })
-  await using runtime = await buildDisaggEagle3Runtime({ ...reporting(spec, link), python, store, manifest })
-  return await runtime.fit()
+  const read = (dir: string) => readRefManifest({ dir, storeId: store.id, key: store.key })
+  const manifest = await read(config.manifest)
+  const named = config.train.validation?.manifest ?? null
+  const validation = named === null ? null : await read(named)
+  await using runtime = await buildDisaggEagle3Runtime({
+    ...reporting(spec, link),
+    python,
+    store,
+    manifest,
+    validation,
+  })
+  return await (spec.dryRun ? runtime.rehearse() : runtime.fit())
 }
 
 /** Every rank fills a store in its own memory with the whole set: what another rank holds it could not read. */

@@ -28,6 +28,8 @@ export interface OfflineEagle3Options extends Eagle3RuntimeOptions {
 
 export interface DisaggEagle3Options extends Eagle3RuntimeOptions {
   readonly manifest: Manifest
+  /** That of train.validation.manifest, of the same store. */
+  readonly validation?: Manifest | null
 }
 
 /** Colocated training: the features are in a store of this process, and the refs never leave it. */
@@ -37,8 +39,8 @@ export async function buildOfflineEagle3Runtime({ data, ...options }: OfflineEag
 
 /** Disaggregated training: other processes have filled the store, and a manifest says with what. */
 export async function buildDisaggEagle3Runtime(given: DisaggEagle3Options): Promise<Eagle3Runtime> {
-  const { manifest, ...options } = given
-  return assembleOfflineEagle3({ ...(await withDefaults(options)), data: dataOf(manifest) })
+  const { manifest, validation = null, ...options } = given
+  return assembleOfflineEagle3({ ...(await withDefaults(options)), data: dataOf(manifest, validation) })
 }
 
 async function withDefaults(options: Eagle3RuntimeOptions): Promise<Required<Eagle3RuntimeOptions>> {

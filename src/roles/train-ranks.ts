@@ -41,19 +41,27 @@ export async function trainRanks(
   await makeFolder(config.run.dir, 'run.dir')
   // Two trainers in one folder would write each other's checkpoints.
   await using _claim = await claimFolder(config.run.dir, 'train')
-  const here = fileURLToPath(import.meta.url)
-  const ranks = places.map((place) => ({ rank: place.rank, spec: { place, config, features } satisfies RankSpec }))
-  const results = await supervise({
-    program: path.join(path.dirname(here), `rank-main${path.extname(here)}`),
-    ranks,
-    graceSeconds: config.launch.graceSeconds,
-    signal,
-    logDir: path.join(config.run.dir, 'logs'),
-    onEvent: (_, body) => events.emit(EventBody.parse(body)),
-  })
+  const specs = places.map((place) => ({ place, config, features, dryRun: false }))
+  const results = await runRanks(specs, { logDir: path.join(config.run.dir, 'logs'), signal, events })
   const { step, checkpoint, stopped } = Outcome.parse(results[0])
   if (!stopped) return { step, checkpoint }
   throw new CodedError('INTERRUPTED', `stopped after step ${step}; the next start goes on from ${checkpoint}`, {
     signal: signal.reason === 'SIGTERM' ? 'SIGTERM' : 'SIGINT',
+  })
+}
+
+/** One process for each spec; what rank 0 reports is passed on. @throws what `supervise` throws. */
+export function runRanks(
+  specs: readonly RankSpec[],
+  { logDir, signal, events }: Pick<RoleContext, 'signal' | 'events'> & { readonly logDir: string },
+): Promise<readonly unknown[]> {
+  const here = fileURLToPath(import.meta.url)
+  return supervise({
+    program: path.join(path.dirname(here), `rank-main${path.extname(here)}`),
+    ranks: specs.map((spec) => ({ rank: spec.place.rank, spec })),
+    graceSeconds: Math.max(...specs.map(({ config }) => config.launch.graceSeconds)),
+    signal,
+    logDir,
+    onEvent: (_, body) => events.emit(EventBody.parse(body)),
   })
 }

@@ -41,6 +41,8 @@ export interface BatchPlan {
   readonly leftOver: number
   /** The micro-steps that follow optimiser step `done` (0: all). Orders are made epoch by epoch, while it is read. */
   from(done: number): Generator<MicroStep, void, undefined>
+  /** What every rank does in optimiser step `step`: one entry for each rank. */
+  ofStep(step: number): readonly (readonly MicroStep[])[]
   /** Where the run stands after optimiser step `done`: the first micro-step that is still to do. */
   position(done: number): { readonly epoch: number; readonly cursor: number }
 }
@@ -70,6 +72,10 @@ export function batchPlan(lengths: readonly number[], settings: PlanSettings): B
     totalSteps,
     leftOver: lengths.length % (perShard * settings.worldSize),
     from: (done) => walk(lengths, settings, { perEpoch, first: done * accumulate, end }),
+    ofStep: (step) => {
+      const stretch = { perEpoch, first: (step - 1) * accumulate, end: Math.min(step * accumulate, end) }
+      return Array.from({ length: settings.worldSize }, (_, rank) => [...walk(lengths, { ...settings, rank }, stretch)])
+    },
     position: (done) => {
       const cursor = Math.min(done * accumulate, end)
       return { epoch: locate(perEpoch, cursor).epoch, cursor }

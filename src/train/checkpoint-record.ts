@@ -23,6 +23,8 @@ export const CheckpointRecord = z.strictObject({
   /** Where the features came from; a local store has no manifest. */
   source: z.strictObject({ runId: z.string(), storeId: z.string(), manifestSha256: Sha256.nullable() }),
   identity: RunIdentity,
+  /** The simulated accept length of the newest validation, larger is better; null in a run without one. */
+  metric: z.number().nullable().default(null),
   /** Samples that could not be read, and the first micro-step of the run that does not ask for them any more. */
   lost: z.array(z.strictObject({ sampleId: SampleId, since: Count })).default([]),
   files: z.array(z.strictObject({ name: z.string().regex(/^[\w.-]+$/), bytes: Count, sha256: Sha256 })),
@@ -58,6 +60,15 @@ export function parseRecord(text: string, file: string): CheckpointRecord {
     found: issue?.message ?? '',
     fix: DISCARD,
   })
+}
+
+/** The metric of a record, or null: a checkpoint that cannot be read to the end is nobody's best one. */
+export function metricIn(text: string): number | null {
+  try {
+    return z.looseObject({ metric: z.number().nullable() }).safeParse(JSON.parse(text)).data?.metric ?? null
+  } catch {
+    return null
+  }
 }
 
 export const DISCARD = 'remove that checkpoint folder to go on from the one before it'

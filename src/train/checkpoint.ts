@@ -4,7 +4,7 @@ import { mkdir, readdir, rm, stat, unlink } from 'node:fs/promises'
 import path from 'node:path'
 import { readTextOrNull, replaceFile, syncPath } from '../core/atomic-file.ts'
 import { finding, isErrno } from '../core/errors.ts'
-import { type CheckpointPosition, type CheckpointRecord, DISCARD, parseRecord } from './checkpoint-record.ts'
+import { type CheckpointPosition, type CheckpointRecord, DISCARD, metricIn, parseRecord } from './checkpoint-record.ts'
 
 const RECORD = 'checkpoint.json'
 const FOLDER = /^step-(\d{6,})$/
@@ -49,7 +49,8 @@ export class CheckpointFolder {
   }
 
   /**
-   * Makes the folder a checkpoint. All ranks' files must be there. Only then do older ones go, all but the newest `keep`.
+   * Makes the folder a checkpoint. All files must be there. Only then do older ones go: all but the newest `keep`, and the
+   * one with the best metric.
    */
   async complete(record: CheckpointPosition, keep: number): Promise<string> {
     const dir = this.pathOf(record.globalStep)
@@ -65,14 +66,23 @@ export class CheckpointFolder {
     return dir
   }
 
+  /** Frees what a save that failed has written; a checkpoint that is whole all the same stays. Never throws. */
+  async abandon(step: number): Promise<void> {
+    const dir = this.pathOf(step)
+    const whole = readTextOrNull(path.join(dir, RECORD)).then((text) => text !== null)
+    // The failure is told already, and what stays here is ignored.
+    if (!(await whole.catch(() => true))) await rm(dir, { recursive: true, force: true }).catch(() => undefined)
+  }
+
   async #retain(step: number, keep: number): Promise<void> {
-    const whole: number[] = []
+    const whole: { readonly step: number; readonly metric: number | null }[] = []
     for (const other of await this.#steps()) {
-      const isWhole = (await readTextOrNull(path.join(this.pathOf(other), RECORD))) !== null
-      if (isWhole) whole.push(other)
+      const text = await readTextOrNull(path.join(this.pathOf(other), RECORD))
+      if (text !== null) whole.push({ step: other, metric: metricIn(text) })
       else if (other < step) await discard(this.pathOf(other))
     }
-    for (const old of whole.slice(0, -keep)) await discard(this.pathOf(old))
+    const best = bestOf(whole)
+    for (const old of whole.slice(0, -keep)) if (old.step !== best) await discard(this.pathOf(old.step))
   }
 
   async #steps(): Promise<number[]> {
@@ -109,6 +119,18 @@ async function measure(file: string): Promise<{ bytes: number; sha256: string }>
   const hash = createHash('sha256')
   for await (const chunk of createReadStream(file)) hash.update(chunk as Buffer)
   return { bytes: (await stat(file)).size, sha256: hash.digest('hex') }
+}
+
+/**
+ * The step with the largest metric; null when none has one. Of equals the oldest: a checkpoint between two validations
+ * bears the metric of the one before it, which was measured earlier.
+ */
+function bestOf(ascending: readonly { readonly step: number; readonly metric: number | null }[]): number | null {
+  let best: { readonly step: number; readonly metric: number } | null = null
+  for (const { step, metric } of ascending) {
+    if (metric !== null && metric > (best?.metric ?? Number.NEGATIVE_INFINITY)) best = { step, metric }
+  }
+  return best?.step ?? null
 }
 
 /** The record goes first, so that a removal that is interrupted leaves nothing that looks whole. */

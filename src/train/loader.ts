@@ -4,30 +4,33 @@ import type { MicroStep } from './batch-plan.ts'
 import { OpenClaims } from './open-claims.ts'
 import { naming, releaseAll, SampleReader, type SampleReaderOptions } from './sample-reader.ts'
 
-interface BatchAbout {
+/** What a loader has to know of a step: which samples it needs, and when. */
+export type Portion = Pick<MicroStep, 'epoch' | 'cursor' | 'samples'>
+
+interface BatchAbout<S> {
   readonly handle: number
-  readonly step: MicroStep
+  readonly step: S
   readonly lost: readonly number[]
 }
 
 /** One rank's samples of one micro-step, collated in Python. Whoever takes it from the loader disposes it. */
-export class Batch extends Owned {
-  readonly step: MicroStep
+export class Batch<S extends Portion = MicroStep> extends Owned {
+  readonly step: S
   /** Samples whose places are empty because they could not be read just now. */
   readonly lost: readonly number[]
 
-  constructor(python: Python, { handle, step, lost }: BatchAbout) {
+  constructor(python: Python, { handle, step, lost }: BatchAbout<S>) {
     super(python, handle)
     this.step = step
     this.lost = lost
   }
 }
 
-export interface LoaderOptions extends SampleReaderOptions {
+export interface LoaderOptions<S extends Portion = MicroStep> extends SampleReaderOptions {
   readonly python: Python
-  readonly steps: Iterable<MicroStep>
-  /** The width of a batch that lost all its samples. */
-  readonly hiddenSize: number
+  readonly steps: Iterable<S>
+  /** The handle of the session that trains on the batches. */
+  readonly session: number
   /** Batches that are made ahead of the one in use. */
   readonly prefetch: number
 }
@@ -36,13 +39,13 @@ export interface LoaderOptions extends SampleReaderOptions {
  * Batches in the order of the plan. They are made one after another, `prefetch` ahead, while the engine trains.
  * However the loop over it ends, what was made ahead is freed, and every lease and open claim is given back.
  */
-export class Loader implements AsyncIterable<Batch> {
-  readonly #options: LoaderOptions
+export class Loader<S extends Portion = MicroStep> implements AsyncIterable<Batch<S>> {
+  readonly #options: LoaderOptions<S>
   readonly #reader: SampleReader
   readonly #claims = new OpenClaims()
   #waitedMs = 0
 
-  constructor(options: LoaderOptions) {
+  constructor(options: LoaderOptions<S>) {
     this.#options = options
     this.#reader = new SampleReader(options)
   }
@@ -52,7 +55,7 @@ export class Loader implements AsyncIterable<Batch> {
     return this.#waitedMs
   }
 
-  async *[Symbol.asyncIterator](): AsyncGenerator<Batch, void, undefined> {
+  async *[Symbol.asyncIterator](): AsyncGenerator<Batch<S>, void, undefined> {
     await using _claims = this.#claims
     await using ahead = new Ahead(this.#options.steps[Symbol.iterator](), (step) => this.#load(step))
     for (let count = 0; count < this.#options.prefetch; count += 1) ahead.begin()
@@ -70,13 +73,13 @@ export class Loader implements AsyncIterable<Batch> {
     return this.#claims.settle(cursor)
   }
 
-  async #load(step: MicroStep): Promise<Batch> {
-    const { python, maxLength, hiddenSize, store } = this.#options
+  async #load(step: S): Promise<Batch<S>> {
+    const { python, maxLength, session, store } = this.#options
     const { holds, lost } = await this.#reader.read(step)
-    let batch: Batch | undefined
+    let batch: Batch<S> | undefined
     try {
       const samples = holds.map((hold) => hold.tensors.handle)
-      const { handle } = await python.call('batch.build', { samples, maxLength, hiddenSize })
+      const { handle } = await python.call('batch.build', { session, samples, maxLength })
       batch = new Batch(python, { handle, step, lost })
       await (store.retain ? releaseAll(holds) : this.#claims.keep(step.cursor, holds))
       return batch
@@ -92,13 +95,13 @@ export class Loader implements AsyncIterable<Batch> {
 }
 
 /** Batches under way, in order. It owns those that nobody has taken. */
-class Ahead implements AsyncDisposable {
-  readonly #steps: Iterator<MicroStep>
-  readonly #load: (step: MicroStep) => Promise<Batch>
-  readonly #queue: Promise<Batch>[] = []
+class Ahead<S extends Portion> implements AsyncDisposable {
+  readonly #steps: Iterator<S>
+  readonly #load: (step: S) => Promise<Batch<S>>
+  readonly #queue: Promise<Batch<S>>[] = []
   #last: Promise<unknown> = Promise.resolve()
 
-  constructor(steps: Iterator<MicroStep>, load: (step: MicroStep) => Promise<Batch>) {
+  constructor(steps: Iterator<S>, load: (step: S) => Promise<Batch<S>>) {
     this.#steps = steps
     this.#load = load
   }
@@ -113,7 +116,7 @@ class Ahead implements AsyncDisposable {
     this.#queue.push(loading)
   }
 
-  take(): Promise<Batch> | undefined {
+  take(): Promise<Batch<S>> | undefined {
     return this.#queue.shift()
   }
 

@@ -47,7 +47,7 @@ export class SampleReader {
     this.#options = options
   }
 
-  async read({ samples, cursor, epoch }: MicroStep): Promise<Taken> {
+  async read({ samples, cursor, epoch }: Pick<MicroStep, 'samples' | 'cursor' | 'epoch'>): Promise<Taken> {
     const { lost, maxLength } = this.#options
     const wanted = samples.filter((index) => !lost.leftOut(index, cursor)).map((index) => this.#ref(index))
     this.#requireFirstEpoch(wanted, epoch)

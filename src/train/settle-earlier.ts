@@ -8,7 +8,7 @@ export interface EarlierWork {
   readonly store: Pick<FeatureStore, 'missing' | 'claim'>
   readonly refs: Refs
   /** This rank's part of the plan, from the beginning. */
-  readonly steps: Iterable<MicroStep>
+  readonly steps: Iterable<Pick<MicroStep, 'cursor' | 'samples'>>
   /** Micro-steps before this one are in the checkpoint. */
   readonly before: number
 }

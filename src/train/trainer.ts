@@ -1,25 +1,46 @@
-import type { TrainMetrics } from '../bridge/ops.ts'
+import type { Memory, TrainMetrics, WatchedStep } from '../bridge/ops.ts'
 import type { Python } from '../bridge/python.ts'
 import type { BatchPlan, MicroStep } from './batch-plan.ts'
 import type { CheckpointFolder } from './checkpoint.ts'
-import type { CheckpointRecord } from './checkpoint-record.ts'
+import type { CheckpointPosition, CheckpointRecord } from './checkpoint-record.ts'
 import type { Batch, Loader } from './loader.ts'
 import type { LostSamples } from './lost-samples.ts'
 import type { Refs } from './sample-reader.ts'
+import { Saves } from './saves.ts'
+import type { Validation, Validator } from './validator.ts'
 
-export interface StepMetrics extends TrainMetrics {
+export interface StepMetrics extends Omit<TrainMetrics, 'watched'> {
   /** The optimiser step that the metrics reach up to. */
   readonly step: number
   readonly epoch: number
   readonly tokensPerSecond: number
+  /** Of all ranks together. */
+  readonly flopsPerSecond: number
   /** Share of the time since the last metrics that this rank waited for its data. */
   readonly dataWaitShare: number
 }
 
-/** Who watches a run. Rank 0 alone reports metrics and checkpoints; every rank says what it is doing. */
+export interface StepValidation extends Validation {
+  readonly step: number
+  readonly epoch: number
+  readonly seconds: number
+}
+
+export interface StepMemory {
+  /** `start`: after the first step of this process, when everything that training needs has been there once. */
+  readonly at: 'start' | 'end'
+  readonly step: number
+  readonly memory: Memory
+}
+
+/** Who watches a run. Rank 0 alone reports what all ranks found together; every rank says what it is doing. */
 export interface TrainObserver {
   phase(phase: string): void
   metrics(metrics: StepMetrics): void
+  /** Optimiser steps whose numbers have reached the host, in order, some steps after they were made. */
+  watched(steps: readonly WatchedStep[]): void
+  validation(validation: StepValidation): void
+  memory(memory: StepMemory): void
   checkpoint(step: number, dir: string): void
 }
 
@@ -33,6 +54,10 @@ export interface TrainerOptions {
   readonly lost: LostSamples
   readonly rank: number
   readonly logInterval: number
+  /** Null: the run has no validation. */
+  readonly validator: Validator | null
+  /** The metric of the checkpoint that the run goes on from. */
+  readonly metric: number | null
   readonly save: { readonly every: number; readonly keep: number }
   readonly checkpoints: CheckpointFolder
   /** What a checkpoint says of the run, whatever its step. */
@@ -52,17 +77,28 @@ export interface TrainOutcome {
 /** The training loop of one rank. Every rank makes the same calls in the same order, or the others wait for ever. */
 export class Trainer {
   readonly #options: TrainerOptions
+  readonly #saves: Saves
   /** What this rank lost since the last optimiser step. */
   #lost: number[] = []
+  /** The newest checkpoint that all ranks know to be complete. */
+  #durable = 0
   #marked: { at: number; waitedMs: number }
+  /** The simulated accept length of the newest validation: what checkpoints are compared by. */
+  #metric: number | null
+  #begun = false
 
   constructor(options: TrainerOptions) {
     this.#options = options
+    const { python, session, checkpoints, save, observer } = options
+    const onComplete = (step: number, dir: string) => observer.checkpoint(step, dir)
+    this.#saves = new Saves({ python, session, checkpoints, keep: save.keep, onComplete })
+    this.#metric = options.metric
     this.#marked = { at: performance.now(), waitedMs: options.loader.waitedMs }
   }
 
   async run(): Promise<TrainOutcome> {
     const { plan, loader } = this.#options
+    await using _saves = this.#saves
     for await (const given of loader) {
       await using batch = given
       const stop = await this.#train(batch)
@@ -72,16 +108,19 @@ export class Trainer {
     throw new Error(`the plan ended before its last step, ${plan.totalSteps}`)
   }
 
-  /** Metrics and a checkpoint where they are due; the outcome if this was the last step of the run. */
+  /** What is due after a step; the outcome if this was the last one of the run. */
   async #afterStep({ step, epoch }: MicroStep, stop: boolean): Promise<TrainOutcome | null> {
-    const { plan, logInterval, save } = this.#options
+    const { plan, logInterval, save, checkpoints } = this.#options
     const last = stop || step === plan.totalSteps
     if (last || step % logInterval === 0) await this.#log(step, epoch)
+    await this.#validate(step, epoch, stop)
+    if (last || !this.#begun) await this.#weigh(last ? 'end' : 'start', step)
+    this.#begun = true
     if (!last && step % save.every !== 0) return null
-    const checkpoint = await this.#save(step)
-    const freed = this.#options.loader.durable(plan.position(step).cursor)
-    if (last) await freed
-    return last ? { step, checkpoint, stopped: step < plan.totalSteps } : null
+    await this.#save(step)
+    if (!last) return null
+    await this.#finishSaving(step)
+    return { step, checkpoint: checkpoints.pathOf(step), stopped: step < plan.totalSteps }
   }
 
   /** One micro-step. True when all ranks have agreed to stop here, which they do at boundaries only. */
@@ -90,13 +129,16 @@ export class Trainer {
     observer.phase(`training step ${micro.step}`)
     const { positions, window, boundary } = micro
     this.#lost.push(...lost)
-    const told = { stop: signal.aborted, lost: boundary ? this.#lost.length : 0 }
+    // A save that has failed ends the run here.
+    const told = { stop: signal.aborted, lost: boundary ? this.#lost.length : 0, saved: this.#saves.complete }
     const report = await python.call('train.step', { session, batch: handle, positions, window, boundary, ...told })
     const expected = boundary ? micro.step : micro.step - 1
     if (report.stepped !== boundary || report.globalStep !== expected) {
       throw new Error(`train.step is at step ${report.globalStep} where the plan is at ${expected}`)
     }
+    observer.watched(report.watched)
     if (boundary) await this.#agreeOnLost(report.lost, micro.cursor)
+    if (boundary && report.saved > this.#durable) void this.#free(report.saved)
     return boundary && report.stop
   }
 
@@ -111,33 +153,73 @@ export class Trainer {
 
   async #log(step: number, epoch: number): Promise<void> {
     const { python, session, rank, loader, observer } = this.#options
-    const metrics = await python.call('train.metrics', { session })
+    const { watched, ...metrics } = await python.call('train.metrics', { session })
+    observer.watched(watched)
     const now = performance.now()
     const seconds = Math.max(1e-6, (now - this.#marked.at) / 1000)
     const waited = (loader.waitedMs - this.#marked.waitedMs) / 1000
     this.#marked = { at: now, waitedMs: loader.waitedMs }
     if (rank !== 0) return
-    const rates = { tokensPerSecond: metrics.tokens / seconds, dataWaitShare: Math.min(1, waited / seconds) }
-    observer.metrics({ ...metrics, ...rates, step, epoch })
+    const [tokensPerSecond, flopsPerSecond] = [metrics.tokens / seconds, metrics.flops / seconds]
+    const dataWaitShare = Math.min(1, waited / seconds)
+    observer.metrics({ ...metrics, tokensPerSecond, flopsPerSecond, dataWaitShare, step, epoch })
   }
 
-  /** Rank 0 owns the folder; the barriers see to it that it is there before, and whole after, all ranks have written. */
-  async #save(step: number): Promise<string> {
-    const { python, session, rank, plan, checkpoints, run, save, observer } = this.#options
+  async #validate(step: number, epoch: number, stop: boolean): Promise<void> {
+    const { python, session, plan, rank, observer, validator } = this.#options
+    if (validator === null || !validator.isDue(step, plan.totalSteps, stop)) return
+    observer.phase(`validating at step ${step}`)
+    // What the device still has to do of the training is not the validation's time.
+    await python.call('train.settle', { session })
+    const begun = performance.now()
+    const found = await validator.run()
+    const ms = performance.now() - begun
+    // Not time that training took.
+    this.#marked = { ...this.#marked, at: this.#marked.at + ms }
+    this.#metric = found.simulatedAcceptLength
+    if (rank === 0) observer.validation({ ...found, step, epoch, seconds: ms / 1000 })
+  }
+
+  async #weigh(at: StepMemory['at'], step: number): Promise<void> {
+    const { python, session, rank, observer } = this.#options
+    const memory = await python.call('train.memory', { session })
+    if (rank === 0) observer.memory({ at, step, memory })
+  }
+
+  /**
+   * All ranks meet for the snapshot, in which the one that writes gets everything; nobody else is needed until the run
+   * ends. It comes to that meeting only when it has written the last one.
+   */
+  async #save(step: number): Promise<void> {
+    const { python, session, observer } = this.#options
+    const { underWay } = this.#saves
+    if (underWay !== null) observer.phase(`saving step ${step}, once the checkpoint of step ${underWay} is written`)
+    await this.#saves.settled()
     observer.phase(`saving step ${step}`)
-    const dir = checkpoints.pathOf(step)
-    if (rank === 0) await checkpoints.begin(step)
+    const record = this.#record(step)
+    const { handle } = await python.call('train.snapshot', { session })
+    if (handle !== null) this.#saves.begin(handle, record)
+  }
+
+  /** No rank ends before the last checkpoint is complete. One that dies of it is missed here, and its supervisor sees it. */
+  async #finishSaving(step: number): Promise<void> {
+    const { python, observer } = this.#options
+    observer.phase(`waiting for the checkpoint of step ${step} to be complete`)
+    await this.#saves.settled()
     await python.call('dist.barrier', {})
-    await python.call('train.save', { session, dir })
-    await python.call('dist.barrier', {})
-    if (rank === 0) {
-      const position = plan.position(step)
-      const lost = this.#lostByName()
-      const record = { ...run, globalStep: step, totalSteps: plan.totalSteps, ...position, lost }
-      observer.checkpoint(step, await checkpoints.complete(record, save.keep))
-    }
-    await python.call('dist.barrier', {})
-    return dir
+    await this.#free(step)
+  }
+
+  /** What was trained up to this step is in a complete checkpoint. */
+  #free(step: number): Promise<void> {
+    this.#durable = step
+    return this.#options.loader.durable(this.#options.plan.position(step).cursor)
+  }
+
+  #record(step: number): CheckpointPosition {
+    const { plan, run } = this.#options
+    const about = { metric: this.#metric, lost: this.#lostByName() }
+    return { ...run, globalStep: step, totalSteps: plan.totalSteps, ...plan.position(step), ...about }
   }
 
   #lostByName(): CheckpointRecord['lost'] {

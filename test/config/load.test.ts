@@ -170,6 +170,47 @@ run:
   })
 })
 
+describe('settings of the training', () => {
+  const train = async (text: string, sets: string[] = []) => (await load(`${MINIMAL}train: ${text}\n`, {}, sets)).train
+
+  it('are quiet by default: no validation, no TensorBoard, not deterministic, but spikes are told', async () => {
+    const { validation, spikes, tensorboard, deterministic } = await train('{}')
+    expect([validation, spikes, tensorboard, deterministic]).toEqual([null, { factor: 10 }, false, false])
+    expect((await train('{ spikes: null }')).spikes).toBeNull()
+  })
+
+  it('keep the other keys of a section that may also be null when one is set', async () => {
+    const sets = ['train.validation.share=0.02', 'train.validation.every=50', 'train.spikes.factor=5']
+    const { validation, spikes } = await train('{ validation: { limit: 9 } }', sets)
+    expect(validation).toEqual({ share: 0.02, manifest: null, every: 50, limit: 9 })
+    expect(spikes).toEqual({ factor: 5 })
+    expect((await train('{ validation: null }', sets)).validation).toMatchObject({ share: 0.02, every: 50 })
+  })
+
+  it('resolve the path of a validation manifest', async () => {
+    const { validation } = await train('{ validation: { manifest: held/out } }')
+    expect(validation?.manifest).toBe(path.join(folder, 'held/out'))
+  })
+
+  it.each([
+    ['{ validation: {} }', /train\.validation\n.*\n.*neither share nor manifest/],
+    ['{ validation: { share: 0.1, manifest: m } }', /both share and manifest/],
+    ['{ validation: { share: 1 } }', /train\.validation\.share/],
+    ['{ validation: { share: 0 } }', /train\.validation\.share/],
+    ['{ validation: { manifest: ./manifest } }', /train\.validation\.manifest\n.*\n.*trained on/],
+    ['{ validation: { share: 0.1, evry: 5 } }', /did you mean train\.validation\.every\?/],
+    ['{ deterministic: true, unroll: fused }', /train\.unroll\n.*\n.*fused, with train\.deterministic/],
+    ['{ spikes: { factor: 0 } }', /train\.spikes\.factor/],
+  ])('%s is refused with its place', async (text, message) => {
+    expect(await refusal(`${MINIMAL}train: ${text}\n`)).toMatch(message)
+  })
+
+  it('a validation manifest does not go with a local store', async () => {
+    const text = `${MINIMAL}store: { kind: local }\ntrain: { validation: { manifest: held } }\n`
+    expect(await refusal(text)).toContain('share: a local store has no manifests')
+  })
+})
+
 describe('config.resolved.yaml', () => {
   it('reads back to the same config from another folder', async () => {
     const config = await load(MINIMAL, {}, ['run.dir=out', 'train.optimizer.lr=1.0e-7'])

@@ -14,9 +14,9 @@ from draftbridge.eagle3.ttt_loss import TttOptions
 from draftbridge.errors import BridgeError
 from draftbridge.handles import TensorDict
 from draftbridge.parallel import World, join, leave
-from draftbridge.train_files import load_session, save_session
+from draftbridge.train_files import load_session
 from draftbridge.train_session import MicroStep, TrainSession
-from small_case import CONFIG, MASKS, SmallCase, batch_of
+from small_case import CONFIG, MASKS, SmallCase, batch_of, save
 
 TTT = {
     "fsdp": TttOptions(steps=3),
@@ -27,12 +27,16 @@ TTT = {
     "lost fsdp": TttOptions(steps=3),
     "lost replicate": TttOptions(steps=3),
     "lost masked": TttOptions(steps=3, reduction="masked", loss="lk-lambda"),
+    "fused": TttOptions(steps=3),
+    "fused replicate": TttOptions(steps=3),
+    "starved fused": TttOptions(steps=3, reduction="masked", loss="lk-lambda"),
+    "lost fused": TttOptions(steps=3, reduction="masked"),
 }
 
 
 def samples_of(name: str, case: SmallCase) -> list[TensorDict]:
     """Four samples: two micro-steps of two. In `starved` the second of each has nothing to train on."""
-    masks = [MASKS[0], [0] * 7 if name == "starved" else MASKS[1]] * 2
+    masks = [MASKS[0], [0] * 7 if name.startswith("starved") else MASKS[1]] * 2
     return [case.sample(mask) for mask in masks]
 
 
@@ -59,7 +63,7 @@ def session_of(name: str, world: World) -> tuple[TrainSession, list[Batch]]:
     case = SmallCase(torch.float32)
     batches = batches_of(name, world, samples_of(name, case))
     kind = "replicate" if name.endswith("replicate") else "fsdp"
-    return case.session(world, TTT[name], kind), batches
+    return case.session(world, TTT[name], kind, fused="fused" in name), batches
 
 
 def stop_and_break(world: World) -> dict[str, Any]:
@@ -71,34 +75,53 @@ def stop_and_break(world: World) -> dict[str, Any]:
         batches[0].aux[0, 0] = torch.nan
     try:
         session.step(batches[0], MicroStep(22, 1, True, False))
-        code = None
+        code, where = None, {}
     except BridgeError as exc:
-        code = exc.code
+        code, where = exc.code, {key: exc.details[key] for key in ("step", "ranks")}
     kept = all(torch.equal(a, b) for a, b in zip(before, session.draft.shards.values(), strict=True))
-    return {"stop": report.stop, "code": code, "kept": kept}
+    return {"stop": report.stop, "code": code, "where": where, "kept": kept}
 
 
-def resume(world: World, folder: Path) -> bool:
-    """Two steps, save, two steps; load in a new session, two steps: are the weights bit-equal."""
+def validated(name: str, world: World) -> dict[str, Any]:
+    """Three samples in two rounds: with two ranks the second one has only one, and then nothing."""
+    session, _ = session_of(name, world)
+    case = SmallCase(torch.float32)
+    first, second, third = (case.sample(mask) for mask in (*MASKS, [1] * 6))
+    rounds = [batch_of(first, second), batch_of(third)]
+    if world.size > 1:
+        mine = (first, third) if world.rank == 0 else (second, None)
+        rounds = [nothing(CONFIG.hidden_size) if sample is None else batch_of(sample) for sample in mine]
+    for batch in rounds:
+        session.validation.add(session.staging.of(batch))
+    return session.validation.read()
+
+
+def resume(world: World, folder: Path) -> dict[str, bool]:
+    """Two steps, save, two steps; load in a new session, two steps: are the weights bit-equal, and this rank's own
+    random numbers the same."""
+    torch.manual_seed(7 + world.rank)
     session, batches = session_of("fsdp", world)
     train(session, batches, 2)
-    save_session(session, folder / "two-ranks")
+    save(session, folder / "two-ranks")
     torch.distributed.barrier()
+    drawn = torch.rand(3)
     train(session, batches, 2)
     again, _ = session_of("fsdp", world)
     load_session(again, folder / "two-ranks")
+    random = torch.equal(torch.rand(3), drawn)
     train(again, batches, 2)
     pairs = zip(session.draft.shards.values(), again.draft.shards.values(), strict=True)
-    return all(torch.equal(a, b) for a, b in pairs)
+    return {"resumed": all(torch.equal(a, b) for a, b in pairs), "random": random}
 
 
 def losses(world: World) -> dict[str, Any]:
-    """Each rank lost samples: all learn how many and which."""
+    """Each rank lost samples: all learn how many and which. And they learn which checkpoint rank 0 has completed."""
     session, batches = session_of("fsdp", world)
-    report = session.step(batches[0], MicroStep(22, 1, True, False, lost=2 + world.rank))
+    micro = MicroStep(22, 1, True, False, lost=2 + world.rank, saved=40 if world.rank == 0 else 0)
+    report = session.step(batches[0], micro)
     mine = ([7, 3, 7], [9], []) if world.rank == 0 else ([], [1, 9], [])
     unions = [world.union(numbers) for numbers in mine]
-    return {"lost": report.lost, "unions": unions}
+    return {"lost": report.lost, "saved": report.saved, "unions": unions}
 
 
 def main(rank: int, port: int, folder: Path) -> None:
@@ -108,8 +131,9 @@ def main(rank: int, port: int, folder: Path) -> None:
     for name in TTT:
         session, batches = session_of(name, world)
         found[name] = train(session, batches, 3)
+    found["validated"] = {name: validated(name, world) for name in ("fsdp", "replicate", "fused", "masked")}
     found |= stop_and_break(world)
-    found["resumed"] = resume(world, folder)
+    found |= resume(world, folder)
     found |= losses(world)
     leave()
     (folder / f"rank{rank}.json").write_text(json.dumps(found))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import torch
 from draftbridge.batch import Batch, collate
@@ -13,7 +15,9 @@ from draftbridge.eagle3.vocabulary import Vocabulary, choose_vocabulary
 from draftbridge.handles import TensorDict
 from draftbridge.optimizer import OptimizerOptions
 from draftbridge.parallel import World, share_draft
+from draftbridge.train_files import write_snapshot
 from draftbridge.train_session import Frozen, TrainSession
+from draftbridge.unrolling import Savings
 from torch import Tensor
 
 CONFIG = DraftConfig(
@@ -75,13 +79,31 @@ class SmallCase:
         }
 
     def session(
-        self, world: World, ttt: TttOptions, kind: str = "fsdp", options: OptimizerOptions = OPTIONS
+        self,
+        world: World,
+        ttt: TttOptions,
+        kind: str = "fsdp",
+        options: OptimizerOptions = OPTIONS,
+        fused: bool = False,
     ) -> TrainSession:
         frozen = Frozen(self.embedding, self.teacher(), self.vocabulary, CONFIG, RAW_CONFIG)
-        return TrainSession(world, share_draft(self.draft(), world, kind, False), frozen, ttt, options)
+        draft = share_draft(self.draft(), world, kind, False)
+        return TrainSession(world, draft, frozen, ttt, options, Savings(fused=fused))
 
 
 MASKS = ([0, 0, 1, 1, 1, 0, 0, 1, 1, 1, 1], [1, 1, 0, 1, 0, 0, 1])
+
+
+def save(session: TrainSession, folder: Path) -> list[dict[str, Any]]:
+    """A checkpoint, all at once; answers with its files on the rank that writes. A collective."""
+    snapshot = session.snapshot()
+    if snapshot is None:
+        return []
+    folder.mkdir(exist_ok=True)
+    try:
+        return write_snapshot(snapshot, folder)
+    finally:
+        snapshot.close()
 
 
 def batch_of(*samples: TensorDict) -> Batch:

@@ -208,6 +208,14 @@ def call(name: str, **payload: Any) -> Any:
     return reply["value"]
 
 
+def saved(session: int, folder: Path) -> Any:
+    folder.mkdir()
+    snapshot = call("train.snapshot", session=session)["handle"]
+    files = call("snapshot.write", snapshot=snapshot, dir=str(folder))["files"]
+    call("handle.free", handle=snapshot)
+    return files
+
+
 @pytest.fixture
 def built(tmp_path: Path) -> Iterator[dict[str, Any]]:
     """What `train.build` needs, inside a process group of one."""
@@ -215,7 +223,9 @@ def built(tmp_path: Path) -> Iterator[dict[str, Any]]:
     target_folder(tmp_path / "target", case)
     (tmp_path / "token-counts.ndjson").write_text("".join(f"[{token}, {50 - token}]\n" for token in range(12)))
     place = {"rank": 0, "localRank": 0, "worldSize": 1, "masterAddr": "127.0.0.1", "masterPort": 1}
-    assert call("dist.init", **place, device="cpu", timeoutSeconds=20, threads=1)["backend"] == "gloo"
+    joined = call("dist.init", **place, device="cpu", timeoutSeconds=20, threads=1, deterministic=True)
+    assert (joined["backend"], joined["deterministic"]) == ("gloo", True)
+    rates = {"lr": 1e-3, "betas": [0.9, 0.999], "warmupRatio": 0.1, "schedule": "cosine"}
     yield {
         "draft": RAW_CONFIG,
         "init": "target-head",
@@ -230,21 +240,19 @@ def built(tmp_path: Path) -> Iterator[dict[str, Any]]:
             "reduction": "all",
             "maskOffset": 0,
         },
-        "optimizer": {
-            "lr": 1e-3,
-            "betas": [0.9, 0.999],
-            "weightDecay": 0,
-            "clip": 0.5,
-            "warmupRatio": 0.1,
-            "schedule": "cosine",
-        },
+        "optimizer": {**rates, "weightDecay": 0, "clip": 0.5},
         "totalSteps": 10,
         "precision": "bf16",
+        "unroll": "auto",
+        "compact": True,
+        "recompute": False,
+        "told": True,
         "parallel": "fsdp",
         "seed": 3,
         "finalNorm": "post",
     }
     call("dist.close")
+    assert not torch.are_deterministic_algorithms_enabled(), "another run in this process is another matter"
 
 
 def test_a_session_trains_saves_and_loads_through_the_operations(built: dict[str, Any], tmp_path: Path) -> None:
@@ -252,25 +260,23 @@ def test_a_session_trains_saves_and_loads_through_the_operations(built: dict[str
     live = len(TABLE)
     session = call("train.build", **built)["handle"]
     samples = [TABLE.mint(case.sample(mask)) for mask in MASKS]
-    batch = call("batch.build", samples=samples, maxLength=64, hiddenSize=CONFIG.hidden_size)
-    assert {key: batch[key] for key in ("tokens", "positions", "lossTokens")} == {
-        "tokens": 18,
-        "positions": 22,
-        "lossTokens": 9,
-    }
-    step = {"session": session, "positions": 22, "window": 2, "stop": False, "lost": 0}
-    report = {"stepped": False, "stop": False, "globalStep": 0, "lost": 0}
+    batch = call("batch.build", session=session, samples=samples, maxLength=64)
+    assert (batch["tokens"], batch["positions"], batch["lossTokens"]) == (18, 22, 9)
+    step = {"session": session, "positions": 22, "window": 2, "stop": False, "lost": 0, "saved": 0}
+    report: dict[str, Any] = {"stepped": False, "stop": False, "globalStep": 0, "lost": 0, "saved": 0, "watched": []}
     assert call("train.step", **step, batch=batch["handle"], boundary=False) == report
-    empty = call("batch.build", samples=[], maxLength=64, hiddenSize=CONFIG.hidden_size)
+    empty = call("batch.build", session=session, samples=[], maxLength=64)
     assert (empty["tokens"], empty["positions"], empty["lossTokens"]) == (0, 0, 0)
-    report = {"stepped": True, "stop": False, "globalStep": 1, "lost": 2}
-    assert call("train.step", **(step | {"lost": 2}), batch=empty["handle"], boundary=True) == report
+    stepped = call("train.step", **(step | {"lost": 2, "saved": 7}), batch=empty["handle"], boundary=True)
+    (watched,) = stepped.pop("watched")
+    assert stepped == {"stepped": True, "stop": False, "globalStep": 1, "lost": 2, "saved": 7}
     assert call("dist.union", numbers=[4, 1, 4]) == {"numbers": [1, 4]}
     metrics = call("train.metrics", session=session)
     assert metrics["lr"] == pytest.approx(1e-3)
     assert all(value is not None for value in metrics["ploss"])
+    assert (metrics["watched"], watched["step"], watched["loss"]) == ([], 1, metrics["loss"])
     call("dist.barrier")
-    files = call("train.save", session=session, dir=str(tmp_path / "step"))["files"]
+    files = saved(session, tmp_path / "step")
     names = {file["name"] for file in files}
     assert names == {"model.safetensors", "config.json", "optimizer.safetensors", "rng-rank0.safetensors"}
     assert call("train.load", session=session, dir=str(tmp_path / "step")) == {"globalStep": 1}
@@ -282,7 +288,7 @@ def test_a_session_trains_saves_and_loads_through_the_operations(built: dict[str
 def test_head_rows_of_the_target_start_the_draft_head(built: dict[str, Any], tmp_path: Path) -> None:
     case = SmallCase(torch.float32)
     session = call("train.build", **built)["handle"]
-    call("train.save", session=session, dir=str(tmp_path / "start"))
+    saved(session, tmp_path / "start")
     call("handle.free", handle=session)
     draft, d2t, _ = load_draft(tmp_path / "start", torch.float32)
     assert torch.equal(draft.lm_head.weight, case.head[d2t + torch.arange(CONFIG.draft_vocab_size)])

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { Progress } from '../../src/report/progress.ts'
-import { metrics, stamped, trainStarted, wholeRun } from './sample-run.ts'
+import { metrics, notFinite, spike, stamped, trainStarted, validated, weighed, wholeRun } from './sample-run.ts'
 
 function screen(isTTY: boolean, columns = 200) {
   const written: string[] = []
@@ -36,6 +36,23 @@ describe('without a terminal', () => {
     const text = out.written.join('')
     expect(text).toContain('features ready: 238 samples')
     expect(text).toContain('tau 1.413 at 3 steps')
+  })
+
+  it('shows validations, spikes, memory by part, and what a run broke on', () => {
+    const out = screen(false)
+    const progress = new Progress({ screen: out, env: {} })
+    const events = [trainStarted(null), weighed(1, 'start'), metrics(2, 3), validated(50, 1.25), spike(25), notFinite]
+    for (const event of stamped(events)) progress.hear(event)
+    const text = out.written.join('')
+    expect(text).toContain('238 samples · 5 held out · 100 steps · x86_64 CPU, 1 thread(s), 0.0606 TFLOP/s')
+    expect(text).toContain('memory up to step 1 · peak 12.0 GiB on the device')
+    expect(text).toMatch(/\n {2}GiB: parameters 1\.50 .*\n {7}unroll buffers 4\.00/)
+    expect(text).toContain('1,235 tokens/s · 0.0412 TFLOP/s (34 % of peak) · data wait')
+    expect(text).toContain(
+      'validation at step 50 · loss 5.5 · acc 0.625 0.5 · simulated accept length 1.250 · 5 samples',
+    )
+    expect(text).toContain('spike at step 25 · gradient norm 35 where 0.5 is usual · samples a, b, c, d and 1 more')
+    expect(text).toContain('not finite at step 31 · loss nan, gradient norm nan · look at 2 samples: d, e')
   })
 
   it('is silent with quiet', () => {

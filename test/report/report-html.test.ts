@@ -13,19 +13,34 @@ const page = reportHtml({ events: stamped(wholeRun), torn: 1, config: 'version: 
 describe('report.html', () => {
   it('has every curve, with an accessible table of the same figures', () => {
     const titles = ['Loss', 'Loss by draft position', 'Accuracy by draft position', 'Acceptance rate by draft position']
-    for (const title of [...titles, 'Learning rate', 'Gradient norm', 'Throughput', 'Waiting for data']) {
+    const rates = ['Learning rate', 'Gradient norm', 'Throughput', 'Computation', 'Waiting for data']
+    const held = ['simulated accept length', 'loss', 'loss by draft position', 'accuracy by draft position']
+    for (const title of [...titles, ...rates, ...held.map((name) => `Validation: ${name}`)]) {
       expect(page).toContain(`>${title}</h3>`)
       expect(page).toContain(`<caption>${title}</caption>`)
     }
-    expect(page.match(/<svg [^>]*role="img"/g)).toHaveLength(8)
+    expect(page.match(/<svg [^>]*role="img"/g)).toHaveLength(9 + 5)
     expect(page).toContain('<th scope="row">10</th><td>8.5</td>')
     expect(page).toContain('<th scope="row">100</th><td>4.25</td><td>5.25</td>')
+    expect(page).toContain('<th scope="row">50</th><td>1.25</td>')
   })
 
   it('shows data health, tau with acceptance by position, and the config', () => {
     for (const text of ['1.413', '1.450', '33 %', 'Skipped', '<td>13</td>', '61,880', 'Torn events', 'version: 1']) {
       expect(page).toContain(text)
     }
+  })
+
+  it('shows what the training took of memory by part, in GiB, and counts spikes', () => {
+    expect(page).toContain('Peak 12.0 GiB on the device of 13.0 reserved, 2.00 GiB resident on the host, step 100')
+    expect(page).toContain('<th scope="row">optimiser state</th><td>3.00</td>')
+    expect(page).toContain('<th scope="row">activations and the rest</th><td>0.94</td>')
+    expect(page).toMatch(/Spikes<\/th><td>1<\/td>/)
+  })
+
+  it('has no section for a validation that the run does not have', () => {
+    const without = wholeRun.filter(({ event }) => event !== 'train.validation')
+    expect(reportHtml({ events: stamped(without), torn: 0, config: null })).not.toContain('Validation')
   })
 
   it('asks nothing of the network and runs no script', () => {

@@ -104,6 +104,66 @@ describe('what makes two runs the same run', () => {
   })
 })
 
+describe('samples that are held out', () => {
+  const others = Array.from({ length: 4 }, (_, index) => ref(100 + index))
+  const withOthers = (more: Partial<TrainingData> = {}): TrainingData => ({
+    ...data(eight),
+    validation: { refs: RefList.of(others), contract, ...more },
+  })
+  const held = { manifest: '/held' }
+
+  it('of a share are not in the plan, on any number of ranks the same ones', async () => {
+    const prepare = (worldSize: number, rank: number) =>
+      prepareRun(config({ validation: { share: 0.25 }, batch: { samples: 2 / worldSize } }), data(eight), {
+        rank,
+        worldSize,
+      })
+    const [alone, first, second] = [await prepare(1, 0), await prepare(2, 0), await prepare(2, 1)]
+    const ids = ({ refs }: { refs: { length: number; at(index: number): SampleRef | undefined } }) =>
+      Array.from({ length: refs.length }, (_, index) => refs.at(index)?.sampleId)
+    expect([ids(alone).length, alone.validation?.refs.length, alone.plan.totalSteps]).toEqual([6, 2, 6])
+    for (const other of [first, second]) {
+      expect(ids(other)).toEqual(ids(alone))
+      expect(other.identity).toEqual(alone.identity)
+    }
+    const validated = alone.validation === null ? [] : ids({ refs: alone.validation.refs })
+    expect([...ids(alone), ...validated].sort()).toEqual(eight.map(({ sampleId }) => sampleId).sort())
+  })
+
+  it('leave a run without them what it was', async () => {
+    const { identity } = await prepareRun(config(), data(eight), alone)
+    expect(Object.keys(identity)).not.toContain('train.validation')
+    expect(Object.keys(identity)).not.toContain('train.deterministic')
+  })
+
+  it('of a manifest are its samples, at most the limit, and all of the others are trained on', async () => {
+    const { validation, refs } = await prepareRun(config({ validation: { ...held, limit: 3 } }), withOthers(), alone)
+    expect([validation?.refs.length, validation?.lengths, refs.length]).toEqual([3, [10, 10, 10], 8])
+  })
+
+  it('must have been captured as those that are trained on', async () => {
+    const other = withOthers({ contract: { ...contract, finalNorm: 'pre' } })
+    await expect(prepareRun(config({ validation: held }), other, alone)).rejects.toMatchObject({
+      code: 'CONTRACT_MISMATCH',
+      details: { field: 'finalNorm', found: '"pre"; expected "post"' },
+    })
+  })
+
+  it('must not be trained on', async () => {
+    const shared = withOthers({ refs: RefList.of([...others, ref(3)]) })
+    await expect(prepareRun(config({ validation: held }), shared, alone)).rejects.toMatchObject({
+      code: 'CONFIG_INVALID',
+      details: { field: 'train.validation.manifest', found: expect.stringContaining('sample-3') },
+    })
+  })
+
+  it('must be given where the config names a manifest of them', async () => {
+    await expect(prepareRun(config({ validation: held }), data(eight), alone)).rejects.toMatchObject({
+      details: { field: 'train.validation.manifest' },
+    })
+  })
+})
+
 describe('parts that do not fit', () => {
   it('features of another width than the target are CONTRACT_MISMATCH and name the sample', async () => {
     const wrong = prepareRun(config(), data([...eight.slice(1), ref(7, { width: 4 })]), alone)

@@ -17,12 +17,19 @@ const run = promisify(execFile)
 
 /** A tiny target and feature files of its shape, made once for a test file. */
 export async function trainingInputs(dir: string, count = 11): Promise<void> {
-  const script = (name: string, ...args: string[]) =>
-    run(path.join(venv, 'bin/python'), [path.join(here, name), ...args])
   await Promise.all([
     script('make_tiny_target.py', path.join(dir, 'target')),
     script('make_features.py', path.join(dir, 'features'), '--count', String(count)),
   ])
+}
+
+/** Five feature files of another seed. */
+export async function otherInputs(dir: string): Promise<void> {
+  await script('make_features.py', path.join(dir, 'other'), '--count', '5', '--seed', '7')
+}
+
+function script(name: string, ...args: string[]): Promise<unknown> {
+  return run(path.join(venv, 'bin/python'), [path.join(here, name), ...args])
 }
 
 type Given = { readonly name: string; readonly ranks: 1 | 2 } & Partial<
@@ -31,6 +38,10 @@ type Given = { readonly name: string; readonly ranks: 1 | 2 } & Partial<
     local: boolean
     retain: boolean
     store: string
+    /** Other samples than the eleven: files of another seed, under other ids, in a manifest of their own. */
+    other: boolean
+    /** Keys of `train` that are set last. */
+    train: object
   }
 >
 
@@ -40,15 +51,15 @@ type Given = { readonly name: string; readonly ranks: 1 | 2 } & Partial<
  */
 export function trainingConfig(dir: string, given: Given): RunConfig {
   const { name, ranks, epochs = 3, maxSteps = null, save = 100, local = false, retain = true, store = 'store' } = given
-  const { maxCorruptShare = 0 } = given
+  const { maxCorruptShare = 0, other = false, train = {} } = given
   return RunConfig.parse({
     version: 1,
-    run: { id: 'test', dir: path.join(dir, name), seed: 5 },
+    run: { id: other ? 'other' : 'test', dir: path.join(dir, name), seed: 5 },
     target: { model: path.join(dir, 'target'), dtype: 'float32' },
     data: { maxLength: 18 },
-    features: { source: 'files', files: path.join(dir, 'features', '*.ckpt') },
+    features: { source: 'files', files: path.join(dir, other ? 'other' : 'features', '*.ckpt') },
     store: { kind: local ? 'local' : 'shared-dir', root: path.join(dir, store), retain, durability: 'fast' },
-    manifest: path.join(dir, store, 'manifest'),
+    manifest: path.join(dir, store, other ? 'other-manifest' : 'manifest'),
     draft: { vocabSize: 64 },
     train: {
       epochs,
@@ -61,6 +72,7 @@ export function trainingConfig(dir: string, given: Given): RunConfig {
       logInterval: 1,
       save: { every: save, keep: 3 },
       maxCorruptShare,
+      ...train,
     },
     launch: { ranksPerNode: ranks, graceSeconds: 2, peerTimeoutSeconds: 20 },
   })
@@ -85,7 +97,7 @@ export function watched(onEvent: (body: EventBody) => void = () => undefined): W
 export function curve({ seen }: Watched) {
   return seen.flatMap((body) => {
     if (body.event !== 'train.metrics') return []
-    const { tokensPerSecond: _, dataWaitShare: __, ...computed } = body
+    const { tokensPerSecond: _, dataWaitShare: _wait, tflops: _tflops, peakShare: _share, ...computed } = body
     return [computed]
   })
 }

@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import os from 'node:os'
 import path from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -24,11 +24,11 @@ const record = (globalStep: number): CheckpointPosition => ({
   identity: { 'run.seed': 0, 'train.batch': { samples: 2 } },
 })
 
-async function save(step: number, keep = 10): Promise<string> {
+async function save(step: number, keep = 10, metric: number | null = null): Promise<string> {
   const at = await folder.begin(step)
   await writeFile(path.join(at, 'model.safetensors'), `weights of ${step}`)
   await writeFile(path.join(at, 'rng-1.bin'), 'state')
-  return folder.complete(record(step), keep)
+  return folder.complete({ ...record(step), metric }, keep)
 }
 
 describe('a checkpoint', () => {
@@ -68,6 +68,35 @@ describe('retention', () => {
     await mkdir(path.join(dir, 'mine'))
     for (const step of [2, 3, 4, 5]) await save(step, 2)
     expect((await readdir(dir)).sort()).toEqual(['mine', 'step-000004', 'step-000005'])
+  })
+
+  it('keeps one more, the best by its metric, for as long as there is no better one', async () => {
+    const kept: string[][] = []
+    for (const [at, metric] of [null, 0.5, 0.25, 0.25, 0.5, null, 0.75, 0.5, 0.5].entries()) {
+      await save(at + 1, 2, metric)
+      kept.push((await readdir(dir)).sort().map((name) => name.slice(-1)))
+    }
+    // Of equals the oldest: 2 stays beside 5. A checkpoint without a metric is never the best.
+    const expected = ['1', '12', '23', '234', '245', '256', '67', '78', '789']
+    expect(kept.map((names) => names.join(''))).toEqual(expected)
+    expect((await folder.newest())?.record.metric).toBe(0.5)
+  })
+
+  it('takes the metric of a record from before there were any, or of a damaged one, as none', async () => {
+    const [one, two] = [await save(1, 2, 9), await save(2, 2, 8)]
+    const text = await readFile(path.join(one, 'checkpoint.json'), 'utf8')
+    await writeFile(path.join(one, 'checkpoint.json'), text.replace(/ *"metric": 9,\n/, ''))
+    await writeFile(path.join(two, 'checkpoint.json'), '{"metric": 8')
+    await save(3, 2, 1)
+    await save(4, 1, null)
+    expect((await readdir(dir)).sort()).toEqual(['step-000003', 'step-000004'])
+  })
+
+  it('reads a record from before there were metrics', async () => {
+    const file = path.join(await save(1, 2, 9), 'checkpoint.json')
+    await writeFile(file, (await readFile(file, 'utf8')).replace(/ *"metric": 9,\n/, ''))
+    expect(await readFile(file, 'utf8')).not.toMatch(/metric/)
+    expect((await folder.newest())?.record.metric).toBeNull()
   })
 
   it('removes nothing before the new one is whole', async () => {
@@ -110,7 +139,7 @@ describe('damage', () => {
 })
 
 describe('another run', () => {
-  const saved = { ...record(1), lost: [], files: [] }
+  const saved = { ...record(1), metric: null, lost: [], files: [] }
 
   it('is refused by the first setting that differs, with what was found and what was expected', () => {
     const mine = { 'run.seed': 0, 'train.batch': { samples: 3 } }

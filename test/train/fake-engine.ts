@@ -30,6 +30,7 @@ export class FakeEngine implements Python {
     const answer = this.answers[op]
     if (answer !== undefined) return (await answer(input as never)) as never
     if (op === 'handle.free') return this.#free((input as OpInput<'handle.free'>).handle) as never
+    if (op === 'train.snapshot') return { handle: this.mint() } as never
     if (op === 'batch.build') return { handle: this.mint(), tokens: 1, positions: 1, lossTokens: 1 } as never
     return {} as never
   }

@@ -22,7 +22,7 @@ beforeEach(() => {
   losses = []
 })
 const loader = (prefetch = 2, lost = fakeLosses(8)) => {
-  const given = { refs, steps: plan.from(0), maxLength: 16, hiddenSize: 4, prefetch, lost }
+  const given = { refs, steps: plan.from(0), maxLength: 16, session: 1, prefetch, lost }
   return new Loader({ python, store, ...given, onLost: (loss) => losses.push(loss) })
 }
 
@@ -125,7 +125,7 @@ describe('a failure', () => {
 describe('a batch', () => {
   it('is one read of the store, and what lies behind the cut is not read', async () => {
     const long = refs.map((ref, index) => (index % 2 === 0 ? ref : { ...ref, numTokens: 40 }))
-    const given = { python, store, refs: long, maxLength: 16, hiddenSize: 4, prefetch: 1, lost: fakeLosses(8) }
+    const given = { python, store, refs: long, maxLength: 16, session: 1, prefetch: 1, lost: fakeLosses(8) }
     const steps = [{ ...first(), samples: [1, 0, 3, 2] }]
     await drain(new Loader({ ...given, steps, onLost: () => undefined }), () => undefined)
     expect(store.reads).toEqual([
@@ -133,7 +133,7 @@ describe('a batch', () => {
       { samples: ['sample-1', 'sample-3'], rows: 16 },
     ])
     // Handles are minted in the order of the reads: 1 and 2, then 3 and 4. The batch has them in the order of the plan.
-    expect(python.named('batch.build')).toEqual([{ samples: [3, 1, 4, 2], maxLength: 16, hiddenSize: 4 }])
+    expect(python.named('batch.build')).toEqual([{ session: 1, samples: [3, 1, 4, 2], maxLength: 16 }])
   })
 })
 
@@ -213,7 +213,7 @@ describe('samples that are consumed once', () => {
 
   it('are not handed out a second time', async () => {
     const steps = [...plan.from(0)].map((step, cursor) => ({ ...step, epoch: cursor < 2 ? 0 : 1 }))
-    const given = { python, store, refs, steps, maxLength: 16, hiddenSize: 4, prefetch: 2, lost: fakeLosses(8, 1) }
+    const given = { python, store, refs, steps, maxLength: 16, session: 1, prefetch: 2, lost: fakeLosses(8, 1) }
     let done = 0
     const again = drain(new Loader({ ...given, onLost: () => undefined }), () => {
       done += 1

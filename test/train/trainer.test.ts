@@ -37,9 +37,9 @@ afterEach(() => rm(dir, { recursive: true, force: true }))
 function engine(): FakeEngine {
   const python = new FakeEngine()
   let steps = 0
-  python.answers['train.step'] = ({ boundary, stop, lost }: OpInput<'train.step'>) => {
+  python.answers['train.step'] = ({ boundary, stop, lost, saved }: OpInput<'train.step'>) => {
     if (boundary) steps += 1
-    return { stepped: boundary, stop: stop && boundary, globalStep: steps, lost: lost + elsewhere }
+    return { stepped: boundary, stop: stop && boundary, globalStep: steps, lost: lost + elsewhere, saved, watched: [] }
   }
   python.answers['train.metrics'] = () => ({
     steps: 1,
@@ -51,6 +51,8 @@ function engine(): FakeEngine {
     acceptanceRate: [],
     tokens: 8,
     lossTokens: 4,
+    flops: 1000,
+    watched: [],
   })
   return python
 }
@@ -62,7 +64,7 @@ function train({ rank = 0, every = 3, done = 0, lost = fakeLosses(5), retain = t
   store = new FakeStore(python, retain)
   for (const id of damaged) store.damaged.add(id)
   const steps = plan.from(done)
-  const given = { refs, steps, maxLength: 8, hiddenSize: 4, prefetch: 2, lost, onLost: () => undefined }
+  const given = { refs, steps, maxLength: 8, session: 1, prefetch: 2, lost, onLost: () => undefined }
   const loader = new Loader({ python, store, ...given })
   return new Trainer({
     python,
@@ -73,6 +75,8 @@ function train({ rank = 0, every = 3, done = 0, lost = fakeLosses(5), retain = t
     lost,
     rank,
     logInterval: 2,
+    validator: null,
+    metric: null,
     save: { every, keep: 10 },
     checkpoints: new CheckpointFolder(dir),
     run: {
@@ -84,6 +88,9 @@ function train({ rank = 0, every = 3, done = 0, lost = fakeLosses(5), retain = t
     observer: {
       phase: () => undefined,
       metrics: (step) => metrics.push(step),
+      watched: () => undefined,
+      validation: () => undefined,
+      memory: () => undefined,
       checkpoint: (step) => saved.push(step),
     },
     signal: asked.signal,
@@ -115,6 +122,7 @@ describe('the loop', () => {
     metrics = []
     saved = []
     python = engine()
+    python.answers['train.snapshot'] = () => ({ handle: null })
     await train({ rank: 1 })
     expect([metrics, saved]).toEqual([[], []])
     await expect(readdir(dir)).rejects.toThrow('ENOENT')
@@ -176,7 +184,8 @@ describe('samples that are consumed once', () => {
       acknowledged.push(store.acknowledged.length)
       if (python.named('train.step').length === 3) asked.abort()
       const globalStep = Math.floor(python.named('train.step').length / 2)
-      return { stepped: boundary, stop: boundary && asked.signal.aborted, globalStep, lost: 0 }
+      const agreed = { stop: boundary && asked.signal.aborted, lost: 0, saved: 0 }
+      return { stepped: boundary, globalStep, ...agreed, watched: [] }
     }
     expect(await train({ retain: false, every: 1 })).toMatchObject({ step: 2, stopped: true })
     expect(acknowledged.slice(0, 2)).toEqual([0, 0])

@@ -195,10 +195,15 @@ class Draft(nn.Module):
 
 def initial_draft(config: DraftConfig, seed: int) -> Draft:
     """Matrices from N(0, 0.02), norms 1. Drawn on the CPU in name order: rank count and device do not matter."""
-    draft = Draft(config)
+    # On no device first: torch's own initial values would be drawn for seconds and thrown away.
+    with torch.device("meta"):
+        draft = Draft(config)
+    draft.to_empty(device="cpu")
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for _, weight in sorted(draft.named_parameters()):
             if weight.dim() == 2:
                 weight.normal_(0.0, 0.02, generator=generator)
+            else:
+                weight.fill_(1.0)
     return draft

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from draftbridge.flops import Work
+
 # Query rows of one attention piece: scores are [heads, QUERY_ROWS, keys], so memory grows with T and not with T * T.
 QUERY_ROWS = 512
 
@@ -61,6 +63,20 @@ class RowPlan:
     positions: Tensor  # [N] positions of all rows within their samples
     tokens: Tensor  # [N] index of the token that each row is fed at step 0
 
+    @property
+    def wanted(self) -> Tensor:
+        return self.targets
+
+    def work(self) -> Work:
+        """Of a plan that lies on the CPU."""
+        return Work(
+            rows=self.positions.numel(),
+            computed=tuple(step.rows.numel() for step in self.steps),
+            with_logits=tuple(step.live.numel() for step in self.steps),
+            wanted=self.targets.numel(),
+            pairs=tuple(int((step.positions + 1).sum()) for step in self.steps),
+        )
+
     def to(self, device: torch.device) -> RowPlan:
         index = (t.to(device, non_blocking=True) for t in (self.targets, self.positions, self.tokens))
         targets, positions, tokens = index
@@ -84,7 +100,7 @@ def plan_rows(loss_mask: Tensor, lengths: Sequence[int], steps: int, offset: int
     total = mask.numel()
     every = torch.arange(total)
     positions = every - starts
-    guard = _guard(mask, positions, size, offset)
+    guard = guarded(mask, positions, size, offset)
     targets = guard.nonzero().flatten()
     order = torch.full((total,), -1)
     order[targets] = torch.arange(targets.numel())
@@ -109,7 +125,7 @@ def plan_rows(loss_mask: Tensor, lengths: Sequence[int], steps: int, offset: int
     return RowPlan(targets, tuple(planned), sums, positions, fed)
 
 
-def _guard(mask: Tensor, positions: Tensor, size: Tensor, offset: int) -> Tensor:
+def guarded(mask: Tensor, positions: Tensor, size: Tensor, offset: int) -> Tensor:
     """bool [N]: may the distribution at this position be a target. Its mask entry is offset - 1 further on."""
     shift = offset - 1
     inside = (positions + shift >= 0) & (positions + shift < size) & (positions >= 1)

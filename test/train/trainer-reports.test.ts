@@ -1,0 +1,195 @@
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import os from 'node:os'
+import path from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import type { OpInput } from '../../src/bridge/ops.ts'
+import { batchPlan } from '../../src/train/batch-plan.ts'
+import { CheckpointFolder } from '../../src/train/checkpoint.ts'
+import { Loader } from '../../src/train/loader.ts'
+import { type StepMetrics, Trainer, type TrainOutcome } from '../../src/train/trainer.ts'
+import { validationRounds } from '../../src/train/validation-rounds.ts'
+import { Validator } from '../../src/train/validator.ts'
+import { FakeEngine, FakeStore, fakeLosses, fakeRef } from './fake-engine.ts'
+
+// What the loop tells besides training: five samples to train on, three to look at, eight steps.
+const refs = Array.from({ length: 5 }, (_, index) => fakeRef(index))
+const heldOut = Array.from({ length: 3 }, (_, index) => fakeRef(5 + index))
+const plan = batchPlan(
+  refs.map((ref) => ref.numTokens),
+  { epochs: 3, maxSteps: null, batch: { samples: 1 }, accumulate: 2, shuffle: true, seed: 1, worldSize: 1, rank: 0 },
+)
+const run = {
+  formatVersion: 1 as const,
+  worldSize: 1,
+  source: { runId: 'r', storeId: 's', manifestSha256: null },
+  identity: {},
+}
+
+let dir: string
+let python: FakeEngine
+let metrics: StepMetrics[]
+let seen: number[]
+let validated: [number, number | null][]
+let weighed: [string, number][]
+let asked: AbortController
+let store: FakeStore
+let damaged: string[]
+
+beforeEach(async () => {
+  dir = await mkdtemp(path.join(os.tmpdir(), 'draftbridge-trainer-'))
+  asked = new AbortController()
+  metrics = []
+  seen = []
+  validated = []
+  weighed = []
+  damaged = []
+  python = engine()
+})
+afterEach(() => rm(dir, { recursive: true, force: true }))
+
+function engine(): FakeEngine {
+  const python = new FakeEngine()
+  const figures = { loss: 1, ploss: [], acceptanceRate: [], tokens: 8, lossTokens: 4 }
+  let steps = 0
+  python.answers['train.step'] = ({ boundary, stop, lost }: OpInput<'train.step'>) => {
+    if (boundary) steps += 1
+    // As on a GPU, where the host sees a step once the next one is under way.
+    const watched = boundary && steps > 1 ? [{ step: steps - 1, loss: 1, gradNorm: 1 }] : []
+    return { stepped: boundary, stop: stop && boundary, globalStep: steps, lost, saved: 0, watched }
+  }
+  python.answers['train.metrics'] = () => {
+    const watched = [{ step: steps, loss: 1, gradNorm: 1 }]
+    return { ...figures, acc: [], steps: 1, gradNorm: 1, lr: 1, flops: 1000, watched }
+  }
+  python.answers['train.validation'] = () => ({ ...figures, acc: [0.5, 0.5], samples: 2 })
+  return python
+}
+
+interface Given {
+  readonly rank?: number
+  readonly every?: number
+  readonly retain?: boolean
+  readonly validateEvery?: number
+  /** The share of samples that may be lost. */
+  readonly mayLose?: number
+}
+
+function train(given: Given = {}): Promise<TrainOutcome> {
+  const { rank = 0, every = 3, retain = true, validateEvery = null, mayLose = 0 } = given
+  store = new FakeStore(python, retain)
+  for (const id of damaged) store.damaged.add(id)
+  const lost = fakeLosses(5)
+  const reading = { python, store, maxLength: 8, session: 1, prefetch: 2, onLost: () => undefined }
+  const rounds = validationRounds([4, 4, 4], { batch: { samples: 1 }, worldSize: 2, rank })
+  const looking = { ...reading, refs: heldOut, rounds, mayLose: { samples: 8, share: mayLose } }
+  return new Trainer({
+    ...{ python, session: 1, plan, refs, lost, rank, logInterval: 2, metric: null, run },
+    loader: new Loader({ ...reading, refs, lost, steps: plan.from(0) }),
+    validator: validateEvery === null ? null : new Validator({ ...looking, every: validateEvery }),
+    save: { every, keep: 10 },
+    checkpoints: new CheckpointFolder(dir),
+    observer: {
+      phase: () => undefined,
+      checkpoint: () => undefined,
+      metrics: (step) => metrics.push(step),
+      watched: (steps) => seen.push(...steps.map(({ step }) => step)),
+      validation: ({ step, simulatedAcceptLength }) => validated.push([step, simulatedAcceptLength]),
+      memory: ({ at, step }) => weighed.push([at, step]),
+    },
+    signal: asked.signal,
+  }).run()
+}
+
+const recordOf = async (step: number) => {
+  const text = await readFile(path.join(dir, `step-00000${step}`, 'checkpoint.json'), 'utf8')
+  return JSON.parse(text) as { metric: unknown }
+}
+
+describe('what is told of steps', () => {
+  it('is every step once and in order, however late the host sees it', async () => {
+    await train()
+    expect(seen.filter((step, at) => seen.indexOf(step) === at)).toEqual([1, 2, 3, 4, 5, 6, 7, 8])
+  })
+
+  it('is the memory after the first step and at the end, and the rate of operations with the metrics', async () => {
+    await train({ rank: 0 })
+    expect(weighed).toEqual([
+      ['start', 1],
+      ['end', 8],
+    ])
+    expect(metrics[0]?.flopsPerSecond).toBeGreaterThan((metrics[0]?.tokensPerSecond ?? 0) * 100)
+  })
+})
+
+describe('validation', () => {
+  it('comes at its interval and at the end, before the checkpoint, which says what it found', async () => {
+    await train({ validateEvery: 3 })
+    expect(validated).toEqual([
+      [3, 0.75],
+      [6, 0.75],
+      [8, 0.75],
+    ])
+    const calls = python.calls.map(({ op }) => op).filter((op) => op === 'train.validation' || op === 'train.snapshot')
+    expect(calls.slice(0, 2)).toEqual(['train.validation', 'train.snapshot'])
+    expect((await recordOf(3)).metric).toBe(0.75)
+    expect(python.live.size).toBe(0)
+    expect(store.leased).toEqual([])
+  })
+
+  it('waits for the device first, so that no training is taken for its time', async () => {
+    await train({ validateEvery: 3 })
+    const calls = python.calls.map(({ op }) => op).filter((op) => op === 'train.settle' || op === 'train.validate')
+    expect(calls.slice(0, 3)).toEqual(['train.settle', 'train.validate', 'train.validate'])
+  })
+
+  it('takes no time of the training: the rate of tokens does not know of it', async () => {
+    const answer = python.answers['train.validation']
+    python.answers['train.validation'] = async (input: never) => {
+      await sleep(600)
+      return answer?.(input)
+    }
+    await train({ validateEvery: 3 })
+    for (const { tokensPerSecond } of metrics) expect(tokensPerSecond).toBeGreaterThan(8 / 0.6)
+  })
+
+  it('has as many rounds on a rank with fewer samples', async () => {
+    await train({ validateEvery: 8 })
+    const first = python.named('train.validate').length
+    python = engine()
+    await train({ validateEvery: 8, rank: 1 })
+    expect([first, python.named('train.validate').length]).toEqual([2, 2])
+    const built = python.named('batch.build') as OpInput<'batch.build'>[]
+    expect(built.filter(({ samples }) => samples.length === 0)).toHaveLength(1)
+  })
+
+  it('does not keep somebody waiting who asked to stop', async () => {
+    asked.abort()
+    expect(await train({ validateEvery: 1 })).toMatchObject({ step: 1, stopped: true })
+    expect(validated).toEqual([])
+  })
+
+  it('meets a damaged sample once, tells of it, and goes on without it if the run may', async () => {
+    damaged = ['sample-5']
+    await train({ validateEvery: 2, mayLose: 0.2 })
+    expect(store.quarantined).toEqual(['sample-5'])
+    expect(store.reads.filter(({ samples }) => samples.includes('sample-5'))).toHaveLength(1)
+    expect(validated).toHaveLength(4)
+    damaged = ['sample-5']
+    python = engine()
+    await expect(train({ validateEvery: 2 })).rejects.toMatchObject({ code: 'SAMPLE_CORRUPT' })
+    expect(python.live.size).toBe(0)
+  })
+
+  it('gives claims back, for the next time', async () => {
+    // The second epoch of samples that are consumed once ends the run.
+    await expect(train({ validateEvery: 1, retain: false, every: 1 })).rejects.toMatchObject({
+      code: 'SAMPLE_NOT_FOUND',
+    })
+    expect(validated.map(([step]) => step)).toEqual([1, 2])
+    expect(store.gotten.filter((id) => id === 'sample-5')).toHaveLength(2)
+    expect(store.acknowledged.filter((id) => Number(id.split('-')[1]) >= 5)).toEqual([])
+    expect(store.leased).toEqual([])
+    expect(python.live.size).toBe(0)
+  })
+})
