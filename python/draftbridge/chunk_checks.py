@@ -4,12 +4,12 @@ key: a hash (none), a tag nobody can make without the key (mac), or a tag on the
 from __future__ import annotations
 
 import hmac
-from typing import Protocol
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, Protocol
 
 import xxhash
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers import Cipher
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.ciphers import AEADDecryptionContext, Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import GCM
 
@@ -18,41 +18,64 @@ from draftbridge.object_header import Auth, Header
 from draftbridge.store_key import StoreKey
 
 CHUNK = 1 << 20
-"""What new objects are written with: small enough to stay in a core's cache between reading and checking, large enough
-that what is done once per chunk does not count."""
+"""What new objects are written with: large enough that what is done once per chunk does not count."""
+STEP = 1 << 19
+"""Of bytes that are first read and then hashed: so few that they stay in a core's own cache, and so many that threads
+seldom wait for each other's turn in the interpreter."""
+
+
+class Hasher(Protocol):
+    def update(self, data: memoryview, /) -> None: ...
+
+
+class Opening(NamedTuple):
+    """A chunk on its way from the file."""
+
+    update: Callable[[memoryview], object]
+    """To be given the next bytes of it; they are the plain ones afterwards."""
+    good: Callable[[], bool]
+    """Whether all bytes together are what was closed. Only then are they to be believed."""
 
 
 class ChunkChecks(Protocol):
     """The checks of one object. `index` is the tensor's number in it, `chunk` the chunk's number in the tensor."""
 
-    def close(self, data: memoryview, index: int, chunk: int) -> tuple[memoryview, bytes]:
-        """What goes to the file for `data`, and its check. The first is good until the next call."""
+    def close(self, data: memoryview, index: int, chunk: int, digest: Hasher) -> tuple[memoryview, bytes]:
+        """What goes to the file for `data`, and its check. The first is good until the next call. The plain bytes go to
+        `digest` on the way."""
 
-    def open(self, data: memoryview, index: int, chunk: int, check: bytes) -> bool:
-        """Whether `data`, as it came from the file, is what was closed; it holds the plain bytes afterwards."""
+    def open(self, index: int, chunk: int, check: bytes) -> Opening:
+        """To be given the chunk's bytes, from its first to its last."""
 
 
 class _Hashes:
-    def close(self, data: memoryview, index: int, chunk: int) -> tuple[memoryview, bytes]:
-        return data, xxhash.xxh3_64_digest(data)
+    def close(self, data: memoryview, index: int, chunk: int, digest: Hasher) -> tuple[memoryview, bytes]:
+        own = xxhash.xxh3_64()
+        for part in _steps(data):
+            own.update(part)
+            digest.update(part)
+        return data, own.digest()
 
-    def open(self, data: memoryview, index: int, chunk: int, check: bytes) -> bool:
-        return xxhash.xxh3_64_digest(data) == check
+    def open(self, index: int, chunk: int, check: bytes) -> Opening:
+        hasher = xxhash.xxh3_64()
+        return Opening(hasher.update, lambda: bool(hasher.digest() == check))
 
 
 class _Tags:
     def __init__(self, key: bytes) -> None:
-        self._aead = AESGCM(key)
+        self._cipher = AES(key)
 
-    def close(self, data: memoryview, index: int, chunk: int) -> tuple[memoryview, bytes]:
-        return data, self._aead.encrypt(_nonce(index, chunk), b"", data)
+    def close(self, data: memoryview, index: int, chunk: int, digest: Hasher) -> tuple[memoryview, bytes]:
+        encryptor = Cipher(self._cipher, GCM(_nonce(index, chunk))).encryptor()
+        for part in _steps(data):
+            encryptor.authenticate_additional_data(part)
+            digest.update(part)
+        encryptor.finalize()
+        return data, encryptor.tag
 
-    def open(self, data: memoryview, index: int, chunk: int, check: bytes) -> bool:
-        try:
-            self._aead.decrypt(_nonce(index, chunk), check, data)
-        except InvalidTag:
-            return False
-        return True
+    def open(self, index: int, chunk: int, check: bytes) -> Opening:
+        decryptor = Cipher(self._cipher, GCM(_nonce(index, chunk), check)).decryptor()
+        return Opening(decryptor.authenticate_additional_data, lambda: _ends_well(decryptor))
 
 
 class _Seals:
@@ -60,23 +83,28 @@ class _Seals:
         self._cipher = AES(key)
         self._room = bytearray()
 
-    def close(self, data: memoryview, index: int, chunk: int) -> tuple[memoryview, bytes]:
+    def close(self, data: memoryview, index: int, chunk: int, digest: Hasher) -> tuple[memoryview, bytes]:
         if len(self._room) < len(data):
             self._room = bytearray(len(data))
         sealed = memoryview(self._room)[: len(data)]
         encryptor = Cipher(self._cipher, GCM(_nonce(index, chunk))).encryptor()
-        encryptor.update_into(data, sealed)
+        for part, room in zip(_steps(data), _steps(sealed), strict=True):
+            digest.update(part)
+            encryptor.update_into(part, room)
         encryptor.finalize()
         return sealed, encryptor.tag
 
-    def open(self, data: memoryview, index: int, chunk: int, check: bytes) -> bool:
+    def open(self, index: int, chunk: int, check: bytes) -> Opening:
         decryptor = Cipher(self._cipher, GCM(_nonce(index, chunk), check)).decryptor()
-        decryptor.update_into(data, data)
-        try:
-            decryptor.finalize()
-        except InvalidTag:
-            return False
-        return True
+        return Opening(lambda data: decryptor.update_into(data, data), lambda: _ends_well(decryptor))
+
+
+def _ends_well(decryptor: AEADDecryptionContext) -> bool:
+    try:
+        decryptor.finalize()
+    except InvalidTag:
+        return False
+    return True
 
 
 def checks_for(auth: Auth, key: StoreKey | None, salt: bytes) -> ChunkChecks:
@@ -124,6 +152,10 @@ def unsigned(header: Header) -> bytes:
 
 def zeroed(stated: bytes) -> bytes:
     return b'"mac":"hmac_sha256:' + b"0" * (len(stated) - 20) + b'"'
+
+
+def _steps(data: memoryview) -> Iterator[memoryview]:
+    return (data[at : at + STEP] for at in range(0, len(data), STEP))
 
 
 def _nonce(index: int, chunk: int) -> bytes:

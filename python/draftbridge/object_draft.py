@@ -69,9 +69,8 @@ class ObjectDraft:
         checks = bytearray()
         for chunk, at in enumerate(range(0, len(data), CHUNK)):
             piece = data[at : at + CHUNK]
-            stored, check = self._chunks.close(piece, self._index[name], chunk)
+            stored, check = self._chunks.close(piece, self._index[name], chunk, hasher)
             checks += check
-            hasher.update(piece)
             if fd is not None:
                 _put_all(fd, stored, offset + at)
                 self._writeback.written(fd, offset + at, offset + at + len(stored))

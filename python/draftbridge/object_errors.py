@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 
 from draftbridge.errors import BridgeError
 
@@ -12,6 +13,13 @@ _MAKE_AGAIN = "remove the file, then run the producer again: it makes what is mi
 def corrupt(file: str, field: str, found: str, *, fix: str = _MAKE_AGAIN) -> BridgeError:
     what = "this stored sample is damaged, or not one of ours"
     return BridgeError("SAMPLE_CORRUPT", what, file=file, field=field, found=found, fix=fix)
+
+
+def not_plain(folder: str) -> BridgeError:
+    what = "a directory of the store is not a plain directory"
+    fix = "find out who put it there (only draftbridge should write here), and put a plain directory in its place"
+    found = "a symbolic link" if os.path.islink(folder) else "something else"
+    return BridgeError("STORE_UNAVAILABLE", what, file=folder, found=found, fix=fix)
 
 
 def storage_error(path: str, exc: OSError) -> BridgeError:

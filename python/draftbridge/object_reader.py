@@ -1,30 +1,30 @@
-"""Reading an object: its header, then only the bytes that were asked for, each chunk checked while the next is read."""
+"""Reading an object: its header, then only the bytes that were asked for; who has read a piece checks it."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 
 import torch
-import xxhash
 
-from draftbridge.check_thread import Check, CheckThread
-from draftbridge.chunk_checks import accepted_key, checks_for
+from draftbridge.chunk_checks import STEP, accepted_key
 from draftbridge.errors import BridgeError
 from draftbridge.object_errors import corrupt, storage_error
-from draftbridge.object_header import CHECK_WIDTH, Header
+from draftbridge.object_header import Header
 from draftbridge.open_object import Opened, open_extern, open_object
+from draftbridge.piece_checks import ObjectChecks, TensorChecks
+from draftbridge.piece_work import Task, work_off
 from draftbridge.safetensors_header import Entry
 from draftbridge.slab import SlabSet
 from draftbridge.store_key import StoreKey
 
 _PAGE = 4096
-# Read at once: small enough to be in the cache still when it is checked.
 _PIECE = 1 << 20
-_UNCHECKED = 1 << 24
-# Below this, handing pieces to a second thread costs more than it saves.
-_CHECKED_BESIDE = 4 << 20
+# Below this, one thread is done before another has begun.
+_BESIDE = 4 << 20
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,8 @@ class _Source:
     start: int
 
 
-def read(request: Request, key: StoreKey | None = None) -> tuple[SlabSet, Header] | None:
-    """The wanted tensors and the header; None when there is no such file.
+def read(request: Request, key: StoreKey | None = None, *, beside: bool = True) -> tuple[SlabSet, Header] | None:
+    """The wanted tensors and the header; None when there is no such file. `beside`: a large one by several threads.
 
     Under a key the header is authentic; the bytes are too when `verify` asks for it, and always in a sealed object.
     Raises BridgeError SAMPLE_CORRUPT for anything that is not a whole object, and with `verify` for bytes that are not
@@ -68,13 +68,13 @@ def read(request: Request, key: StoreKey | None = None) -> tuple[SlabSet, Header
     with ExitStack() as stack:
         try:
             opened = open_object(request.path, stack)
-            return None if opened is None else _read_opened(opened, request, key, stack)
+            return None if opened is None else _read_opened(opened, request, key, stack, beside=beside)
         except OSError as exc:
             raise storage_error(request.path, exc) from exc
 
 
 def _read_opened(
-    opened: Opened, request: Request, key: StoreKey | None, stack: ExitStack
+    opened: Opened, request: Request, key: StoreKey | None, stack: ExitStack, *, beside: bool
 ) -> tuple[SlabSet, Header] | None:
     header, path = opened.header, request.path
     accepted = accepted_key(path, header, key)
@@ -90,7 +90,8 @@ def _read_opened(
             return None
     tensors = SlabSet(sum(_paged(part.end - part.start) for part in parts))
     try:
-        _fill_all(opened, outside, _Checks(path, header, accepted, checked), parts, tensors)
+        checks = ObjectChecks(path, header, accepted) if checked else None
+        work_off(_tasks(path, opened, outside, checks, parts, tensors), beside=beside and tensors.size >= _BESIDE)
         _expect_bools(path, tensors)
     except BaseException:
         tensors.close()
@@ -98,19 +99,22 @@ def _read_opened(
     return tensors, header
 
 
-def _fill_all(opened: Opened, outside: int | None, checks: _Checks, parts: list[_Part], tensors: SlabSet) -> None:
+def _tasks(
+    path: str, opened: Opened, outside: int | None, checks: ObjectChecks | None, parts: list[_Part], tensors: SlabSet
+) -> list[Task]:
     header = opened.header
-    beside = sum(part.end - part.start for part in parts) >= _CHECKED_BESIDE and header.chunk_bytes > 0
+    tasks: list[Task] = []
     at = 0
-    with CheckThread(beside=beside and checks.wanted) as checker:
-        for part in parts:
-            name, size = part.entry.name, part.end - part.start
-            tensors[name] = tensors.tensor(at + part.wanted - part.start, part.entry.dtype, part.shape)
-            source = _Source(checks.path, opened.fd, opened.base + part.entry.start + part.start)
-            if outside is not None and header.extern is not None and name not in header.entries:
-                source = _Source(header.extern.file, outside, part.entry.start + part.start)
-            _fill(source, part, tensors.view(at, size), checks, checker)
-            at += _paged(size)
+    for part in parts:
+        entry, size = part.entry, part.end - part.start
+        tensors[entry.name] = tensors.tensor(at + part.wanted - part.start, entry.dtype, part.shape)
+        source = _Source(path, opened.fd, opened.base + entry.start)
+        if outside is not None and header.extern is not None and entry.name not in header.entries:
+            source = _Source(header.extern.file, outside, entry.start)
+        check = None if checks is None else checks.of(entry)
+        tasks += _pieces(source, part, tensors.view(at, size), header.chunk_bytes, check)
+        at += _paged(size)
+    return tasks
 
 
 def _names(path: str, header: Header, names: list[str] | None) -> list[str]:
@@ -141,67 +145,35 @@ def _part(path: str, header: Header, name: str, rows: tuple[int, int] | None, ch
     return _Part(entry, shape, start // chunk * chunk, min(size, -(-end // chunk) * chunk), start)
 
 
-class _Checks:
-    """What each piece of a tensor must pass."""
-
-    def __init__(self, path: str, header: Header, key: StoreKey | None, wanted: bool) -> None:
-        self.path = path
-        self.wanted = wanted
-        chunk = header.chunk_bytes or _PIECE
-        # A piece that is checked holds whole chunks.
-        self.step = max(_PIECE // chunk, 1) * chunk if wanted else _UNCHECKED
-        self._header = header
-        self._chunks = checks_for(header.auth, key, header.salt)
-        self._width = CHECK_WIDTH[header.auth]
-
-    def of(self, part: _Part) -> Check | None:
-        """To be called with each piece and where it begins in the tensor."""
-        if not self.wanted:
-            return None
-        if part.entry.name not in self._header.digests:
-            raise corrupt(self.path, f"__metadata__.digest.{part.entry.name}", "nothing")
-        return self._by_chunks(part.entry.name) if self._header.chunk_bytes else self._by_digest(part)
-
-    def _by_digest(self, part: _Part) -> Check:
-        """For a file without chunk checks: it is read whole, and its pieces come in order."""
-        name, hasher = part.entry.name, xxhash.xxh3_64()
-        stated = self._header.digests[name]
-
-        def check(piece: memoryview, start: int) -> None:
-            hasher.update(piece)
-            last = start + len(piece) == part.end
-            found = f"xxh3_64:{hasher.hexdigest()}" if last else stated
-            if found != stated:
-                raise corrupt(self.path, name, f"bytes with digest {found}; the object says {stated}")
-
-        return check
-
-    def _by_chunks(self, name: str) -> Check:
-        header, width = self._header, self._width
-        index, checks, size = header.index_of(name), header.checks[name], header.chunk_bytes
-
-        def check(piece: memoryview, start: int) -> None:
-            for at in range(0, len(piece), size):
-                chunk = (start + at) // size
-                stated = checks[chunk * width : (chunk + 1) * width]
-                if not self._chunks.open(piece[at : at + size], index, chunk, stated):
-                    raise corrupt(self.path, name, f"bytes in chunk {chunk} that are not those stored")
-
-        return check
+def _pieces(source: _Source, part: _Part, view: memoryview, chunk: int, checks: TensorChecks | None) -> Iterator[Task]:
+    """What there is to do for one tensor. The tasks may run in any order and at the same time."""
+    # A piece that is checked holds whole chunks.
+    step = max(_PIECE // chunk, 1) * chunk if chunk else _PIECE
+    if checks is not None and checks.whole:
+        step = len(view)
+    for at in range(0, len(view), step or 1) or (0,):
+        yield partial(_fill, source, part.entry.name, view[at : at + step], part.start + at, checks)
 
 
-def _fill(source: _Source, part: _Part, view: memoryview, checks: _Checks, checker: CheckThread) -> None:
-    check = checks.of(part)
-    for at in range(0, len(view), checks.step) or (0,):
-        piece = view[at : at + checks.step]
-        done = 0
-        while done < len(piece):
-            got = os.preadv(source.fd, [piece[done:]], source.start + at + done)
-            if got == 0:
-                raise corrupt(source.file, part.entry.name, "the file ends inside this tensor")
-            done += got
-        if check is not None:
-            checker.run(check, piece, part.start + at)
+def _fill(source: _Source, name: str, view: memoryview, start: int, checks: TensorChecks | None) -> None:
+    if checks is None:
+        _read_at(source, name, view, start)
+        return
+    for span in checks.spans(start, start + len(view)):
+        for at in range(span.start, span.end, STEP):
+            piece = view[at - start : min(at + STEP, span.end) - start]
+            _read_at(source, name, piece, at)
+            span.update(piece)
+        span.expect_good()
+
+
+def _read_at(source: _Source, name: str, view: memoryview, start: int) -> None:
+    done = 0
+    while done < len(view):
+        got = os.preadv(source.fd, [view[done:] if done else view], source.start + start + done)
+        if got == 0:
+            raise corrupt(source.file, name, "the file ends inside this tensor")
+        done += got
 
 
 def _paged(size: int) -> int:

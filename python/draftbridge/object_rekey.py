@@ -100,8 +100,9 @@ class _Confirmed:
             if got == 0:
                 raise corrupt(self._path, self._entry.name, "the file ends inside this tensor")
             done += got
-        stated = self._stated[chunk * self._width : (chunk + 1) * self._width]
-        if not self._checks.open(data, self._index, chunk, stated):
+        opening = self._checks.open(self._index, chunk, self._stated[chunk * self._width : (chunk + 1) * self._width])
+        opening.update(data)
+        if not opening.good():
             raise corrupt(self._path, self._entry.name, f"bytes in chunk {chunk} that are not those stored")
         self._chunk = chunk
         return data

@@ -12,6 +12,7 @@ from draftbridge.handles import TABLE, TensorDict, minted, tensors_of
 from draftbridge.object_header import Header
 from draftbridge.object_reader import Request, read
 from draftbridge.object_rekey import rekey
+from draftbridge.piece_work import THREADS
 from draftbridge.registry import Payload, op
 from draftbridge.slab import SlabSet
 from draftbridge.store_key import StoreKey, key_of
@@ -79,7 +80,7 @@ def _extern_source(given: Payload) -> object_writer.ExternSource:
     )
 
 
-@op("object.read", "io")
+@op("object.read", "io", anywhere=True)
 def _read(payload: Payload) -> Payload:
     key = key_of(payload["key"])
     requests = [_request(given) for given in payload["requests"]]
@@ -94,7 +95,9 @@ _READERS = ThreadPoolExecutor(4, thread_name_prefix="draftbridge-read")
 
 def read_side_by_side(requests: list[Request], key: StoreKey | None) -> list[_Result]:
     """What each request finds. All or none: memory is given back when one fails in a way that is nobody's damage."""
-    futures = [_READERS.submit(_read_one, request, key) for request in requests]
+    # Where each thread has a sample of its own, one that helps another is only in its way.
+    beside = len(requests) < THREADS
+    futures = [_READERS.submit(_read_one, request, key, beside=beside) for request in requests]
     wait(futures)
     failed = next((error for error in (future.exception() for future in futures) if error is not None), None)
     if failed is None:
@@ -111,10 +114,10 @@ def _request(given: Payload) -> Request:
     return Request(given["path"], given["names"], rows, given["verify"], given["maxBytes"])
 
 
-def _read_one(request: Request, key: StoreKey | None) -> _Result:
+def _read_one(request: Request, key: StoreKey | None, *, beside: bool = True) -> _Result:
     """One object of a batch. That it is damaged is said in its place, so that the others are still served."""
     try:
-        return read(request, key)
+        return read(request, key, beside=beside)
     except BridgeError as exc:
         return exc
 

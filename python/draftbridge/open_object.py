@@ -8,12 +8,13 @@ import stat
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from draftbridge.object_errors import corrupt
+from draftbridge.object_errors import corrupt, not_plain
 from draftbridge.object_header import Extern, Header, header_of
 from draftbridge.safetensors_header import MAX_HEADER
 
 # A planted link must not lead elsewhere, and a planted pipe must not hang us.
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_FOLDER = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # The headers we write fit, so one call reads them.
 _FIRST = 1 << 13
 
@@ -29,9 +30,12 @@ class Opened:
 
 
 def open_object(path: str, stack: ExitStack) -> Opened | None:
-    """The object with its header read and taken apart; None when there is none. `stack` closes it."""
+    """The object with its header read and taken apart; None when there is none. `stack` closes it.
+
+    The folder it is in and the one above must be plain: whoever can write to the mount can plant a link at any time.
+    """
     try:
-        fd = os.open(path, _FLAGS)
+        fd = _open_inside(path)
     except FileNotFoundError:
         return None
     except OSError as exc:
@@ -52,6 +56,28 @@ def open_object(path: str, stack: ExitStack) -> Opened | None:
         raise corrupt(path, "header", f"{len(raw) - 8} of {length} bytes")
     raw = raw[: 8 + length]
     return Opened(fd, header_of(path, raw, info.st_size - len(raw)))
+
+
+def _open_inside(path: str) -> int:
+    folder, name = os.path.split(path)
+    above, part = os.path.split(folder)
+    opened: list[int] = []
+    try:
+        opened.append(_open_folder(above, above, None))
+        opened.append(_open_folder(folder, part, opened[0]))
+        return os.open(name, _FLAGS, dir_fd=opened[1])
+    finally:
+        for fd in opened:
+            os.close(fd)
+
+
+def _open_folder(folder: str, name: str, above: int | None) -> int:
+    try:
+        return os.open(name, _FOLDER, dir_fd=above)
+    except OSError as exc:
+        if exc.errno not in (errno.ELOOP, errno.ENOTDIR):
+            raise
+        raise not_plain(folder) from exc
 
 
 def open_extern(path: str, extern: Extern, stack: ExitStack) -> int | None:

@@ -96,6 +96,7 @@ class SlabSet(TensorDict):
     def __init__(self, size: int, pool: SlabPool = POOL) -> None:
         super().__init__()
         self._pool = pool
+        self.size = size
         self._slab: Slab | None = pool.take(size)
         # Every tensor made from the anchor holds a reference to it, and so shows for how long it lives.
         self._anchor: memoryview | None = memoryview(self._slab.memory)

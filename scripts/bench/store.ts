@@ -1,33 +1,26 @@
-// What a put and a get cost beside the machine's own write and read, torch and safetensors. All sides take turns in one
-// process; the medians are compared. Usage: npx tsx scripts/bench/store.ts [DIR] (DIR: where the store is made)
-import { randomBytes } from 'node:crypto'
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+// What a put and a get cost beside the machine's own write and read, torch and safetensors, and with many samples stored.
+// All sides take turns in one process; the medians are compared. Usage: npm run bench:store [-- DIR [TURNS]]
+// DIR: where the stores are made (default: the temp folder).
+import { mkdir, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { embedPython } from '../../src/bridge/python.ts'
-import { TensorSet } from '../../src/bridge/tensor-set.ts'
-import { RunId, SampleId } from '../../src/core/ids.ts'
-import type { SampleRef } from '../../src/core/sample-ref.ts'
+import { SampleId } from '../../src/core/ids.ts'
 import type { FeatureStore } from '../../src/store/feature-store.ts'
-import { sharedDirFeatureStore } from '../../src/store/open.ts'
+import { compareResidents } from './residents.ts'
+import { about, getting, opened, putting, specimen } from './store-sides.ts'
+import { median, type Side, table, takeTurns } from './turns.ts'
 
-const here = path.dirname(fileURLToPath(import.meta.url))
-const dir = await mkdtemp(path.join(process.argv[2] ?? tmpdir(), 'draftbridge-bench-'))
-const python = await embedPython()
+const [where = tmpdir(), turnsText = '31'] = process.argv.slice(2)
+const turns = Number(turnsText)
+const dir = await mkdtemp(path.join(where, 'draftbridge-bench-'))
+await embedPython()
 const { pymport } = await import('pymport')
-await pymport('site').get('addsitedir').callAsync(here)
+await pymport('site')
+  .get('addsitedir')
+  .callAsync(path.dirname(fileURLToPath(import.meta.url)))
 const floor = pymport('store_floor')
-const about = { runId: RunId.parse('bench'), numTokens: 1, provenance: {} }
-const TURNS = 15
-
-type Side = readonly [name: string, turn: () => Promise<number>]
-
-const seconds = async (task: () => Promise<unknown>): Promise<number> => {
-  const begun = performance.now()
-  await task()
-  return (performance.now() - begun) / 1000
-}
 
 const foreign = (name: string, folder: string): Side => [
   name,
@@ -38,69 +31,6 @@ const foreign = (name: string, folder: string): Side => [
   },
 ]
 
-/** Every side once per turn, the first two turns not counted. */
-async function medians(sides: readonly Side[], turns = TURNS): Promise<Map<string, number>> {
-  const found = new Map<string, number[]>(sides.map(([name]) => [name, []]))
-  for (let turn = -2; turn < turns; turn += 1) {
-    for (const [name, run] of sides) {
-      const value = await run()
-      if (turn >= 0) found.get(name)?.push(value)
-    }
-  }
-  return new Map([...found].map(([name, all]) => [name, all.sort((a, b) => a - b)[turns >> 1] ?? 0]))
-}
-
-function table(title: string, bytes: number, against: string, times: Map<string, number>): void {
-  const base = times.get(against) ?? 0
-  process.stdout.write(`\n${title}, ${(bytes / 1e6).toFixed(1)} MB (${against} = 1)\n`)
-  for (const [name, time] of times) {
-    const speed = `${(time * 1e3).toFixed(2).padStart(8)} ms ${(bytes / time / 1e9).toFixed(2).padStart(7)} GB/s`
-    process.stdout.write(`  ${name.padEnd(28)} ${speed} ${(base / time).toFixed(2).padStart(6)}\n`)
-  }
-}
-
-async function specimen(tokens: number, width: number): Promise<TensorSet> {
-  const features = [
-    { name: 'input_ids', shape: [tokens], dtype: 'int64' as const },
-    { name: 'loss_mask', shape: [tokens], dtype: 'int64' as const },
-    { name: 'hidden_state', shape: [tokens, width], dtype: 'bfloat16' as const },
-    { name: 'aux_hidden_state', shape: [tokens, 3 * width], dtype: 'bfloat16' as const },
-  ]
-  return new TensorSet(python, await python.call('tensor.synthesize', { features, seed: 1 }))
-}
-
-async function opened(mode: 'none' | 'mac' | 'seal'): Promise<FeatureStore> {
-  const root = path.join(dir, mode)
-  const keyFile = path.join(dir, 'key')
-  await writeFile(keyFile, randomBytes(32).toString('hex'), { mode: 0o600, flag: 'wx' }).catch(() => undefined)
-  const auth = mode === 'none' ? { mode } : { mode, keyFile }
-  return sharedDirFeatureStore({ python, root, retain: true, auth })
-}
-
-const getting = (name: string, store: FeatureStore, ref: SampleRef, verify: boolean): Side => [
-  name,
-  async () => {
-    const begun = performance.now()
-    const lease = await store.get(ref, { verify })
-    const taken = (performance.now() - begun) / 1000
-    await lease[Symbol.asyncDispose]()
-    return taken
-  },
-]
-
-const putting = (name: string, store: FeatureStore, tensors: TensorSet): Side => {
-  let count = 0
-  return [
-    name,
-    async () => {
-      const id = SampleId.parse(`put:${count++}`)
-      const taken = await seconds(() => store.put(id, tensors, about))
-      await store.abort(id)
-      return taken
-    },
-  ]
-}
-
 async function compare(tokens: number, width: number): Promise<void> {
   const folder = path.join(dir, `${tokens}`)
   await mkdir(folder, { recursive: true })
@@ -108,28 +38,44 @@ async function compare(tokens: number, width: number): Promise<void> {
     (await floor.get('prepare').callAsync(folder, String(tokens), String(width))).toJS() as string,
   )
   await using tensors = await specimen(tokens, width)
-  const id = SampleId.parse(`sample:${tokens}`)
   const gets: Side[] = [foreign('preadv', folder)]
   const puts: Side[] = [foreign('write + fsync', folder)]
   const stores: FeatureStore[] = []
   for (const mode of ['none', 'mac', 'seal'] as const) {
-    const store = await opened(mode)
+    const store = await opened(folder, { mode })
     stores.push(store)
-    const ref = await store.put(id, tensors, about)
+    const ref = await store.put(SampleId.parse('sample'), tensors, about)
     gets.push(getting(`get ${mode}, verified`, store, ref, true))
     if (mode === 'none') gets.push(getting('get none, not verified', store, ref, false))
     puts.push(putting(`put ${mode}`, store, tensors))
   }
+  const fast = await opened(folder, { mode: 'none', durability: 'fast' })
+  stores.push(fast)
+  const unsynced = [foreign('write', folder), putting('put none, fast', fast, tensors), foreign('torch.save', folder)]
   gets.push(foreign('torch.load + clone twice', folder), foreign('safetensors load + clone', folder))
   puts.push(foreign('torch.save + fsync', folder), foreign('safetensors save + fsync', folder))
-  table('get', bytes, 'preadv', await medians(gets))
-  table('put', bytes, 'write + fsync', await medians(puts))
+  table('get', bytes, 'preadv', await takeTurns(gets, turns))
+  table('put', bytes, 'write + fsync', await takeTurns(puts, turns))
+  table('put, nothing synced', bytes, 'write', await takeTurns(unsynced, turns))
   for (const store of stores) await store.close()
 }
 
+/** A virtual machine may have its cores from one real one; then two threads read no faster than one. */
+async function compareCores(): Promise<void> {
+  const folder = path.join(dir, 'cores')
+  await mkdir(folder, { recursive: true })
+  await floor.get('prepare').callAsync(folder, '2048', '3584')
+  const found = await takeTurns([foreign('preadv', folder), foreign('preadv, two threads', folder)], turns)
+  const [one = 0, two = 1] = [...found.values()].map(median)
+  process.stdout.write(`two threads read ${(one / two).toFixed(2)} times as fast as one\n`)
+}
+
 try {
+  await compareCores()
   await compare(2048, 3584)
   await compare(17, 3584)
+  await compareResidents(dir, turns)
+  await compareCores()
 } finally {
   await rm(dir, { recursive: true, force: true })
 }

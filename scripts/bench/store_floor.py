@@ -7,6 +7,7 @@ import mmap
 import os
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -14,6 +15,7 @@ from safetensors.torch import load_file, save_file
 Tensors = dict[str, torch.Tensor]
 # One buffer for all reads, so that none of them pays for fresh memory.
 _room = mmap.mmap(-1, 1 << 27)
+_beside = ThreadPoolExecutor(1)
 
 
 def prepare(folder: str, tokens_text: str, width_text: str) -> str:
@@ -59,6 +61,24 @@ def _preadv(folder: str) -> None:
         os.close(fd)
 
 
+def _preadv_beside(folder: str) -> None:
+    fd = os.open(os.path.join(folder, "sample.raw"), os.O_RDONLY)
+    try:
+        size = os.fstat(fd).st_size
+        view, step = memoryview(_room)[:size], 1 << 20
+        middle = size // 2 // step * step
+
+        def half(start: int, end: int) -> None:
+            for at in range(start, end, step):
+                os.preadv(fd, [view[at : min(at + step, end)]], at)
+
+        other = _beside.submit(half, 0, middle)
+        half(middle, size)
+        other.result()
+    finally:
+        os.close(fd)
+
+
 def _reference_get(folder: str) -> None:
     """The reference's path: its store clones what torch.load mapped, and its reader clones that again."""
     loaded: Tensors = torch.load(os.path.join(folder, "sample.ckpt"), map_location="cpu", weights_only=True, mmap=True)
@@ -77,21 +97,25 @@ def _synced(path: str) -> None:
     os.close(fd)
 
 
-def _write(folder: str) -> None:
-    path = os.path.join(folder, "out.raw")
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    data, done = memoryview(_raw[folder]), 0
-    while done < len(data):
-        done += os.write(fd, data[done:])
-    os.fsync(fd)
-    os.close(fd)
+def _written(*, synced: bool) -> Callable[[str], None]:
+    def run(folder: str) -> None:
+        fd = os.open(os.path.join(folder, "out.raw"), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        data, done = memoryview(_raw[folder]), 0
+        while done < len(data):
+            done += os.write(fd, data[done:])
+        if synced:
+            os.fsync(fd)
+        os.close(fd)
+
+    return run
 
 
-def _saved(save: Callable[[Tensors, str], None]) -> Callable[[str], None]:
+def _saved(save: Callable[[Tensors, str], None], *, synced: bool = True) -> Callable[[str], None]:
     def run(folder: str) -> None:
         path = os.path.join(folder, "out.saved")
         save(_held[folder], path)
-        _synced(path)
+        if synced:
+            _synced(path)
 
     return run
 
@@ -106,9 +130,12 @@ def clean(folder: str) -> float:
 
 _TASKS: dict[str, Callable[[str], None]] = {
     "preadv": _preadv,
+    "preadv, two threads": _preadv_beside,
     "torch.load + clone twice": _reference_get,
     "safetensors load + clone": _safetensors_get,
-    "write + fsync": _write,
+    "write": _written(synced=False),
+    "write + fsync": _written(synced=True),
+    "torch.save": _saved(torch.save, synced=False),
     "torch.save + fsync": _saved(torch.save),
     "safetensors save + fsync": _saved(save_file),
 }

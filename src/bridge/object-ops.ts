@@ -1,5 +1,6 @@
 import { z } from 'zod'
-import { FeatureSpec } from '../core/feature-spec.ts'
+import { FeatureSpec, isPlainSpec } from '../core/feature-spec.ts'
+import { hasOnly, isCount, isList, isObject, isText } from '../core/plain.ts'
 import { Count, Digests, Handle, Int, Minted, Names, op, Session } from './op.ts'
 
 const Metadata = z.record(z.string(), z.string())
@@ -48,6 +49,25 @@ export type ObjectError = z.output<typeof ObjectError>
 
 const FoundObject = z.strictObject({ set: Minted, metadata: Metadata, digests: Digests })
 
+// What nearly every read is answered with.
+function isPlainReply(value: unknown): boolean {
+  return hasOnly(value, ['results']) && isList(value.results) && value.results.every(isPlainlyFound)
+}
+
+function isPlainlyFound(found: unknown): boolean {
+  if (!hasOnly(found, ['set', 'metadata', 'digests']) || !hasOnly(found.set, ['handle', 'features', 'bytes']))
+    return false
+  const { handle, features, bytes } = found.set
+  if (!isCount(handle) || handle === 0 || !isCount(bytes) || !isList(features)) return false
+  return features.every(isPlainSpec) && areTexts(found.metadata, ANY) && areTexts(found.digests, DIGEST)
+}
+
+const ANY = /^/
+const DIGEST = /^xxh3_64:[0-9a-f]{16}$/
+
+const areTexts = (texts: unknown, pattern: RegExp): boolean =>
+  isObject(texts) && Object.entries(texts).every(([name, text]) => name !== '__proto__' && isText(text, pattern))
+
 /** Tensor sets, and the objects they are stored in. */
 export const objectOps = {
   'tensor.synthesize': op('io', z.strictObject({ features: z.array(FeatureSpec), seed: Int }), Minted),
@@ -70,6 +90,7 @@ export const objectOps = {
     'io',
     z.strictObject({ requests: z.array(ReadRequest), key: Key }),
     z.strictObject({ results: z.array(z.union([FoundObject, ObjectError, z.null()])) }),
+    isPlainReply,
   ),
   /** Writes the object at `path`, which is under the key `from`, to the new file `staged` under `to`. */
   'object.rekey': op(

@@ -8,11 +8,13 @@ import { Digest } from '../core/sample-ref.ts'
  * other one its turn.
  */
 export type Lane = 'io' | 'engine' | 'bulk'
-export const op = <I extends z.ZodType, O extends z.ZodType>(lane: Lane, input: I, output: O) => ({
-  lane,
-  input,
-  output,
-})
+/** `isPlain`: a quick yes to what `output` takes as it is; on a "no" the schema decides. For ops where that counts. */
+export const op = <I extends z.ZodType, O extends z.ZodType>(
+  lane: Lane,
+  input: I,
+  output: O,
+  isPlain: (value: unknown) => boolean = () => false,
+) => ({ lane, input, output, isPlain })
 
 export const Int = z.number().int()
 export const Count = Int.nonnegative()

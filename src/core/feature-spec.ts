@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { hasOnly, isCount, isList, isText } from './plain.ts'
 
 /** torch's dtype names, with the width of one element in bytes. */
 export const dtypeBytes = {
@@ -24,6 +25,17 @@ export const FeatureSpec = z.strictObject({
   dtype: Dtype,
 })
 export type FeatureSpec = z.infer<typeof FeatureSpec>
+
+const NAME = /^[a-z][a-z0-9_]{0,63}$/
+const MAX_AXES = 8
+
+/** A quick look: what gets a "no" may still be a spec by its schema. */
+export function isPlainSpec(given: unknown): given is FeatureSpec {
+  if (!hasOnly(given, ['name', 'shape', 'dtype'])) return false
+  const { name, shape, dtype } = given
+  if (!isText(name, NAME) || typeof dtype !== 'string' || !Object.hasOwn(dtypeBytes, dtype)) return false
+  return isList(shape) && shape.length <= MAX_AXES && shape.every(isCount)
+}
 
 export function specBytes(spec: FeatureSpec): number {
   return spec.shape.reduce((size, width) => size * width, dtypeBytes[spec.dtype])

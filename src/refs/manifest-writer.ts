@@ -5,6 +5,7 @@ import type { RunId, SampleId, StoreId } from '../core/ids.ts'
 import type { SampleRef } from '../core/sample-ref.ts'
 import type { CaptureContract } from '../core/target-contract.ts'
 import { LineMaker } from './line-maker.ts'
+import { type Lines, PendingLines, without } from './lines.ts'
 import { requireSameWork } from './manifest-identity.ts'
 import { readManifestSoFar } from './manifest-reader.ts'
 import { readManifestRoot } from './manifest-root.ts'
@@ -18,7 +19,7 @@ import {
 } from './manifest-schema.ts'
 import { RefParser, type RefRoot } from './parse-ref.ts'
 import { ProducerStage } from './producer-stage.ts'
-import { PublishedRefs, type Row } from './published-refs.ts'
+import { PublishedRefs } from './published-refs.ts'
 import { type RootKey, signedRootText } from './root-mac.ts'
 import { inSegments, joined } from './segment-run.ts'
 import { sha256 } from './sha256.ts'
@@ -46,7 +47,7 @@ export class ManifestWriter implements AsyncDisposable {
   readonly #published: PublishedRefs
   readonly #withdrawn = new Set<SampleId>()
   readonly #lines: LineMaker
-  readonly #pending = new Map<SampleId, string>()
+  readonly #pending = new PendingLines()
   #nextSegment: number
   #root: ManifestRoot
 
@@ -112,7 +113,7 @@ export class ManifestWriter implements AsyncDisposable {
     const own = ref.runId === this.#root.run_id && ref.storeId === this.#root.store_id
     const taken = this.#published.has(ref.sampleId) && !this.#withdrawn.has(ref.sampleId)
     if (own && !taken && !this.#pending.has(ref.sampleId)) {
-      this.#pending.set(ref.sampleId, text)
+      this.#pending.add(ref.sampleId, text)
       return
     }
     throw finding('REF_INVALID', 'this ref cannot be published here', {
@@ -133,10 +134,10 @@ export class ManifestWriter implements AsyncDisposable {
   async flush(): Promise<void> {
     this.#requireOpen()
     const published = this.#published
-    const pending = [...this.#pending].map(([id, text]): Row => ({ id, text }))
+    const pending = this.#pending.seal()
     const withdrawn = [...this.#withdrawn]
-    const { replaced, rows } = await this.#stage.reading(() => this.#joinedRows(pending))
-    const added = await this.#writeSegments(rows)
+    const { replaced, lines } = await this.#stage.reading(() => this.#joinedLines(pending))
+    const added = await this.#writeSegments(lines)
     const left = published.entries.filter((entry) => !replaced.has(entry))
     const segments = [...left, ...added.map(({ entry }) => entry)]
     const { specs, keys } = this.#lines.shared
@@ -144,7 +145,7 @@ export class ManifestWriter implements AsyncDisposable {
     published.drop(replaced, withdrawn)
     for (const { entry, ids } of added) published.add(entry, ids)
     // What was appended or withdrawn while this went on waits for the next flush.
-    for (const { id } of pending) this.#pending.delete(id)
+    this.#pending.drop(pending)
     for (const id of withdrawn) this.#withdrawn.delete(id)
     for (const { file } of replaced) await this.#stage.retire(file)
   }
@@ -169,31 +170,29 @@ export class ManifestWriter implements AsyncDisposable {
   }
 
   /** What the next segments hold: what is new, and what is left of the segments that they replace. */
-  #joinedRows(pending: readonly Row[]): {
+  #joinedLines(pending: readonly Lines[]): {
     readonly replaced: ReadonlySet<SegmentEntry>
-    readonly rows: readonly Row[]
+    readonly lines: readonly Lines[]
   } {
     const published = this.#published
     const parser = new RefParser(this.#shared)
     const touched = published.holding(this.#withdrawn)
-    const all = [...touched].flatMap((entry) => published.rows(entry, parser))
-    const fresh = [...all.filter(({ id }) => !this.#withdrawn.has(id)), ...pending]
+    const left = [...touched].map((entry) => without(published.lines(entry, parser), this.#withdrawn))
+    const fresh = [...left, ...pending]
     const untouched = published.entries.filter((entry) => !touched.has(entry))
     const tail = joined(untouched, sizeOf(fresh))
-    const rows = [...tail.flatMap((entry) => published.rows(entry, parser)), ...fresh]
-    return { replaced: new Set([...touched, ...tail]), rows }
+    const lines = [...tail.map((entry) => published.lines(entry, parser)), ...fresh]
+    return { replaced: new Set([...touched, ...tail]), lines }
   }
 
   // Not listed before the root says so: one that a crash left behind is overwritten.
-  async #writeSegments(rows: readonly Row[]) {
+  async #writeSegments(lines: readonly Lines[]) {
     const added = []
-    for (const part of inSegments(rows)) {
-      const content = Buffer.from(`${part.map(({ text }) => text).join('\n')}\n`)
+    for (const { ids, content } of inSegments(lines)) {
       const file = segmentName(this.#nextSegment)
       this.#nextSegment += 1
       await this.#stage.publish(file, content)
-      const entry = { file, count: part.length, bytes: content.length, sha256: sha256(content) }
-      added.push({ entry, ids: part.map(({ id }) => id) })
+      added.push({ entry: { file, count: ids.length, bytes: content.length, sha256: sha256(content) }, ids })
     }
     return added
   }
@@ -219,7 +218,7 @@ export class ManifestWriter implements AsyncDisposable {
   }
 }
 
-const sizeOf = (rows: readonly Row[]): number => rows.reduce((sum, { text }) => sum + text.length + 1, 0)
+const sizeOf = (parts: readonly Lines[]): number => parts.reduce((sum, { bytes }) => sum + bytes.length, 0)
 
 /** Whether there is an earlier part of the same work. */
 async function requireOurs(

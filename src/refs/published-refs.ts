@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import type { SampleId } from '../core/ids.ts'
 import type { SampleRef } from '../core/sample-ref.ts'
+import type { Lines } from './lines.ts'
 import type { SegmentEntry } from './manifest-schema.ts'
 import { RefParser, type RefRoot } from './parse-ref.ts'
 import { SegmentLines } from './segment-lines.ts'
@@ -12,12 +13,6 @@ const STRIDE = 2 ** 24
 interface Segment {
   readonly entry: SegmentEntry
   readonly serial: number
-}
-
-/** A line, and the sample that it is about. */
-export interface Row {
-  readonly id: SampleId
-  readonly text: string
 }
 
 /** Which samples a manifest lists, and in which line of which segment: no more than ids and numbers in memory. */
@@ -76,13 +71,13 @@ export class PublishedRefs {
     return found
   }
 
-  rows(entry: SegmentEntry, parser: RefParser): readonly Row[] {
+  lines(entry: SegmentEntry, parser: RefParser): Lines {
     const lines = readLines(this.#dir, entry)
-    return Array.from({ length: lines.length }, (_, line) => {
-      const text = lines.text(line)
+    const ids = Array.from({ length: lines.length }, (_, line) => {
       const id = lines.id(line) as SampleId | null
-      return { id: id ?? parser.line(text, () => lines.where(line))[0], text }
+      return id ?? parser.line(lines.text(line), () => lines.where(line))[0]
     })
+    return { ids, bytes: lines.bytes, ends: lines.ends }
   }
 
   /** Forgets segments, and samples that are nowhere else. */

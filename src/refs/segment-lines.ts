@@ -28,6 +28,16 @@ export class SegmentLines {
     }
   }
 
+  /** All of it. */
+  get bytes(): Buffer {
+    return this.#bytes
+  }
+
+  /** Where each line ends, its newline included. */
+  get ends(): Uint32Array {
+    return this.#starts.subarray(1)
+  }
+
   get length(): number {
     return this.#starts.length - 1
   }

@@ -1,5 +1,6 @@
+import type { SampleId } from '../core/ids.ts'
+import type { Lines } from './lines.ts'
 import type { SegmentEntry } from './manifest-schema.ts'
-import type { Row } from './published-refs.ts'
 
 /** A segment of this size is never written again. 600,000 refs are some thirty of them. */
 const SEGMENT_BYTES = 4 * 1024 * 1024
@@ -19,18 +20,52 @@ export function joined(entries: readonly SegmentEntry[], bytes: number): readonl
   return entries.slice(first)
 }
 
-/** Cuts rows into segments. */
-export function* inSegments(rows: readonly Row[]): Generator<readonly Row[]> {
-  let begun = 0
-  let size = 0
-  for (const [at, { text }] of rows.entries()) {
-    // Characters, not bytes: nearly the same here, and nothing hangs on it.
-    if (size > 0 && size + text.length > SEGMENT_BYTES) {
-      yield rows.slice(begun, at)
-      begun = at
-      size = 0
+export interface Segment {
+  readonly ids: readonly SampleId[]
+  /** Good until the next segment is asked for. */
+  readonly content: Buffer
+}
+
+/** Cuts lines into segments. */
+export function* inSegments(parts: readonly Lines[]): Generator<Segment> {
+  const total = parts.reduce((sum, { bytes }) => sum + bytes.length, 0)
+  const next = new NextSegment(Math.min(total, SEGMENT_BYTES))
+  for (const { ids, bytes, ends } of parts) {
+    let start = 0
+    for (const [line, id] of ids.entries()) {
+      const end = ends[line] ?? start
+      if (!next.fits(end - start)) yield next.take()
+      next.add(id, bytes, start, end)
+      start = end
     }
-    size += text.length + 1
   }
-  if (begun < rows.length) yield rows.slice(begun)
+  if (next.size > 0) yield next.take()
+}
+
+class NextSegment {
+  size = 0
+  #ids: SampleId[] = []
+  #room: Buffer
+
+  constructor(bytes: number) {
+    this.#room = Buffer.allocUnsafe(bytes)
+  }
+
+  /** A line that is longer than a segment should be has one of its own. */
+  fits(length: number): boolean {
+    return this.size === 0 || this.size + length <= SEGMENT_BYTES
+  }
+
+  add(id: SampleId, bytes: Buffer, start: number, end: number): void {
+    if (end - start > this.#room.length) this.#room = Buffer.allocUnsafe(end - start)
+    this.size += bytes.copy(this.#room, this.size, start, end)
+    this.#ids.push(id)
+  }
+
+  take(): Segment {
+    const taken = { ids: this.#ids, content: this.#room.subarray(0, this.size) }
+    this.#ids = []
+    this.size = 0
+    return taken
+  }
 }

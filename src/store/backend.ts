@@ -95,6 +95,8 @@ export interface StoreBackend {
   write(key: BlobKey, tensors: TensorSet, metadata: BlobMetadata, extern?: ExternFile): Promise<WrittenBlob>
   /** Copies, in the order asked: null when there is no such blob, the error when one is damaged. Throws only for all. */
   read(wanted: readonly BlobRequest[]): Promise<readonly (StoredBlob | Error | null)[]>
+  /** Whether there is such a blob, whatever is wrong with it. Asked in every get, so it must cost little. */
+  has(key: BlobKey): Promise<boolean>
   /** The bytes that became free. Removing what is absent is not an error: 0. */
   remove(key: BlobKey): Promise<number>
   /** All blobs, or those of one sample. May be slow: not for the path of a get, nor of a put by a sole producer. */

@@ -1,4 +1,4 @@
-import type { TensorSet } from '../bridge/tensor-set.ts'
+import { TensorSet } from '../bridge/tensor-set.ts'
 import { finding } from '../core/errors.ts'
 import type { SampleRef } from '../core/sample-ref.ts'
 import { keyText } from './backend.ts'
@@ -25,6 +25,10 @@ export interface Claim extends AsyncDisposable {
   acknowledge(): Promise<void>
 }
 
+/** Whether a sample was taken; false when it is gone, the error when it is not known or not to be had now. */
+type Taken = boolean | Error
+type Found = TensorSet | Error | null
+
 /** Takes samples for consumers and gives them back. It owns every copy that a consumer holds. */
 export class BorrowPath {
   readonly #parts: StoreParts
@@ -41,7 +45,13 @@ export class BorrowPath {
   /** All of them in order, or the first error and nothing held. */
   async lease(refs: readonly SampleRef[], options: GetOptions): Promise<readonly Lease[]> {
     const giveBack = (ref: SampleRef) => this.#parts.leases.drop(ref, false)
-    const copies = await this.#borrow(refs, options, (ref) => this.#takeLease(ref), giveBack)
+    const wanted = refs.map((ref) => this.#reads.wanted(ref, options))
+    // At the same time: see SharedLeases for why. A sample that is refused was read for nothing, and that is rare.
+    const [found, taken] = await Promise.all([
+      this.#read(wanted, options),
+      outcomes(refs, (ref) => this.#parts.leases.takeStored(ref)),
+    ])
+    const copies = await this.#settle(refs, taken, found, giveBack)
     const failed = copies.find((copy) => copy instanceof Error)
     const good = copies.flatMap((tensors, index) => {
       const ref = refs[index]
@@ -54,8 +64,13 @@ export class BorrowPath {
 
   /** One outcome for each ref, in order. */
   async claim(refs: readonly SampleRef[], options: GetOptions): Promise<readonly (Claim | Error)[]> {
-    const giveBack = (ref: SampleRef) => this.#giveBack(ref)
-    const copies = await this.#borrow(refs, options, (ref) => this.#takeClaim(ref), giveBack)
+    const wanted = refs.map((ref) => this.#reads.wanted(ref, options))
+    // Read once they are ours: of several consumers that want the same samples, each would read them all.
+    const taken = await outcomes(refs, (ref) => this.#takeClaim(ref))
+    const ours = wanted.filter((_, index) => taken[index] === true)
+    const read = (await this.#read(ours, options))[Symbol.iterator]()
+    const found = taken.map((each) => (each === true ? (read.next().value ?? null) : null))
+    const copies = await this.#settle(refs, taken, found, (ref) => this.#giveBack(ref))
     return copies.map((tensors, index) => {
       const ref = refs[index]
       return ref === undefined || tensors instanceof Error ? asError(tensors) : this.#claimOf(ref, tensors)
@@ -76,51 +91,55 @@ export class BorrowPath {
     await this.#parts.leases.close()
   }
 
-  async #borrow(
+  /** Never rejects: what is taken at the same time must be waited for. */
+  async #read(wanted: readonly Wanted[], options: GetOptions): Promise<readonly Found[]> {
+    if (wanted.length === 0) return []
+    return this.#reads.read(wanted, options).catch((error: unknown) => wanted.map(() => asError(error)))
+  }
+
+  /** Holds the copies of what was both taken and read. Lets go of all others, and says why. */
+  #settle(
     refs: readonly SampleRef[],
-    options: GetOptions,
-    take: (ref: SampleRef) => Promise<void>,
+    taken: readonly Taken[],
+    found: readonly Found[],
     giveBack: (ref: SampleRef) => Promise<void>,
   ): Promise<readonly (TensorSet | Error)[]> {
-    const wanted = refs.map((ref) => this.#reads.wanted(ref, options))
-    // Held before the read, so that a release in between is not the last one and does not free the sample.
-    const refusals = await Promise.all(wanted.map(({ ref }) => take(ref).then(() => null, asError)))
-    const taken = wanted.filter((_, index) => refusals[index] === null)
-    const copies = (await this.#read(taken, options))[Symbol.iterator]()
     return Promise.all(
-      wanted.map(async ({ ref }, index) => {
-        const refusal = refusals[index]
-        if (refusal instanceof Error) return refusal
-        const copy: TensorSet | Error = copies.next().value ?? new Error('the backend answered less than it was asked')
-        if (copy instanceof Error) await giveBack(ref)
-        else this.#held.add(copy)
-        return copy
+      refs.map(async (ref, index) => {
+        const [ours = false, copy = null] = [taken[index], found[index]]
+        if (ours === true && copy instanceof TensorSet && !this.#gate.closed) {
+          this.#held.add(copy)
+          return copy
+        }
+        const why = await this.#whyNot(ref, ours, copy)
+        const drop = async () => (ours === true ? giveBack(ref) : undefined)
+        if (copy instanceof TensorSet) await this.#end(copy, drop)
+        else await drop()
+        return why
       }),
     )
   }
 
-  async #read(wanted: readonly Wanted[], options: GetOptions): Promise<readonly (TensorSet | Error)[]> {
-    const copies = await this.#reads.read(wanted, options).catch((error: unknown) => wanted.map(() => asError(error)))
-    if (!this.#gate.closed) return copies
-    for (const copy of copies) if (!(copy instanceof Error)) await copy[Symbol.asyncDispose]()
-    return wanted.map(() => closedError('get'))
+  // That it could not be taken says more than what was read of it meanwhile.
+  async #whyNot(ref: SampleRef, taken: Taken, found: Found): Promise<Error> {
+    if (taken instanceof Error) return taken
+    if (taken && this.#gate.closed) return closedError('get')
+    if (taken && found instanceof Error) return found
+    return this.#reads.whyMissing(ref).catch(asError)
   }
 
-  async #takeLease(ref: SampleRef): Promise<void> {
-    if (!(await this.#parts.leases.take(ref))) throw await this.#reads.whyMissing(ref)
-  }
-
-  async #takeClaim(ref: SampleRef): Promise<void> {
+  /** False when it is gone. */
+  async #takeClaim(ref: SampleRef): Promise<boolean> {
     const { leases, claims } = this.#parts
-    await this.#takeLease(ref)
+    if (!(await leases.take(ref))) return false
     try {
-      if ((await claims.take(ref)) === 'ours') return
+      if ((await claims.take(ref)) === 'ours') return true
     } catch (error) {
       await leases.drop(ref, false)
       throw error
     }
     await leases.drop(ref, true)
-    throw await this.#reads.whyMissing(ref)
+    return false
   }
 
   async #giveBack(ref: SampleRef): Promise<void> {
@@ -181,6 +200,9 @@ const claimLost = (ref: SampleRef, found: string) =>
     found,
     fix: 'throw the outcome of this sample away and go on with the next',
   })
+
+const outcomes = (refs: readonly SampleRef[], take: (ref: SampleRef) => Promise<boolean>): Promise<readonly Taken[]> =>
+  Promise.all(refs.map((ref) => take(ref).catch(asError)))
 
 const asError = (error: unknown): Error => (error instanceof Error ? error : new Error(String(error)))
 

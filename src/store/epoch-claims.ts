@@ -15,7 +15,7 @@ export async function claimEpoch(notes: Notes, above: number): Promise<Epoch> {
     number = Math.max(number, ...(await epochsIn(notes))) + 1
     const claim = `${FOLDER}/${number}`
     if (!(await notes.create(claim, ''))) continue
-    if (await isGreatest(notes, number)) return { number, newest: async () => (await notes.read(claim)) !== null }
+    if (await isGreatest(notes, number)) return { number, newest: () => notes.has(claim) }
     await notes.remove(claim)
   }
 }

@@ -45,7 +45,7 @@ export class Members {
   /** Asks the store, not the memory: whether this process was taken for dead. */
   async wasFenced(): Promise<boolean> {
     if (this.#joined === undefined || this.#fenced) return this.#fenced
-    this.#fenced = (await this.#backend.notes.read(noteOf(this.id))) === null
+    this.#fenced = !(await this.#backend.notes.has(noteOf(this.id)))
     return this.#fenced
   }
 

@@ -13,10 +13,16 @@ export interface Notes {
   /** Puts or replaces a note, whole. Only for a note with one writer. */
   write(name: string, text: string): Promise<void>
   read(name: string): Promise<string | null>
+  /** Whether the note is there. Costs less than to read it. */
+  has(name: string): Promise<boolean>
   /** One step; false when `from` is gone, so of several that move one note, one wins. Replaces what `to` was. */
   move(from: string, to: string): Promise<boolean>
   /** False when it was not there. */
   remove(name: string): Promise<boolean>
+  /** Puts an empty note, unless it is there already. Then, whether `sign` is there, a note in the same folder. */
+  enter(name: string, sign: string): Promise<boolean>
+  /** Removes a note, and its folder when nothing else is in it. Then, whether `sign` is there, a note elsewhere. */
+  leave(name: string, sign: string): Promise<boolean>
   /** Removes a folder that holds nothing. False when something is in it; true also when there is none. */
   removeFolder(folder: string): Promise<boolean>
   /** The last segments of the names in a folder: notes and folders. */

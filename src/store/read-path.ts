@@ -44,8 +44,8 @@ export class ReadPath {
     return { ref, specs, verify }
   }
 
-  /** In the order asked: the tensors, which the caller owns, or why there are none. One call of the backend. */
-  async read(wanted: readonly Wanted[], options: GetOptions): Promise<readonly (TensorSet | Error)[]> {
+  /** In the order asked: the tensors, which the caller owns, what is wrong with them, or null. One call of the backend. */
+  async read(wanted: readonly Wanted[], options: GetOptions): Promise<readonly (TensorSet | Error | null)[]> {
     const rows = options.rows ?? null
     const blobs = await this.#parts.backend.read(
       wanted.map(({ ref, specs, verify }) => {
@@ -69,10 +69,9 @@ export class ReadPath {
     return new CodedError('SAMPLE_NOT_FOUND', what, { sampleId, generation })
   }
 
-  async #checked(wanted: Wanted, blob: StoredBlob | Error | null, whole: boolean): Promise<TensorSet | Error> {
+  async #checked(wanted: Wanted, blob: StoredBlob | Error | null, whole: boolean): Promise<TensorSet | Error | null> {
     const { ref, specs, verify } = wanted
-    if (blob instanceof Error) return blob
-    if (blob === null) return this.whyMissing(ref)
+    if (blob instanceof Error || blob === null) return blob
     try {
       expectMetadata(ref, blob.metadata)
       expectSpecs(ref, specs, blob.tensors.features)

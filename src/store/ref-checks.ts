@@ -2,6 +2,7 @@ import { finding } from '../core/errors.ts'
 import type { FeatureSpec } from '../core/feature-spec.ts'
 import { SampleId } from '../core/ids.ts'
 import { assertNoTensors } from '../core/no-tensors.ts'
+import { plainRef } from '../core/plain-ref.ts'
 import { SampleRef } from '../core/sample-ref.ts'
 import type { BlobMetadata, RowRange, StoredBlob } from './backend.ts'
 
@@ -19,6 +20,8 @@ export function parsedId(given: string): SampleId {
 }
 
 export function parsedRef(given: unknown): SampleRef {
+  const plain = plainRef(given)
+  if (plain !== null) return plain
   assertNoTensors(given, 'ref')
   const result = SampleRef.safeParse(given)
   if (result.success) return result.data

@@ -3,8 +3,8 @@ export class SerialQueue<K> {
   readonly #tails = new Map<K, Promise<unknown>>()
 
   async run<T>(key: K, task: () => Promise<T>): Promise<T> {
-    const before = this.#tails.get(key) ?? Promise.resolve()
-    const result = before.then(task)
+    // A task that waits for none begins at once.
+    const result = this.#tails.get(key)?.then(task) ?? task()
     const tail = result.catch(() => undefined)
     this.#tails.set(key, tail)
     try {

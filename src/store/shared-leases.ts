@@ -1,4 +1,4 @@
-import { type BlobKey, keyText } from './backend.ts'
+import { type BlobKey, keyText, type StoreBackend } from './backend.ts'
 import { LeaseBook } from './lease-book.ts'
 import type { Members } from './members.ts'
 import type { Notes } from './notes.ts'
@@ -15,6 +15,7 @@ const ROUNDS = 20
  *   leases/k/freed      the last one has left: being freed
  *
  * take:    1 create leases/k/<me>   2 leases/k/freed there? Then it is too late: remove our note, finish, "not found".
+ *          3 for who has begun to read already: the sample there? If not, remove our note, "not found".
  * release: 1 consume: move leases/k/<me> to consumed/k. Keep: remove it; when there is no consumed/k, that is all.
  *          2 create leases/k/freed alone in its folder, which fails while anybody's note is in it: THE COMMIT POINT.
  *          3 finish.
@@ -23,6 +24,9 @@ const ROUNDS = 20
  * Why no lease is ever ignored: step 2 of a release and step 1 of a take meet in one folder. Whoever is first makes
  * the other fail, there is no moment between them. Why no sample stays: whoever removes the last note looks for
  * consumed/k after it, and consumed/k was put there by a move out of that folder, so before.
+ * Why bytes may be served that were read before the lease was there: after 1 nobody can put `freed`, so when it is not
+ * there at 2, either the sample is not freed as long as we hold it, or it was freed, `freed` and all, before 2: then it
+ * is not there at 3. And the bytes of k never change.
  * Why a crash breaks nothing: every step of finish may be done again, by anybody who meets `freed`, and nothing else
  * happens to k any more. Notes of dead members are removed by whoever is about to free, and by a sweep.
  * Why a fenced process that wakes up breaks nothing: without its note its move fails, and it frees nothing.
@@ -30,13 +34,20 @@ const ROUNDS = 20
 export class SharedLeases {
   readonly #notes: Notes
   readonly #members: Members
+  readonly #samples: Pick<StoreBackend, 'has'>
   readonly #free: (key: BlobKey) => Promise<void>
   readonly #book = new LeaseBook()
   readonly #turns = new SerialQueue<string>()
 
-  constructor(notes: Notes, members: Members, free: (key: BlobKey) => Promise<void>) {
+  constructor(
+    notes: Notes,
+    members: Members,
+    samples: Pick<StoreBackend, 'has'>,
+    free: (key: BlobKey) => Promise<void>,
+  ) {
     this.#notes = notes
     this.#members = members
+    this.#samples = samples
     this.#free = free
   }
 
@@ -50,10 +61,11 @@ export class SharedLeases {
     return this.#turns.run(keyText(key), async () => {
       if (!this.#book.take(key)) return true
       try {
-        await this.#notes.create(this.#mine(key), '')
-        if ((await this.#notes.read(freedNote(key))) === null) return true
+        if (!(await this.#notes.enter(this.#mine(key), freedNote(key)))) return true
       } catch (error) {
         this.#book.drop(key, false)
+        // The note may be there, and then it would keep the sample for as long as this process lives.
+        await this.#abandon(key).catch(() => undefined)
         throw error
       }
       this.#book.drop(key, false)
@@ -61,6 +73,18 @@ export class SharedLeases {
       await this.#finish(key)
       return false
     })
+  }
+
+  /** The same for who has begun to read before: false also when it was freed and forgotten, or removed. */
+  async takeStored(key: BlobKey): Promise<boolean> {
+    if (!(await this.take(key))) return false
+    let stored = false
+    try {
+      stored = await this.#samples.has(key)
+    } finally {
+      if (!stored) await this.drop(key, false)
+    }
+    return stored
   }
 
   /** Gives one borrow back. The last one of a consumed sample, in all processes, frees it. */
@@ -112,9 +136,7 @@ export class SharedLeases {
   }
 
   async #abandon(key: BlobKey): Promise<void> {
-    await this.#notes.remove(this.#mine(key))
-    if ((await this.#notes.read(consumedNote(key))) !== null) await this.retire(key)
-    else await this.#notes.removeFolder(folderOf(key))
+    if (await this.#notes.leave(this.#mine(key), consumedNote(key))) await this.retire(key)
   }
 
   async #finish(key: BlobKey): Promise<void> {

@@ -47,7 +47,7 @@ export function assembleParts(
     await residents.removed(key)
     await freed(bytes)
   }
-  const leases = new SharedLeases(notes, members, remove)
+  const leases = new SharedLeases(notes, members, backend, remove)
   const claims = new Claims(notes, members)
   const { id, retain } = options
   return { id, retain, backend, members, generations, residents, leases, claims, space, remove }

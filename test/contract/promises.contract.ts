@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest'
 import type { SampleRef } from '../../src/core/sample-ref.ts'
-import type { FeatureStore } from '../../src/store/feature-store.ts'
+import type { FeatureStore, Lease } from '../../src/store/feature-store.ts'
 import { checkHandlesAfterEach, digestsOf } from '../support/python.ts'
 import { about, s0, s1, sample } from './subject.ts'
 
@@ -142,6 +142,27 @@ function describeFreeing({ both, put }: Words): void {
     expect(await look(here, ref)).toEqual(digests)
     await theirs[Symbol.asyncDispose]()
     await expect(here.get(ref)).rejects.toMatchObject({ code: 'SAMPLE_NOT_FOUND' })
+  })
+
+  it('a get that meets the last release holds the sample, or says that it is gone', async () => {
+    const { here, there } = await both()
+    for (let round = 0; round < 24; round++) {
+      const { ref, digests } = await put(here, round)
+      const theirs = await there.get(ref)
+      const getting = here.get(ref).catch((error: unknown) => error)
+      // The release begins somewhere else in the get each time.
+      for (let turn = 0; turn < round; turn++) await new Promise((resolve) => setImmediate(resolve))
+      await theirs[Symbol.asyncDispose]()
+      const mine = await getting
+      if (mine instanceof Error) expect(mine).toMatchObject({ code: 'SAMPLE_NOT_FOUND' })
+      else {
+        expect(await digestsOf((mine as Lease).tensors)).toEqual(digests)
+        expect(await look(there, ref)).toEqual(digests)
+        await (mine as Lease)[Symbol.asyncDispose]()
+      }
+      await expect(there.get(ref)).rejects.toMatchObject({ code: 'SAMPLE_NOT_FOUND' })
+    }
+    expect((await here.usage()).bytes).toBe(0)
   })
 
   it('retain keeps through epochs', async () => {

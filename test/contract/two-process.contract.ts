@@ -73,6 +73,26 @@ function describeHolds({ both, put, open }: Words): void {
     await expect(here.get(ref)).rejects.toMatchObject({ code: 'SAMPLE_NOT_FOUND' })
   })
 
+  it('a get that meets the last release of another process holds the sample, or says that it is gone', async () => {
+    const { here, there } = await both()
+    for (let round = 0; round < 16; round++) {
+      const { ref, digests } = await put(here, s0, round)
+      const { hold = 0 } = await there.ask({ do: 'get', ref })
+      const released = there.ask({ do: 'release', hold })
+      for (let turn = 0; turn < round; turn++) await new Promise((resolve) => setImmediate(resolve))
+      const seen = await here.get(ref).catch((error: unknown) => error)
+      await released
+      if (seen instanceof Error) expect(seen).toMatchObject({ code: 'SAMPLE_NOT_FOUND' })
+      else {
+        const again = await there.ask({ do: 'get', ref })
+        expect(again.digests).toEqual(digests)
+        await using(seen as Lease, async ({ tensors }) => expect(await digestsOf(tensors)).toEqual(digests))
+        await there.ask({ do: 'release', hold: again.hold ?? 0 })
+      }
+      await expect(here.get(ref)).rejects.toMatchObject({ code: 'SAMPLE_NOT_FOUND' })
+    }
+  })
+
   it('a process that was killed with a lease does not keep the sample for ever', async () => {
     const { here, there } = await both()
     const { ref } = await put(here, s0, 1)

@@ -49,6 +49,28 @@ def test_each_request_has_its_own_outcome_in_its_place(tmp_path: Path, good: Pat
         TABLE.free(outcomes[at]["set"]["handle"])
 
 
+@pytest.mark.parametrize("level", [0, 1])
+def test_a_folder_that_is_no_plain_one_is_not_entered(tmp_path: Path, level: int) -> None:
+    folders = [tmp_path / "objects", tmp_path / "objects" / "ab"]
+    folders[1].mkdir(parents=True)
+    file = folders[1] / "sample"
+    write(tensors(), str(file), {}, fsync=False)
+    found, *missing = read(request(file), request(folders[1] / "none"), request(tmp_path / "x" / "y" / "z"))
+    TABLE.free(found["set"]["handle"])
+    assert missing == [None, None]
+    folders[level].rename(tmp_path / "outside")
+    for planted in ("a symbolic link", "something else"):
+        if planted == "a symbolic link":
+            folders[level].symlink_to(tmp_path / "outside")
+        else:
+            folders[level].unlink()
+            folders[level].write_bytes(b"")
+        [outcome] = read(request(file))
+        assert outcome["error"]["code"] == "STORE_UNAVAILABLE"
+        assert outcome["error"]["details"]["file"] == str(folders[level])
+        assert outcome["error"]["details"]["found"] == planted
+
+
 def test_a_freed_set_gives_its_memory_to_the_next(good: Path) -> None:
     [first] = read(request(good))
     address = tensors_of(first["set"]["handle"])["hidden_state"].data_ptr()
@@ -64,7 +86,7 @@ def test_a_freed_set_gives_its_memory_to_the_next(good: Path) -> None:
 def test_when_memory_runs_out_nothing_of_the_batch_stays_alive(good: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     taken = []
 
-    def scarce(given: Request, _: object) -> object:
+    def scarce(given: Request, _: object, *, beside: bool) -> object:
         if len(taken) == 2:
             raise MemoryError("no more")
         taken.append(get(given.path))

@@ -15,13 +15,24 @@ import { LocalNotes } from '../../src/store/backends/local-notes.ts'
 import type { Notes } from '../../src/store/notes.ts'
 
 const digests = { x: 'xxh3_64:0000000000000000' }
-const noPython = { call: async () => ({}) } as unknown as Python
+/** Hollow sets that nobody has disposed of yet. */
+export const hollow = { live: 0 }
+const noPython = {
+  call: async () => {
+    hollow.live -= 1
+    return {}
+  },
+} as unknown as Python
 
 /** A set that describes tensors and has none: enough for everything but their bytes. */
-export const hollowSet = () =>
-  new TensorSet(noPython, { handle: 1, features: [{ name: 'x', shape: [2], dtype: 'int8' }], bytes: 2 })
+export const hollowSet = () => {
+  hollow.live += 1
+  return new TensorSet(noPython, { handle: 1, features: [{ name: 'x', shape: [2], dtype: 'int8' }], bytes: 2 })
+}
 
-/** A backend without bytes, whose next call of a method can be made to fail. Two of them may share one `disk`. */
+type Method = keyof StoreBackend | 'claimEpoch' | 'enter'
+
+/** A backend without bytes, whose next call of a method can be made to fail or to wait. Two may share one `disk`. */
 export class MemoryBackend implements StoreBackend {
   readonly name = 'memory'
   readonly traits = { shared: true, outlivesProcess: false }
@@ -30,14 +41,30 @@ export class MemoryBackend implements StoreBackend {
   readonly notes: Notes
   readonly #disk: Disk
   readonly #failures = new Map<string, Error>()
+  readonly #stops = new Map<string, () => Promise<void>>()
 
   constructor(disk: Disk = newDisk()) {
     this.#disk = disk
-    this.notes = countingClaims(disk.notes, () => this.#called('claimEpoch'))
+    this.notes = watched(disk.notes, (method) => this.#called(method))
   }
 
-  failOnce(method: keyof StoreBackend | 'claimEpoch', error: Error): void {
+  failOnce(method: Method, error: Error): void {
     this.#failures.set(method, error)
+  }
+
+  /** The next call of `method` waits for `go`; `reached` says that it does. */
+  stopOnce(method: Method): { readonly reached: Promise<void>; readonly go: () => void } {
+    let go: () => void = () => undefined
+    const going = new Promise<void>((resolve) => {
+      go = resolve
+    })
+    const reached = new Promise<void>((resolve) => {
+      this.#stops.set(method, () => {
+        resolve()
+        return going
+      })
+    })
+    return { reached, go }
   }
 
   keys(): string[] {
@@ -56,6 +83,11 @@ export class MemoryBackend implements StoreBackend {
       const found = this.#disk.blobs.get(nameOf(key))
       return found === undefined ? null : { tensors: hollowSet(), metadata: found.metadata, digests }
     })
+  }
+
+  async has(key: BlobKey): Promise<boolean> {
+    await this.#called('has')
+    return this.#disk.blobs.has(nameOf(key))
   }
 
   async remove(key: BlobKey): Promise<number> {
@@ -84,6 +116,9 @@ export class MemoryBackend implements StoreBackend {
   async #called(method: string): Promise<void> {
     this.calls.push(method)
     await new Promise((resolve) => setImmediate(resolve))
+    const stop = this.#stops.get(method)
+    this.#stops.delete(method)
+    await stop?.()
     const error = this.#failures.get(method)
     this.#failures.delete(method)
     if (error !== undefined) throw error
@@ -97,18 +132,24 @@ export interface Disk {
 export const newDisk = (): Disk => ({ blobs: new Map(), notes: new LocalNotes() })
 const nameOf = ({ sampleId, generation }: BlobKey): string => `${sampleId}@${generation}`
 
-/** The same notes; `claimed` runs before each epoch claim and may make it fail. */
-function countingClaims(notes: Notes, claimed: () => Promise<void>): Notes {
+/** The same notes; `called` runs before each epoch claim and each lease, and may make them fail. */
+function watched(notes: Notes, called: (method: Method) => Promise<void>): Notes {
   return {
     create: async (name, text) => {
-      if (name.startsWith('epochs/')) await claimed()
+      if (name.startsWith('epochs/')) await called('claimEpoch')
       return notes.create(name, text)
     },
     createAlone: (name, text) => notes.createAlone(name, text),
     write: (name, text) => notes.write(name, text),
     read: (name) => notes.read(name),
+    has: (name) => notes.has(name),
     move: (from, to) => notes.move(from, to),
     remove: (name) => notes.remove(name),
+    enter: async (name, sign) => {
+      await called('enter')
+      return notes.enter(name, sign)
+    },
+    leave: (name, sign) => notes.leave(name, sign),
     removeFolder: (folder) => notes.removeFolder(folder),
     list: (folder) => notes.list(folder),
     touch: (name) => notes.touch(name),

@@ -5,6 +5,7 @@ import path from 'node:path'
 import { isErrno } from '../../core/errors.ts'
 import type { Notes } from '../notes.ts'
 import { makeDirectories, publish } from './durable.ts'
+import { far, type NameCalls } from './name-calls.ts'
 import { storageError } from './storage-error.ts'
 import { isPlainDirectory } from './store-root.ts'
 
@@ -17,10 +18,12 @@ const READ = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
 export class DirNotes implements Notes {
   readonly #root: string
   readonly #staging: string
+  readonly #calls: NameCalls
 
-  constructor(root: string, staging: string) {
+  constructor(root: string, staging: string, calls = far) {
     this.#root = root
     this.#staging = staging
+    this.#calls = calls
   }
 
   create(name: string, text: string): Promise<boolean> {
@@ -69,8 +72,13 @@ export class DirNotes implements Notes {
     })
   }
 
+  has(name: string): Promise<boolean> {
+    return this.#at(name, (file) => this.#calls.sees(file))
+  }
+
   read(name: string): Promise<string | null> {
-    return this.#at(name, async (file) => {
+    return this.#at(name, async (file, folderIsThere) => {
+      if (!folderIsThere) return null
       const handle = await open(file, READ)
       try {
         const { buffer, bytesRead } = await handle.read(Buffer.allocUnsafe(MAX_NOTE), 0, MAX_NOTE, 0)
@@ -97,21 +105,30 @@ export class DirNotes implements Notes {
     }).catch(absent(false))
   }
 
+  enter(name: string, sign: string): Promise<boolean> {
+    const [file, other] = [this.#path(name), this.#path(sign)]
+    return this.#at(path.dirname(name), async (folder) => {
+      await this.#makeIn(folder, file)
+      return this.#calls.sees(other)
+    })
+  }
+
+  leave(name: string, sign: string): Promise<boolean> {
+    return this.#at(name, async (file) => {
+      await unlink(file).catch(absent(undefined))
+      // The folder may go whatever the sign says: who puts a note into one that is gone makes it anew.
+      const [there] = await Promise.all([this.has(sign), removeEmpty(path.dirname(file)).catch(absent(true))])
+      return there
+    })
+  }
+
   removeFolder(folder: string): Promise<boolean> {
-    return this.#at(folder, async (dir) => {
-      try {
-        await rmdir(dir)
-        return true
-      } catch (error) {
-        if (isErrno(error, 'ENOTEMPTY', 'EEXIST')) return false
-        throw error
-      }
-    }).catch(absent(true))
+    return this.#at(folder, removeEmpty).catch(absent(true))
   }
 
   list(folder: string): Promise<readonly string[]> {
     return this.#at(folder, async (dir) => {
-      return (await isPlainDirectory(dir)) ? readdir(dir) : []
+      return (await isPlainDirectory(dir, this.#calls)) ? readdir(dir) : []
     }).catch(absent([]))
   }
 
@@ -152,17 +169,42 @@ export class DirNotes implements Notes {
     return path.join(this.#root, name)
   }
 
-  // A planted link in place of a folder would lead what is made and removed here out of the store.
-  async #expectPlain(name: string): Promise<void> {
+  // A planted link in place of a folder would lead what is made and removed here out of the store. Whether it is there.
+  async #expectPlain(name: string): Promise<boolean> {
     const above = name.split('/').slice(0, -1)
-    await Promise.all(above.map((_, at) => isPlainDirectory(path.join(this.#root, ...above.slice(0, at + 1)))))
+    const dirs = above.map((_, at) => path.join(this.#root, ...above.slice(0, at + 1)))
+    return (await Promise.all(dirs.map((dir) => isPlainDirectory(dir, this.#calls)))).every((isThere) => isThere)
   }
 
-  async #at<T>(name: string, task: (file: string) => Promise<T>): Promise<T> {
+  /** The empty `file` in `folder`, which is made when there is none. Nothing when the file is there already. */
+  async #makeIn(folder: string, file: string): Promise<void> {
+    for (let attempt = 0; ; attempt += 1) {
+      try {
+        await this.#ownFolder(folder)
+        return await this.#calls.makeFile(file)
+      } catch (error) {
+        if (isErrno(error, 'EEXIST')) return
+        // Somebody who found it empty has removed it in between.
+        if (attempt === 100 || !isErrno(error, 'ENOENT')) throw error
+      }
+    }
+  }
+
+  // One that was made just now is a plain one.
+  async #ownFolder(folder: string): Promise<void> {
+    try {
+      await this.#calls.makeFolder(folder)
+    } catch (error) {
+      if (isErrno(error, 'ENOENT')) await makeDirectories(folder)
+      else if (!isErrno(error, 'EEXIST')) throw error
+      await isPlainDirectory(folder, this.#calls)
+    }
+  }
+
+  async #at<T>(name: string, task: (file: string, folderIsThere: boolean) => Promise<T>): Promise<T> {
     const file = this.#path(name)
     try {
-      await this.#expectPlain(name)
-      return await task(file)
+      return await task(file, await this.#expectPlain(name))
     } catch (error) {
       if (isErrno(error, 'ENOENT', 'ESTALE')) throw error
       throw storageError(error, file)
@@ -179,6 +221,16 @@ async function writeWhole(file: string, text: string): Promise<void> {
     throw error
   } finally {
     await handle.close()
+  }
+}
+
+async function removeEmpty(dir: string): Promise<boolean> {
+  try {
+    await rmdir(dir)
+    return true
+  } catch (error) {
+    if (isErrno(error, 'ENOTEMPTY', 'EEXIST')) return false
+    throw error
   }
 }
 

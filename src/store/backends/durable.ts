@@ -1,18 +1,8 @@
-import { constants } from 'node:fs'
-import { link, mkdir, open, rm, stat } from 'node:fs/promises'
+import { mkdir, open, rm, stat } from 'node:fs/promises'
 import path from 'node:path'
 import { isErrno } from '../../core/errors.ts'
+import { far } from './name-calls.ts'
 import { unavailable } from './storage-error.ts'
-
-/** A name in a directory outlasts a power cut only when the directory itself was synced. */
-export async function syncDir(dir: string): Promise<void> {
-  const handle = await open(dir, constants.O_RDONLY | constants.O_DIRECTORY)
-  try {
-    await handle.sync()
-  } finally {
-    await handle.close()
-  }
-}
 
 const NO_LINKS = ['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS'] as const
 
@@ -26,9 +16,9 @@ function withoutLinks(error: NodeJS.ErrnoException, file: string): Error {
  * Gives `staged` the name `final`, which must be free, in one step. False when somebody has that name already.
  * link, not rename: a rename would replace what is there.
  */
-export async function publish(staged: string, final: string): Promise<boolean> {
+export async function publish(staged: string, final: string, calls = far): Promise<boolean> {
   try {
-    await link(staged, final)
+    await calls.link(staged, final)
     return true
   } catch (error) {
     if (isErrno(error, ...NO_LINKS)) throw withoutLinks(error, final)

@@ -4,8 +4,9 @@ import { chmod, copyFile, link, lstat, open, rm, stat } from 'node:fs/promises'
 import path from 'node:path'
 import { finding, isErrno } from '../../core/errors.ts'
 import type { BlobKey, ExternFile, LinkMode } from '../backend.ts'
-import { publish, syncDir } from './durable.ts'
+import { publish } from './durable.ts'
 import type { MemberPlace } from './member-place.ts'
+import { far } from './name-calls.ts'
 import { nameOf, shardOf } from './object-names.ts'
 import { ownDirectory } from './store-root.ts'
 
@@ -71,7 +72,7 @@ export class ExternFiles {
         fix,
       })
     }
-    if (this.#fsync) await syncDir(path.dirname(own))
+    if (this.#fsync) await far.syncFolder(path.dirname(own))
     return { file: path.posix.join('extern', path.basename(path.dirname(own)), path.basename(own)), open: own }
   }
 

@@ -29,6 +29,10 @@ export class LocalNotes implements Notes {
     return this.#notes.get(name)?.text ?? null
   }
 
+  async has(name: string): Promise<boolean> {
+    return this.#notes.has(name)
+  }
+
   async move(from: string, to: string): Promise<boolean> {
     const note = this.#notes.get(from)
     if (note === undefined) return false
@@ -39,6 +43,16 @@ export class LocalNotes implements Notes {
 
   async remove(name: string): Promise<boolean> {
     return this.#notes.delete(name)
+  }
+
+  async enter(name: string, sign: string): Promise<boolean> {
+    await this.create(name, '')
+    return this.#notes.has(sign)
+  }
+
+  async leave(name: string, sign: string): Promise<boolean> {
+    this.#notes.delete(name)
+    return this.#notes.has(sign)
   }
 
   async removeFolder(folder: string): Promise<boolean> {

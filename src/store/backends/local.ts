@@ -75,6 +75,10 @@ export class LocalBackend implements StoreBackend {
     )
   }
 
+  async has({ sampleId, generation }: BlobKey): Promise<boolean> {
+    return this.#data.samples.get(sampleId)?.has(generation) ?? false
+  }
+
   async remove({ sampleId, generation }: BlobKey): Promise<number> {
     this.#expectPlace()
     const generations = this.#data.samples.get(sampleId)

@@ -19,4 +19,15 @@ export function keyOf(name: string, suffix: string | null = 'safetensors'): Blob
 }
 
 /** 256 directories keep each one small enough to be listed when an error has to be explained. */
-export const shardOf = (sampleId: SampleId): string => createHash('sha256').update(sampleId).digest('hex').slice(0, 2)
+export function shardOf(sampleId: SampleId): string {
+  const known = recent.get(sampleId)
+  if (known !== undefined) return known
+  if (recent.size >= MOST_RECENT) recent.clear()
+  const shard = createHash('sha256').update(sampleId).digest('hex').slice(0, 2)
+  recent.set(sampleId, shard)
+  return shard
+}
+
+// One get or put asks several times.
+const MOST_RECENT = 1024
+const recent = new Map<SampleId, string>()

@@ -4,7 +4,7 @@ import path from 'node:path'
 import type { Python } from '../../bridge/python.ts'
 import type { KeyedRecord } from '../auth-record.ts'
 import type { StoreKey } from '../store-auth.ts'
-import { syncDir } from './durable.ts'
+import { far } from './name-calls.ts'
 import { storageError, unavailable } from './storage-error.ts'
 import { readStoreFile, replaceStoreFile, type StoreAbout, storeFileOf } from './store-file.ts'
 import { isPlainDirectory } from './store-root.ts'
@@ -53,7 +53,7 @@ export class RekeyFiles {
 
   /** From here on what was rewritten outlasts a power cut. */
   async sync(): Promise<void> {
-    for (const dir of this.#changedDirs) await syncDir(dir)
+    for (const dir of this.#changedDirs) await far.syncFolder(dir)
     this.#changedDirs.clear()
   }
 

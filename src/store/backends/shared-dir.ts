@@ -1,5 +1,5 @@
 import { randomBytes, randomUUID } from 'node:crypto'
-import { lstat, readdir, rename, rm, writeFile } from 'node:fs/promises'
+import { lstat, readdir, rename, rm, unlink, writeFile } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import path from 'node:path'
 import { objectError } from '../../bridge/envelope.ts'
@@ -20,7 +20,7 @@ import type {
 import { KeyGate, type StoreAuth, type StoreKey } from '../store-auth.ts'
 import { type Attached, Attachments } from './attachments.ts'
 import { DirNotes } from './dir-notes.ts'
-import { publish, syncDir } from './durable.ts'
+import { publish } from './durable.ts'
 import { MemberPlace } from './member-place.ts'
 import { keyOf, nameOf, shardOf } from './object-names.ts'
 import { storageError } from './storage-error.ts'
@@ -66,7 +66,7 @@ export class SharedDirBackend implements StoreBackend {
     this.root = root
     this.key = key
     this.#place = new MemberPlace(root.staging, this.memberId)
-    this.notes = new DirNotes(root.notes, this.#place.dir)
+    this.notes = new DirNotes(root.notes, this.#place.dir, root.calls)
     this.#fsync = durability === 'fsync'
     const place = this.#place
     this.#attachments = new Attachments({
@@ -85,7 +85,7 @@ export class SharedDirBackend implements StoreBackend {
     let attached: Attached | undefined
     try {
       await this.#inPlace()
-      await ownDirectory(dir, true)
+      await ownDirectory(dir, true, this.root.calls)
       attached = await this.#attachments.attach(key, tensors, extern)
       const written = await this.#python.call('object.write', {
         handle: tensors.handle,
@@ -106,8 +106,8 @@ export class SharedDirBackend implements StoreBackend {
     }
   }
 
+  // Whether the directories are plain ones is looked at where the object is opened.
   async read(wanted: readonly BlobRequest[]): Promise<readonly (StoredBlob | Error | null)[]> {
-    await this.#inPlace(...new Set(wanted.map(({ key }) => this.#dirOf(key.sampleId))))
     const requests = wanted.map(({ key, names, rows, verify, maxBytes }) => ({
       path: this.#fileOf(key),
       names: names === null ? null : [...names],
@@ -121,6 +121,16 @@ export class SharedDirBackend implements StoreBackend {
       if ('error' in found) return objectError(found)
       return { tensors: new TensorSet(this.#python, found.set), metadata: found.metadata, digests: found.digests }
     })
+  }
+
+  // A link in its place, or on the way to it, is for the read to refuse.
+  async has(key: BlobKey): Promise<boolean> {
+    const file = this.#fileOf(key)
+    try {
+      return (await this.root.calls.stat(file)) !== null
+    } catch (error) {
+      throw storageError(error, file)
+    }
   }
 
   async remove(key: BlobKey): Promise<number> {
@@ -187,15 +197,13 @@ export class SharedDirBackend implements StoreBackend {
   }
 
   async #publish(staged: string, final: string): Promise<void> {
-    if (!(await publish(staged, final))) {
+    if (!(await publish(staged, final, this.root.calls))) {
       const fix = 'two producers claimed one epoch: check that the file system has exclusive mkdir, then put again'
       const found = 'a file that another producer made'
       throw finding('STORE_BUSY', 'this generation is already taken', { file: final, found, fix })
     }
-    await rm(staged)
-    if (!this.#fsync) return
     try {
-      await syncDir(path.dirname(final))
+      await Promise.all([unlink(staged), this.#fsync ? this.root.calls.syncFolder(path.dirname(final)) : undefined])
     } catch (error) {
       // The caller is told that the put failed, so nobody may find it later.
       await rm(final, { force: true })
@@ -209,7 +217,7 @@ export class SharedDirBackend implements StoreBackend {
    */
   async #inPlace(...dirs: readonly string[]): Promise<void> {
     try {
-      await Promise.all([this.root.objects, ...dirs].map(isPlainDirectory))
+      await Promise.all([this.root.objects, ...dirs].map((dir) => isPlainDirectory(dir, this.root.calls)))
     } catch (error) {
       throw storageError(error, dirs[0] ?? this.root.objects)
     }

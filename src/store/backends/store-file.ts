@@ -5,7 +5,8 @@ import { z } from 'zod'
 import { isErrno } from '../../core/errors.ts'
 import { StoreId } from '../../core/ids.ts'
 import { AuthRecord } from '../auth-record.ts'
-import { syncDir, writeExclusive } from './durable.ts'
+import { writeExclusive } from './durable.ts'
+import { far } from './name-calls.ts'
 import { unavailable } from './storage-error.ts'
 
 const FORMAT_VERSION = 1
@@ -23,7 +24,7 @@ const textOf = (about: StoreAbout): string => `${JSON.stringify({ formatVersion:
 /** Publishes store.json unless there is one: then that one counts, and the caller reads it. */
 export async function createStoreFile(file: string, staged: string, about: StoreAbout): Promise<void> {
   await writeExclusive(file, staged, textOf(about))
-  await syncDir(path.dirname(file))
+  await far.syncFolder(path.dirname(file))
 }
 
 /** Replaces store.json; a reader sees the old one or the new one. */
@@ -35,7 +36,7 @@ export async function replaceStoreFile(file: string, staged: string, about: Stor
     await rm(staged, { force: true })
     throw error
   }
-  await syncDir(path.dirname(file))
+  await far.syncFolder(path.dirname(file))
 }
 
 /** Null when there is none. */

@@ -1,11 +1,11 @@
 import { randomBytes, randomUUID } from 'node:crypto'
-import type { Stats } from 'node:fs'
-import { lstat, stat } from 'node:fs/promises'
+import { stat } from 'node:fs/promises'
 import path from 'node:path'
 import { isErrno } from '../../core/errors.ts'
 import { StoreId } from '../../core/ids.ts'
 import { type Gate, NO_KEY } from '../store-auth.ts'
-import { makeDirectories, syncDir } from './durable.ts'
+import { makeDirectories } from './durable.ts'
+import { far, type NameCalls, nameCallsFor } from './name-calls.ts'
 import { storageError, unavailable } from './storage-error.ts'
 import { createStoreFile, readStoreFile, type StoreAbout, storeFileOf } from './store-file.ts'
 
@@ -19,6 +19,7 @@ export interface StoreRoot {
   /** These two are made when they are first needed. */
   readonly extern: string
   readonly content: string
+  readonly calls: NameCalls
 }
 
 /**
@@ -38,13 +39,13 @@ export async function attachRoot(root: string, create: boolean, gate: Gate = NO_
     for (const dir of [dirs.objects, dirs.staging, dirs.quarantine, dirs.notes]) await ownDirectory(dir, create)
     for (const dir of [dirs.extern, dirs.content]) await isPlainDirectory(dir)
     const id = found?.storeId ?? (await publish(root, dirs.staging, fresh, gate))
-    return { id, ...dirs }
+    return { id, ...dirs, calls: await nameCallsFor(root) }
   } catch (error) {
     throw storageError(error, root)
   }
 }
 
-function directoriesOf(root: string): Omit<StoreRoot, 'id'> {
+function directoriesOf(root: string): Omit<StoreRoot, 'id' | 'calls'> {
   const dir = (name: string) => path.join(root, name)
   return {
     objects: dir('objects'),
@@ -72,11 +73,11 @@ async function publish(root: string, staging: string, fresh: StoreAbout | null, 
 }
 
 /** Makes sure that `dir` is a directory and not a link to one, which would lead reads and writes out of the store. */
-export async function ownDirectory(dir: string, create: boolean): Promise<void> {
-  if (await isPlainDirectory(dir)) return
+export async function ownDirectory(dir: string, create: boolean, calls = far): Promise<void> {
+  if (await isPlainDirectory(dir, calls)) return
   if (create) {
     await makeDirectories(dir)
-    await syncDir(path.dirname(dir))
+    await far.syncFolder(path.dirname(dir))
     if (await isPlainDirectory(dir)) return
   }
   const fix = 'restore it, or open the store with create: true'
@@ -87,8 +88,8 @@ export async function ownDirectory(dir: string, create: boolean): Promise<void> 
  * False when there is nothing. A cheap look before every use, because whoever can write to the mount can plant a link at
  * any time.
  */
-export async function isPlainDirectory(dir: string): Promise<boolean> {
-  const info = await lstatOrNull(dir)
+export async function isPlainDirectory(dir: string, calls = far): Promise<boolean> {
+  const info = await calls.stat(dir)
   if (info === null || info.isDirectory()) return info !== null
   const found = info.isSymbolicLink() ? 'a symbolic link' : 'something else'
   const fix = 'find out who put it there (only draftbridge should write here), and put a plain directory in its place'
@@ -106,13 +107,4 @@ async function expectRoot(root: string): Promise<void> {
 function noStore(file: string, found: string): Error {
   const fix = 'check store.root and that the file system is mounted; a producer creates the store'
   return unavailable('there is no feature store here', { file, found, fix })
-}
-
-async function lstatOrNull(file: string): Promise<Stats | null> {
-  try {
-    return await lstat(file)
-  } catch (error) {
-    if (isErrno(error, 'ENOENT')) return null
-    throw error
-  }
 }

@@ -1,0 +1,89 @@
+import { mkdir, readdir, rename, stat, symlink, writeFile } from 'node:fs/promises'
+import path from 'node:path'
+import { beforeEach, describe, expect, it } from 'vitest'
+import { DirNotes } from '../../../src/store/backends/dir-notes.ts'
+import { far, nameCallsFor, near } from '../../../src/store/backends/name-calls.ts'
+import { tempDir } from '../../support/temp-dir.ts'
+
+let root = ''
+beforeEach(async () => {
+  root = await tempDir()
+  await mkdir(path.join(root, 'notes'))
+  await mkdir(path.join(root, 'staging'))
+})
+
+const ME = 'leases/k/m1'
+const FREED = 'leases/k/freed'
+const DONE = 'consumed/k'
+
+describe.each([
+  ['local', near],
+  ['remote', far],
+])('notes on a %s file system', (_, calls) => {
+  const open = () => new DirNotes(path.join(root, 'notes'), path.join(root, 'staging'), calls)
+
+  it('enter puts the note, whatever is there already, and says whether the sign is', async () => {
+    const notes = open()
+    expect(await notes.enter(ME, FREED)).toBe(false)
+    expect(await notes.enter(ME, FREED)).toBe(false)
+    expect(await notes.read(ME)).toBe('')
+    await notes.create(FREED, '')
+    expect(await notes.enter('leases/k/m2', FREED)).toBe(true)
+    expect([...(await notes.list('leases/k'))].sort()).toEqual(['freed', 'm1', 'm2'])
+  })
+
+  it('leave removes the note and the folder that is empty then, and says whether the sign is there', async () => {
+    const notes = open()
+    expect(await notes.leave(ME, DONE)).toBe(false)
+    for (const name of [ME, 'leases/k/m2']) await notes.enter(name, FREED)
+    expect(await notes.leave(ME, DONE)).toBe(false)
+    expect(await notes.list('leases/k')).toEqual(['m2'])
+    await notes.create(DONE, '')
+    expect(await notes.leave('leases/k/m2', DONE)).toBe(true)
+    expect(await notes.list('leases')).toEqual([])
+  })
+
+  it('enter and leave get along with others that make and remove the same folder', async () => {
+    const notes = open()
+    const come = async (name: string) => {
+      for (let round = 0; round < 50; round++) {
+        await notes.enter(`leases/k/${name}`, FREED)
+        expect(await notes.read(`leases/k/${name}`)).toBe('')
+        await notes.leave(`leases/k/${name}`, DONE)
+      }
+    }
+    await Promise.all(['m1', 'm2', 'm3'].map(come))
+    expect(await notes.list('leases')).toEqual([])
+  })
+
+  it.each(['leases', 'leases/k', 'consumed'])('a link in the place of %s leads nowhere', async (part) => {
+    const notes = open()
+    await notes.enter(ME, FREED)
+    await notes.create(DONE, '')
+    const [inside, outside] = [path.join(root, 'notes', part), path.join(root, 'outside')]
+    await rename(inside, outside)
+    await symlink(outside, inside)
+    const before = [await readdir(outside, { recursive: true }), (await stat(outside)).mtimeMs]
+    const refused = { code: 'STORE_UNAVAILABLE' }
+    if (part !== 'consumed') await expect(notes.enter('leases/k/m2', FREED)).rejects.toMatchObject(refused)
+    await expect(notes.leave(ME, DONE)).rejects.toMatchObject(refused)
+    expect([await readdir(outside, { recursive: true }), (await stat(outside)).mtimeMs]).toEqual(before)
+  })
+})
+
+it('a look follows no link and tells nothing from something', async () => {
+  const at = (name: string) => path.join(root, name)
+  await writeFile(at('file'), '')
+  await symlink(at('notes'), at('link'))
+  for (const calls of [near, far]) {
+    expect(await calls.stat(at('none'))).toBeNull()
+    expect(await calls.sees(at('none'))).toBe(false)
+    expect(await calls.sees(at('file'))).toBe(true)
+    expect((await calls.stat(at('link')))?.isSymbolicLink()).toBe(true)
+    await expect(calls.stat(at('file/below'))).rejects.toMatchObject({ code: 'ENOTDIR' })
+    for (const make of [calls.makeFile, calls.makeFolder]) {
+      for (const name of ['file', 'link']) await expect(make(at(name))).rejects.toMatchObject({ code: 'EEXIST' })
+    }
+  }
+  expect([near, far]).toContain(await nameCallsFor(root))
+})
