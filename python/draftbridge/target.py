@@ -188,6 +188,17 @@ def _transformers() -> Any:
     return library
 
 
+@op("target.identity", "io")
+def _identity(payload: Payload) -> Payload:
+    """Without transformers, whose import takes seconds: ranks ask only this."""
+    model = str(payload["model"])
+    _located(model)
+    try:
+        return {"hash": identity(model)}
+    except (OSError, ValueError) as exc:
+        raise _unloadable(model, "configuration", exc) from exc
+
+
 @op("target.describe", "io")
 def _describe(payload: Payload) -> Payload:
     model = str(payload["model"])

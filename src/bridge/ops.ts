@@ -54,6 +54,8 @@ export const ops = {
   ...keyOps,
   ...ingestOps,
 
+  /** Without what makes `target.describe` slow to start. */
+  'target.identity': op('io', z.strictObject({ model: z.string() }), z.strictObject({ hash: z.string() })),
   'target.describe': op(
     'io',
     z.strictObject({ model: z.string() }),

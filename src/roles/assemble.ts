@@ -111,7 +111,7 @@ async function load(python: Python, session: number, { dir, record }: NonNullabl
 
 /** The head and embedding come from the target's files, and must be those that the features were made with. */
 async function requireSameTarget(python: Python, model: string, { contract }: TrainingData): Promise<void> {
-  const { hash } = await python.call('target.describe', { model })
+  const { hash } = await python.call('target.identity', { model })
   if (hash === contract.targetHash) return
   throw finding('CONTRACT_MISMATCH', 'the features were made with another target than the one to train for', {
     file: model,

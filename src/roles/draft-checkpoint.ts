@@ -15,7 +15,7 @@ export async function requireDraftFor(python: Python, model: string, draft: stri
   if (text === null) return
   const record = parseRecord(text, file)
   await verify({ dir: draft, record })
-  const { hash } = await python.call('target.describe', { model })
+  const { hash } = await python.call('target.identity', { model })
   const trained = record.identity['target.model']
   if (hash === trained) return
   throw finding('CONTRACT_MISMATCH', 'the draft was trained for another target', {

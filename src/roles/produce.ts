@@ -93,7 +93,7 @@ async function finishedEarlier({ config, python, store }: ProduceOptions, plan: 
   const root = (await readManifestRoot(config.manifest, store.key))?.root
   if (root?.state !== 'complete' || root.contract === null) return null
   if (root.run_id !== config.run.id || root.store_id !== store.id || root.inputs !== plan.inputs) return null
-  const { hash } = await python.call('target.describe', { model: config.target.model })
+  const { hash } = await python.call('target.identity', { model: config.target.model })
   if (hash !== root.contract.targetHash) return null
   const manifest = await readRefManifest({ dir: config.manifest, storeId: store.id, key: store.key })
   const changed = firstIn(manifest.refs, (ref) => !plan.isCurrent(ref))

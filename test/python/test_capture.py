@@ -13,6 +13,7 @@ from draftbridge import target
 from draftbridge.capture import Capture
 from draftbridge.errors import BridgeError
 from draftbridge.ingest import require_finite
+from draftbridge.registry import OPS
 
 IDS = [torch.arange(3, 40), torch.arange(50, 61), torch.tensor([7])]
 
@@ -136,13 +137,26 @@ def test_a_missing_model_is_named_and_never_looked_for_on_a_hub(tmp_path: Path, 
         place.mkdir()
     if kind == "folder of a gguf":
         (place / "weights.gguf").touch()
-    for attempt in (lambda: target.load_model(str(place), torch.float32), lambda: target.describe(str(place))):
+    identity = OPS["target.identity"][1]
+    attempts = (
+        lambda: target.load_model(str(place), torch.float32),
+        lambda: target.describe(str(place)),
+        lambda: identity({"model": str(place)}),
+    )
+    for attempt in attempts:
         with pytest.raises(BridgeError) as caught:
             attempt()
         assert caught.value.code == "CONFIG_INVALID"
         assert caught.value.details["field"] == "target.model"
         assert caught.value.details["file"] == str(place)
     assert kind != "folder of a gguf" or "weights.gguf" in caught.value.details["found"]
+
+
+def test_a_configuration_that_is_no_json_is_a_coded_error(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(BridgeError, match="cannot be loaded") as caught:
+        OPS["target.identity"][1]({"model": str(tmp_path)})
+    assert caught.value.details["file"] == str(tmp_path)
 
 
 def test_damaged_weights_are_a_coded_error(tiny_target: str, tmp_path: Path) -> None:

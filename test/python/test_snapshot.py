@@ -22,7 +22,7 @@ from small_case import CONFIG, MASKS, OPTIONS, SmallCase, batch_of
 
 # On a GPU large enough that a copy takes longer than the optimiser's next step.
 CUDA = torch.cuda.is_available()
-DEVICE = torch.device("cuda" if CUDA else "cpu")
+DEVICE = torch.device("cuda", 0) if CUDA else torch.device("cpu")
 HIDDEN = 2048 if CUDA else 128
 MICRO = MicroStep(11, 1, True, False)
 
