@@ -4,45 +4,32 @@ the kernel clears every page of it first."""
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import mmap
 import os
 import threading
 import weakref
-from typing import Any
 
 import torch
 
 from draftbridge.handles import TensorDict
+from draftbridge.host_memory import HostMemory
 
 _PAGE = mmap.PAGESIZE
-_HUGE = 1 << 21
 _MAX_KEPT = 1 << 30
 
 
 class Slab:
-    """One piece of anonymous memory. Pinned as soon as this process has a CUDA context, so that copies to the device
-    need no detour."""
+    """One piece of memory. Pinned as soon as this process has a CUDA context."""
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self.memory = _mapped(size)
-        self._pinned_at: int | None = None
+        self.memory = HostMemory.of(size)
 
     def pin(self) -> None:
-        if self._pinned_at is not None or not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-            return
-        address = ctypes.addressof(ctypes.c_char.from_buffer(self.memory))
-        # Pinning may be refused (a limit on locked memory); the memory is as good without, only slower to copy.
-        runtime: Any = torch.cuda.cudart()  # type: ignore[no-untyped-call]
-        if int(runtime.cudaHostRegister(address, self.size, 0)) == 0:
-            self._pinned_at = address
+        self.memory.pin()
 
     def drop(self) -> None:
-        if self._pinned_at is not None:
-            runtime: Any = torch.cuda.cudart()  # type: ignore[no-untyped-call]
-            runtime.cudaHostUnregister(self._pinned_at)
-            self._pinned_at = None
+        self.memory.unpin()
         # Somebody may still look at it; then it goes when they do.
         with contextlib.suppress(BufferError):
             self.memory.close()
@@ -129,14 +116,3 @@ def _rounded(size: int) -> int:
     """Up by an eighth at most, so that samples of nearly one length can use each other's memory."""
     step = max(_PAGE, 1 << max(0, size.bit_length() - 4))
     return max(_PAGE, -(-size // step) * step)
-
-
-def _mapped(size: int) -> mmap.mmap:
-    try:
-        memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    except (OSError, OverflowError) as exc:
-        raise MemoryError(f"no memory for {size} bytes of a sample") from exc
-    if size >= _HUGE:
-        with contextlib.suppress(OSError):
-            memory.madvise(mmap.MADV_HUGEPAGE)
-    return memory
