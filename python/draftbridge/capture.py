@@ -12,8 +12,9 @@ import torch
 from draftbridge import conversation_mask, target
 from draftbridge.eagle3.teacher import Teacher
 from draftbridge.errors import BridgeError
+from draftbridge.finite import require_finite
 from draftbridge.handles import TABLE, TensorDict, minted, tensors_of
-from draftbridge.ingest import encoded, require_finite
+from draftbridge.ingest import encoded
 from draftbridge.registry import Payload, op
 from draftbridge.target_weights import load_target_weights
 from draftbridge.unrolling import row_kernels
@@ -153,7 +154,7 @@ def _forward(payload: Payload) -> Payload:
     complete: list[TensorDict] = []
     for at, (sample, (hidden, aux)) in enumerate(zip(samples, states, strict=True)):
         features = {**sample, "hidden_state": hidden, "aux_hidden_state": aux, **capture.told(hidden)}
-        require_finite(features, f"samples[{at}]")
+        require_finite(features, ("hidden_state", "aux_hidden_state"), f"samples[{at}]")
         complete.append(features)
     return {"sets": [minted(features) for features in complete]}
 

@@ -11,11 +11,12 @@ import torch
 from draftbridge import content_file, token_counts
 from draftbridge.errors import BridgeError
 from draftbridge.feature_file import invalid, opened
+from draftbridge.finite import require_finite
 from draftbridge.handles import TensorDict, minted
 from draftbridge.registry import Payload, op
 from draftbridge.tensor_places import CannotStay, Stamp, places_of
 
-__all__ = ["content_file", "encoded", "load_features", "require_finite", "token_counts"]
+__all__ = ["content_file", "encoded", "load_features", "token_counts"]
 
 _IDS = ("input_ids", "loss_mask")
 _STATES = ("hidden_state", "aux_hidden_state")
@@ -32,7 +33,7 @@ def load_features(file: str, max_length: int) -> tuple[TensorDict, bool]:
         whole, kept = _cut_to(content, file, max_length)
         sample = {name: tensor[:kept].clone() for name, tensor in whole.items()}
     _check_ids(sample, file)
-    require_finite(sample, file)
+    require_finite(sample, _STATES, file)
     return sample, kept < len(whole["input_ids"])
 
 
@@ -49,7 +50,11 @@ class InPlace:
 
 
 def load_in_place(file: str, max_length: int) -> InPlace:
-    """`load_features`, but the states stay in the file if they lie there as they are."""
+    """`load_features`, but the states stay in the file if they lie there as they are.
+
+    Then they have not been read yet: whoever notes their digests finds out whether they are finite. A sample without a
+    trained token is not stored, so it is looked at here.
+    """
     stamp, offsets, copied = Stamp.of(file), {}, None
     with opened(file) as content:
         whole, kept = _cut_to(content, file, max_length)
@@ -61,7 +66,8 @@ def load_in_place(file: str, max_length: int) -> InPlace:
         moved = _IDS if copied is None else (*_IDS, *_STATES)
         sample |= {name: sample[name].clone() for name in moved}
     _check_ids(sample, file)
-    require_finite(sample, file)
+    if copied is not None or _loss_tokens(sample) == 0:
+        require_finite(sample, _STATES, file)
     if Stamp.of(file) != stamp:
         raise invalid(file, "the feature file changed while it was read", found="another size, time or file")
     return InPlace(sample, kept < len(whole["input_ids"]), stamp, offsets, copied)
@@ -75,26 +81,14 @@ def _cut_to(content: Any, file: str, max_length: int) -> tuple[TensorDict, int]:
 
 
 def encoded(sample: TensorDict, truncated: bool) -> Payload:
-    """The wire form of a sample that was just made: `Encoded` in src/bridge/ops.ts.
-
-    The last token is never trained on, because nothing follows it: a mask that is set there alone is an empty one.
-    """
-    loss_tokens = int(sample["loss_mask"][:-1].sum())
-    count = len(sample["input_ids"])
-    return {"set": minted(sample), "numTokens": count, "lossTokens": loss_tokens, "truncated": truncated}
+    """The wire form of a sample that was just made: `Encoded` in src/bridge/ops.ts."""
+    tokens = {"numTokens": len(sample["input_ids"]), "lossTokens": _loss_tokens(sample)}
+    return {"set": minted(sample), **tokens, "truncated": truncated}
 
 
-def require_finite(sample: TensorDict, file: str) -> None:
-    """FEATURE_INVALID when a state holds NaN or infinity: one of them would spoil every weight of the draft."""
-    for name in _STATES:
-        # A sum that is finite cannot hold a value that is not, and takes a fiftieth of the time of looking at each.
-        if bool(torch.isfinite(sample[name].sum())):
-            continue
-        bad = ~torch.isfinite(sample[name])
-        if bool(bad.any()):
-            row = int(bad.any(-1).nonzero()[0])
-            found = f"{int(bad.sum())} values that are NaN or infinite, the first at token {row}"
-            raise invalid(file, "the features hold values that are no numbers", field=name, found=found)
+def _loss_tokens(sample: TensorDict) -> int:
+    """The last token is never trained on, for nothing follows it: a mask that is set there alone is an empty one."""
+    return int(sample["loss_mask"][:-1].sum())
 
 
 def _named_tensors(content: Any, file: str) -> TensorDict:

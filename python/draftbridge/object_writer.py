@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import torch
 import xxhash
 
-from draftbridge.chunk_checks import CHUNK
 from draftbridge.errors import BridgeError
+from draftbridge.file_bytes import FileBytes
+from draftbridge.finite import refuse_not_finite
 from draftbridge.handles import TensorDict
 from draftbridge.object_draft import ObjectDraft
 from draftbridge.object_errors import storage_error
@@ -74,7 +75,7 @@ def write(
         for entry in draft.entries:
             draft.put(entry.name, bytes_of(inside[entry.name].contiguous()), fd)
         if extern is not None and there is not None:
-            _note_outside(draft, extern, there, open_plain(extern.open, stack))
+            _note_outside(draft, tensors, extern, there, open_plain(extern.open, stack))
         return draft.finish(fd), draft.digests
 
 
@@ -110,39 +111,17 @@ class new_file(contextlib.AbstractContextManager[int]):
             raise storage_error(self._path, error) from error
 
 
-class _FileBytes:
-    """A range of a file, sliced like memory: the file is the user's and may shrink, and mapped memory would not survive
-    that."""
-
-    def __init__(self, fd: int, start: int, size: int) -> None:
-        self._fd = fd
-        self._start = start
-        self._size = size
-        self._room = memoryview(bytearray(min(size, CHUNK)))
-
-    def __len__(self) -> int:
-        return self._size
-
-    def __getitem__(self, part: slice) -> memoryview:
-        start, stop, _ = part.indices(self._size)
-        piece = self._room[: stop - start]
-        done = 0
-        while done < len(piece):
-            got = os.preadv(self._fd, [piece[done:]], self._start + start + done)
-            if got == 0:
-                raise BridgeError("FEATURE_INVALID", "the feature file was cut short while it was read")
-            done += got
-        return piece
-
-
-def _note_outside(draft: ObjectDraft, source: ExternSource, extern: Extern, fd: int) -> None:
+def _note_outside(draft: ObjectDraft, tensors: TensorDict, source: ExternSource, extern: Extern, fd: int) -> None:
     """Digests and checks of the tensors that stay in their file, from the bytes in it."""
     found = changed(fd, source.size, source.mtime_ns)
     for name, entry in extern.entries.items():
         if found is None and entry.end > source.size:
             found = f"{source.size} bytes; {name} needs {entry.end}"
         if found is None:
-            draft.put(name, _FileBytes(fd, entry.start, entry.end - entry.start), None)
+            data = FileBytes(fd, entry)
+            draft.put(name, data, None)
+            if not data.finite:
+                refuse_not_finite(name, tensors[name], source.file)
     found = found or changed(fd, source.size, source.mtime_ns)
     if found is not None:
         fix = "let nothing write to the feature files while they are ingested, and run again"

@@ -5,9 +5,10 @@ import type { GenerationSource } from './generation-source.ts'
 /**
  * Knows which generations of a sample are stored, without asking the backend on every put.
  *
- * The index is built once, after the first epoch was claimed. It stays true as long as that epoch is the newest: a
- * second producer has to claim a later one before it stores anything. From then on the index is not believed any more,
- * and the backend is asked for the one sample at hand.
+ * The index is built once, after the first epoch was claimed. It stays true as long as that epoch is the newest: another
+ * producer has to hold a later one before it stores anything and, should one have been claimed meanwhile, to claim again
+ * before its put counts as done. From then on the index is not believed any more, and the backend is asked for the one
+ * sample at hand.
  */
 export class Residents {
   readonly #backend: StoreBackend
@@ -26,14 +27,12 @@ export class Residents {
   }
 
   async of(sampleId: SampleId): Promise<readonly Generation[]> {
-    if (this.#alone && !(await this.#generations.sole())) {
-      // Announced once: the other side then loses its own claim to be alone and stops believing its index too.
+    if (!(await this.#generations.sole())) {
+      // Whoever claimed the later epoch may believe an index. An epoch later still tells it that it is not alone; until
+      // that is claimed, every call tries again.
+      await this.#generations.announce()
       this.#alone = false
       this.#index = undefined
-      await this.#generations.announce().catch((error: unknown) => {
-        this.#alone = true
-        throw error
-      })
     }
     if (!this.#alone) return (await this.#backend.list(sampleId)).map((key) => key.generation)
     this.#index ??= this.#build().catch((error: unknown) => {

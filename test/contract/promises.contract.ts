@@ -1,25 +1,8 @@
-import { afterEach, describe, expect, it } from 'vitest'
-import type { SampleRef } from '../../src/core/sample-ref.ts'
-import type { FeatureStore, Lease } from '../../src/store/feature-store.ts'
-import { checkHandlesAfterEach, digestsOf } from '../support/python.ts'
+import { describe, expect, it } from 'vitest'
+import type { Lease } from '../../src/store/feature-store.ts'
+import { digestsOf } from '../support/python.ts'
+import { bench, look, type PromiseSubject, type Words } from './promise-bench.ts'
 import { about, s0, s1, sample } from './subject.ts'
-
-interface OpenOptions {
-  readonly retain: boolean
-  readonly quota?: number
-}
-
-/** One store that several clients open; each place is a new one. */
-export interface Place {
-  open(options: OpenOptions): Promise<FeatureStore>
-  /** Throw away what only lives as long as somebody has the store open. */
-  end?(): Promise<void>
-}
-
-export interface PromiseSubject {
-  readonly outlivesClients: boolean
-  place(): Promise<Place>
-}
 
 /** Each promise of the store is one test and has its name. Two clients stand for what `two-process` does with two processes. */
 export function describePromises(name: string, subject: PromiseSubject): void {
@@ -119,6 +102,16 @@ function describeStale({ both, put, open }: Words, subject: PromiseSubject): voi
     const old = await put(here, 1)
     await put(there, 1)
     for (const store of [here, there]) await expect(store.get(old.ref)).rejects.toMatchObject(stale)
+  })
+
+  it('a stale ref never resolves: whichever of several producers came last', async () => {
+    const { here, there, place } = await both()
+    for (const store of [here, there, here]) await put(store, 1)
+    const last = await open(place, { retain: false })
+    await put(last, 2, s1)
+    const old = await put(here, 1)
+    await put(last, 1)
+    for (const store of [here, there, last]) await expect(store.get(old.ref)).rejects.toMatchObject(stale)
   })
 
   it('a stale ref never resolves: after restart', async (context) => {
@@ -251,46 +244,4 @@ function describeRefusals({ both, put, open }: Words): void {
     expect(await look(here, ref)).toEqual(digests)
     expect((await here.usage()).bytes).toBe(bytes)
   })
-}
-
-/** What a reader sees, or why it sees nothing. */
-async function look(store: FeatureStore, ref: SampleRef): Promise<Readonly<Record<string, string>> | Error> {
-  try {
-    await using lease = await store.get(ref)
-    return await digestsOf(lease.tensors)
-  } catch (error) {
-    if (error instanceof Error) return error
-    throw error
-  }
-}
-
-type Words = ReturnType<typeof bench>
-
-function bench(subject: PromiseSubject) {
-  const opened: FeatureStore[] = []
-  const places: Place[] = []
-  checkHandlesAfterEach()
-  afterEach(async () => {
-    for (const store of opened.splice(0)) await store.close()
-    for (const place of places.splice(0)) await place.end?.()
-  })
-  const open = async (place: Place, options: OpenOptions) => {
-    const store = await place.open(options)
-    opened.push(store)
-    return store
-  }
-  return {
-    open,
-    /** Two clients of one new store. */
-    async both({ retain = false }: { readonly retain?: boolean } = {}) {
-      const place = await subject.place()
-      places.push(place)
-      return { here: await open(place, { retain }), there: await open(place, { retain }), place }
-    },
-    /** The ref, and the digests of what was given: those of the ref are masked under seal. */
-    async put(store: FeatureStore, seed: number, sampleId = s0) {
-      await using source = await sample(seed)
-      return { ref: await store.put(sampleId, source, about), digests: await digestsOf(source) }
-    },
-  }
 }

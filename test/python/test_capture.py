@@ -12,7 +12,7 @@ import torch
 from draftbridge import target
 from draftbridge.capture import Capture
 from draftbridge.errors import BridgeError
-from draftbridge.ingest import require_finite
+from draftbridge.finite import require_finite
 from draftbridge.registry import OPS
 
 IDS = [torch.arange(3, 40), torch.arange(50, 61), torch.tensor([7])]
@@ -87,7 +87,7 @@ def test_features_that_are_no_numbers_are_refused() -> None:
     sample = {"hidden_state": torch.ones(3, 2), "aux_hidden_state": torch.ones(3, 6)}
     sample["aux_hidden_state"][2, 1] = float("inf")
     with pytest.raises(BridgeError) as caught:
-        require_finite(sample, "talk-3")
+        require_finite(sample, sample, "talk-3")
     assert caught.value.details["file"] == "talk-3"
     assert caught.value.details["field"] == "aux_hidden_state"
     assert "token 2" in caught.value.details["found"]

@@ -156,7 +156,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path, monkeyp
     def touched(*_: Any) -> None:
         os.utime(file, ns=(1, 1))
 
-    monkeypatch.setattr(ingest, "require_finite", touched)
+    monkeypatch.setattr(ingest, "_check_ids", touched)
     with pytest.raises(BridgeError, match="changed while it was read") as caught:
         load_in_place(file, 0)
     assert caught.value.details["file"] == file

@@ -93,6 +93,26 @@ describe('tensors that stay in their files', () => {
     for (const ref of got.refs) expect(await digestsIn(store, ref)).toEqual(ref.digests)
   })
 
+  it.each(['copy', 'hardlink', 'reference'] as const)(
+    'are refused where they hold a value that is no number, and leave nothing: %s',
+    async (mode) => {
+      const given = await scene(mode)
+      const [bad = ''] = ['data_004.ckpt'].map((name) => path.join(given.files, name))
+      const venv = process.env['DRAFTBRIDGE_VENV'] ?? path.resolve('.venv')
+      const spoil = `import torch,sys; f=sys.argv[1]; d=torch.load(f); d['aux_hidden_state'][0,3,5]=float('nan'); torch.save(d,f)`
+      await run(path.join(venv, 'bin/python'), ['-c', spoil, bad])
+      const found = expect.stringContaining('the first at token 3')
+      const details = { file: bad, field: 'aux_hidden_state', found }
+      await expect(ingest(given)).rejects.toMatchObject({ code: 'FEATURE_INVALID', details })
+      // What is stored are whole samples, each with its linked file: nothing of the bad one, nor of what is half done.
+      const names = await readdir(given.root, { recursive: true })
+      const objects = names.filter((name) => name.startsWith('objects/') && name.endsWith('.safetensors'))
+      expect(objects.filter((name) => name.includes('00000004'))).toEqual([])
+      expect(objects.filter((name) => name.includes('00000003'))).toHaveLength(1)
+      expect(await externFiles(given.root)).toHaveLength(mode === 'hardlink' ? objects.length : 0)
+    },
+  )
+
   it('keep their bytes when the user removes the files that were linked, until the sample is gone', async () => {
     const given = await scene('hardlink')
     const { refs } = await ingest(given)

@@ -36,6 +36,21 @@ it('asks for one sample at a time once a second producer is there, and lists the
   expect(a.backend.keys()).toHaveLength(1)
 })
 
+it.each([1, 2])('tells a producer that came while it put, having put %i times before', async (times) => {
+  const disk = newDisk()
+  const [a, b] = [setUp(disk), setUp(disk)]
+  for (let round = 0; round < times; round++) for (const each of [b, a]) await each.put()
+  const { reached, go } = a.backend.stopOnce('write')
+  const slow = a.put()
+  await reached
+  const late = setUp(disk)
+  await late.put(SampleId.parse('other'))
+  go()
+  await slow
+  await late.put()
+  expect(a.backend.keys()).toHaveLength(2)
+})
+
 it('passes the number of a sample that another producer has put and somebody has freed', async () => {
   const disk = newDisk()
   const [a, b] = [setUp(disk), setUp(disk)]
