@@ -17,6 +17,7 @@ describe('a process that is killed', () => {
     if (reason !== null) context.skip(reason)
     const outcomes = await judgeStates(Object.keys(operations), await tempDir())
     expect(outcomes.filter(({ broken }) => broken.length > 0)).toEqual([])
+    expect(outcomes.reduce((sum, { unseen }) => sum + unseen, 0)).toBeLessThanOrEqual(outcomes.length / 50)
     expect(new Set(outcomes.map(({ operation }) => operation))).toEqual(new Set(Object.keys(operations)))
     // What a put must do at the least: make a file, fill it, sync it, give it its name.
     const calls = outcomes.filter(({ operation }) => operation === 're-put').map(({ fault }) => fault)
