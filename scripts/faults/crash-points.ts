@@ -80,7 +80,8 @@ async function main(args: readonly string[]): Promise<void> {
     if (broken.length > 0) process.stdout.write(`broken: ${operation}, ${fault}: ${broken.join('; ')}\n`)
   }
   const unseen = outcomes.reduce((sum, outcome) => sum + outcome.unseen, 0)
-  if (unseen > 0) process.stdout.write(`${unseen} more states lie between calls of two threads at one moment: not seen\n`)
+  if (unseen > 0)
+    process.stdout.write(`${unseen} more states lie between calls of two threads at one moment: not seen\n`)
   process.exitCode = outcomes.some(({ broken }) => broken.length > 0) ? 1 : 0
 }
 
