@@ -11,7 +11,7 @@ import path from 'node:path'
 import { type Extent, type Point, pointsOf, REMOVING, wrongAnswer } from './error-points.ts'
 import { markdown, rows } from './fault-table.ts'
 import { filesBelow } from './files-below.ts'
-import { type Before, operations } from './operations.ts'
+import { type Before, DEAD, operations } from './operations.ts'
 import { touches, trace, whyNoStrace } from './traced-calls.ts'
 import { WorkerProcess } from './worker-process.ts'
 
@@ -74,7 +74,9 @@ async function tryOne(seat: Seat, operation: string, scratch: string, point: Poi
 }
 
 async function leftBehind(dir: string, call: string): Promise<readonly string[]> {
-  const left = REMOVING.test(call) ? [] : await filesBelow(path.join(dir, 'store', 'staging'))
+  const found = REMOVING.test(call) ? [] : await filesBelow(path.join(dir, 'store', 'staging'))
+  // What a member had that died before the operation is gc's to remove, and may wait for the next one.
+  const left = found.filter((file) => !file.startsWith(DEAD))
   return left.length > 0 ? [`left in staging: ${left.join(', ')}`] : []
 }
 

@@ -33,6 +33,8 @@ export interface Operation {
 
 export const KEPT = SampleId.parse('run:kept')
 export const SUBJECT = SampleId.parse('run:subject')
+/** A member that was killed before the operation begins. */
+export const DEAD = 'm0123456789abcdef'
 const about = { runId: RunId.parse('run'), numTokens: 6, provenance: {} }
 const specs: FeatureSpec[] = [
   { name: 'input_ids', shape: [6], dtype: 'int64' },
@@ -76,7 +78,7 @@ function onStore(fate: Fate, run: (store: FeatureStore, subject: SampleRef) => P
 async function leaveBehind(dir: string): Promise<Before> {
   const kept = await onStore('freed', async () => undefined).prepare(dir)
   const root = path.join(dir, 'store')
-  const place = path.join(root, 'staging', 'm0123456789abcdef')
+  const place = path.join(root, 'staging', DEAD)
   await mkdir(place)
   await writeFile(path.join(place, 'half.safetensors'), 'half')
   const old = (await filesBelow(path.join(root, 'objects'))).find((name) => name.includes(`${SUBJECT}.`))

@@ -3,6 +3,7 @@ import type { RunConfig } from '../config/schema.ts'
 import { finding, hasCode } from '../core/errors.ts'
 import { claimFolder } from '../core/folder-claim.ts'
 import { makeFolder } from '../core/make-folder.ts'
+import { storageError } from '../core/storage-error.ts'
 import {
   type Manifest,
   ManifestWriter,
@@ -75,7 +76,8 @@ export async function produceInto(options: ProduceOptions): Promise<Manifest> {
     const { contract } = source
     await using writer = await ManifestWriter.open({ ...about, inputs: plan.inputs, contract, reopen: true })
     await new ProducerRun({ ...options, plan, source, writer, started }).publish()
-  } catch (error) {
+  } catch (cause) {
+    const error = storageError(cause, config.manifest, 'the manifest folder')
     // A manifest of other work, or one that another producer writes, is not ours to mark. An interrupted one stays open: the run goes on from it.
     if (!hasCode(error, 'MANIFEST_INVALID', 'INTERRUPTED', 'STORE_BUSY')) {
       await recordFailure({ ...about, code: codeOf(error) }).catch(() => undefined)

@@ -6,7 +6,7 @@ import { isErrno } from '../../core/errors.ts'
 import type { Notes } from '../notes.ts'
 import { makeDirectories, publish } from './durable.ts'
 import { far, type NameCalls } from './name-calls.ts'
-import { storageError } from './storage-error.ts'
+import { storageError } from '../../core/storage-error.ts'
 import { isPlainDirectory } from './store-root.ts'
 
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._:-]{0,250}(\/[A-Za-z0-9][A-Za-z0-9._:-]{0,250}){0,3}$/

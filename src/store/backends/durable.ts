@@ -2,7 +2,7 @@ import { mkdir, open, rm, stat } from 'node:fs/promises'
 import path from 'node:path'
 import { isErrno } from '../../core/errors.ts'
 import { far } from './name-calls.ts'
-import { unavailable } from './storage-error.ts'
+import { unavailable } from '../../core/storage-error.ts'
 
 const NO_LINKS = ['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS'] as const
 

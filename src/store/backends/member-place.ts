@@ -3,7 +3,7 @@ import { lstat, mkdir, rename, rm, stat, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { isErrno } from '../../core/errors.ts'
 import { publish } from './durable.ts'
-import { storageError } from './storage-error.ts'
+import { storageError } from '../../core/storage-error.ts'
 
 /**
  * `staging/<memberId>`: everything that one member has not published yet. Publishing is a link or rename out of it and
@@ -64,11 +64,11 @@ export class MemberPlace {
     const aside = path.join(this.#staging, `fenced.${memberId}.${randomUUID()}`)
     try {
       await rename(path.join(this.#staging, memberId), aside)
+      await rm(aside, { recursive: true, force: true })
     } catch (error) {
       if (isErrno(error, 'ENOENT')) return
       throw storageError(error, this.#staging)
     }
-    await rm(aside, { recursive: true, force: true })
   }
 
   async drop(): Promise<void> {

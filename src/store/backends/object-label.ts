@@ -4,7 +4,7 @@ import { z } from 'zod'
 import { isErrno } from '../../core/errors.ts'
 import { Generation, RunId, SampleId } from '../../core/ids.ts'
 import type { ObjectLabel } from '../inventory.ts'
-import { storageError } from './storage-error.ts'
+import { storageError } from '../../core/storage-error.ts'
 
 /** The bound of the format itself; a larger claim is not believed. */
 const MAX_HEADER = 1 << 20

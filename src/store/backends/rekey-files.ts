@@ -5,7 +5,7 @@ import type { Python } from '../../bridge/python.ts'
 import type { KeyedRecord } from '../auth-record.ts'
 import type { StoreKey } from '../store-auth.ts'
 import { far } from './name-calls.ts'
-import { storageError, unavailable } from './storage-error.ts'
+import { storageError, unavailable } from '../../core/storage-error.ts'
 import { readStoreFile, replaceStoreFile, type StoreAbout, storeFileOf } from './store-file.ts'
 import { isPlainDirectory } from './store-root.ts'
 

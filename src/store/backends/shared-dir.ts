@@ -23,7 +23,7 @@ import { DirNotes } from './dir-notes.ts'
 import { publish } from './durable.ts'
 import { MemberPlace } from './member-place.ts'
 import { keyOf, nameOf, shardOf } from './object-names.ts'
-import { storageError } from './storage-error.ts'
+import { storageError } from '../../core/storage-error.ts'
 import { attachRoot, isPlainDirectory, ownDirectory, type StoreRoot } from './store-root.ts'
 
 /** `fsync`: a put that returned outlasts a power cut. `fast`: it outlasts the process only. */

@@ -7,7 +7,7 @@ import { StoreId } from '../../core/ids.ts'
 import { AuthRecord } from '../auth-record.ts'
 import { writeExclusive } from './durable.ts'
 import { far } from './name-calls.ts'
-import { unavailable } from './storage-error.ts'
+import { unavailable } from '../../core/storage-error.ts'
 
 const FORMAT_VERSION = 1
 const MAX_STORE_JSON = 64 * 1024

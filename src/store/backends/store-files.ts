@@ -6,7 +6,7 @@ import { isErrno } from '../../core/errors.ts'
 import type { Foreign, FoundFile, FoundObject, Inventory, ObjectLabel, OnForeign, StagedEntry } from '../inventory.ts'
 import { readLabel } from './object-label.ts'
 import { keyOf, shardOf } from './object-names.ts'
-import { storageError } from './storage-error.ts'
+import { storageError } from '../../core/storage-error.ts'
 
 const SHARD = /^[0-9a-f]{2}$/
 /** Looked at together: enough to keep a remote file system busy. */

@@ -1,14 +1,15 @@
-import { type CodedError, finding, isErrno } from '../../core/errors.ts'
+import { type CodedError, finding, isErrno } from './errors.ts'
 
-/** What a file system's refusal means for the store. What is no refusal (a bug) comes back as it is. */
-export function storageError(error: unknown, file: string): unknown {
+/** What a file system's refusal means for what lies there. What is no refusal (a bug) comes back as it is. */
+export function storageError(error: unknown, file: string, place = 'the store'): unknown {
   if (!(error instanceof Error) || !('code' in error) || !('syscall' in error)) return error
   const found = `${error.code} from ${error.syscall}`
   if (isErrno(error, 'ENOSPC', 'EDQUOT')) {
     const fix = 'free space or raise the quota, then run again: what is stored stays usable'
-    return finding('STORE_FULL', 'there is no room left in the store', { file, found, fix }, { cause: error })
+    return finding('STORE_FULL', `there is no room left in ${place}`, { file, found, fix }, { cause: error })
   }
-  return unavailable('the store cannot be reached', { file, found }, error)
+  const fix = isErrno(error, 'EMFILE', 'ENFILE') ? 'raise the limit of open files (ulimit -n), then run again' : undefined
+  return unavailable(`${place} cannot be reached`, { file, found, ...(fix === undefined ? {} : { fix }) }, error)
 }
 
 export function unavailable(
