@@ -8,7 +8,9 @@ export function storageError(error: unknown, file: string, place = 'the store'):
     const fix = 'free space or raise the quota, then run again: what is stored stays usable'
     return finding('STORE_FULL', `there is no room left in ${place}`, { file, found, fix }, { cause: error })
   }
-  const fix = isErrno(error, 'EMFILE', 'ENFILE') ? 'raise the limit of open files (ulimit -n), then run again' : undefined
+  const fix = isErrno(error, 'EMFILE', 'ENFILE')
+    ? 'raise the limit of open files (ulimit -n), then run again'
+    : undefined
   return unavailable(`${place} cannot be reached`, { file, found, ...(fix === undefined ? {} : { fix }) }, error)
 }
 

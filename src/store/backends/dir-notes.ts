@@ -3,10 +3,10 @@ import { constants } from 'node:fs'
 import { mkdir, open, readdir, rename, rm, rmdir, stat, unlink } from 'node:fs/promises'
 import path from 'node:path'
 import { isErrno } from '../../core/errors.ts'
+import { storageError } from '../../core/storage-error.ts'
 import type { Notes } from '../notes.ts'
 import { makeDirectories, publish } from './durable.ts'
 import { far, type NameCalls } from './name-calls.ts'
-import { storageError } from '../../core/storage-error.ts'
 import { isPlainDirectory } from './store-root.ts'
 
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._:-]{0,250}(\/[A-Za-z0-9][A-Za-z0-9._:-]{0,250}){0,3}$/

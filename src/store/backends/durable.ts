@@ -1,8 +1,8 @@
 import { mkdir, open, rm, stat } from 'node:fs/promises'
 import path from 'node:path'
 import { isErrno } from '../../core/errors.ts'
-import { far } from './name-calls.ts'
 import { unavailable } from '../../core/storage-error.ts'
+import { far } from './name-calls.ts'
 
 const NO_LINKS = ['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS'] as const
 

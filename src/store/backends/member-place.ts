@@ -2,8 +2,8 @@ import { randomUUID } from 'node:crypto'
 import { lstat, mkdir, rename, rm, stat, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { isErrno } from '../../core/errors.ts'
-import { publish } from './durable.ts'
 import { storageError } from '../../core/storage-error.ts'
+import { publish } from './durable.ts'
 
 /**
  * `staging/<memberId>`: everything that one member has not published yet. Publishing is a link or rename out of it and

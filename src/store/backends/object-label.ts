@@ -3,8 +3,8 @@ import { open } from 'node:fs/promises'
 import { z } from 'zod'
 import { isErrno } from '../../core/errors.ts'
 import { Generation, RunId, SampleId } from '../../core/ids.ts'
-import type { ObjectLabel } from '../inventory.ts'
 import { storageError } from '../../core/storage-error.ts'
+import type { ObjectLabel } from '../inventory.ts'
 
 /** The bound of the format itself; a larger claim is not believed. */
 const MAX_HEADER = 1 << 20

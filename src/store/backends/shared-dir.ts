@@ -7,6 +7,7 @@ import type { Python } from '../../bridge/python.ts'
 import { TensorSet } from '../../bridge/tensor-set.ts'
 import { finding, isErrno } from '../../core/errors.ts'
 import type { SampleId } from '../../core/ids.ts'
+import { storageError } from '../../core/storage-error.ts'
 import type {
   BlobKey,
   BlobMetadata,
@@ -23,7 +24,6 @@ import { DirNotes } from './dir-notes.ts'
 import { publish } from './durable.ts'
 import { MemberPlace } from './member-place.ts'
 import { keyOf, nameOf, shardOf } from './object-names.ts'
-import { storageError } from '../../core/storage-error.ts'
 import { attachRoot, isPlainDirectory, ownDirectory, type StoreRoot } from './store-root.ts'
 
 /** `fsync`: a put that returned outlasts a power cut. `fast`: it outlasts the process only. */

@@ -4,10 +4,10 @@ import path from 'node:path'
 import { z } from 'zod'
 import { isErrno } from '../../core/errors.ts'
 import { StoreId } from '../../core/ids.ts'
+import { unavailable } from '../../core/storage-error.ts'
 import { AuthRecord } from '../auth-record.ts'
 import { writeExclusive } from './durable.ts'
 import { far } from './name-calls.ts'
-import { unavailable } from '../../core/storage-error.ts'
 
 const FORMAT_VERSION = 1
 const MAX_STORE_JSON = 64 * 1024

@@ -3,10 +3,10 @@ import type { Stats } from 'node:fs'
 import { lstat, open, readdir, rm } from 'node:fs/promises'
 import path from 'node:path'
 import { isErrno } from '../../core/errors.ts'
+import { storageError } from '../../core/storage-error.ts'
 import type { Foreign, FoundFile, FoundObject, Inventory, ObjectLabel, OnForeign, StagedEntry } from '../inventory.ts'
 import { readLabel } from './object-label.ts'
 import { keyOf, shardOf } from './object-names.ts'
-import { storageError } from '../../core/storage-error.ts'
 
 const SHARD = /^[0-9a-f]{2}$/
 /** Looked at together: enough to keep a remote file system busy. */

@@ -3,10 +3,10 @@ import { stat } from 'node:fs/promises'
 import path from 'node:path'
 import { isErrno } from '../../core/errors.ts'
 import { StoreId } from '../../core/ids.ts'
+import { storageError, unavailable } from '../../core/storage-error.ts'
 import { type Gate, NO_KEY } from '../store-auth.ts'
 import { makeDirectories } from './durable.ts'
 import { far, type NameCalls, nameCallsFor } from './name-calls.ts'
-import { storageError, unavailable } from '../../core/storage-error.ts'
 import { createStoreFile, readStoreFile, type StoreAbout, storeFileOf } from './store-file.ts'
 
 /** The directories of a store. Only paths built from here are ever opened. */
