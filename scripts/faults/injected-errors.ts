@@ -12,7 +12,7 @@ import { type Extent, type Point, pointsOf, REMOVING, wrongAnswer } from './erro
 import { markdown, rows } from './fault-table.ts'
 import { filesBelow } from './files-below.ts'
 import { type Before, DEAD, operations } from './operations.ts'
-import { touches, trace, whyNoStrace } from './traced-calls.ts'
+import { NotAttached, touches, trace, whyNoStrace } from './traced-calls.ts'
 import { WorkerProcess } from './worker-process.ts'
 
 export interface InjectedError extends Point {
@@ -63,14 +63,21 @@ async function tryOne(seat: Seat, operation: string, scratch: string, point: Poi
   const { call, nth, errno } = point
   for (const beside of [0, -1, 1]) {
     const dir = path.join(scratch, `${call}-${point.thread}-${nth}-${errno}-${beside}`)
-    const { answer, before, met } = await seat.run(operation, dir, { ...point, nth: nth + beside })
-    if (met && answer !== null) {
+    const ran = await seat.run(operation, dir, { ...point, nth: nth + beside }).catch(unlessNotAttached)
+    if (ran?.met && ran.answer !== null) {
+      const { answer, before } = ran
       const broken = [...wrongAnswer(point, answer), ...(await leftBehind(dir, call))]
       return { ...point, operation, dir, before, broken, missed: false }
     }
     await rm(dir, { recursive: true })
   }
   return { ...point, operation, dir: '', before: { refs: [] }, broken: [], missed: true }
+}
+
+// Threads come and go; then the call belongs to another one now.
+function unlessNotAttached(error: unknown): null {
+  if (error instanceof NotAttached) return null
+  throw error
 }
 
 async function leftBehind(dir: string, call: string): Promise<readonly string[]> {

@@ -42,6 +42,9 @@ interface TraceOptions {
   readonly onLine?: (line: string) => void
 }
 
+/** The thread was gone. */
+export class NotAttached extends Error {}
+
 /** Attaches strace to a process and all its threads, now and to come. */
 export async function trace({ pid, thread, inject, onLine }: TraceOptions): Promise<Trace> {
   const all = CALLS.join(',')
@@ -55,7 +58,7 @@ export async function trace({ pid, thread, inject, onLine }: TraceOptions): Prom
   const lines = createInterface({ input: child.stderr })
   await new Promise<void>((resolve, reject) => {
     child.once('error', reject)
-    child.once('close', () => reject(new Error('strace ended before it was attached')))
+    child.once('close', () => reject(new NotAttached('strace ended before it was attached')))
     lines.on('line', (line) => {
       if (line.includes(' attached')) resolve()
       const [, caller = String(thread ?? pid), name = ''] = /^(?:\[pid +(\d+)\] )?([a-z0-9_]+)\(/.exec(line) ?? []

@@ -1,5 +1,4 @@
-import { mkdir, open, rm, stat } from 'node:fs/promises'
-import path from 'node:path'
+import { open, rm, stat } from 'node:fs/promises'
 import { isErrno } from '../../core/errors.ts'
 import { unavailable } from '../../core/storage-error.ts'
 import { far } from './name-calls.ts'
@@ -42,23 +41,5 @@ export async function writeExclusive(file: string, staged: string, text: string)
     return await publish(staged, file)
   } finally {
     await rm(staged, { force: true })
-  }
-}
-
-/**
- * `dir` and all above it. Node's own recursive mkdir says ENOENT of a full disk, and of every other refusal that it has
- * no name for.
- */
-export async function makeDirectories(dir: string): Promise<void> {
-  for (let attempt = 0; ; attempt += 1) {
-    try {
-      await mkdir(dir, { mode: 0o700 })
-      return
-    } catch (error) {
-      if (isErrno(error, 'EEXIST')) return
-      // The one above may also go away again between two steps, when somebody clears what is empty.
-      if (!isErrno(error, 'ENOENT') || attempt === 100 || path.dirname(dir) === dir) throw error
-      await makeDirectories(path.dirname(dir))
-    }
   }
 }
