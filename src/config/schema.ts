@@ -124,7 +124,9 @@ const Train = z.strictObject({
   optimizer: Optimizer.prefault({}),
   logInterval: Count.default(50),
   save: z.strictObject({ every: Count.default(500), keep: Count.default(3) }).prefault({}),
+  /** Batches that are made ahead of the one in use, and how large their samples may be together. */
   prefetch: z.number().int().min(1).max(64).default(2),
+  prefetchBytes: Bytes.default(4 * UNITS.GiB),
   /** The share of the samples that a run may find damaged or missing and still go on. 0: the first one ends it. */
   maxCorruptShare: Unit.default(0),
   /** Null: no validation. */

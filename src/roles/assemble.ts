@@ -261,7 +261,8 @@ export class Eagle3Runtime implements AsyncDisposable {
   #reading(reporter: RunReporter) {
     const { data, train } = this.#options.config
     const onLost = reporter.lost.bind(reporter)
-    return { maxLength: data.maxLength, prefetch: train.prefetch, onLost }
+    const { prefetch, prefetchBytes } = train
+    return { maxLength: data.maxLength, prefetch, prefetchBytes, onLost }
   }
 
   #lost(): LostSamples {

@@ -14,7 +14,7 @@ export interface HeldOutSources {
   readonly place: Pick<RankPlace, 'rank' | 'worldSize'>
 }
 
-type Reading = Pick<ValidatorOptions, 'maxLength' | 'prefetch' | 'onLost'>
+type Reading = Pick<ValidatorOptions, 'maxLength' | 'prefetch' | 'prefetchBytes' | 'onLost'>
 
 /** One rank's part of looking at held-out samples. Null where the run has none. */
 export function validatorOf(

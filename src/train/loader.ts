@@ -33,10 +33,13 @@ export interface LoaderOptions<S extends Portion = MicroStep> extends SampleRead
   readonly session: number
   /** Batches that are made ahead of the one in use. */
   readonly prefetch: number
+  /** How large the samples of all of these may be; the next batch is made ahead whatever its size. Default: no bound. */
+  readonly prefetchBytes?: number
 }
 
 /**
- * Batches in the order of the plan. They are made one after another, `prefetch` ahead, while the engine trains.
+ * Batches in the order of the plan. They are made one after another, `prefetch` ahead as long as `prefetchBytes` allows,
+ * while the engine trains.
  * However the loop over it ends, what was made ahead is freed, and every lease and open claim is given back.
  */
 export class Loader<S extends Portion = MicroStep> implements AsyncIterable<Batch<S>> {
@@ -57,13 +60,15 @@ export class Loader<S extends Portion = MicroStep> implements AsyncIterable<Batc
 
   async *[Symbol.asyncIterator](): AsyncGenerator<Batch<S>, void, undefined> {
     await using _claims = this.#claims
-    await using ahead = new Ahead(this.#options.steps[Symbol.iterator](), (step) => this.#load(step))
-    for (let count = 0; count < this.#options.prefetch; count += 1) ahead.begin()
+    const { steps, prefetch, prefetchBytes = Number.POSITIVE_INFINITY } = this.#options
+    const load = (step: S) => ({ bytes: this.#bytesOf(step), batch: () => this.#load(step) })
+    await using ahead = new Ahead(steps[Symbol.iterator](), load, { batches: prefetch, bytes: prefetchBytes })
+    ahead.fill()
     for (let loading = ahead.take(); loading !== undefined; loading = ahead.take()) {
       const asked = performance.now()
       const batch = await loading
       this.#waitedMs += performance.now() - asked
-      ahead.begin()
+      ahead.fill()
       yield batch
     }
   }
@@ -71,6 +76,10 @@ export class Loader<S extends Portion = MicroStep> implements AsyncIterable<Batc
   /** All micro-steps before `cursor` are in a checkpoint: samples that are consumed once are free. */
   durable(cursor: number): Promise<void> {
     return this.#claims.settle(cursor)
+  }
+
+  #bytesOf({ samples }: S): number {
+    return samples.reduce((sum, sample) => sum + (this.#options.refs.at(sample)?.bytes ?? 0), 0)
   }
 
   async #load(step: S): Promise<Batch<S>> {
@@ -94,35 +103,61 @@ export class Loader<S extends Portion = MicroStep> implements AsyncIterable<Batc
   }
 }
 
+interface Order<S extends Portion> {
+  readonly bytes: number
+  readonly batch: () => Promise<Batch<S>>
+}
+
 /** Batches under way, in order. It owns those that nobody has taken. */
 class Ahead<S extends Portion> implements AsyncDisposable {
   readonly #steps: Iterator<S>
-  readonly #load: (step: S) => Promise<Batch<S>>
-  readonly #queue: Promise<Batch<S>>[] = []
+  readonly #order: (step: S) => Order<S>
+  readonly #room: { readonly batches: number; readonly bytes: number }
+  readonly #queue: { readonly bytes: number; readonly loading: Promise<Batch<S>> }[] = []
+  #next: Order<S> | undefined
+  #bytes = 0
   #last: Promise<unknown> = Promise.resolve()
 
-  constructor(steps: Iterator<S>, load: (step: S) => Promise<Batch<S>>) {
+  constructor(steps: Iterator<S>, order: (step: S) => Order<S>, room: { batches: number; bytes: number }) {
     this.#steps = steps
-    this.#load = load
+    this.#order = order
+    this.#room = room
+    this.#advance()
   }
 
-  begin(): void {
-    const next = this.#steps.next()
-    if (next.done) return
-    // A failure goes down the chain: nothing is loaded after it, and the loop meets it in its turn.
-    const loading = this.#last.then(() => this.#load(next.value))
-    loading.catch(() => undefined)
-    this.#last = loading
-    this.#queue.push(loading)
+  /** Begins what there is room for, and one batch in any case. */
+  fill(): void {
+    for (let next = this.#next; next !== undefined && this.#hasRoom(next.bytes); next = this.#next) {
+      const { bytes, batch } = next
+      // A failure goes down the chain: nothing is loaded after it, and the loop meets it in its turn.
+      const loading = this.#last.then(batch)
+      loading.catch(() => undefined)
+      this.#last = loading
+      this.#queue.push({ bytes, loading })
+      this.#bytes += bytes
+      this.#advance()
+    }
   }
 
   take(): Promise<Batch<S>> | undefined {
-    return this.#queue.shift()
+    const first = this.#queue.shift()
+    this.#bytes -= first?.bytes ?? 0
+    return first?.loading
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const made of await Promise.allSettled(this.#queue)) {
+    for (const made of await Promise.allSettled(this.#queue.map(({ loading }) => loading))) {
       if (made.status === 'fulfilled') await made.value[Symbol.asyncDispose]()
     }
+  }
+
+  #hasRoom(bytes: number): boolean {
+    const { batches, bytes: most } = this.#room
+    return this.#queue.length === 0 || (this.#queue.length < batches && this.#bytes + bytes <= most)
+  }
+
+  #advance(): void {
+    const step = this.#steps.next()
+    this.#next = step.done ? undefined : this.#order(step.value)
   }
 }

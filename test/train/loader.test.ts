@@ -21,8 +21,9 @@ beforeEach(() => {
   store = new FakeStore(python)
   losses = []
 })
-const loader = (prefetch = 2, lost = fakeLosses(8)) => {
-  const given = { refs, steps: plan.from(0), maxLength: 16, session: 1, prefetch, lost }
+const loader = (prefetch = 2, lost = fakeLosses(8), prefetchBytes?: number) => {
+  const bytes = prefetchBytes === undefined ? {} : { prefetchBytes }
+  const given = { refs, steps: plan.from(0), maxLength: 16, session: 1, prefetch, ...bytes, lost }
   return new Loader({ python, store, ...given, onLost: (loss) => losses.push(loss) })
 }
 
@@ -60,6 +61,20 @@ describe('the loader', () => {
       counts.push(python.named('batch.build').length)
     })
     expect(counts).toEqual([0, 1, 2, 3].map((done) => Math.min(4, done + 1 + prefetch)))
+  })
+
+  it.each([
+    [2, 2],
+    [1.9, 1],
+    [0, 1],
+  ])('makes batches ahead as long as their samples fit: %d batches fit, %i are made', async (fit, made) => {
+    const each = 2 * (refs[0]?.bytes ?? 0)
+    const counts: number[] = []
+    await drain(loader(3, fakeLosses(8), fit * each), async () => {
+      await sleep(10)
+      counts.push(python.named('batch.build').length)
+    })
+    expect(counts).toEqual([0, 1, 2, 3].map((done) => Math.min(4, done + 1 + made)))
   })
 
   it('frees what it made ahead when the loop ends early', async () => {
