@@ -1,11 +1,12 @@
-import { mkdir, writeFile } from 'node:fs/promises'
+import { writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { finding, isErrno } from '../core/errors.ts'
+import { makeFolder } from '../core/make-folder.ts'
 import { CONFIG_TEMPLATE } from './config-template.ts'
 
 /** Writes the template; never over a file that is there. */
 export async function writeNewFile(file: string): Promise<void> {
-  await mkdir(path.dirname(file), { recursive: true })
+  await makeFolder(path.dirname(file), 'DIR')
   try {
     await writeFile(file, CONFIG_TEMPLATE, { flag: 'wx' })
   } catch (cause) {

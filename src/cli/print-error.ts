@@ -4,14 +4,11 @@ import { storageError } from '../core/storage-error.ts'
 /** Text for stderr and the exit status of anything that was thrown. Stacks show for bugs, and when asked for. */
 export function describeError(thrown: unknown, verbose: boolean): { text: string; exitCode: number } {
   // A file system may refuse any of its calls, those too that nobody has words of his own for.
-  const error = storageError(thrown, pathOf(thrown), 'a file or folder')
+  const error = storageError(thrown, 'not said by the system', 'a file or folder')
   if (error instanceof CodedError) return { text: coded(error, verbose), exitCode: error.exitCode }
   const stack = error instanceof Error ? (error.stack ?? error.message) : String(error)
   return { text: `draftbridge: this is a bug, please report it\n${stack}`, exitCode: 70 }
 }
-
-const pathOf = (error: unknown): string =>
-  error instanceof Error && 'path' in error ? String(error.path) : 'not said by the system'
 
 function coded(error: CodedError, verbose: boolean): string {
   const head = `draftbridge: ${error.code}: ${error.message}`

@@ -39,9 +39,11 @@ export async function runRole<T>(flags: RunFlags, stop: Stop, deed: (config: Run
     async (thrown: unknown) => {
       progress.clear()
       const error = asInterruption(thrown, stop.signal)
-      events.emit({ event: 'failed', ...named(error) })
-      // The report must not hide why the run failed.
-      await writeReport(dir).catch(() => undefined)
+      // Neither an event that cannot be written nor the report may hide why the run failed.
+      await Promise.resolve()
+        .then(() => events.emit({ event: 'failed', ...named(error) }))
+        .then(() => writeReport(dir))
+        .catch(() => undefined)
       throw error
     },
   )

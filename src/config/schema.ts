@@ -5,6 +5,9 @@ const Count = z.number().int().positive()
 const Unit = z.number().min(0).max(1)
 const UNITS = { B: 1, KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30, TiB: 2 ** 40 } as const
 
+/** A timer holds no more than 2^31 ms, and takes what is longer for nothing. */
+const LONGEST_SECONDS = 2_000_000
+
 /** `2TiB` or a plain number of bytes. */
 export const Bytes = z.union([
   Count,
@@ -14,7 +17,8 @@ export const Bytes = z.union([
     .transform((text) => {
       const [, amount = '0', unit = 'B'] = /^([\d.]+) ?([A-Za-z]+)$/.exec(text) ?? []
       return Math.floor(Number(amount) * UNITS[unit as keyof typeof UNITS])
-    }),
+    })
+    .pipe(Count),
 ])
 
 const Run = z.strictObject({
@@ -104,7 +108,8 @@ const Validation = z.strictObject({
 })
 
 const Train = z.strictObject({
-  epochs: Count.default(10),
+  // One number is kept for each.
+  epochs: Count.max(1_000_000).default(10),
   maxSteps: Count.nullable().default(null),
   /** Per rank and micro-step: a number of samples, or a budget of padded tokens. */
   batch: z.union([z.strictObject({ samples: Count }), z.strictObject({ tokens: Count })]).default({ samples: 1 }),
@@ -159,9 +164,9 @@ const Launch = z.strictObject({
     .nullable()
     .default(null),
   /** Seconds a rank gets between SIGTERM and SIGKILL once another rank has failed. */
-  graceSeconds: z.number().positive().default(3),
+  graceSeconds: z.number().positive().max(LONGEST_SECONDS).default(3),
   /** Seconds a consumer waits for the manifest, and without a heartbeat, before PEER_TIMEOUT. */
-  peerTimeoutSeconds: z.number().positive().default(600),
+  peerTimeoutSeconds: z.number().positive().max(LONGEST_SECONDS).default(600),
 })
 
 /** `draftbridge.yaml`. Every path is relative to the file's folder until `load` has resolved it. */

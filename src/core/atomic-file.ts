@@ -36,6 +36,7 @@ export async function readTextOrNull(file: string): Promise<string | null> {
     return await readFile(file, 'utf8')
   } catch (error) {
     if (isErrno(error, 'ENOENT', 'ENOTDIR')) return null
-    throw error
+    // The system does not say what it could not read.
+    throw error instanceof Error ? Object.assign(error, { path: file }) : error
   }
 }

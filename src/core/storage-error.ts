@@ -1,8 +1,12 @@
 import { type CodedError, finding, isErrno } from './errors.ts'
 
-/** What a file system's refusal means for what lies there. What is no refusal (a bug) comes back as it is. */
-export function storageError(error: unknown, file: string, place = 'the store'): unknown {
+/**
+ * What a file system's refusal means for what lies there. What is no refusal (a bug) comes back as it is. `near`: for the
+ * refusals that do not say which file they are about.
+ */
+export function storageError(error: unknown, near: string, place = 'the store'): unknown {
   if (!(error instanceof Error) || !('code' in error) || !('syscall' in error)) return error
+  const file = 'path' in error && typeof error.path === 'string' ? error.path : near
   const found = `${error.code} from ${error.syscall}`
   if (isErrno(error, 'ENOSPC', 'EDQUOT')) {
     const fix = 'free space or raise the quota, then run again: what is stored stays usable'

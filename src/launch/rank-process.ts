@@ -1,12 +1,13 @@
-import { createWriteStream, mkdirSync } from 'node:fs'
+import { createWriteStream } from 'node:fs'
 import path from 'node:path'
 import { createInterface } from 'node:readline'
 import type { Readable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { execa } from 'execa'
 import { CodedError } from '../core/errors.ts'
+import { storageError } from '../core/storage-error.ts'
 import { nodeArguments } from './node-program.ts'
-import { errorOf, FromRank, RANK_SPEC, type RankFailure, type ToRank } from './rank-message.ts'
+import { errorOf, FromRank, failureMessage, RANK_SPEC, type RankFailure, type ToRank } from './rank-message.ts'
 
 const TAIL_LINES = 20
 /** How long the last messages and lines of a process that has ended may still be under way. */
@@ -16,7 +17,7 @@ export interface RankStart {
   readonly rank: number
   readonly program: string
   readonly spec: unknown
-  /** Where `rank-<n>.log` goes: everything that the process and the libraries in it print. */
+  /** A folder, where `rank-<n>.log` goes: everything that the process and the libraries in it print. */
   readonly logDir: string | null
   readonly onEvent: (rank: number, body: unknown) => void
 }
@@ -106,9 +107,19 @@ export class RankProcess {
     this.#lastSeen = Date.now()
     const message = FromRank.safeParse(raw).data
     if (message?.type === 'phase') this.#phase = message.phase
-    else if (message?.type === 'event') onEvent(this.rank, message.body)
+    else if (message?.type === 'event') this.#pass(message.body, onEvent, resolve)
     else if (message?.type === 'done') resolve({ ok: true, result: message.result })
     else if (message?.type === 'failed') resolve(this.#failed(message))
+  }
+
+  /** What cannot be told ends the run: nobody would know of what follows. */
+  #pass(body: unknown, onEvent: RankStart['onEvent'], resolve: (ending: Ending) => void): void {
+    try {
+      onEvent(this.rank, body)
+    } catch (cause) {
+      const error = storageError(cause, 'the events of the run', 'the events file')
+      resolve(error instanceof CodedError ? { ok: false, blame: 0, error } : this.#failed(failureMessage(error)))
+    }
   }
 
   #failed(failure: RankFailure): Ending {
@@ -141,11 +152,12 @@ export class RankProcess {
   }
 
   async #keepLines(): Promise<void> {
-    if (this.#logFile !== null) mkdirSync(path.dirname(this.#logFile), { recursive: true })
     const log = this.#logFile === null ? null : createWriteStream(this.#logFile, { flags: 'a' })
+    // A run is worth more than its log.
+    log?.on('error', (error) => this.#tail.push(`(the log cannot be written: ${error.message})`))
     const read = async (stream: Readable) => {
       for await (const line of createInterface({ input: stream })) {
-        log?.write(`${line}\n`)
+        if (log?.errored === null) log.write(`${line}\n`)
         this.#tail.push(line.slice(0, 400))
         if (this.#tail.length > TAIL_LINES) this.#tail.shift()
       }

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { CodedError } from '../core/errors.ts'
+import { makeFolder } from '../core/make-folder.ts'
 import { type Ending, RankProcess } from './rank-process.ts'
 
 /** Failures that come within this time of the first are looked at together, to name the cause and not an effect. */
@@ -26,11 +27,12 @@ export interface SuperviseOptions {
 /**
  * Runs the ranks of this node to their end and returns what each reported as its result.
  * The first failure ends all: SIGTERM, the grace, SIGKILL. No process is left when this returns or throws.
- * @throws the coded error of the rank that failed first, RANK_DIED if it ended without one, RANK_HUNG.
+ * @throws CONFIG_INVALID for a folder of logs that cannot be made, the coded error of the rank that failed first, RANK_DIED if it ended without one, RANK_HUNG.
  */
 export async function supervise(options: SuperviseOptions): Promise<readonly unknown[]> {
   const { ranks, program, graceSeconds, signal, logDir = null, onEvent = () => undefined } = options
   const graceMs = graceSeconds * 1000
+  if (logDir !== null) await makeFolder(logDir, 'run.dir')
   const processes = ranks.map(({ rank, spec }) => new RankProcess({ rank, spec, program, logDir, onEvent }))
   const stop = () => {
     for (const process of processes) process.stop()

@@ -3,6 +3,7 @@ import { access, mkdir, open, readdir, rename, rm } from 'node:fs/promises'
 import path from 'node:path'
 import { syncPath } from '../core/atomic-file.ts'
 import { finding, isErrno } from '../core/errors.ts'
+import { makeDirectories } from '../core/make-folder.ts'
 
 const STAGE = '.producer-'
 const FENCED = '.fenced-'
@@ -22,7 +23,7 @@ export class ProducerStage implements AsyncDisposable {
 
   /** Takes over: earlier producers of this manifest publish no more. What lies in `dir` must be read after this. */
   static async open(dir: string): Promise<ProducerStage> {
-    await mkdir(dir, { recursive: true })
+    await makeDirectories(dir, 0o777)
     const name = `${STAGE}${randomUUID()}`
     // Before the others are fenced: of two that start at once, at most one goes on.
     await mkdir(path.join(dir, name), { mode: 0o700 })

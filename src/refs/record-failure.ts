@@ -1,6 +1,6 @@
-import { mkdir } from 'node:fs/promises'
 import { type ErrorCode, hasCode } from '../core/errors.ts'
 import { claimFolder } from '../core/folder-claim.ts'
+import { makeDirectories } from '../core/make-folder.ts'
 import { readManifestRoot } from './manifest-root.ts'
 import { emptyRoot, type ManifestRoot, ROOT_FILE } from './manifest-schema.ts'
 import type { ManifestOptions } from './manifest-writer.ts'
@@ -18,7 +18,7 @@ export const PRODUCE_CLAIM = 'produce'
 export async function recordFailure(
   given: Omit<ManifestOptions, 'contract'> & { readonly code: ErrorCode },
 ): Promise<void> {
-  await mkdir(given.dir, { recursive: true })
+  await makeDirectories(given.dir, 0o777)
   try {
     await using _claim = await claimFolder(given.dir, PRODUCE_CLAIM)
     await markFailed(given)

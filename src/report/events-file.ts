@@ -2,7 +2,8 @@ import { appendFileSync, closeSync, fstatSync, mkdirSync, openSync, readSync } f
 import { readFile } from 'node:fs/promises'
 import path from 'node:path'
 import type { Clock } from '../core/clock.ts'
-import { finding, isErrno } from '../core/errors.ts'
+import { isErrno } from '../core/errors.ts'
+import { storageError } from '../core/storage-error.ts'
 import { type EventBody, type EventSink, parseEvent, type RunEvent } from './events.ts'
 
 export const EVENTS_NAME = 'events.ndjson'
@@ -37,12 +38,7 @@ export class EventsFile implements EventSink, Disposable {
     try {
       appendFileSync(this.#file, `${JSON.stringify({ ...stamp, ...body })}\n`)
     } catch (cause) {
-      if (!isErrno(cause, 'ENOSPC', 'EDQUOT')) throw cause
-      const where = {
-        file: path.join(dir, EVENTS_NAME),
-        fix: 'free some space and start again; the run goes on from here',
-      }
-      throw finding('STORE_FULL', 'no space is left for the events of the run', where, { cause })
+      throw storageError(cause, path.join(dir, EVENTS_NAME), 'the folder of the run')
     }
     for (const listener of listeners) listener({ ...stamp, body })
   }

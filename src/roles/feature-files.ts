@@ -34,7 +34,7 @@ export async function findFeatureFiles(pattern: string): Promise<FeatureFile[]> 
 type Found = Omit<FeatureFile, 'bytes'>
 
 async function sized(file: Found): Promise<FeatureFile[]> {
-  const found = await stat(file.path)
+  const found = await stat(file.path).catch((error: unknown) => Promise.reject(unreadable(file.path, error)))
   return found.isFile() ? [{ ...file, bytes: found.size }] : []
 }
 
@@ -48,9 +48,16 @@ async function matching(pattern: string): Promise<Found[]> {
   const wanted = globExpression(parts.slice(firstWild).join('/'))
   const names = await readdir(base, { recursive: true }).catch((error: unknown) => {
     if (isErrno(error, 'ENOENT', 'ENOTDIR')) return []
-    throw error
+    throw unreadable(base, error)
   })
   return names.filter((name) => wanted.test(name)).map((name) => ({ path: path.join(base, name), name }))
+}
+
+function unreadable(file: string, cause: unknown): unknown {
+  if (!(cause instanceof Error) || !('syscall' in cause)) return cause
+  const fix = 'remove it, or make it readable: a link must lead somewhere'
+  const where = { file, field: 'features.files', found: cause.message, fix }
+  return finding('CONFIG_INVALID', 'a feature file or folder cannot be looked at', where, { cause })
 }
 
 /** `**` spans folders, `*` and `?` do not; `{a,b}` is one of the two. */

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import type { Epoch } from './backend.ts'
 import type { Notes } from './notes.ts'
 
@@ -14,8 +15,10 @@ export async function claimEpoch(notes: Notes, above: number): Promise<Epoch> {
   for (;;) {
     number = Math.max(number, ...(await epochsIn(notes))) + 1
     const claim = `${FOLDER}/${number}`
-    if (!(await notes.create(claim, ''))) continue
-    if (await isGreatest(notes, number)) return { number, newest: () => notes.has(claim) }
+    const mark = randomUUID()
+    if (!(await notes.create(claim, mark))) continue
+    // By its mark, not by its number: one that was removed may be made again by somebody who saw an older listing.
+    if (await isGreatest(notes, number)) return { number, newest: async () => (await notes.read(claim)) === mark }
     await notes.remove(claim)
   }
 }

@@ -1,5 +1,11 @@
-import { type CodedError, finding, hasCode } from '../core/errors.ts'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { type CodedError, finding, hasCode, isErrno } from '../core/errors.ts'
+import { storageError } from '../core/storage-error.ts'
 import type { Members } from './members.ts'
+
+/** How long a fence may be between its two steps. */
+const FENCE_TRIES = 5
+const FENCE_MS = 20
 
 /** Every operation of a store goes through here: none begins once it is closed, or once it was taken for dead. */
 export class Gate {
@@ -41,10 +47,17 @@ export class Gate {
   // A fenced process fails wherever its place or its notes were last seen. Why is what its user has to know.
   async #explained(error: unknown): Promise<unknown> {
     if (this.#closed || hasCode(error, 'STORE_BUSY', 'REF_INVALID', 'STORE_OVER_BUDGET')) return error
-    const fenced = await this.#members.wasFenced().catch(() => false)
-    return fenced ? this.#members.fencedError(error) : error
+    // Its place goes before its note does: what fails in between has the note still before it.
+    const tries = isGone(error) || (error instanceof Error && isGone(error.cause)) ? FENCE_TRIES : 1
+    for (let round = 0; round < tries; round += 1) {
+      if (round > 0) await sleep(FENCE_MS)
+      if (await this.#members.wasFenced().catch(() => false)) return this.#members.fencedError(error)
+    }
+    return storageError(error, 'the store')
   }
 }
+
+const isGone = (error: unknown): boolean => isErrno(error, 'ENOENT')
 
 export function closedError(operation: string): CodedError {
   return finding('STORE_CLOSED', `${operation}: the store is closed`, { fix: 'open it again' })

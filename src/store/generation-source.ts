@@ -13,6 +13,8 @@ export class GenerationSource {
   readonly #claim: Claim
   #epoch: Epoch | undefined
   #counter = 0
+  /** Somebody else had the newest epoch before this one was claimed, and `announce` has not been called since. */
+  #overtook = false
   #turn: Promise<unknown> = Promise.resolve()
 
   constructor(claim: Claim) {
@@ -24,7 +26,7 @@ export class GenerationSource {
     return this.#inTurn(async () => {
       const current = this.#epoch !== undefined && (!newest || (await this.#epoch.newest()))
       const usable = current && this.#counter < PER_EPOCH - 1
-      if (!usable || this.#peek() <= above) await this.#renew(Math.floor(above / PER_EPOCH))
+      if (!usable || this.#peek() <= above) await this.#renewUnasked(Math.floor(above / PER_EPOCH))
       this.#counter += 1
       return Generation.parse(this.#at(this.#counter))
     })
@@ -34,13 +36,23 @@ export class GenerationSource {
   sole(): Promise<boolean> {
     return this.#inTurn(async () => {
       if (this.#epoch === undefined) await this.#renew(0)
-      return this.#epoch !== undefined && (await this.#epoch.newest())
+      return !this.#overtook && this.#epoch !== undefined && (await this.#epoch.newest())
     })
   }
 
   /** Claims a later epoch, by which every other producer learns that it is not alone. */
   announce(): Promise<void> {
-    return this.#inTurn(() => this.#renew(this.#epoch?.number ?? 0))
+    return this.#inTurn(async () => {
+      await this.#renew(this.#epoch?.number ?? 0)
+      this.#overtook = false
+    })
+  }
+
+  /** An epoch that lies between the old one and the new one was another producer's. */
+  async #renewUnasked(above: number): Promise<void> {
+    const before = this.#epoch
+    await this.#renew(above)
+    if (before !== undefined && this.#epoch?.number !== before.number + 1) this.#overtook = true
   }
 
   async #renew(above: number): Promise<void> {

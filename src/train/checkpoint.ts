@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
-import { mkdir, readdir, rm, stat, unlink } from 'node:fs/promises'
+import { readdir, rm, stat, unlink } from 'node:fs/promises'
 import path from 'node:path'
 import { readTextOrNull, replaceFile, syncPath } from '../core/atomic-file.ts'
 import { finding, isErrno } from '../core/errors.ts'
+import { makeDirectories } from '../core/make-folder.ts'
 import { type CheckpointPosition, type CheckpointRecord, DISCARD, metricIn, parseRecord } from './checkpoint-record.ts'
 
 const RECORD = 'checkpoint.json'
@@ -44,7 +45,7 @@ export class CheckpointFolder {
   async begin(step: number): Promise<string> {
     const dir = this.pathOf(step)
     await discard(dir)
-    await mkdir(dir, { recursive: true })
+    await makeDirectories(dir, 0o777)
     return dir
   }
 

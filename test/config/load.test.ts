@@ -122,7 +122,7 @@ run:
     expect(text).toContain('4 problems')
     expect(text).toContain('target.dtype\n    file:     draftbridge.yaml:4:3\n    found:    "bf16"\n')
     expect(text).toContain('expected: one of float32 | bfloat16 | float16')
-    expect(text).toContain('draftbridge.yaml:6:3\n    found:    "ten"\n    expected: a whole number of at least 1')
+    expect(text).toContain('draftbridge.yaml:6:3\n    found:    "ten"\n    expected: a whole number from 1 to 1000000')
     expect(text).toContain('draftbridge.yaml:7:16\n    found:    -1\n    expected: a number above 0')
     expect(text).toContain('draftbridge.yaml:9:3')
   })

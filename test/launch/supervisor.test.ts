@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process'
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import os from 'node:os'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -58,6 +58,26 @@ async function failureOf(running: Promise<unknown>, ranks: number): Promise<{ er
   expect(living(await started(ranks))).toEqual([])
   return { error, seconds }
 }
+
+describe('what cannot be kept', () => {
+  it('of the events ends the run with why, and no rank goes on', async () => {
+    const onEvent = () => {
+      throw Object.assign(new Error('no space'), { code: 'ENOSPC', errno: -28, syscall: 'write' })
+    }
+    const { error } = await failureOf(run(['return', 'wait'], { onEvent }), 2)
+    expect(error).toMatchObject({ code: 'STORE_FULL', exitCode: 75 })
+  })
+
+  it('of a log does not stop the run', async () => {
+    await mkdir(path.join(folder, 'logs', 'rank-0.log'), { recursive: true })
+    expect(await run(['return', 'return'])).toEqual([0, 10])
+  })
+
+  it('because the folder of logs is a file is told before a rank starts', async () => {
+    await writeFile(path.join(folder, 'logs'), '')
+    await expect(run(['return'])).rejects.toMatchObject({ code: 'CONFIG_INVALID' })
+  })
+})
 
 describe('ranks that end well', () => {
   it('hand back their results in the order of the ranks, and their events on the way', async () => {

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 from draftbridge import piece_work
@@ -84,3 +86,31 @@ def test_reads_that_are_helpers_of_none_run_side_by_side(helpers: int) -> None:
     for read in reads:
         read.result(20)
     assert len(done) == 2000
+
+
+def test_a_thread_that_cannot_be_started_is_done_without_and_touches_nothing_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[Callable[[], None]] = []
+
+    class Full:
+        """As concurrent.futures does: what was asked for is in the queue before the thread fails to start."""
+
+        def submit(self, work: Callable[[], None]) -> None:
+            asked.append(work)
+            raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(piece_work, "_POOL", Full())
+    monkeypatch.setattr(piece_work, "_HELPERS", 3)
+    done: list[int] = []
+
+    def spoiled() -> None:
+        raise ValueError("a piece is damaged")
+
+    with pytest.raises(ValueError, match="damaged"):
+        work_off([partial(done.append, 0), spoiled, partial(done.append, 2)], beside=True)
+    assert done == [0]
+    # The pool finds another thread after all, when the memory belongs to somebody else.
+    for late in asked:
+        late()
+    assert done == [0]

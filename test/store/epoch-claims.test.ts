@@ -35,6 +35,15 @@ describe.each(Object.entries(kinds))('epochs on the notes of %s', (_, open) => {
     expect(second.number).toBeGreaterThan(first.number)
   })
 
+  it('does not take the note of somebody who goes by an older listing for its own', async () => {
+    const notes = await open()
+    const first = await claimEpoch(notes, 0)
+    const second = await claimEpoch(notes, 0)
+    expect(second.number).toBe(first.number + 1)
+    await notes.create(`epochs/${first.number}`, 'another')
+    expect(await first.newest()).toBe(false)
+  })
+
   it('goes above what it is told, and keeps that number as the greatest', async () => {
     const notes = await open()
     expect((await claimEpoch(notes, 500)).number).toBe(501)
