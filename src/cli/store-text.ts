@@ -68,6 +68,10 @@ export function removedText({ run, dryRun, removed, kept, bytes: size }: RmRepor
   return `${dryRun ? 'would remove' : 'removed'} ${plural(removed, 'sample')}, ${bytes(size)}, of run ${run}`
 }
 
+/** What the manifests list is there, and all of it is whole. */
+export const isGood = ({ bad, missing }: Pick<StoreVerdict, 'bad' | 'missing'>): boolean =>
+  bad.length === 0 && missing.length === 0
+
 export function verdictText(verdict: StoreVerdict): string {
   const { bad, foreign, missing, dryRun, objects, before } = verdict
   const lines = bad.map(({ sampleId, generation, code, message, listed }) => {
@@ -79,9 +83,10 @@ export function verdictText(verdict: StoreVerdict): string {
   if (missing.length > 20) lines.push(`missing: … and ${count(missing.length - 20)} more`)
   const went =
     bad.length === 0 ? '' : dryRun ? '; they are where they were' : '; they are in quarantine/ with the reason'
-  const head = bad.length === 0 ? 'good' : 'BAD'
+  const head = isGood(verdict) ? 'good' : 'BAD'
+  const lost = missing.length === 0 ? '' : `; ${count(missing.length)} listed and not stored: run the producer again`
   const earlier = before > 0 ? ` (${count(before)} by the check before, which was cut short)` : ''
-  lines.push(`${head}: ${plural(objects, 'sample')} read${earlier}, ${count(bad.length)} bad${went}`)
+  lines.push(`${head}: ${plural(objects, 'sample')} read${earlier}, ${count(bad.length)} bad${went}${lost}`)
   return lines.join('\n')
 }
 

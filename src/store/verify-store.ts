@@ -7,7 +7,7 @@ import { expectDigests, expectMetadata, expectSpecs } from './ref-checks.ts'
 import type { StoreParts } from './store-parts.ts'
 
 const PROGRESS = 'verify/progress'
-/** Read together: several reads in flight, and a bound on the memory they take. */
+/** Read together: several reads in flight, and a bound on the memory they take where their sizes are known. */
 const BATCH = { objects: 16, bytes: 2 ** 29 }
 
 export interface BadObject extends BlobKey {
@@ -65,7 +65,7 @@ export async function verifyStore(parts: StoreParts, files: Inventory, options: 
   const before = done.objects
   const bad: BadObject[] = []
   onProgress(done, total)
-  for (const batch of batches(left)) {
+  for (const batch of batches(left, options.refOf)) {
     signal.throwIfAborted()
     bad.push(...(await checked(parts, batch, options)))
     done = {
@@ -86,7 +86,11 @@ async function begin({ members, space }: StoreParts): Promise<void> {
 }
 
 async function checked(parts: StoreParts, batch: readonly FoundObject[], options: VerifyOptions): Promise<BadObject[]> {
-  const requests = batch.map(({ key, bytes }) => ({ key, names: null, rows: null, verify: true, maxBytes: bytes }))
+  const requests = batch.map(({ key }) => {
+    // Tensors that lie in a file beside the object are not in its size. Nobody has said how large a sample without a ref is.
+    const maxBytes = options.refOf(key)?.bytes ?? Number.MAX_SAFE_INTEGER
+    return { key, names: null, rows: null, verify: true, maxBytes }
+  })
   const blobs = await parts.backend.read(requests)
   const bad: BadObject[] = []
   for (const [index, object] of batch.entries()) {
@@ -154,17 +158,18 @@ async function inOrder(files: Inventory, signal: AbortSignal): Promise<readonly 
 
 const placeOf = ({ key }: FoundObject): string => `${key.sampleId}.${key.generation}`
 
-function* batches(objects: readonly FoundObject[]): Iterable<readonly FoundObject[]> {
+function* batches(objects: readonly FoundObject[], refOf: VerifyOptions['refOf']): Iterable<readonly FoundObject[]> {
   let batch: FoundObject[] = []
   let bytes = 0
   for (const object of objects) {
-    if (batch.length === BATCH.objects || (batch.length > 0 && bytes + object.bytes > BATCH.bytes)) {
+    const size = Math.max(object.bytes, refOf(object.key)?.bytes ?? 0)
+    if (batch.length === BATCH.objects || (batch.length > 0 && bytes + size > BATCH.bytes)) {
       yield batch
       batch = []
       bytes = 0
     }
     batch.push(object)
-    bytes += object.bytes
+    bytes += size
   }
   if (batch.length > 0) yield batch
 }

@@ -87,7 +87,7 @@ describe('store ls', () => {
 })
 
 describe('store verify', () => {
-  it('exits 65 with the bad samples and the refs that point at them, and 0 when they are gone', async () => {
+  it('exits 65 with the bad samples and the refs that point at them, as long as a manifest lists them', async () => {
     const refs = await fillStore(root, { one: 4 })
     const dir = await publish(refs, true)
     if (refs[2] === undefined) throw new Error('no ref')
@@ -97,8 +97,10 @@ describe('store verify', () => {
     expect([code, ok, objects]).toEqual([65, false, 4])
     expect(bad).toMatchObject([{ sampleId: 'one:2', code: 'SAMPLE_CORRUPT', listed: true }])
     const again = await store('verify', '--manifest', dir)
-    expect([again.code, again.stderr]).toEqual([0, expect.stringContaining('missing: one:2@')])
-    expect(again.stderr).toContain('good: 3 samples read, 0 bad')
+    expect([again.code, again.stderr]).toEqual([65, expect.stringContaining('missing: one:2@')])
+    expect(again.stderr).toContain('BAD: 3 samples read, 0 bad; 1 listed and not stored: run the producer again')
+    const alone = await store('verify')
+    expect([alone.code, alone.stderr]).toEqual([0, expect.stringContaining('good: 3 samples read, 0 bad')])
   }, 120_000)
 })
 

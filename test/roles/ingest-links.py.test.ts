@@ -24,7 +24,8 @@ import type { SampleRef } from '../../src/core/sample-ref.ts'
 import { readRefManifest } from '../../src/refs/manifest.ts'
 import { produce } from '../../src/roles/produce.ts'
 import type { FeatureStore } from '../../src/store/feature-store.ts'
-import { sharedDirFeatureStore } from '../../src/store/open.ts'
+import { openStoreForCare, sharedDirFeatureStore } from '../../src/store/open.ts'
+import { verifyStore } from '../../src/store/verify-store.ts'
 import { checkHandlesAfterEach, digestsOf, python } from '../support/python.ts'
 import { tempDir } from '../support/temp-dir.ts'
 import { trainingInputs, watched } from '../support/training.ts'
@@ -92,6 +93,26 @@ describe('tensors that stay in their files', () => {
     await using store = await openStore(linked.root)
     for (const ref of got.refs) expect(await digestsIn(store, ref)).toEqual(ref.digests)
   })
+
+  it.each([
+    ['copy', false],
+    ['copy', true],
+    ['hardlink', false],
+    ['reference', false],
+  ] as const)(
+    'are found good by a check of the whole store, with the manifest or without: %s, dedup %s',
+    async (mode, dedup) => {
+      const given = await scene(mode)
+      const config = { ...given.config, store: { ...given.config.store, dedup } }
+      const { refs } = await ingest({ config })
+      const known = new Map(refs.map((ref) => [ref.sampleId, ref]))
+      for (const refOf of [() => undefined, ({ sampleId }: { sampleId: string }) => known.get(sampleId as never)]) {
+        await using store = await openStoreForCare({ python, root: given.root })
+        const usual = { dryRun: true, restart: true, onProgress: () => undefined, signal: new AbortController().signal }
+        expect(await verifyStore(store.parts, store.files, { ...usual, refOf })).toMatchObject({ objects: 11, bad: [] })
+      }
+    },
+  )
 
   it.each(['copy', 'hardlink', 'reference'] as const)(
     'are refused where they hold a value that is no number, and leave nothing: %s',

@@ -6,7 +6,7 @@ import { withExamples } from '../flags.ts'
 import type { Stop } from '../stop.ts'
 import { stoppable } from '../stoppable.ts'
 import { milliseconds, placeOf, type StoreFlags, withManifestFlag, withStoreFlags } from '../store-flags.ts'
-import { gcText, progressText, removedText, summaryTable, verdictText } from '../store-text.ts'
+import { gcText, isGood, progressText, removedText, summaryTable, verdictText } from '../store-text.ts'
 import { addRekey } from './store-rekey.ts'
 
 const BAD = 65
@@ -64,7 +64,7 @@ async function eachSample(place: StorePlace, flags: LsFlags, signal: AbortSignal
 function addVerify(store: Command, stop: Stop): void {
   const command = store
     .command('verify')
-    .description('read every sample again; bad ones go to quarantine/, exit 65 when there are any')
+    .description('read every sample again; bad ones go to quarantine/; exit 65 when any is bad or missing')
   withExamples(command, [
     'store verify --store DIR && echo good',
     'store verify --store DIR --manifest MANIFEST --json',
@@ -90,9 +90,9 @@ function addVerify(store: Command, stop: Stop): void {
           onProgress: progress,
         }),
       )
-      if (flags.json === true) print(JSON.stringify({ ok: verdict.bad.length === 0, ...verdict }, null, 2))
-      else if (flags.quiet !== true || verdict.bad.length > 0) say(verdictText(verdict))
-      if (verdict.bad.length > 0) process.exitCode = BAD
+      if (flags.json === true) print(JSON.stringify({ ok: isGood(verdict), ...verdict }, null, 2))
+      else if (flags.quiet !== true || !isGood(verdict)) say(verdictText(verdict))
+      if (!isGood(verdict)) process.exitCode = BAD
     })
 }
 
