@@ -84,7 +84,7 @@ function due(stamp, interpreter, { dev }) {
 
 /** @type {Record<Step, string>} one file of each step that is written last, or close to it */
 const ARTEFACTS = {
-  node: path.join(root, 'node_modules/.package-lock.json'),
+  node: path.join(root, 'node_modules/.bin/draftbridge'),
   venv: path.join(checkout.venv, 'bin/python'),
   python: path.join(checkout.venv, 'lib'),
   dev: path.join(checkout.venv, 'bin/pytest'),

@@ -1,6 +1,8 @@
-import { existsSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
 import path from 'node:path'
 import { run } from './step.mjs'
+
+const COMMAND = 'node_modules/.bin/draftbridge'
 
 /** @import { Checkout } from './checkout.mjs' */
 /** @import { PythonFacts } from './probe-python.mjs' */
@@ -28,7 +30,8 @@ export function inStep(lock, installed) {
 /** @param {Checkout} checkout */
 export function nodePackagesInStep({ root }) {
   const installed = path.join(root, 'node_modules/.package-lock.json')
-  if (!existsSync(installed) || !existsSync(path.join(root, 'node_modules/tsx/package.json'))) return false
+  const needed = [installed, path.join(root, 'node_modules/tsx/package.json'), path.join(root, COMMAND)]
+  if (!needed.every((file) => existsSync(file))) return false
   return inStep(readJson(path.join(root, 'package-lock.json')), readJson(installed))
 }
 
@@ -40,6 +43,9 @@ export function nodePackagesInStep({ root }) {
 export async function installNodePackages({ root, logs }, npm) {
   const options = ['--ignore-scripts', '--no-audit', '--no-fund', '--loglevel', 'error']
   await run([...npm, 'ci', ...options], { cwd: root, log: path.join(logs, 'npm.log') })
+  // So that `npx draftbridge` finds it: npm links the programs of a package's dependencies, not its own.
+  mkdirSync(path.join(root, 'node_modules/.bin'), { recursive: true })
+  symlinkSync('../../scripts/draftbridge.mjs', path.join(root, COMMAND))
 }
 
 /**
