@@ -1,7 +1,7 @@
 """Where the tensors of a feature file lie in it, so that a store can leave them there.
 
-Nothing is unpickled here: `torch.load` has given the tensors, and a place counts only when the bytes that a plain read
-finds there are the tensor's.
+Nothing is unpickled here: `torch.load` has given the tensors. A place counts when the tensor's memory is the file, mapped
+there, or else when the bytes that a plain read finds there are the tensor's.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import sys
 import zipfile
 from collections.abc import Mapping
 from contextlib import contextmanager
@@ -17,6 +18,8 @@ from typing import TYPE_CHECKING
 
 import torch
 import xxhash
+
+from draftbridge.mapped_places import Mapped, mapped_places
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,7 +63,26 @@ def places_of(file: str, whole: Mapping[str, torch.Tensor], rows: int) -> dict[s
             candidates = {name: [stated[name]] if name in stated else [] for name in whole}
         else:
             candidates = _zip_candidates(file, fd, whole)
-        return {name: _matching(fd, tensor[:rows], candidates[name]) for name, tensor in whole.items()}
+        mapped = mapped_places(file, fd) if _is_of_our_order(file) else None
+        return {name: _place(fd, tensor[:rows], candidates[name], mapped) for name, tensor in whole.items()}
+
+
+def _place(fd: int, tensor: torch.Tensor, candidates: list[int], mapped: Mapped | None) -> int:
+    # Asking where the memory comes from costs nothing; to compare means to read all of it twice.
+    at = None if mapped is None else mapped(tensor.data_ptr())
+    return at if at is not None and at in candidates else _matching(fd, tensor, candidates)
+
+
+def _is_of_our_order(file: str) -> bool:
+    """torch swaps the bytes of a file from a machine of the other order, in memory that still looks mapped."""
+    if file.endswith(".safetensors"):
+        return True
+    try:
+        with zipfile.ZipFile(file) as archive:
+            names = [name for name in archive.namelist() if name.endswith("/byteorder")]
+            return len(names) == 1 and archive.read(names[0]) == sys.byteorder.encode()
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, UnicodeError, OSError):
+        return False
 
 
 def _zip_candidates(file: str, fd: int, whole: Mapping[str, torch.Tensor]) -> dict[str, list[int]]:

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 import torch
-from draftbridge import ingest
+from draftbridge import ingest, tensor_places
 from draftbridge.errors import BridgeError
 from draftbridge.ingest import InPlace, load_features, load_in_place
+from draftbridge.object_writer import bytes_of
 from safetensors.torch import save_file
 
 ROWS, HIDDEN = 7, 4
@@ -72,6 +73,42 @@ def test_the_bytes_at_the_places_are_the_states(tmp_path: Path, save: Callable[[
         os.stat(file).st_size,
         os.stat(file).st_mtime_ns,
     )
+
+
+@pytest.mark.parametrize("save", [torch_file, safetensors_file])
+@pytest.mark.parametrize("mapped", [True, False])
+def test_where_states_are_mapped_nothing_is_read_to_find_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, save: Callable[[Path, Any], str], mapped: bool
+) -> None:
+    read: list[int] = []
+    whole = tensor_places._matching
+    monkeypatch.setattr(tensor_places, "_matching", lambda *given: [read.append(1), whole(*given)][1])
+    if not mapped:
+        monkeypatch.setattr(tensor_places, "mapped_places", lambda *_: None)
+    file = save(tmp_path / "a", features())
+    found = load_in_place(file, 0)
+    assert len(read) == (0 if mapped else 2)
+    expect_same(found, file, 0)
+    for name, offset in found.offsets.items():
+        size = found.sample[name].numel() * found.sample[name].element_size()
+        assert Path(file).read_bytes()[offset : offset + size] == bytes_of(found.sample[name])
+
+
+def test_states_of_a_machine_of_the_other_byte_order_are_copied(tmp_path: Path) -> None:
+    content = features()
+    file = torch_file(tmp_path / "a", content)
+    widths = {bytes(bytes_of(tensor)): tensor.element_size() for tensor in content.values()}
+    with zipfile.ZipFile(file) as source, zipfile.ZipFile(f"{file}.big", "w") as target:
+        for info in source.infolist():
+            data = b"big" if info.filename.endswith("byteorder") else source.read(info)
+            width = widths.get(data, 1)
+            swapped = b"".join(data[at : at + width][::-1] for at in range(0, len(data), width))
+            target.writestr(info.filename, swapped if width > 1 else data)
+    os.replace(f"{file}.big", file)
+    found = load_in_place(file, 0)
+    for name in STATES:
+        assert torch.equal(found.sample[name].flatten(), content[name].flatten())
+    assert (found.copied, found.offsets) == ("tensor not stored as it is", {})
 
 
 def views(content: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

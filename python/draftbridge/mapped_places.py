@@ -1,0 +1,27 @@
+"""Which place of a file a piece of this process's memory is mapped from, as the kernel says (proc_pid_maps(5))."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+
+Mapped = Callable[[int], int | None]
+"""From an address to the place in the file; None where that is not mapped there."""
+
+_MAPS = "/proc/self/maps"
+
+
+def mapped_places(file: str, fd: int) -> Mapped | None:
+    """None where the kernel does not say. `fd`: the open file."""
+    try:
+        with open(_MAPS, "rb") as stream:
+            maps = stream.read()
+    except OSError:
+        return None
+    path = os.fsencode(os.path.realpath(file))
+    line = rb"^([0-9a-f]+)-([0-9a-f]+) \S+ ([0-9a-f]+) \S+ %d +%s$" % (os.fstat(fd).st_ino, re.escape(path))
+    ranges = [tuple(int(part, 16) for part in found.groups()) for found in re.finditer(line, maps, re.MULTILINE)]
+    if not ranges:
+        return None
+    return lambda address: next((at + address - start for start, end, at in ranges if start <= address < end), None)
