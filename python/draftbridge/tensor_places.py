@@ -1,7 +1,7 @@
 """Where the tensors of a feature file lie in it, so that a store can leave them there.
 
-Nothing is unpickled here: `torch.load` has given the tensors. A place counts when the tensor's memory is the file, mapped
-there, or else when the bytes that a plain read finds there are the tensor's.
+Nothing is unpickled here: `torch.load` has given the tensors. A place counts when the tensor's memory is the file,
+mapped there, or else when the bytes that a plain read finds there are the tensor's.
 """
 
 from __future__ import annotations
