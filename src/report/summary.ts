@@ -29,13 +29,15 @@ export function summaryText(events: readonly RunEvent[], places: SummaryPlaces =
   return rows.map(([name, text]) => `  ${name.padEnd(9)} ${text}`).join('\n')
 }
 
-function features({ produced }: RunHistory): Row[] {
+function features({ produced, trainStarted }: RunHistory): Row[] {
   if (produced === null) return []
   const { samples, tokens, skipped, cut, lossTokens } = produced
-  const size = `${plural(samples, 'sample')}, ${count(tokens)} tokens (${count(lossTokens)} trained on), ${bytes(produced.bytes)}`
+  const { samples: trained = samples, heldOut = 0 } = trainStarted ?? {}
+  const size = `${plural(samples, 'sample')}, ${count(tokens)} tokens (${count(lossTokens)} with a loss), ${bytes(produced.bytes)}`
   const lost = [
     skipped > 0 ? `${plural(skipped, 'sample')} skipped: not one token to train on` : '',
     cut > 0 ? `${plural(cut, 'sample')} cut at data.maxLength` : '',
+    heldOut > 0 ? `${plural(trained, 'sample')} trained on, ${count(heldOut)} held out` : '',
   ].filter((text) => text !== '')
   return [['features', size], ...lost.map((text): Row => ['', text])]
 }
