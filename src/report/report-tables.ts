@@ -92,6 +92,7 @@ export function tauTable(result: Evaluation): Markup {
     ? html`<span class="good">Lossless:</span> output ids equal plain greedy decoding.`
     : html`<span class="bad">Not lossless:</span> output ids differ from plain greedy decoding.`
   return html`<div class="card"><table><caption>Chain decoding of ${plural(result.prompts, 'held-out prompt')}</caption><thead><tr><th scope="col">Draft steps</th><th scope="col">Tau</th><th scope="col">Tokens/s</th><th scope="col">Speed-up here</th></tr></thead><tbody>${rows}</tbody></table>
+<p class="note">Draft: <code>${result.draft}</code>.</p>
 <p class="note">${verdict} Plain decoding: ${figure(result.plainTokensPerSecond)} tokens/s. Speed-up: ${speedUp(result)}.</p></div>`
 }
 

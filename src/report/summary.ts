@@ -51,12 +51,13 @@ function lost({ lost }: RunHistory): Row[] {
 
 function evaluation(result: Evaluation | null): Row[] {
   if (result === null) return []
-  const tau = result.bySteps.map(({ steps, tau }) => `${tau.toFixed(3)} at ${steps} steps`).join(', ')
+  const tau = result.bySteps.map(({ steps, tau }) => `${tau.toFixed(3)} at ${plural(steps, 'step')}`).join(', ')
   const same = result.lossless
     ? 'output ids equal plain greedy decoding'
     : 'output ids DIFFER from plain greedy decoding: do not trust this draft before you know why'
   return [
     ['tau', `${tau} (${plural(result.prompts, 'held-out prompt')})`],
+    ['', `of the draft ${result.draft}`],
     ['lossless', same],
     ['speed-up', speedUp(result)],
   ]
@@ -68,7 +69,7 @@ export function speedUp(result: Evaluation): string {
   if (best === undefined || result.plainTokensPerSecond <= 0) return 'not measured'
   const factor = best.tokensPerSecond / result.plainTokensPerSecond
   const figures = `${figure(best.tokensPerSecond)} against ${figure(result.plainTokensPerSecond)} tokens/s`
-  const measured = `${factor.toFixed(2)}x at ${best.steps} steps (${figures})`
+  const measured = `${factor.toFixed(2)}x at ${plural(best.steps, 'step')} (${figures})`
   if (factor >= 1.05) return measured
   return `${measured}: no gain on this machine; a small target on a CPU is too cheap to save on. tau carries over, the clock does not`
 }

@@ -32,6 +32,14 @@ describe('report.html', () => {
     }
   })
 
+  it('names the draft whose tau it is, and shows no error of an eval that failed later', () => {
+    expect(page).toContain('Draft: <code>/runs/demo/checkpoints/step-000100</code>')
+    const looked = { event: 'failed', code: 'CONFIG_INVALID', message: 'no prompts', onlyLooked: true } as const
+    const later = reportHtml({ events: stamped([...wholeRun, looked]), torn: 0, config: null })
+    expect(later).not.toContain('role="alert"')
+    expect(later).toContain('1.413')
+  })
+
   it('counts samples that were held out as not trained on', () => {
     expect(page).toContain('<dt>Trained on</dt><dd>233<small>of 238 samples, 5 held out</small>')
     const [produced, started] = [wholeRun.slice(0, 3), { ...trainStarted(null), samples: 238, heldOut: 0 } as EventBody]
