@@ -11,6 +11,7 @@ import { type SummaryPlaces, summaryText } from '../report/summary.ts'
 import { writeReport } from '../report/write-report.ts'
 import type { RoleContext } from '../roles/context.ts'
 import type { RunFlags } from './flags.ts'
+import { shellWord } from './shell-word.ts'
 import type { Stop } from './stop.ts'
 
 export interface RoleDeed<T> {
@@ -41,7 +42,7 @@ export async function runRole<T>(flags: RunFlags, stop: Stop, deed: (config: Run
       const error = asInterruption(thrown, stop.signal)
       // Neither an event that cannot be written nor the report may hide why the run failed.
       await Promise.resolve()
-        .then(() => events.emit({ event: 'failed', ...named(error) }))
+        .then(() => events.emit({ event: 'failed', ...named(error), ...(onlyLooks ? { onlyLooked: true } : {}) }))
         .then(() => writeReport(dir))
         .catch(() => undefined)
       throw error
@@ -79,6 +80,8 @@ export function asInterruption(error: unknown, signal: AbortSignal): unknown {
   return new CodedError('INTERRUPTED', `stopped by ${name}; the same command goes on from here`, { signal: name })
 }
 
-/** `-c FILE` for the next command, as short as it can be typed from here. */
-export const configFlag = (flags: RunFlags): string =>
-  `-c ${path.relative(process.cwd(), path.resolve(flags.config)) || flags.config}`
+/** `-c FILE` for the next command, as short as it can be typed from here, and what `--set` changed of the file. */
+export function configFlag({ config, set }: Pick<RunFlags, 'config' | 'set'>): string {
+  const file = path.relative(process.cwd(), path.resolve(config)) || config
+  return [`-c ${shellWord(file)}`, ...set.map((one) => `--set ${shellWord(one)}`)].join(' ')
+}

@@ -1,5 +1,6 @@
 import type { Command } from 'commander'
 import { type RunFlags, SELF, withExamples, withRunFlags } from '../flags.ts'
+import { shellWord } from '../shell-word.ts'
 import type { Stop } from '../stop.ts'
 
 type Flags = RunFlags & { readonly role?: string }
@@ -22,7 +23,7 @@ export function addRun(program: Command, stop: Stop): void {
         run: (config, context) => run(config, role, context),
         places: ({ checkpoint }) => {
           if (checkpoint === undefined) return { next: `${SELF} run ${configFlag(flags)} --role consumer` }
-          return { next: `${SELF} eval ${configFlag(flags)} --draft ${checkpoint}` }
+          return { next: `${SELF} eval ${configFlag(flags)} --draft ${shellWord(checkpoint)}` }
         },
       }))
     })

@@ -1,5 +1,6 @@
 import type { Command } from 'commander'
 import { type RunFlags, SELF, withExamples, withRunFlags } from '../flags.ts'
+import { shellWord } from '../shell-word.ts'
 import type { Stop } from '../stop.ts'
 
 type Flags = RunFlags & { readonly dryRun?: boolean }
@@ -27,7 +28,9 @@ export function addTrain(program: Command, stop: Stop): void {
       await runRole(flags, stop, () => ({
         embedsPython: false,
         run: (config, context) => run(config, 'consumer', context),
-        places: ({ checkpoint = 'DIR' }) => ({ next: `${SELF} eval ${configFlag(flags)} --draft ${checkpoint}` }),
+        places: ({ checkpoint = 'DIR' }) => ({
+          next: `${SELF} eval ${configFlag(flags)} --draft ${shellWord(checkpoint)}`,
+        }),
       }))
     })
 }
