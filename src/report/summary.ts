@@ -6,6 +6,8 @@ import { bytes, count, figure, plural } from './words.ts'
 export interface SummaryPlaces {
   readonly report?: string
   readonly draft?: string
+  /** What the figures alone would leave a reader to wonder about. */
+  readonly note?: string
   /** The command a reader is most likely to want next. */
   readonly next?: string
 }
@@ -22,6 +24,7 @@ export function summaryText(events: readonly RunEvent[], places: SummaryPlaces =
     ...(history.failure === null
       ? []
       : [['stopped', `${history.failure.code}: ${history.failure.message.split('\n')[0]}`] as [string, string]]),
+    ...(places.note === undefined ? [] : [['note', places.note] as [string, string]]),
     ...(draft === undefined ? [] : [['draft', draft] as [string, string]]),
     ...(places.report === undefined ? [] : [['report', places.report] as [string, string]]),
     ...(places.next === undefined ? [] : [['next', places.next] as [string, string]]),

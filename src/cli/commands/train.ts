@@ -1,6 +1,5 @@
 import type { Command } from 'commander'
-import { type RunFlags, SELF, withExamples, withRunFlags } from '../flags.ts'
-import { shellWord } from '../shell-word.ts'
+import { type RunFlags, withExamples, withRunFlags } from '../flags.ts'
 import type { Stop } from '../stop.ts'
 
 type Flags = RunFlags & { readonly dryRun?: boolean }
@@ -21,16 +20,14 @@ export function addTrain(program: Command, stop: Stop): void {
         const { rehearseRun } = await import('../dry-run-session.ts')
         return rehearseRun(flags, stop)
       }
-      const [{ run }, { configFlag, runRole }] = await Promise.all([
+      const [{ run }, { runRole, trainedPlaces }] = await Promise.all([
         import('../../roles/run.ts'),
         import('../role-session.ts'),
       ])
       await runRole(flags, stop, () => ({
         embedsPython: false,
         run: (config, context) => run(config, 'consumer', context),
-        places: ({ checkpoint = 'DIR' }) => ({
-          next: `${SELF} eval ${configFlag(flags)} --draft ${shellWord(checkpoint)}`,
-        }),
+        places: ({ checkpoint = 'DIR' }, heard) => trainedPlaces(flags, checkpoint, heard),
       }))
     })
 }
