@@ -5,11 +5,14 @@ import { loadConfig } from '../../src/config/load.ts'
 import type { RunConfig } from '../../src/config/schema.ts'
 import { CodedError } from '../../src/core/errors.ts'
 import { readEvents } from '../../src/report/events-file.ts'
+import { runHistory } from '../../src/report/run-history.ts'
 import { summaryText } from '../../src/report/summary.ts'
 import { duration } from '../../src/report/words.ts'
 import { writeReport } from '../../src/report/write-report.ts'
 import { CommandFailed, Commands } from './commands.ts'
 import { findTarget, newestCheckpoint, type Standing, standingOf } from './standing.ts'
+import { tauNote } from './tau-note.ts'
+import { type Asked, askedFor, USAGE } from './usage.ts'
 
 const here = path.dirname(fileURLToPath(import.meta.url))
 const checkout = path.resolve(here, '../..')
@@ -70,16 +73,26 @@ async function work(config: RunConfig, standing: Standing, env: NodeJS.ProcessEn
   process.off('SIGTERM', pass)
 }
 
-async function conclude({ run }: RunConfig): Promise<void> {
+async function conclude({ run, train }: RunConfig): Promise<void> {
   const report = await writeReport(run.dir)
   const { events } = await readEvents(run.dir)
   const draft = short((await newestCheckpoint(run.dir)) ?? run.dir)
   const next = `npm run cli -- eval -c ${short(path.join(run.dir, 'config.resolved.yaml'))} --draft ${draft} --set eval.limit=20`
-  process.stdout.write(`\n${summaryText(events, { report: short(report), draft, next })}\n`)
+  const note = tauNote(runHistory(events).evaluation, train.ttt.steps)
+  const places = { report: short(report), draft, next, ...(note === undefined ? {} : { note }) }
+  process.stdout.write(`\n${summaryText(events, places)}\n`)
+}
+
+async function main(asked: Asked): Promise<void> {
+  if (asked.what === 'help') process.stdout.write(USAGE)
+  else if (asked.what === 'unknown') {
+    process.stderr.write(`quickstart: unknown argument '${asked.argument}'\n\n${USAGE}`)
+    process.exitCode = 2
+  } else await quickstart(asked.what === 'fresh')
 }
 
 try {
-  await quickstart(process.argv.includes('--fresh'))
+  await main(askedFor(process.argv.slice(2)))
 } catch (error) {
   if (!(error instanceof CodedError || error instanceof CommandFailed)) throw error
   const stopped = error.exitCode === 130 || error.exitCode === 143

@@ -5,12 +5,14 @@ import type { RunConfig } from '../config/schema.ts'
 import { systemClock } from '../core/clock.ts'
 import { CodedError } from '../core/errors.ts'
 import { makeFolder } from '../core/make-folder.ts'
+import type { RunEvent } from '../report/events.ts'
 import { EventsFile, eventLine, readEvents } from '../report/events-file.ts'
 import { Progress } from '../report/progress.ts'
 import { type SummaryPlaces, summaryText } from '../report/summary.ts'
 import { writeReport } from '../report/write-report.ts'
 import type { RoleContext } from '../roles/context.ts'
-import type { RunFlags } from './flags.ts'
+import { type RunFlags, SELF } from './flags.ts'
+import { shellWord } from './shell-word.ts'
 import type { Stop } from './stop.ts'
 
 export interface RoleDeed<T> {
@@ -19,8 +21,8 @@ export interface RoleDeed<T> {
   /** True where the role only looks at a run: the record of how the run was made stays as it is. */
   readonly onlyLooks?: boolean
   run(config: RunConfig, context: RoleContext): Promise<T>
-  /** Where the summary should send the reader. */
-  places(result: T, config: RunConfig): SummaryPlaces
+  /** Where the summary should send the reader. `heard`: the names of the events of this start. */
+  places(result: T, heard: ReadonlySet<string>): SummaryPlaces
 }
 
 /** One role from config to summary: events to the run's folder and to the screen, a report at the end, good or bad. */
@@ -33,7 +35,9 @@ export async function runRole<T>(flags: RunFlags, stop: Stop, deed: (config: Run
   if (!onlyLooks) await writeResolvedConfig(config, { replace: false })
   const { dir, id: runId } = config.run
   const progress = new Progress({ screen: process.stderr, env: process.env, quiet: flags.quiet === true })
-  const listeners = [progress.hear, ...(flags.jsonLines === true ? [printLine] : [])]
+  const heard = new Set<string>()
+  const note = ({ body }: RunEvent) => void heard.add(body.event)
+  const listeners = [progress.hear, note, ...(flags.jsonLines === true ? [printLine] : [])]
   using events = new EventsFile({ dir, runId, clock: systemClock, listeners })
   const result = await run(config, { clock: systemClock, signal: stop.signal, events }).catch(
     async (thrown: unknown) => {
@@ -41,7 +45,7 @@ export async function runRole<T>(flags: RunFlags, stop: Stop, deed: (config: Run
       const error = asInterruption(thrown, stop.signal)
       // Neither an event that cannot be written nor the report may hide why the run failed.
       await Promise.resolve()
-        .then(() => events.emit({ event: 'failed', ...named(error) }))
+        .then(() => events.emit({ event: 'failed', ...named(error), ...(onlyLooks ? { onlyLooked: true } : {}) }))
         .then(() => writeReport(dir))
         .catch(() => undefined)
       throw error
@@ -50,7 +54,7 @@ export async function runRole<T>(flags: RunFlags, stop: Stop, deed: (config: Run
   progress.clear()
   if (!onlyLooks) await writeResolvedConfig(config, { replace: true })
   const report = await writeReport(dir)
-  await conclude(flags, dir, { report, ...places(result, config) })
+  await conclude(flags, dir, { report, ...places(result, heard) })
   if (flags.json === true) process.stdout.write(`${JSON.stringify(result, null, 2)}\n`)
   return result
 }
@@ -79,6 +83,18 @@ export function asInterruption(error: unknown, signal: AbortSignal): unknown {
   return new CodedError('INTERRUPTED', `stopped by ${name}; the same command goes on from here`, { signal: name })
 }
 
-/** `-c FILE` for the next command, as short as it can be typed from here. */
-export const configFlag = (flags: RunFlags): string =>
-  `-c ${path.relative(process.cwd(), path.resolve(flags.config)) || flags.config}`
+/** After training: evaluate it. A run that was finished before has its checkpoint named again, and no rank begins. */
+export function trainedPlaces(flags: RunFlags, checkpoint: string, heard: ReadonlySet<string>): SummaryPlaces {
+  // On another node than that of rank 0 neither is heard.
+  const before = heard.has('train.checkpoint') && !heard.has('train.started')
+  return {
+    ...(before ? { note: 'this run was finished already: nothing was trained now' } : {}),
+    next: `${SELF} eval ${configFlag(flags)} --draft ${shellWord(checkpoint)}`,
+  }
+}
+
+/** `-c FILE` for the next command, as short as it can be typed from here, and what `--set` changed of the file. */
+export function configFlag({ config, set }: Pick<RunFlags, 'config' | 'set'>): string {
+  const file = path.relative(process.cwd(), path.resolve(config)) || config
+  return [`-c ${shellWord(file)}`, ...set.map((one) => `--set ${shellWord(one)}`)].join(' ')
+}

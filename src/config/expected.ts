@@ -23,7 +23,7 @@ function ofType(type: string, node: SchemaNode): string {
     case 'null':
       return 'null'
     case 'string':
-      return node.pattern === undefined ? 'text' : `text like ${node.pattern}`
+      return node.description ?? (node.pattern === undefined ? 'text' : `text like ${node.pattern}`)
     case 'array':
       return list(node)
     case 'object':

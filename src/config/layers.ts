@@ -1,6 +1,6 @@
 import { parse } from 'yaml'
 import { nearest } from '../core/nearest.ts'
-import { STORE_KEY_ENV } from '../core/store-key-env.ts'
+import { looksLikeKey, STORE_KEY_ENV } from '../core/store-key-env.ts'
 import type { Problem } from './problem.ts'
 import { allKeys, isChoice, type KeyPath, schemaAt, takesNull, takesOnlyText } from './schema-tree.ts'
 
@@ -58,7 +58,8 @@ export function setOverrides(sets: readonly string[]): Overrides {
   for (const set of sets) {
     const cut = set.indexOf('=')
     // Who puts a key there by mistake must not find it in a log as well.
-    const origin = `--set ${set.startsWith('store.auth') && cut > 0 ? `${set.slice(0, cut)}=...` : set}`
+    const secret = set.startsWith('store.auth') || looksLikeKey(set.slice(cut + 1))
+    const origin = `--set ${secret && cut > 0 ? `${set.slice(0, cut)}=...` : set}`
     if (cut < 1) {
       problems.push({ where: origin, field: set, found: 'no `=`', expected: '--set section.key=value' })
       continue

@@ -4,7 +4,7 @@ import { resolvePaths } from './paths.ts'
 import { configInvalid, dotted, type Problem, problemsOf } from './problem.ts'
 import { RunConfig } from './schema.ts'
 import type { KeyPath } from './schema-tree.ts'
-import { readConfigSource } from './source.ts'
+import { type ConfigSource, readConfigSource } from './source.ts'
 import { storeProblems } from './store-problems.ts'
 import { trainProblems } from './train-problems.ts'
 
@@ -24,7 +24,7 @@ export async function loadConfig({ file, env, sets = [] }: ConfigRequest): Promi
   const layers = [envOverrides(env), setOverrides(sets)]
   const overrides = layers.flatMap((layer) => layer.overrides)
   const tree = overrides.reduce<unknown>(withOverride, withoutEmptySections(source.value))
-  const locate = (keyPath: KeyPath): string => originOf(keyPath, overrides) ?? source.locate(keyPath)
+  const locate = (keyPath: KeyPath): string => originOf(keyPath, overrides, source) ?? source.locate(keyPath)
   const problems: Problem[] = layers.flatMap((layer) => layer.problems)
 
   const parsed = RunConfig.safeParse(tree)
@@ -36,8 +36,13 @@ export async function loadConfig({ file, env, sets = [] }: ConfigRequest): Promi
   return config
 }
 
-/** The last override that gave this key, or a section around it, is the one the reader has to change. */
-function originOf(keyPath: KeyPath, overrides: readonly Override[]): string | undefined {
+/**
+ * The last override that gave this key, or a section around it, is the one the reader has to change. A section that the
+ * file does not have is there only because of what an override put into it.
+ */
+function originOf(keyPath: KeyPath, overrides: readonly Override[], source: ConfigSource): string | undefined {
   const key = `${dotted(keyPath)}.`
-  return overrides.findLast((override) => key.startsWith(`${override.keyPath.join('.')}.`))?.origin
+  const gave = overrides.findLast((override) => key.startsWith(`${override.keyPath.join('.')}.`))
+  if (gave !== undefined || source.has(keyPath)) return gave?.origin
+  return overrides.findLast((override) => `${override.keyPath.join('.')}.`.startsWith(key))?.origin
 }

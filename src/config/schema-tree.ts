@@ -11,6 +11,8 @@ export interface SchemaNode {
   readonly enum?: readonly unknown[]
   readonly const?: unknown
   readonly pattern?: string
+  /** What a text with a pattern is, for people. */
+  readonly description?: string
   readonly minimum?: number
   readonly exclusiveMinimum?: number
   readonly maximum?: number

@@ -14,6 +14,7 @@ export const Bytes = z.union([
   z
     .string()
     .regex(/^\d+(\.\d+)? ?(B|KiB|MiB|GiB|TiB)$/)
+    .describe('bytes such as 2TiB (units B, KiB, MiB, GiB, TiB)')
     .transform((text) => {
       const [, amount = '0', unit = 'B'] = /^([\d.]+) ?([A-Za-z]+)$/.exec(text) ?? []
       return Math.floor(Number(amount) * UNITS[unit as keyof typeof UNITS])
@@ -161,6 +162,7 @@ const Launch = z.strictObject({
   rendezvous: z
     .string()
     .regex(/^[A-Za-z0-9.-]+:\d{1,5}$/)
+    .describe('host and port, such as 10.0.0.1:29500')
     .nullable()
     .default(null),
   /** Seconds a rank gets between SIGTERM and SIGKILL once another rank has failed. */

@@ -8,6 +8,7 @@ export interface ConfigSource {
   readonly value: unknown
   /** `file:line:column` of a key, or of the nearest section above it that the file has. */
   locate(keyPath: KeyPath): string
+  has(keyPath: KeyPath): boolean
 }
 
 /** @throws CONFIG_INVALID when the file is missing, unreadable or not YAML; the text shows the line. */
@@ -28,7 +29,7 @@ export async function readConfigSource(file: string): Promise<ConfigSource> {
     const { line, col } = lines.linePos(offset)
     return `${file}:${line}:${col}`
   }
-  return { value: document.toJS(), locate }
+  return { value: document.toJS(), locate, has: (keyPath) => document.hasIn(keyPath) }
 }
 
 /** The line with its two neighbours above, and a caret under the column. */

@@ -58,7 +58,13 @@ export const EventBody = z.discriminatedUnion('event', [
       }),
     ),
   }),
-  z.strictObject({ event: z.literal('failed'), code: z.string(), message: z.string() }),
+  z.strictObject({
+    event: z.literal('failed'),
+    code: z.string(),
+    message: z.string(),
+    /** What failed only looked at the run: the run itself stands as it did. */
+    onlyLooked: z.literal(true).optional(),
+  }),
 ])
 export type EventBody = z.output<typeof EventBody>
 

@@ -79,7 +79,7 @@ function parts(body: EventBody): string[] {
         `${count(body.skipped)} skipped`,
         `${count(body.cut)} cut`,
         `${count(body.resumed)} from before`,
-        ...(body.linked > 0 ? [`${count(body.linked)} not copied`] : []),
+        ...(body.linked > 0 ? [`${count(body.linked)} linked`] : []),
         duration(body.seconds),
       ]
     case 'produce.copied':
@@ -89,7 +89,7 @@ function parts(body: EventBody): string[] {
     case 'eval.prompt':
       return [`eval ${count(body.done)}/${count(body.total)}`]
     case 'eval.finished':
-      return body.bySteps.map(({ steps, tau }) => `tau ${tau.toFixed(3)} at ${steps} steps`)
+      return body.bySteps.map(({ steps, tau }) => `tau ${tau.toFixed(3)} at ${plural(steps, 'step')}`)
     default:
       return trainParts(body)
   }

@@ -2,25 +2,40 @@ import { html, type Markup, nothing } from './html.ts'
 import { gib, memoryParts, peakText } from './memory-text.ts'
 import type { Evaluation, RunHistory } from './run-history.ts'
 import { speedUp } from './summary.ts'
-import { bytes, count, duration, figure, percent } from './words.ts'
+import { bytes, count, duration, figure, percent, plural } from './words.ts'
 
 /** The four figures that most readers came for. */
 export function facts({ metrics, produced, evaluation, trained, trainStarted }: RunHistory): Markup {
   const [first, last] = [metrics[0], metrics.at(-1)]
   const best = evaluation?.bySteps.toSorted((a, b) => b.tau - a.tau)[0]
   return html`<dl class="facts">
-${fact('Tau', best?.tau.toFixed(3) ?? 'not measured', best === undefined ? 'tokens per pass of the target' : `tokens per pass of the target, ${best.steps} draft steps`)}
+${fact('Tau', best?.tau.toFixed(3) ?? 'not measured', best === undefined ? 'tokens per pass of the target' : `tokens per pass of the target, ${plural(best.steps, 'draft step')}`)}
 ${fact('Loss', figure(last?.loss ?? null), first === undefined ? 'no step yet' : `from ${figure(first.loss)} at step ${count(first.step)}`)}
 ${fact('Accuracy, first token', share(last?.acc[0]), first === undefined ? 'no step yet' : `from ${share(first.acc[0])}`)}
-${fact('Trained on', produced === null ? 'n/a' : count(produced.tokens), produced === null ? 'tokens' : `tokens in ${count(produced.samples)} samples`)}
+${trainedOn(produced, trainStarted)}
 ${fact('Steps', last === undefined ? '0' : count(last.step), steps(trainStarted?.ranks, trained?.seconds))}
 </dl>`
+}
+
+/** The tokens are known of all samples only: where some were held out, the samples are what can be said. */
+function trainedOn(produced: RunHistory['produced'], started: RunHistory['trainStarted']): Markup {
+  const all = produced?.samples ?? started?.samples
+  if (started !== null && started.samples !== all) {
+    return fact(
+      'Trained on',
+      count(started.samples),
+      `of ${plural(all ?? 0, 'sample')}, ${count(started.heldOut)} held out`,
+    )
+  }
+  if (produced !== null)
+    return fact('Trained on', count(produced.tokens), `tokens in ${plural(produced.samples, 'sample')}`)
+  return started === null ? fact('Trained on', 'n/a', 'tokens') : fact('Trained on', count(started.samples), 'samples')
 }
 
 const share = (value: number | null | undefined): string => (value == null ? 'n/a' : percent(value))
 
 function steps(ranks: number | undefined, seconds: number | undefined): string {
-  const where = ranks === undefined ? '' : ` on ${count(ranks)} ranks`
+  const where = ranks === undefined ? '' : ` on ${plural(ranks, 'rank')}`
   return seconds === undefined ? `optimiser steps${where}` : `${duration(seconds)}${where}`
 }
 
@@ -37,7 +52,7 @@ export function healthTable({ produced, trainStarted, restarts, lost, spikes }: 
     ['From before', count(produced.resumed), 'already there from an interrupted run'],
     ['Tokens', count(produced.tokens), ''],
     [
-      'Tokens trained on',
+      'Tokens with a loss',
       count(produced.lossTokens),
       produced.tokens > 0 ? percent(produced.lossTokens / produced.tokens) : '',
     ],
@@ -76,7 +91,8 @@ export function tauTable(result: Evaluation): Markup {
   const verdict = result.lossless
     ? html`<span class="good">Lossless:</span> output ids equal plain greedy decoding.`
     : html`<span class="bad">Not lossless:</span> output ids differ from plain greedy decoding.`
-  return html`<div class="card"><table><caption>Chain decoding of ${count(result.prompts)} held-out prompts</caption><thead><tr><th scope="col">Draft steps</th><th scope="col">Tau</th><th scope="col">Tokens/s</th><th scope="col">Speed-up here</th></tr></thead><tbody>${rows}</tbody></table>
+  return html`<div class="card"><table><caption>Chain decoding of ${plural(result.prompts, 'held-out prompt')}</caption><thead><tr><th scope="col">Draft steps</th><th scope="col">Tau</th><th scope="col">Tokens/s</th><th scope="col">Speed-up here</th></tr></thead><tbody>${rows}</tbody></table>
+<p class="note">Draft: <code>${result.draft}</code>.</p>
 <p class="note">${verdict} Plain decoding: ${figure(result.plainTokensPerSecond)} tokens/s. Speed-up: ${speedUp(result)}.</p></div>`
 }
 

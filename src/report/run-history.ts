@@ -35,7 +35,7 @@ export function runHistory(events: readonly RunEvent[]): RunHistory {
   const starts = all(bodies, 'train.started')
   const steps = stepsOf(bodies)
   const trained = all(bodies, 'train.finished')
-  const failureAt = bodies.findLastIndex((body) => body.event === 'failed')
+  const last = bodies.findLast((body) => body.event !== 'failed' || body.onlyLooked !== true)
   return {
     runId: events.at(-1)?.runId ?? null,
     startedAt: events[0]?.ts ?? null,
@@ -53,7 +53,7 @@ export function runHistory(events: readonly RunEvent[]): RunHistory {
     restarts: Math.max(0, starts.length - 1),
     evaluation: all(bodies, 'eval.finished').at(-1) ?? null,
     // A failure that a later start has got past is history, not the state of the run.
-    failure: failureAt >= 0 && failureAt === bodies.length - 1 ? (all(bodies, 'failed').at(-1) ?? null) : null,
+    failure: last?.event === 'failed' ? last : null,
   }
 }
 

@@ -186,9 +186,11 @@ function locate(perEpoch: readonly number[], cursor: number): { epoch: number; s
 function requireEnough(lengths: readonly number[], { batch, worldSize }: PlanSettings): void {
   const needed = worldSize * ('samples' in batch ? batch.samples : 1)
   if (lengths.length < needed) {
+    const samples = lengths.length === 1 ? '1 sample' : `${lengths.length} samples`
+    const ranks = worldSize === 1 ? '1 rank needs' : `${worldSize} ranks need`
     throw finding('CONFIG_INVALID', 'the data set is smaller than one training step of all ranks', {
       field: 'train.batch',
-      found: `${lengths.length} samples; ${worldSize} rank(s) need ${needed} for one step`,
+      found: `${samples}; ${ranks} ${needed} for one step`,
       fix: 'make train.batch smaller, use fewer ranks (launch.ranksPerNode), or produce more samples',
     })
   }

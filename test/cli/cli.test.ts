@@ -63,6 +63,14 @@ describe('help', () => {
   })
 })
 
+describe('examples', () => {
+  it('are lines that can be typed', async () => {
+    const { stdout } = await draftbridge('store', 'rekey', '--help')
+    expect(stdout.match(/^ {2}\$ .*$/gm)).toHaveLength(1)
+    expect(stdout).toContain('A new key: (umask 077; openssl rand -hex 32 > new.key)')
+  })
+})
+
 describe('bad usage', () => {
   it('exits 2 and names the command or flag that was meant', async () => {
     const [command, flag, missing, both] = await Promise.all([
@@ -116,6 +124,7 @@ describe('init', () => {
   it('writes a config that loads, says the next command, and never writes over a file', async () => {
     const first = await draftbridge('init', folder)
     expect(first.code).toBe(0)
+    expect(first.stderr).toContain('set target.model and data.conversations in it, then')
     expect(first.stderr).toContain('doctor -c')
     const file = path.join(folder, 'draftbridge.yaml')
     const config = await loadConfig({ file, env: {} })

@@ -55,7 +55,7 @@ async function damaged(ref: SampleRef): Promise<void> {
 }
 
 describe('store ls', () => {
-  it('sums up runs, and lists samples as JSON lines', async () => {
+  it('sums up runs, and lists runs or samples as JSON lines', async () => {
     await fillStore(root, { one: 2, two: 3 })
     const { code, stdout } = await store('ls', '--json')
     const { runs, usage, members } = JSON.parse(stdout)
@@ -64,6 +64,8 @@ describe('store ls', () => {
       { run: 'one', samples: 2, generations: 2, leases: 0, claims: 0 },
       { run: 'two', samples: 3 },
     ])
+    const ofRuns = (await store('ls', '--json-lines')).stdout.trim().split('\n')
+    expect(ofRuns.map((line) => JSON.parse(line))).toEqual(runs)
     const lines = (await store('ls', '--samples', '--json-lines')).stdout.trim().split('\n')
     const ids = lines.map((line) => JSON.parse(line).sampleId).sort()
     expect(ids).toEqual(['one:0', 'one:1', 'two:0', 'two:1', 'two:2'])

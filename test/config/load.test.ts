@@ -143,9 +143,25 @@ run:
     expect(await refusal(MINIMAL, {}, ['train.epochs=0'])).toContain('file:     --set train.epochs=0')
     expect(await refusal(MINIMAL, { DRAFTBRIDGE_TRAIN_EPOCHS: 'x' })).toContain('environment, DRAFTBRIDGE_TRAIN_EPOCHS')
     expect(await refusal(MINIMAL, {}, ['train.epoch=1'])).toContain('did you mean train.epochs?')
+    const section = await refusal(MINIMAL, {}, ['trian.epochs=3'])
+    expect(section).toContain('trian\n    file:     --set trian.epochs=3')
+    expect(section).toContain('did you mean train?')
+    const key = await refusal(MINIMAL, {}, [`stor.auth.key=${'ab'.repeat(32)}`])
+    expect(key).toContain('file:     --set stor.auth.key=...\n')
+    expect(await refusal(`${MINIMAL}trian: {}\n`, {}, ['trian.epochs=3'])).toContain('draftbridge.yaml:3:1')
+    const half = await refusal(MINIMAL, { DRAFTBRIDGE_TRAIN_VALIDATION_EVERY: '5' })
+    expect(half).toContain('train.validation\n    file:     environment, DRAFTBRIDGE_TRAIN_VALIDATION_EVERY')
     expect(await refusal(MINIMAL, {}, ['train.epochs'])).toContain('expected: --set section.key=value')
     const env = await refusal(MINIMAL, { DRAFTBRIDGE_TRAIN_EPOCH: '1' })
     expect(env).toContain('did you mean DRAFTBRIDGE_TRAIN_EPOCHS?')
+  })
+
+  it('say what a text has to look like in words', async () => {
+    const quota = await refusal(MINIMAL, {}, ['store.quota=2TB'])
+    expect(quota).toContain('or bytes such as 2TiB (units B, KiB, MiB, GiB, TiB), or null')
+    expect(quota).not.toContain('^')
+    const meeting = await refusal(MINIMAL, {}, ['launch.rendezvous=here'])
+    expect(meeting).toContain('expected: host and port, such as 10.0.0.1:29500, or null')
   })
 
   it('show line, column and the code of a YAML mistake', async () => {

@@ -4,10 +4,13 @@ import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { newestCheckpoint, standingOf } from '../../examples/quickstart/standing.ts'
+import { tauNote } from '../../examples/quickstart/tau-note.ts'
+import { askedFor } from '../../examples/quickstart/usage.ts'
 import { loadConfig } from '../../src/config/load.ts'
 import { writeResolvedConfig } from '../../src/config/resolved.ts'
 import type { RunConfig } from '../../src/config/schema.ts'
 import { EventsFile } from '../../src/report/events-file.ts'
+import type { Evaluation } from '../../src/report/run-history.ts'
 import { evaluated, metrics, trainStarted } from '../report/sample-run.ts'
 
 const file = fileURLToPath(new URL('../../examples/quickstart/draftbridge.yaml', import.meta.url))
@@ -30,6 +33,29 @@ async function checkpoint(step: string, complete: boolean): Promise<string> {
 }
 
 const clock = { now: () => 1, sleep: async () => undefined }
+
+describe('its command line', () => {
+  it('is refused where it has a word that it does not know', () => {
+    expect(askedFor([])).toEqual({ what: 'run' })
+    expect(askedFor(['--fresh'])).toEqual({ what: 'fresh' })
+    expect(askedFor(['--frsh'])).toEqual({ what: 'unknown', argument: '--frsh' })
+    expect(askedFor(['--fresh', '--help'])).toEqual({ what: 'help' })
+  })
+})
+
+describe('the note on tau', () => {
+  const measured = (...taus: number[]) => {
+    const bySteps = taus.map((tau, index) => ({ steps: 3 + 2 * index, tau, tokensPerSecond: 1, acceptance: [] }))
+    return { ...(evaluated() as Evaluation), bySteps }
+  }
+
+  it('says why more steps than were trained for change nothing, and only where it is so', () => {
+    expect(tauNote(measured(1.41, 1.41, 1.412), 2)).toContain('the same at 3, 5 and 7 steps')
+    expect(tauNote(measured(1.41, 1.45, 1.45), 2)).toBeUndefined()
+    expect(tauNote(measured(1.41, 1.41, 1.41), 7)).toBeUndefined()
+    expect(tauNote(null, 2)).toBeUndefined()
+  })
+})
 
 describe('the quickstart', () => {
   it('begins where nothing is', async () => {

@@ -44,7 +44,7 @@ describe('without a terminal', () => {
     const events = [trainStarted(null), weighed(1, 'start'), metrics(2, 3), validated(50, 1.25), spike(25), notFinite]
     for (const event of stamped(events)) progress.hear(event)
     const text = out.written.join('')
-    expect(text).toContain('238 samples · 5 held out · 100 steps · x86_64 CPU, 1 thread(s), 0.0606 TFLOP/s')
+    expect(text).toContain('233 samples · 5 held out · 100 steps · x86_64 CPU, 1 thread(s), 0.0606 TFLOP/s')
     expect(text).toContain('memory up to step 1 · peak 12.0 GiB on the device')
     expect(text).toMatch(/\n {2}GiB: parameters 1\.50 .*\n {7}unroll buffers 4\.00/)
     expect(text).toContain('1,235 tokens/s · 0.0412 TFLOP/s (34 % of peak) · data wait')

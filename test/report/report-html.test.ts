@@ -2,11 +2,12 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import os from 'node:os'
 import path from 'node:path'
 import { describe, expect, it } from 'vitest'
+import type { EventBody } from '../../src/report/events.ts'
 import { EventsFile } from '../../src/report/events-file.ts'
 import { reportHtml } from '../../src/report/report-html.ts'
 import { linear } from '../../src/report/scale.ts'
 import { writeReport } from '../../src/report/write-report.ts'
-import { stamped, wholeRun } from './sample-run.ts'
+import { stamped, trainStarted, wholeRun } from './sample-run.ts'
 
 const page = reportHtml({ events: stamped(wholeRun), torn: 1, config: 'version: 1\n' })
 
@@ -29,6 +30,21 @@ describe('report.html', () => {
     for (const text of ['1.413', '1.450', '33 %', 'Skipped', '<td>13</td>', '61,880', 'Torn events', 'version: 1']) {
       expect(page).toContain(text)
     }
+  })
+
+  it('names the draft whose tau it is, and shows no error of an eval that failed later', () => {
+    expect(page).toContain('Draft: <code>/runs/demo/checkpoints/step-000100</code>')
+    const looked = { event: 'failed', code: 'CONFIG_INVALID', message: 'no prompts', onlyLooked: true } as const
+    const later = reportHtml({ events: stamped([...wholeRun, looked]), torn: 0, config: null })
+    expect(later).not.toContain('role="alert"')
+    expect(later).toContain('1.413')
+  })
+
+  it('counts samples that were held out as not trained on', () => {
+    expect(page).toContain('<dt>Trained on</dt><dd>233<small>of 238 samples, 5 held out</small>')
+    const [produced, started] = [wholeRun.slice(0, 3), { ...trainStarted(null), samples: 238, heldOut: 0 } as EventBody]
+    const without = reportHtml({ events: stamped([...produced, started]), torn: 0, config: null })
+    expect(without).toContain('<dd>61,880<small>tokens in 238 samples</small>')
   })
 
   it('shows what the training took of memory by part, in GiB, and counts spikes', () => {

@@ -34,7 +34,7 @@ export function metrics(step: number, loss: number): EventBody {
 export const trainStarted = (resumedFrom: number | null): EventBody => ({
   event: 'train.started',
   ranks: 2,
-  samples: 238,
+  samples: 233,
   leftOver: 1,
   totalSteps: 100,
   heldOut: 5,

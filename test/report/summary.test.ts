@@ -10,10 +10,12 @@ describe('summary', () => {
   it('gives losses first to last, tau by steps, counts of lost data and the places', () => {
     expect(text).toContain('8.5 -> 4.25 (step 10 to 100 of 100, 2:23 min)')
     expect(text).toContain('1.413 at 3 steps, 1.450 at 5 steps (8 held-out prompts)')
+    expect(text).toContain('of the draft /runs/demo/checkpoints/step-000100')
     expect(text).toContain('2 samples skipped')
     expect(text).toContain('13 samples cut')
     expect(text).toContain('1 sample an epoch left over')
-    expect(text).toContain('238 samples, 61,880 tokens (45,220 trained on), 272 MiB')
+    expect(text).toContain('238 samples, 61,880 tokens (45,220 with a loss), 272 MiB')
+    expect(text).toContain('233 samples trained on, 5 held out')
     expect(text).toMatch(/draft +\/runs\/demo\/checkpoints\/step-000100/)
     expect(text).toMatch(/report +\/r\.html/)
     expect(text).toMatch(/next +draftbridge eval/)
@@ -46,6 +48,13 @@ describe('summary', () => {
     const failed = { event: 'failed', code: 'RANK_DIED', message: 'rank 1 died\nstack' } as const
     expect(summaryText(stamped([metrics(1, 2), failed]))).toContain('stopped   RANK_DIED: rank 1 died')
     expect(summaryText(stamped([failed, metrics(1, 2)]))).not.toContain('RANK_DIED')
+  })
+
+  it('names no failure of what only looked at the run, and still the one before it', () => {
+    const looked = { event: 'failed', code: 'CONFIG_INVALID', message: 'no prompts', onlyLooked: true } as const
+    const failed = { event: 'failed', code: 'RANK_DIED', message: 'rank 1 died' } as const
+    expect(summaryText(stamped([...wholeRun, looked]))).not.toContain('stopped')
+    expect(summaryText(stamped([metrics(1, 2), failed, looked]))).toContain('stopped   RANK_DIED')
   })
 })
 

@@ -176,7 +176,7 @@ describe('resuming', () => {
 describe('a plan that cannot be', () => {
   it('is refused when the data set cannot fill one step of all ranks', () => {
     const small = () => batchPlan([5, 5, 5], { ...base, batch: { samples: 2 }, worldSize: 2 })
-    expect(small).toThrow(/3 samples; 2 rank\(s\) need 4/)
+    expect(small).toThrow(/3 samples; 2 ranks need 4/)
     expect(() => batchPlan([], base)).toThrow(expect.objectContaining({ code: 'CONFIG_INVALID' }))
   })
 

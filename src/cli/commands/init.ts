@@ -14,6 +14,8 @@ export function addInit(program: Command): void {
     await writeNewFile(file)
     if (flags.quiet === true) return
     const named = path.relative(process.cwd(), file)
-    process.stderr.write(`wrote ${named}\nnext: set target.model in it, then ${SELF} doctor -c ${named}\n`)
+    process.stderr.write(
+      `wrote ${named}\nnext: set target.model and data.conversations in it, then ${SELF} doctor -c ${named}\n`,
+    )
   })
 }

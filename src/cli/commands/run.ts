@@ -12,7 +12,7 @@ export function addRun(program: Command, stop: Stop): void {
   withRunFlags(command)
     .option('--role <role>', 'producer, consumer or colocated; else DISAGG_ROLE, else node 0 produces (RCLI_NODE_RANK)')
     .action(async (flags: Flags) => {
-      const [{ chooseRole, run }, { configFlag, runRole }] = await Promise.all([
+      const [{ chooseRole, run }, { configFlag, runRole, trainedPlaces }] = await Promise.all([
         import('../../roles/run.ts'),
         import('../role-session.ts'),
       ])
@@ -20,9 +20,9 @@ export function addRun(program: Command, stop: Stop): void {
       await runRole(flags, stop, () => ({
         embedsPython: role !== 'consumer',
         run: (config, context) => run(config, role, context),
-        places: ({ checkpoint }) => {
+        places: ({ checkpoint }, heard) => {
           if (checkpoint === undefined) return { next: `${SELF} run ${configFlag(flags)} --role consumer` }
-          return { next: `${SELF} eval ${configFlag(flags)} --draft ${checkpoint}` }
+          return trainedPlaces(flags, checkpoint, heard)
         },
       }))
     })

@@ -10,10 +10,8 @@ export function addRekey(store: Command, stop: Stop): void {
     .command('rekey')
     .description('give a protected store a new key; the old one opens it no more')
     .requiredOption('--new-key-file <file>', 'the key that the store gets')
-  withExamples(command, [
-    '(umask 077; openssl rand -hex 32 > new.key)',
-    'store rekey --store DIR --key-file old.key --new-key-file new.key --manifest MANIFEST',
-  ])
+  withExamples(command, ['store rekey --store DIR --key-file old.key --new-key-file new.key --manifest MANIFEST'])
+  command.addHelpText('after', '\nA new key: (umask 077; openssl rand -hex 32 > new.key)')
   withManifestFlag(
     withStoreFlags(command),
     'a manifest of the store, to be signed with the new key; name all of them; may be repeated',

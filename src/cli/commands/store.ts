@@ -33,7 +33,7 @@ function addLs(store: Command, stop: Stop): void {
   withExamples(command, ['store ls', 'store ls --store DIR --json', 'store ls --store DIR --samples --json-lines'])
   withStoreFlags(command)
     .option('--json', 'print one JSON document on stdout')
-    .option('--json-lines', 'with --samples: one JSON line for each sample')
+    .option('--json-lines', 'one JSON line for each run, with --samples for each sample')
     .option('--samples', 'each sample by itself')
     .action(async (flags: LsFlags) => {
       const place = await placeOf(flags, command, stop)
@@ -46,7 +46,9 @@ type LsFlags = StoreFlags & { readonly samples?: boolean }
 async function summary(place: StorePlace, flags: LsFlags, signal: AbortSignal): Promise<void> {
   const { summariseStore } = await import('../../roles/store-ls.ts')
   const found = await summariseStore(place, signal)
-  print(flags.json === true ? JSON.stringify(found, null, 2) : summaryTable(found))
+  if (flags.json === true) print(JSON.stringify(found, null, 2))
+  else if (flags.jsonLines === true) for (const run of found.runs) print(JSON.stringify(run))
+  else print(summaryTable(found))
 }
 
 async function eachSample(place: StorePlace, flags: LsFlags, signal: AbortSignal): Promise<void> {

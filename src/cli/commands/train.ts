@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import { type RunFlags, SELF, withExamples, withRunFlags } from '../flags.ts'
+import { type RunFlags, withExamples, withRunFlags } from '../flags.ts'
 import type { Stop } from '../stop.ts'
 
 type Flags = RunFlags & { readonly dryRun?: boolean }
@@ -11,7 +11,7 @@ export function addTrain(program: Command, stop: Stop): void {
     'train --dry-run',
     'train -c runs/a.yaml --set train.epochs=3',
     'train --set train.validation.share=0.02 --set train.tensorboard=true',
-    'train --json-lines | jq .loss',
+    "train --json-lines | jq '.loss // empty'",
   ])
   withRunFlags(command)
     .option('--dry-run', 'make one optimiser step with everything real, show what it takes, and keep nothing of it')
@@ -20,14 +20,14 @@ export function addTrain(program: Command, stop: Stop): void {
         const { rehearseRun } = await import('../dry-run-session.ts')
         return rehearseRun(flags, stop)
       }
-      const [{ run }, { configFlag, runRole }] = await Promise.all([
+      const [{ run }, { runRole, trainedPlaces }] = await Promise.all([
         import('../../roles/run.ts'),
         import('../role-session.ts'),
       ])
       await runRole(flags, stop, () => ({
         embedsPython: false,
         run: (config, context) => run(config, 'consumer', context),
-        places: ({ checkpoint = 'DIR' }) => ({ next: `${SELF} eval ${configFlag(flags)} --draft ${checkpoint}` }),
+        places: ({ checkpoint = 'DIR' }, heard) => trainedPlaces(flags, checkpoint, heard),
       }))
     })
 }
