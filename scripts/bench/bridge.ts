@@ -1,5 +1,6 @@
 // What the bridge costs per training step: one rank in this process trains on the quickstart's features.
 // Prints one table. Usage: npm run bench:bridge [-- STEPS] after npm run quickstart
+import { existsSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
@@ -28,6 +29,10 @@ try {
   const env = { ...process.env, SMOLLM2_GGUF: await findTarget(checkout) }
   const sets = [`run.dir=${dir}`, `train.maxSteps=${steps}`, 'train.logInterval=1', 'train.save.every=1000000']
   const config = await loadConfig({ file: path.join(checkout, 'examples/quickstart/draftbridge.yaml'), env, sets })
+  if (!existsSync(config.manifest)) {
+    process.stderr.write('there are no features yet: run `npm run quickstart` first\n')
+    process.exit(69)
+  }
   const python = await embedPython()
   await using store = await sharedDirFeatureStore({ python, root: config.store.root, retain: true, create: false })
   const manifest = await readRefManifest({ dir: config.manifest, storeId: store.id })
