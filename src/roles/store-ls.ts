@@ -1,6 +1,6 @@
 import { inBatches } from '../core/in-batches.ts'
 import { holdersOf } from '../store/held-keys.ts'
-import type { FoundObject } from '../store/inventory.ts'
+import { type FoundObject, partOf } from '../store/inventory.ts'
 import type { StoreCare } from '../store/open.ts'
 import { noteKey } from '../store/shared-leases.ts'
 import { openStorePlace, type StorePlace } from './store-place.ts'
@@ -10,6 +10,7 @@ export interface StoredSample {
   readonly generation: number
   /** Null: the object does not say, so it is damaged or not ours. */
   readonly run: string | null
+  /** Its own and those of its linked file, of one that is shared its part. What lies in a user's file is not counted. */
   readonly bytes: number
   readonly modified: string
   readonly leases: readonly string[]
@@ -74,7 +75,7 @@ async function* samplesOf({ parts, files }: StoreCare, signal: AbortSignal): Asy
     return {
       ...object.key,
       run: (await files.label(object))?.runId ?? null,
-      bytes: object.bytes,
+      bytes: object.bytes + partOf(await files.beside(object)),
       modified: new Date(object.modifiedMs).toISOString(),
       leases: leases.get(name) ?? [],
       claims: claims.get(name) ?? [],
