@@ -103,7 +103,7 @@ export const explanations: Readonly<Record<ErrorCode, Explanation>> = {
   STORE_BUSY: {
     cause:
       'Another living process holds what is needed: a sample, a run, a lock. Or this one was silent for so long that it was taken for dead.',
-    fix: 'The message names the process. Wait until it is done or end it, then start again; `draftbridge store ls` shows who holds what.',
+    fix: 'The message names the process. Wait until it is done or end it, then start again; `draftbridge store ls --samples` shows who holds what.',
   },
   STORE_AUTH: {
     cause:

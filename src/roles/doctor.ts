@@ -1,24 +1,17 @@
-import { constants } from 'node:fs'
-import { access, mkdir, rm, writeFile } from 'node:fs/promises'
+import { mkdir, rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { embedPython } from '../bridge/python.ts'
 import type { RunConfig } from '../config/schema.ts'
-import { hasCode, isErrno } from '../core/errors.ts'
-
-/** One thing that was looked at. `id` stays the same over releases, for scripts. */
-export interface Check {
-  readonly id: string
-  readonly state: 'ok' | 'warning' | 'error'
-  readonly reason: string
-  readonly fix?: string
-}
+import { hasCode } from '../core/errors.ts'
+import type { Check } from './doctor-check.ts'
+import { examineConfig } from './doctor-config.ts'
 
 const LEAST_NODE = 20
 
 /** Looks at all that a run needs. Config is optional: without it there are no paths to look at. */
 export async function examine(config: RunConfig | null): Promise<readonly Check[]> {
   const checks = [node(process.versions.node), ...(await python())]
-  if (config !== null) checks.push(await readable('target.model', config.target.model), await store(config.store))
+  if (config !== null) checks.push(...(await examineConfig(config)), await store(config.store))
   return checks
 }
 
@@ -59,16 +52,6 @@ function transformers(version: string | null): Check {
   if (version !== null) return { id: 'transformers', state: 'ok', reason: `transformers ${version}` }
   const reason = 'transformers is not installed: capture and eval need it, training does not'
   return { id: 'transformers', state: 'warning', reason, fix: 'run `npm run setup`' }
-}
-
-async function readable(id: string, file: string): Promise<Check> {
-  try {
-    await access(file, constants.R_OK)
-    return { id, state: 'ok', reason: file }
-  } catch (error) {
-    const reason = isErrno(error, 'ENOENT') ? `${file} does not exist` : `${file} cannot be read`
-    return { id, state: 'error', reason, fix: `set ${id} to a model folder or a .gguf file` }
-  }
 }
 
 /** A store that takes a file and gives its room back is one that a producer can use. */

@@ -12,7 +12,7 @@ export async function resolveDraftConfig(
   contract: CaptureContract,
 ): Promise<DraftConfig> {
   if (draft.config === 'auto') return draftConfigFor(contract.shape, draft.vocabSize)
-  const config = parse(await readTextOrNull(draft.config), draft.config)
+  const config = await readDraftConfig(draft.config)
   const { hiddenSize, vocabSize } = contract.shape
   requireEqual(draft.config, 'hidden_size', config.hidden_size, hiddenSize)
   requireEqual(draft.config, 'vocab_size', config.vocab_size, vocabSize)
@@ -25,7 +25,9 @@ export async function resolveDraftConfig(
   })
 }
 
-function parse(text: string | null, file: string): DraftConfig {
+/** @throws CONFIG_INVALID */
+export async function readDraftConfig(file: string): Promise<DraftConfig> {
+  const text = await readTextOrNull(file)
   const fix = 'name a draft config.json in draft.config, or set it to auto'
   if (text === null) throw finding('CONFIG_INVALID', 'the draft config does not exist', { file, fix })
   let json: unknown

@@ -1,6 +1,7 @@
 import { inBatches } from '../core/in-batches.ts'
 import { holdersOf } from '../store/held-keys.ts'
-import type { FoundObject } from '../store/inventory.ts'
+import { type FoundObject, partOf } from '../store/inventory.ts'
+import type { Members } from '../store/members.ts'
 import type { StoreCare } from '../store/open.ts'
 import { noteKey } from '../store/shared-leases.ts'
 import { openStorePlace, type StorePlace } from './store-place.ts'
@@ -10,10 +11,14 @@ export interface StoredSample {
   readonly generation: number
   /** Null: the object does not say, so it is damaged or not ours. */
   readonly run: string | null
+  /** Its own and those of its linked file, of one that is shared its part. What lies in a user's file is not counted. */
   readonly bytes: number
   readonly modified: string
+  /** Members of the store. */
   readonly leases: readonly string[]
   readonly claims: readonly string[]
+  /** The same for a person: `claimed by process 7 on box (m…)`. Who has claimed it has leased it too, and stands once. */
+  readonly held: readonly string[]
 }
 
 export interface RunSummary {
@@ -69,20 +74,38 @@ export async function summariseStore(place: StorePlace, signal: AbortSignal): Pr
 async function* samplesOf({ parts, files }: StoreCare, signal: AbortSignal): AsyncIterable<StoredSample> {
   const { notes } = parts.backend
   const [leases, claims] = [await holdersOf(notes, 'leases'), await holdersOf(notes, 'claims')]
+  const told = await heldBy(parts.members, leases, claims)
   const labelled = async (object: FoundObject): Promise<StoredSample> => {
     const name = noteKey(object.key)
     return {
       ...object.key,
       run: (await files.label(object))?.runId ?? null,
-      bytes: object.bytes,
+      bytes: object.bytes + partOf(await files.beside(object)),
       modified: new Date(object.modifiedMs).toISOString(),
       leases: leases.get(name) ?? [],
       claims: claims.get(name) ?? [],
+      held: told(name),
     }
   }
   for await (const some of inBatches(files.objects(), AT_ONCE)) {
     signal.throwIfAborted()
     yield* await Promise.all(some.map(labelled))
+  }
+}
+
+type Holders = Awaited<ReturnType<typeof holdersOf>>
+
+/** Says who holds a sample. Each member is looked up once, however much it holds. */
+async function heldBy(members: Members, leases: Holders, claims: Holders): Promise<(name: string) => string[]> {
+  const names = new Map<string, string>()
+  for (const id of new Set([...leases.values(), ...claims.values()].flat())) names.set(id, await members.describe(id))
+  return (name) => {
+    const claimed = claims.get(name) ?? []
+    const leased = (leases.get(name) ?? []).filter((id) => !claimed.includes(id))
+    return [
+      ...claimed.map((id) => `claimed by ${names.get(id) ?? id}`),
+      ...leased.map((id) => `leased by ${names.get(id) ?? id}`),
+    ]
   }
 }
 

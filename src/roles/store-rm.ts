@@ -1,7 +1,7 @@
 import { finding } from '../core/errors.ts'
 import { inBatches } from '../core/in-batches.ts'
 import { holdersOf } from '../store/held-keys.ts'
-import type { FoundObject } from '../store/inventory.ts'
+import type { FileBeside, FoundObject } from '../store/inventory.ts'
 import type { StoreCare } from '../store/open.ts'
 import { noteKey } from '../store/shared-leases.ts'
 import { openStorePlace, type StorePlace } from './store-place.ts'
@@ -37,17 +37,15 @@ export interface RmOptions {
 export async function removeRun(place: StorePlace, options: RmOptions): Promise<RmReport> {
   await using care = await openStorePlace(place)
   const { run, dryRun, signal, agree } = options
-  const objects = await objectsOf(care, run, signal)
+  const { objects, bytes } = await objectsOf(care, run, signal)
   await expectUnheld(care, run, objects)
   if (!options.force) await expectNobody(care, run)
-  const bytes = objects.reduce((sum, object) => sum + object.bytes, 0)
   const about = { store: care.parts.id, run, dryRun, kept: 0 }
   if (dryRun) return { ...about, removed: objects.length, bytes }
   const wanted = objects.length > 0 && (await agree(objects.length, bytes))
   if (!wanted) return { ...about, removed: 0, kept: objects.length, bytes: 0 }
   await care.parts.members.join()
   await care.parts.space.open()
-  let [removed, freed] = [0, 0]
   for (let at = 0; at < objects.length; at += AT_ONCE) {
     signal.throwIfAborted()
     const some = objects.slice(at, at + AT_ONCE)
@@ -55,20 +53,42 @@ export async function removeRun(place: StorePlace, options: RmOptions): Promise<
     const gone = await Promise.all(some.map(({ key }) => care.parts.leases.retire(key)))
     const stays = some.find((_, index) => gone[index] !== true)
     if (stays !== undefined) throw held(run, noteKey(stays.key), 'a living process')
-    removed += some.length
-    freed += some.reduce((sum, object) => sum + object.bytes, 0)
   }
-  return { ...about, removed, bytes: freed }
+  return { ...about, removed: objects.length, bytes }
 }
 
-async function objectsOf({ files }: StoreCare, run: string, signal: AbortSignal): Promise<readonly FoundObject[]> {
-  const objects: FoundObject[] = []
+/** What is about to go. */
+class Going {
+  readonly objects: FoundObject[] = []
+  readonly #users = new Map<string, number>()
+  #bytes = 0
+
+  get bytes(): number {
+    return this.#bytes
+  }
+
+  // A file that is shared goes with the last of its users, and stays when one of another run is among them.
+  add(object: FoundObject, beside: FileBeside | null): void {
+    this.objects.push(object)
+    this.#bytes += object.bytes
+    if (beside === null) return
+    const { bytes, shared } = beside
+    const users = shared === null ? 1 : (this.#users.get(shared.id) ?? 0) + 1
+    if (shared !== null) this.#users.set(shared.id, users)
+    if (users === (shared?.users ?? 1)) this.#bytes += bytes
+  }
+}
+
+async function objectsOf({ files }: StoreCare, run: string, signal: AbortSignal): Promise<Going> {
+  const going = new Going()
+  const look = async (object: FoundObject): Promise<void> => {
+    if ((await files.label(object))?.runId === run) going.add(object, await files.beside(object))
+  }
   for await (const some of inBatches(files.objects(), AT_ONCE)) {
     signal.throwIfAborted()
-    const labels = await Promise.all(some.map((object) => files.label(object)))
-    objects.push(...some.filter((_, index) => labels[index]?.runId === run))
+    await Promise.all(some.map(look))
   }
-  return objects
+  return going
 }
 
 async function expectUnheld({ parts }: StoreCare, run: string, objects: readonly FoundObject[]): Promise<void> {

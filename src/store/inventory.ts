@@ -34,12 +34,25 @@ export interface ObjectLabel {
   readonly generation: Generation
 }
 
+/** A file that an object's tensors lie in, under a name of the store's own. */
+export interface FileBeside {
+  readonly bytes: number
+  /** How many objects share it, and what it is told from others by. Null: it is one object's alone. */
+  readonly shared: { readonly users: number; readonly id: string } | null
+}
+
+/** What is counted for the object: with others that share a file, its part of it. */
+export const partOf = (beside: FileBeside | null): number =>
+  beside === null ? 0 : Math.ceil(beside.bytes / (beside.shared?.users ?? 1))
+
 /** The files of a store, for whoever checks and cleans it. Puts and gets know the one file they want. */
 export interface Inventory {
   /** Every object; what is none is handed to `foreign`. */
   objects(foreign?: OnForeign): AsyncIterable<FoundObject>
   /** Null for an object without a readable label. Reads no tensor. */
   label(object: FoundObject): Promise<ObjectLabel | null>
+  /** Null for an object whose tensors all lie in itself, or in a user's file, which is not the store's. */
+  beside(object: FoundObject): Promise<FileBeside | null>
   /** Files that objects point into, each named after its object. */
   extern(foreign?: OnForeign): AsyncIterable<FoundObject>
   /** Shared tensor data that no object uses. */

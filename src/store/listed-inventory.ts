@@ -10,6 +10,7 @@ export const listedInventory = (backend: StoreBackend): Inventory => ({
     for (const { bytes, ...key } of await backend.list()) yield { key, bytes, file: keyText(key), ...old }
   },
   label: async () => null,
+  beside: async () => null,
   extern: nothing,
   unusedContent: nothing,
   staged: nothing,

@@ -10,7 +10,7 @@ import { StoreFiles } from './backends/store-files.ts'
 import { FeatureStore, type Verify } from './feature-store.ts'
 import type { Inventory } from './inventory.ts'
 import { bookedSpace } from './space-book.ts'
-import type { StoreAuth, StoreKey } from './store-auth.ts'
+import { KeyGate, type StoreAuth, type StoreKey } from './store-auth.ts'
 import { assembleParts, type StoreParts } from './store-parts.ts'
 
 export interface LocalStoreOptions {
@@ -113,6 +113,19 @@ async function statedMode(root: string, keyFile: string | null): Promise<StoreAu
   const found = await readStoreFile(storeFileOf(path.resolve(root)))
   const mode = found?.auth.mode ?? 'none'
   return mode === 'none' && keyFile !== null ? 'mac' : mode
+}
+
+/**
+ * Whether a store is there; then the key is its own, and else one that a new store can have. Makes nothing.
+ * @throws STORE_AUTH, or STORE_UNAVAILABLE for a damaged store.json.
+ */
+export async function tryStoreAuth(python: Python, root: string, auth: StoreAuth): Promise<boolean> {
+  const file = storeFileOf(path.resolve(root))
+  const found = await readStoreFile(file)
+  await using gate = new KeyGate(python, auth)
+  if (found === null) await gate.begin(StoreId.parse('none-yet'))
+  else await gate.admit(found.storeId, found.auth, file)
+  return found !== null
 }
 
 export type { RekeyFiles } from './backends/rekey-files.ts'

@@ -79,6 +79,11 @@ describe('store ls', () => {
     const { stdout } = await store('ls', '--json')
     const { runs, members } = JSON.parse(stdout)
     expect([runs[0].leases, runs[0].claims, members]).toEqual([1, 1, { living: 1, dead: 0 }])
+    const rows = (await store('ls', '--samples')).stdout.split('\n').map((line) => line.split('\t'))
+    const holders = Object.fromEntries(rows.map(([name, ...cells]) => [name, cells[3]]))
+    const by = expect.stringMatching(new RegExp(`^claimed by process ${process.pid} on \\S+ \\(m[0-9a-f]{16}\\)$`))
+    expect(holders).toMatchObject({ [`one:0@${ref.generation}`]: by })
+    expect(Object.values(holders).filter((holder) => holder === '')).toHaveLength(1)
     expect(await filesIn(root, 'notes/members')).toHaveLength(1)
   }, 120_000)
 

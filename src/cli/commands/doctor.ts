@@ -6,7 +6,9 @@ const UNAVAILABLE = 69
 const MARKS = { ok: 'ok     ', warning: 'warning', error: 'ERROR  ' } as const
 
 export function addDoctor(program: Command, stop: Stop): void {
-  const command = program.command('doctor').description('check node, python, bridge, torch, GPUs and the store')
+  const command = program
+    .command('doctor')
+    .description('check node, python, bridge, torch, GPUs, and what a config names')
   withExamples(command, ['doctor', 'doctor -c draftbridge.yaml', 'doctor --json'])
   withConfigFlags(command)
     .option('--json', 'print the findings as one JSON document on stdout')
@@ -19,9 +21,10 @@ export function addDoctor(program: Command, stop: Stop): void {
       const checks = await examine(await configIfThere(flags, command.getOptionValueSource('config') === 'cli'))
       if (flags.json === true) process.stdout.write(`${JSON.stringify({ checks }, null, 2)}\n`)
       const shown = flags.quiet === true ? checks.filter(({ state }) => state === 'error') : checks
+      const width = Math.max(...shown.map(({ id }) => id.length))
       for (const { id, state, reason, fix } of shown) {
-        process.stderr.write(`${MARKS[state]}  ${id.padEnd(13)} ${reason}\n`)
-        if (fix !== undefined) process.stderr.write(`${' '.repeat(23)}fix: ${fix}\n`)
+        process.stderr.write(`${MARKS[state]}  ${id.padEnd(width)} ${reason}\n`)
+        if (fix !== undefined) process.stderr.write(`${' '.repeat(width + 10)}fix: ${fix}\n`)
       }
       if (checks.some(({ state }) => state === 'error')) process.exitCode = UNAVAILABLE
     })

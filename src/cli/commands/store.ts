@@ -29,12 +29,12 @@ export function addStore(program: Command, stop: Stop): Command {
 }
 
 function addLs(store: Command, stop: Stop): void {
-  const command = store.command('ls').description('runs, samples, bytes, who holds them, and the quota')
+  const command = store.command('ls').description('runs, samples, bytes, what is held and by whom, and the quota')
   withExamples(command, ['store ls', 'store ls --store DIR --json', 'store ls --store DIR --samples --json-lines'])
   withStoreFlags(command)
     .option('--json', 'print one JSON document on stdout')
     .option('--json-lines', 'one JSON line for each run, with --samples for each sample')
-    .option('--samples', 'each sample by itself')
+    .option('--samples', 'each sample by itself, and who holds it')
     .action(async (flags: LsFlags) => {
       const place = await placeOf(flags, command, stop)
       await stoppable(stop.signal, () => (flags.samples === true ? eachSample : summary)(place, flags, stop.signal))
@@ -55,10 +55,10 @@ async function eachSample(place: StorePlace, flags: LsFlags, signal: AbortSignal
   const { listSamples } = await import('../../roles/store-ls.ts')
   const all = []
   for await (const sample of listSamples(place, signal)) {
-    const { sampleId, generation, run, bytes, modified } = sample
+    const { sampleId, generation, run, bytes, modified, held } = sample
     if (flags.json === true) all.push(sample)
     else if (flags.jsonLines === true) print(JSON.stringify(sample))
-    else print([`${sampleId}@${generation}`, run ?? '', bytes, modified].join('\t'))
+    else print([`${sampleId}@${generation}`, run ?? '', bytes, modified, held.join(', ')].join('\t'))
   }
   if (flags.json === true) print(JSON.stringify({ samples: all }, null, 2))
 }

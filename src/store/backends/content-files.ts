@@ -5,6 +5,7 @@ import type { Python } from '../../bridge/python.ts'
 import type { TensorSet } from '../../bridge/tensor-set.ts'
 import { isErrno } from '../../core/errors.ts'
 import type { BlobKey } from '../backend.ts'
+import { type FileBeside, partOf } from '../inventory.ts'
 import { publish } from './durable.ts'
 import type { ExternFiles, ExternPlace } from './extern-files.ts'
 import type { MemberPlace } from './member-place.ts'
@@ -87,14 +88,7 @@ export class ContentFiles {
 
   /** What a sample's file takes up: its part of it when others use it too. */
   async bytesOf(key: BlobKey): Promise<number> {
-    const handle = await openOrNull(this.#extern.fileOf(key))
-    if (handle === null) return 0
-    try {
-      const { size, nlink } = await handle.stat()
-      return (await nameIn(handle)) === null ? size : Math.ceil(size / Math.max(1, nlink - 1))
-    } finally {
-      await handle.close()
-    }
+    return partOf(await fileBeside(this.#extern.fileOf(key)))
   }
 
   async #begin(wanted: Wanted): Promise<Shared | 'again'> {
@@ -136,6 +130,20 @@ export class ContentFiles {
 
   #fileOf(name: string): string {
     return path.join(this.#dir, name.slice(0, 2), `${name}.bin`)
+  }
+}
+
+/** The file in `extern` that belongs to a sample. Null when there is none. */
+export async function fileBeside(file: string): Promise<FileBeside | null> {
+  const handle = await openOrNull(file)
+  if (handle === null) return null
+  try {
+    const { size, nlink, ino } = await handle.stat()
+    // One of the links is the content's own name.
+    const shared = (await nameIn(handle)) === null ? null : { users: Math.max(1, nlink - 1), id: String(ino) }
+    return { bytes: size, shared }
+  } finally {
+    await handle.close()
   }
 }
 

@@ -4,9 +4,19 @@ import { lstat, open, readdir, rm } from 'node:fs/promises'
 import path from 'node:path'
 import { isErrno } from '../../core/errors.ts'
 import { storageError } from '../../core/storage-error.ts'
-import type { Foreign, FoundFile, FoundObject, Inventory, ObjectLabel, OnForeign, StagedEntry } from '../inventory.ts'
+import type {
+  FileBeside,
+  Foreign,
+  FoundFile,
+  FoundObject,
+  Inventory,
+  ObjectLabel,
+  OnForeign,
+  StagedEntry,
+} from '../inventory.ts'
+import { fileBeside } from './content-files.ts'
 import { readLabel } from './object-label.ts'
-import { keyOf, shardOf } from './object-names.ts'
+import { keyOf, nameOf, shardOf } from './object-names.ts'
 
 const SHARD = /^[0-9a-f]{2}$/
 /** Looked at together: enough to keep a remote file system busy. */
@@ -33,6 +43,16 @@ export class StoreFiles implements Inventory {
   async label({ file, key }: FoundObject): Promise<ObjectLabel | null> {
     const label = await readLabel(file)
     return label?.sampleId === key.sampleId && label.generation === key.generation ? label : null
+  }
+
+  async beside({ key }: FoundObject): Promise<FileBeside | null> {
+    const file = path.join(this.root, 'extern', shardOf(key.sampleId), nameOf(key, 'bin'))
+    if ((await lstatOrNull(file))?.isFile() !== true) return null
+    try {
+      return await fileBeside(file)
+    } catch (error) {
+      throw storageError(error, file)
+    }
   }
 
   async *extern(foreign: OnForeign = () => undefined): AsyncIterable<FoundObject> {
