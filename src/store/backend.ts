@@ -103,8 +103,6 @@ export interface StoreBackend {
   list(sampleId?: SampleId): Promise<readonly StoredKey[]>
   /** Takes a blob out of reach of every reader and keeps it, with the reason beside it. The bytes that it was listed with. */
   quarantine(key: BlobKey, reason: string): Promise<number>
-  /** Where such a blob lies then, for whoever wants to look at it. */
-  quarantineOf(key: BlobKey): string
   /** Makes the place from which alone this member publishes, removes and leaves notes. Before any of that; once. */
   enter(): Promise<void>
   /** Takes a member's place away: from here on it publishes and removes nothing, even if it is in the middle of it. */

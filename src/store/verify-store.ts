@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { type CodedError, type Finding, finding, hasCode } from '../core/errors.ts'
+import { type CodedError, finding, hasCode } from '../core/errors.ts'
 import type { SampleRef } from '../core/sample-ref.ts'
 import type { BlobKey, StoredBlob } from './backend.ts'
 import type { FoundObject, Inventory } from './inventory.ts'
@@ -11,7 +11,6 @@ const PROGRESS = 'verify/progress'
 const BATCH = { objects: 16, bytes: 2 ** 29 }
 
 export interface BadObject extends BlobKey {
-  /** Where it lies now: in quarantine, unless this was a dry run. */
   readonly file: string
   readonly code: string
   readonly message: string
@@ -98,9 +97,8 @@ async function checked(parts: StoreParts, batch: readonly FoundObject[], options
     const problem = await problemOf(parts, object, blobs[index] ?? null, options)
     if (problem === null) continue
     if (!options.dryRun) await setAside(parts, object.key, problem)
-    const file = options.dryRun ? object.file : parts.backend.quarantineOf(object.key)
-    const { code, message } = movedTo(file, object.file, problem)
-    bad.push({ ...object.key, file, code, message, listed: options.refOf(object.key) !== undefined })
+    const { code, message } = problem
+    bad.push({ ...object.key, file: object.file, code, message, listed: options.refOf(object.key) !== undefined })
   }
   return bad
 }
@@ -147,16 +145,6 @@ async function setAside({ backend, residents, space }: StoreParts, key: BlobKey,
   const bytes = await backend.quarantine(key, `${problem.code}: ${problem.message}`)
   await residents.removed(key)
   await freed(bytes)
-}
-
-/** What is true of a bad object once it lies in quarantine: where that is, and that nobody has to remove it. */
-function movedTo(file: string, before: string, problem: CodedError): CodedError {
-  if (!hasCode(problem, 'SAMPLE_CORRUPT', 'SPEC_MISMATCH') || file === before) return problem
-  const details: Finding = problem.details
-  const [what = ''] = problem.message.split('\n')
-  const place = details.file === before ? { file } : {}
-  const fix = details.fix?.replace(/(put the file back as it was, or )?remove the (file|sample)(, then| and) /, '')
-  return finding(problem.code, what, { ...details, ...place, ...(fix === undefined ? {} : { fix }) })
 }
 
 async function inOrder(files: Inventory, signal: AbortSignal): Promise<readonly FoundObject[]> {

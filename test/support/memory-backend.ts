@@ -2,15 +2,14 @@ import { randomBytes } from 'node:crypto'
 import type { Python } from '../../src/bridge/python.ts'
 import { TensorSet } from '../../src/bridge/tensor-set.ts'
 import type { SampleId } from '../../src/core/ids.ts'
-import {
-  type BlobKey,
-  type BlobMetadata,
-  type BlobRequest,
-  keyText,
-  type StoreBackend,
-  type StoredBlob,
-  type StoredKey,
-  type WrittenBlob,
+import type {
+  BlobKey,
+  BlobMetadata,
+  BlobRequest,
+  StoreBackend,
+  StoredBlob,
+  StoredKey,
+  WrittenBlob,
 } from '../../src/store/backend.ts'
 import { LocalNotes } from '../../src/store/backends/local-notes.ts'
 import type { Notes } from '../../src/store/notes.ts'
@@ -98,10 +97,6 @@ export class MemoryBackend implements StoreBackend {
 
   quarantine(key: BlobKey): Promise<number> {
     return this.remove(key)
-  }
-
-  quarantineOf(key: BlobKey): string {
-    return keyText(key)
   }
 
   async list(sampleId?: SampleId): Promise<readonly StoredKey[]> {

@@ -3,16 +3,15 @@ import type { Python } from '../../bridge/python.ts'
 import { TensorSet } from '../../bridge/tensor-set.ts'
 import { finding } from '../../core/errors.ts'
 import type { SampleId } from '../../core/ids.ts'
-import {
-  type BlobKey,
-  type BlobMetadata,
-  type BlobRequest,
-  keyText,
-  type RowRange,
-  type StoreBackend,
-  type StoredBlob,
-  type StoredKey,
-  type WrittenBlob,
+import type {
+  BlobKey,
+  BlobMetadata,
+  BlobRequest,
+  RowRange,
+  StoreBackend,
+  StoredBlob,
+  StoredKey,
+  WrittenBlob,
 } from '../backend.ts'
 import { LocalNotes } from './local-notes.ts'
 
@@ -93,10 +92,6 @@ export class LocalBackend implements StoreBackend {
   /** Nobody could look at it in the memory of a process that ends, so a quarantined blob is one that is removed. */
   quarantine(key: BlobKey): Promise<number> {
     return this.remove(key)
-  }
-
-  quarantineOf(key: BlobKey): string {
-    return keyText(key)
   }
 
   async list(sampleId?: SampleId): Promise<readonly StoredKey[]> {

@@ -160,7 +160,7 @@ export class SharedDirBackend implements StoreBackend {
 
   async quarantine(key: BlobKey, reason: string): Promise<number> {
     const file = this.#fileOf(key)
-    const aside = this.quarantineOf(key)
+    const aside = path.join(this.root.quarantine, nameOf(key))
     try {
       await this.#inPlace(path.dirname(file), this.root.quarantine)
       const { size } = await lstat(file)
@@ -174,10 +174,6 @@ export class SharedDirBackend implements StoreBackend {
       if (isErrno(error, 'ENOENT')) return 0
       throw storageError(error, file)
     }
-  }
-
-  quarantineOf(key: BlobKey): string {
-    return path.join(this.root.quarantine, nameOf(key))
   }
 
   enter(): Promise<void> {
