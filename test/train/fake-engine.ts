@@ -56,7 +56,7 @@ export function fakeRef(index: number): SampleRef {
     features: [],
     digests: {},
     numTokens: 4,
-    bytes: 100,
+    bytes: 0,
     provenance: {},
   }
 }

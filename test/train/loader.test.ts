@@ -7,7 +7,7 @@ import { LostSamples } from '../../src/train/lost-samples.ts'
 import type { Loss } from '../../src/train/sample-reader.ts'
 import { FakeEngine, FakeStore, fakeLosses, fakeRef } from './fake-engine.ts'
 
-const refs = Array.from({ length: 8 }, (_, index) => fakeRef(index))
+const refs = Array.from({ length: 8 }, (_, index) => ({ ...fakeRef(index), bytes: 100 }))
 const plan = batchPlan(
   refs.map((ref) => ref.numTokens),
   { epochs: 1, maxSteps: null, batch: { samples: 2 }, accumulate: 1, shuffle: true, seed: 1, worldSize: 1, rank: 0 },
@@ -68,7 +68,7 @@ describe('the loader', () => {
     [1.9, 1],
     [0, 1],
   ])('makes batches ahead as long as their samples fit: %d batches fit, %i are made', async (fit, made) => {
-    const each = 2 * (refs[0]?.bytes ?? 0)
+    const each = 2 * 100
     const counts: number[] = []
     await drain(loader(3, fakeLosses(8), fit * each), async () => {
       await sleep(10)
