@@ -32,6 +32,10 @@ _LOCAL_MAGIC = b"PK\x03\x04"
 _MAX_CANDIDATES = 16
 
 
+# Below this, to read the tensors takes less than to have the kernel list all that is mapped.
+_WORTH_ASKING = 8 << 20
+
+
 class CannotStay(Exception):
     """The text says why, in words that can be counted: the same for all files of one kind."""
 
@@ -63,12 +67,13 @@ def places_of(file: str, whole: Mapping[str, torch.Tensor], rows: int) -> dict[s
             candidates = {name: [stated[name]] if name in stated else [] for name in whole}
         else:
             candidates = _zip_candidates(file, fd, whole)
-        mapped = mapped_places(file, fd) if _is_of_our_order(file) else None
+        size = sum(tensor.numel() * tensor.element_size() for tensor in whole.values())
+        mapped = mapped_places(file, fd) if size >= _WORTH_ASKING and _is_of_our_order(file) else None
         return {name: _place(fd, tensor[:rows], candidates[name], mapped) for name, tensor in whole.items()}
 
 
 def _place(fd: int, tensor: torch.Tensor, candidates: list[int], mapped: Mapped | None) -> int:
-    # Asking where the memory comes from costs nothing; to compare means to read all of it twice.
+    # To compare means to read all of it twice.
     at = None if mapped is None else mapped(tensor.data_ptr())
     return at if at is not None and at in candidates else _matching(fd, tensor, candidates)
 

@@ -80,6 +80,7 @@ def test_the_bytes_at_the_places_are_the_states(tmp_path: Path, save: Callable[[
 def test_where_states_are_mapped_nothing_is_read_to_find_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, save: Callable[[Path, Any], str], mapped: bool
 ) -> None:
+    monkeypatch.setattr(tensor_places, "_WORTH_ASKING", 0)
     read: list[int] = []
     whole = tensor_places._matching
     monkeypatch.setattr(tensor_places, "_matching", lambda *given: [read.append(1), whole(*given)][1])
@@ -94,7 +95,11 @@ def test_where_states_are_mapped_nothing_is_read_to_find_them(
         assert Path(file).read_bytes()[offset : offset + size] == bytes_of(found.sample[name])
 
 
-def test_states_of_a_machine_of_the_other_byte_order_are_copied(tmp_path: Path) -> None:
+@pytest.mark.parametrize("asking_from", [0, 1 << 40])
+def test_states_of_a_machine_of_the_other_byte_order_are_copied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asking_from: int
+) -> None:
+    monkeypatch.setattr(tensor_places, "_WORTH_ASKING", asking_from)
     content = features()
     file = torch_file(tmp_path / "a", content)
     widths = {bytes(bytes_of(tensor)): tensor.element_size() for tensor in content.values()}
