@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { FeatureSpec, isPlainSpec } from '../core/feature-spec.ts'
 import { hasOnly, isCount, isList, isObject, isText } from '../core/plain.ts'
+import { DIGEST } from '../core/sample-ref.ts'
 import { Count, Digests, Handle, Int, Minted, Names, op, Session } from './op.ts'
 
 const Metadata = z.record(z.string(), z.string())
@@ -63,7 +64,6 @@ function isPlainlyFound(found: unknown): boolean {
 }
 
 const ANY = /^/
-const DIGEST = /^xxh3_64:[0-9a-f]{16}$/
 
 const areTexts = (texts: unknown, pattern: RegExp): boolean =>
   isObject(texts) && Object.entries(texts).every(([name, text]) => name !== '__proto__' && isText(text, pattern))

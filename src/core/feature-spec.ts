@@ -18,22 +18,22 @@ export const dtypeBytes = {
 export type Dtype = keyof typeof dtypeBytes
 export const Dtype = z.enum(Object.keys(dtypeBytes) as [Dtype, ...Dtype[]])
 
+export const FEATURE_NAME = /^[a-z][a-z0-9_]{0,63}$/
+const MAX_AXES = 8
+
 /** Describes one tensor and never holds it. */
 export const FeatureSpec = z.strictObject({
-  name: z.string().regex(/^[a-z][a-z0-9_]{0,63}$/),
-  shape: z.array(z.number().int().nonnegative()).max(8),
+  name: z.string().regex(FEATURE_NAME),
+  shape: z.array(z.number().int().nonnegative()).max(MAX_AXES),
   dtype: Dtype,
 })
 export type FeatureSpec = z.infer<typeof FeatureSpec>
-
-const NAME = /^[a-z][a-z0-9_]{0,63}$/
-const MAX_AXES = 8
 
 /** A quick look: what gets a "no" may still be a spec by its schema. */
 export function isPlainSpec(given: unknown): given is FeatureSpec {
   if (!hasOnly(given, ['name', 'shape', 'dtype'])) return false
   const { name, shape, dtype } = given
-  if (!isText(name, NAME) || typeof dtype !== 'string' || !Object.hasOwn(dtypeBytes, dtype)) return false
+  if (!isText(name, FEATURE_NAME) || typeof dtype !== 'string' || !Object.hasOwn(dtypeBytes, dtype)) return false
   return isList(shape) && shape.length <= MAX_AXES && shape.every(isCount)
 }
 

@@ -1,13 +1,12 @@
 import { z } from 'zod'
 
 // A sample id becomes a file name and a network key, so it is parsed once here rather than escaped by each backend.
-export const SampleId = z
-  .string()
-  .regex(/^[A-Za-z0-9][A-Za-z0-9._:-]{0,199}$/)
-  .brand<'SampleId'>()
+export const SAMPLE_ID = /^[A-Za-z0-9][A-Za-z0-9._:-]{0,199}$/
+export const SampleId = z.string().regex(SAMPLE_ID).brand<'SampleId'>()
 export type SampleId = z.infer<typeof SampleId>
 
-const SHORT_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/
+/** Of stores and runs. */
+export const SHORT_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/
 
 export const StoreId = z.string().regex(SHORT_NAME).brand<'StoreId'>()
 export type StoreId = z.infer<typeof StoreId>

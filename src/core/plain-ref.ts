@@ -1,17 +1,22 @@
-import { isPlainSpec } from './feature-spec.ts'
+import { FEATURE_NAME, isPlainSpec } from './feature-spec.ts'
+import { SAMPLE_ID, SHORT_NAME } from './ids.ts'
 import { hasOnly, isCount, isList, isObject, isText } from './plain.ts'
-import { type Provenance, type SampleRef, SCHEMA_VERSION } from './sample-ref.ts'
+import {
+  DIGEST,
+  MAX_FEATURES,
+  PROVENANCE,
+  type Provenance,
+  type SampleRef,
+  SCHEMA_VERSION,
+  STRATEGY,
+} from './sample-ref.ts'
 
 const FIELDS = [
   ...(['schemaVersion', 'runId', 'sampleId', 'storeId', 'generation', 'strategy'] as const),
   ...(['features', 'digests', 'numTokens', 'bytes', 'provenance'] as const),
 ]
-const MAX_FEATURES = 32
-const MAX_PROVENANCE = 64
-const SAMPLE_ID = /^[A-Za-z0-9][A-Za-z0-9._:-]{0,199}$/
-const SHORT_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/
-const FEATURE = /^[a-z][a-z0-9_]{0,63}$/
-const DIGEST = /^xxh3_64:[0-9a-f]{16}$/
+/** More than these are looked at by the schema. */
+const FEW = 64
 
 /**
  * Whether this has a ref's fields and nothing beside them, with short plain values: then it need not be searched for
@@ -32,7 +37,7 @@ export function plainRef(given: unknown): SampleRef | null {
   if (!carriesLittle(given)) return null
   // Looked at again once it is copied: what is in the copy does not change any more.
   const ref = copyOf(given as SampleRef)
-  if (ref.schemaVersion !== SCHEMA_VERSION || ref.strategy !== 'eagle3') return null
+  if (ref.schemaVersion !== SCHEMA_VERSION || ref.strategy !== STRATEGY) return null
   if (!isText(ref.sampleId, SAMPLE_ID) || !isText(ref.runId, SHORT_NAME) || !isText(ref.storeId, SHORT_NAME))
     return null
   if (!isCount(ref.generation) || ref.generation === 0 || !isCount(ref.numTokens) || !isCount(ref.bytes)) return null
@@ -46,22 +51,22 @@ function copyOf({ features, digests, provenance, ...ref }: SampleRef): SampleRef
 }
 
 const isDigest = ([name, digest]: readonly [string, unknown]): boolean =>
-  isText(name, FEATURE) && isText(digest, DIGEST)
+  isText(name, FEATURE_NAME) && isText(digest, DIGEST)
 
 function isProvenance(provenance: Provenance): boolean {
   if (!isShort(provenance)) return false
   return Object.entries(provenance).every(([key, value]) => {
-    return key.length <= 64 && key !== '__proto__' && (typeof value !== 'number' || Number.isFinite(value))
+    return key.length <= PROVENANCE.name && key !== '__proto__' && (typeof value !== 'number' || Number.isFinite(value))
   })
 }
 
 function isShort(provenance: unknown): boolean {
   if (!isObject(provenance)) return false
   const keys = Reflect.ownKeys(provenance)
-  if (keys.length > MAX_PROVENANCE) return false
+  if (keys.length > FEW) return false
   return keys.every((key) => {
     const value = typeof key === 'string' ? provenance[key] : undefined
-    if (typeof value === 'string') return value.length <= 1024
+    if (typeof value === 'string') return value.length <= PROVENANCE.text
     return value === null || typeof value === 'number' || typeof value === 'boolean'
   })
 }

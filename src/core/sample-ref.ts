@@ -5,7 +5,13 @@ import { Generation, RunId, SampleId, StoreId } from './ids.ts'
 export const SCHEMA_VERSION = 1
 
 /** `xxh3_64:` and 16 hex digits, over the tensor's bytes as they lie on disk (little-endian, row-major). */
-export const Digest = z.string().regex(/^xxh3_64:[0-9a-f]{16}$/)
+export const DIGEST = /^xxh3_64:[0-9a-f]{16}$/
+export const Digest = z.string().regex(DIGEST)
+
+export const STRATEGY = 'eagle3'
+export const MAX_FEATURES = 32
+/** Characters of what provenance may say, and of what it may call it. */
+export const PROVENANCE = { name: 64, text: 1024 } as const
 
 /** One sample as the control plane knows it: everything but the tensors. */
 export const SampleRef = z.strictObject({
@@ -14,13 +20,16 @@ export const SampleRef = z.strictObject({
   sampleId: SampleId,
   storeId: StoreId,
   generation: Generation,
-  strategy: z.literal('eagle3'),
-  features: z.array(FeatureSpec).min(1).max(32),
+  strategy: z.literal(STRATEGY),
+  features: z.array(FeatureSpec).min(1).max(MAX_FEATURES),
   digests: z.record(z.string(), Digest),
   numTokens: z.number().int().nonnegative(),
   bytes: z.number().int().nonnegative(),
   /** Where the sample came from (file, conversation id, counts). Short scalars only. */
-  provenance: z.record(z.string().max(64), z.union([z.string().max(1024), z.number(), z.boolean(), z.null()])),
+  provenance: z.record(
+    z.string().max(PROVENANCE.name),
+    z.union([z.string().max(PROVENANCE.text), z.number(), z.boolean(), z.null()]),
+  ),
 })
 export type SampleRef = z.infer<typeof SampleRef>
 export type Provenance = SampleRef['provenance']

@@ -27,7 +27,8 @@ export interface SuperviseOptions {
 /**
  * Runs the ranks of this node to their end and returns what each reported as its result.
  * The first failure ends all: SIGTERM, the grace, SIGKILL. No process is left when this returns or throws.
- * @throws CONFIG_INVALID for a folder of logs that cannot be made, the coded error of the rank that failed first, RANK_DIED if it ended without one, RANK_HUNG.
+ * @throws CONFIG_INVALID for a folder of logs that cannot be made, the coded error of the rank that failed first, RANK_DIED
+ * if it ended without one, RANK_HUNG.
  */
 export async function supervise(options: SuperviseOptions): Promise<readonly unknown[]> {
   const { ranks, program, graceSeconds, signal, logDir = null, onEvent = () => undefined } = options

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { Dtype, type FeatureSpec, specBytes } from '../core/feature-spec.ts'
 import { Generation, SampleId } from '../core/ids.ts'
-import { Digest, SampleRef, SCHEMA_VERSION } from '../core/sample-ref.ts'
+import { DIGEST, Digest, SampleRef, SCHEMA_VERSION } from '../core/sample-ref.ts'
 
 /** `n` stands for the sample's number of tokens. Only the first axis may have it. */
 const Axis = z.number().int().nonnegative()
@@ -44,7 +44,6 @@ export const RefLine = z.tuple([
 export type RefLine = z.infer<typeof RefLine>
 
 const DIGEST_PREFIX = 'xxh3_64:'
-const DIGEST = /^xxh3_64:[0-9a-f]{16}$/
 
 export function templateOf(ref: SampleRef): SpecTemplate {
   return ref.features.map(({ name, dtype, shape: [first, ...rest] }) => {

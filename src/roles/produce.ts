@@ -77,7 +77,7 @@ export async function produceInto(options: ProduceOptions): Promise<Manifest> {
     await using writer = await ManifestWriter.open({ ...about, inputs: plan.inputs, contract, reopen: true })
     await new ProducerRun({ ...options, plan, source, writer, started }).publish()
   } catch (cause) {
-    const error = storageError(cause, config.manifest, 'what is produced, or its manifest,')
+    const error = storageError(cause, config.manifest, 'a file or folder of this run')
     // A manifest of other work, or one that another producer writes, is not ours to mark. An interrupted one stays open: the run goes on from it.
     if (!hasCode(error, 'MANIFEST_INVALID', 'INTERRUPTED', 'STORE_BUSY')) {
       await recordFailure({ ...about, code: codeOf(error) }).catch(() => undefined)

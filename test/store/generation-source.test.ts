@@ -47,6 +47,16 @@ it('says that it is not alone any more, until it has announced itself', async ()
   expect(await source.next()).toBeGreaterThan(theirs * PER_EPOCH)
 })
 
+it('does not forget a rival whose epoch it went past while minting', async () => {
+  const { source, claimElsewhere } = setUp()
+  await source.next()
+  const theirs = claimElsewhere()
+  expect(await source.next(theirs * PER_EPOCH + 1)).toBe((theirs + 1) * PER_EPOCH + 1)
+  expect(await source.sole()).toBe(false)
+  await source.announce()
+  expect(await source.sole()).toBe(true)
+})
+
 it('refuses to go where a double cannot count', async () => {
   const { source } = setUp()
   await expect(source.next(Number.MAX_SAFE_INTEGER)).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' })
