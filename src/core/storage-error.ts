@@ -1,16 +1,17 @@
 import { type CodedError, finding, isErrno } from './errors.ts'
 
+const ROOM = 'free space or raise the quota, then run again: what is stored stays usable'
+
 /**
  * What a file system's refusal means for what lies there. What is no refusal (a bug) comes back as it is. `near`: for the
- * refusals that do not say which file they are about.
+ * refusals that do not say which file they are about. `room`: how to make some.
  */
-export function storageError(error: unknown, near: string, place = 'the store'): unknown {
+export function storageError(error: unknown, near: string, place = 'the store', room = ROOM): unknown {
   if (!(error instanceof Error) || !('code' in error) || !('syscall' in error)) return error
   const file = 'path' in error && typeof error.path === 'string' ? error.path : near
   const found = `${error.code} from ${error.syscall}`
   if (isErrno(error, 'ENOSPC', 'EDQUOT')) {
-    const fix = 'free space or raise the quota, then run again: what is stored stays usable'
-    return finding('STORE_FULL', `there is no room left in ${place}`, { file, found, fix }, { cause: error })
+    return finding('STORE_FULL', `there is no room left in ${place}`, { file, found, fix: room }, { cause: error })
   }
   const fix = isErrno(error, 'EMFILE', 'ENFILE')
     ? 'raise the limit of open files (ulimit -n), then run again'

@@ -1,6 +1,7 @@
 import type { Python } from '../bridge/python.ts'
 import { Owned } from '../bridge/tensor-set.ts'
-import { finding, hasCode, isErrno } from '../core/errors.ts'
+import { hasCode } from '../core/errors.ts'
+import { storageError } from '../core/storage-error.ts'
 import type { CheckpointFolder } from './checkpoint.ts'
 import type { CheckpointPosition } from './checkpoint-record.ts'
 
@@ -13,6 +14,9 @@ export interface SavesOptions {
   readonly keep: number
   readonly onComplete: (step: number, dir: string) => void
 }
+
+const PLACE = 'the folder of the checkpoints'
+const ROOM = 'free space or lower train.save.keep, then start again: what was saved before is whole'
 
 /**
  * Checkpoints under way, on the rank that writes: from the snapshot to the complete folder, one at a time, while the run
@@ -77,23 +81,9 @@ export class Saves implements AsyncDisposable {
       await checkpoints.abandon(step)
       // A step was not finite: the session knows which, and throws.
       if (hasCode(error, 'FEATURE_INVALID')) await python.call('train.settle', { session })
-      throw refused(error, checkpoints.pathOf(step))
+      throw storageError(error, checkpoints.pathOf(step), PLACE, ROOM)
     }
     this.#complete = step
     onComplete(step, checkpoints.pathOf(step))
   }
-}
-
-/** What a file system's refusal means for a run. What is no refusal (a bug, or coded already) comes back as it is. */
-function refused(error: unknown, file: string): unknown {
-  if (!(error instanceof Error) || !('code' in error) || !('syscall' in error)) return error
-  const where = { file, found: error.message }
-  const then = 'then start again: what was saved before is whole'
-  const options = { cause: error }
-  if (isErrno(error, 'ENOSPC', 'EDQUOT')) {
-    const fix = `free space or lower train.save.keep, ${then}`
-    return finding('STORE_FULL', 'there is no room left for a checkpoint', { ...where, fix }, options)
-  }
-  const fix = `see that run.dir is mounted and writable, ${then}`
-  return finding('STORE_UNAVAILABLE', 'a checkpoint cannot be written', { ...where, fix }, options)
 }

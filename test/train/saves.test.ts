@@ -191,7 +191,7 @@ describe('a save that fails', () => {
     await writeFile(path.join(dir, 'step-000002'), 'in the way')
     await expect(train()).rejects.toMatchObject({
       code: 'STORE_UNAVAILABLE',
-      details: { file: path.join(dir, 'step-000002'), found: expect.stringMatching(/ENOTDIR/) },
+      details: { file: path.join(dir, 'step-000002', 'checkpoint.json'), found: expect.stringMatching(/ENOTDIR/) },
     })
     expect(python.live.size).toBe(0)
   })
