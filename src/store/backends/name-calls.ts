@@ -24,9 +24,9 @@ const AS_FOLDER = constants.O_RDONLY | constants.O_DIRECTORY
 const synced = promisify(fsync)
 
 /**
- * All but syncing in the event loop. Each of these takes 3 to 15 µs on a local file system; to hand it to a thread of libuv and to wake up
- * again takes 30 to 100, and while a sample is read on all cores it takes until the reading is done. Beside processes
- * that sync to the same disk all the time, one in a hundred takes 0.2 ms, and one in a thousand some milliseconds.
+ * All but syncing in the event loop. Each of these takes 3 to 15 µs on a local file system; to hand it to a thread of
+ * libuv and to wake up again takes 30 to 100, and while a sample is read on all cores it takes until the reading is done.
+ * Beside processes that sync to the same disk all the time, one in a hundred takes 0.2 ms, and one in a thousand some ms.
  */
 export const near: NameCalls = {
   stat: async (file) => lstatSync(file, { throwIfNoEntry: false }) ?? null,
