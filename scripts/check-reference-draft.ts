@@ -13,9 +13,9 @@ import { z } from 'zod'
 import { RunConfig } from '../src/config/schema.ts'
 import { systemClock } from '../src/core/clock.ts'
 import type { RoleContext } from '../src/roles/context.ts'
-import type { EvalReport } from '../src/roles/eval-report.ts'
-import { firstDifference } from '../src/roles/eval-report.ts'
-import { evaluate } from '../src/roles/evaluate.ts'
+import type { EvalReport } from '../src/roles/evaluate/eval-report.ts'
+import { firstDifference } from '../src/roles/evaluate/eval-report.ts'
+import { evaluate } from '../src/roles/evaluate/evaluate.ts'
 
 const Pool = z.object({ tokens: z.number(), passes: z.number() })
 const Expected = z.array(z.object({ id: z.string(), output_ids: z.array(z.number()), steps_3: Pool, steps_5: Pool }))

@@ -4,7 +4,7 @@ import path from 'node:path'
 
 const root = path.resolve(import.meta.dirname, '..')
 const python = path.join(root, '.venv', 'bin', 'python')
-const { status, error } = spawnSync(python, ['-m', 'draftbridge.golden_check', ...process.argv.slice(2)], {
+const { status, error } = spawnSync(python, ['-m', 'draftbridge.golden.golden_check', ...process.argv.slice(2)], {
   cwd: root,
   stdio: 'inherit',
   env: { ...process.env, PYTHONPATH: path.join(root, 'python') },

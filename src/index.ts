@@ -18,16 +18,16 @@ export {
   readRefManifest,
   writeRefManifest,
 } from './refs/manifest.ts'
-export type { EventBody, EventSink } from './report/events.ts'
-export { Eagle3Runtime } from './roles/assemble.ts'
-export { type IngestOptions, ingestOfflineFeatures } from './roles/ingest-offline-features.ts'
-export type { TrainingConfig, TrainingData } from './roles/prepare-run.ts'
+export type { EventBody, EventSink } from './report/events/events.ts'
+export { type IngestOptions, ingestOfflineFeatures } from './roles/produce/ingest-offline-features.ts'
+export { Eagle3Runtime } from './roles/train/assemble.ts'
+export type { TrainingConfig, TrainingData } from './roles/train/prepare-run.ts'
 export {
   buildDisaggEagle3Runtime,
   buildOfflineEagle3Runtime,
   type DisaggEagle3Options,
   type OfflineEagle3Options,
-} from './roles/runtime.ts'
+} from './roles/train/runtime.ts'
 export type { FeatureStore, Lease, PutAbout } from './store/feature-store.ts'
 export {
   type LocalStoreOptions,

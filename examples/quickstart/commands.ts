@@ -1,8 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import path from 'node:path'
 import { createInterface } from 'node:readline'
-import { eventOf } from '../../src/report/events-file.ts'
-import { Progress } from '../../src/report/progress.ts'
+import { eventOf } from '../../src/report/events/events-file.ts'
+import { Progress } from '../../src/report/text/progress.ts'
 
 export interface CommandsOptions {
   readonly checkout: string

@@ -3,10 +3,10 @@ import path from 'node:path'
 import { z } from 'zod'
 import { RESOLVED_NAME, resolvedYaml } from '../../src/config/resolved.ts'
 import type { RunConfig } from '../../src/config/schema.ts'
-import { readTextOrNull } from '../../src/core/atomic-file.ts'
 import { finding, isErrno } from '../../src/core/errors.ts'
-import { readEvents } from '../../src/report/events-file.ts'
-import { runHistory } from '../../src/report/run-history.ts'
+import { readTextOrNull } from '../../src/core/files/atomic-file.ts'
+import { readEvents } from '../../src/report/events/events-file.ts'
+import { runHistory } from '../../src/report/events/run-history.ts'
 
 /** How far an earlier start of the quickstart came. */
 export interface Standing {

@@ -1,4 +1,4 @@
-import type { Evaluation } from '../../src/report/run-history.ts'
+import type { Evaluation } from '../../src/report/events/run-history.ts'
 
 /** Tau differs by less than this where further positions are hardly ever accepted. */
 const SAME = 0.01

@@ -14,9 +14,9 @@ from typing import Any
 
 import torch
 
-from draftbridge.errors import BridgeError
-from draftbridge.handles import TABLE
-from draftbridge.registry import ANYWHERE, OPS, Lane, Op, Payload, op
+from draftbridge.bridge.errors import BridgeError
+from draftbridge.bridge.handles import TABLE
+from draftbridge.bridge.registry import ANYWHERE, OPS, Lane, Op, Payload, op
 
 # Node may call from any of its threads, but grad mode, the CUDA device and the process group belong to a thread.
 # So work is handed to one long-lived thread per lane. `bulk` has two: what runs there depends on no thread.
@@ -31,15 +31,15 @@ _LANES: dict[Lane, ThreadPoolExecutor] = {
 sys.setswitchinterval(0.0005)
 
 _OP_MODULES = (
-    "objects",
-    "store_key",
-    "ingest",
-    "capture",
-    "dist_ops",
-    "session",
-    "session_reports",
-    "tensorboard_file",
-    "decode",
+    "objects.objects",
+    "keys.store_key",
+    "features.ingest",
+    "target.capture",
+    "distributed.dist_ops",
+    "training.session",
+    "training.session_reports",
+    "training.tensorboard_file",
+    "decoding.decode",
 )
 for _name in _OP_MODULES:
     importlib.import_module(f"draftbridge.{_name}")

@@ -9,8 +9,8 @@ import { findTarget } from '../../examples/quickstart/standing.ts'
 import { embedPython, laneCosts } from '../../src/bridge/python.ts'
 import { loadConfig } from '../../src/config/load.ts'
 import { readRefManifest } from '../../src/refs/manifest.ts'
-import type { EventBody } from '../../src/report/events.ts'
-import { buildDisaggEagle3Runtime } from '../../src/roles/runtime.ts'
+import type { EventBody } from '../../src/report/events/events.ts'
+import { buildDisaggEagle3Runtime } from '../../src/roles/train/runtime.ts'
 import { sharedDirFeatureStore } from '../../src/store/open.ts'
 
 const checkout = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../..')

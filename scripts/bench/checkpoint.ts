@@ -5,8 +5,8 @@ import { mkdtemp, readdir, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { RunConfig } from '../../src/config/schema.ts'
-import { consume } from '../../src/roles/consume.ts'
-import { produce } from '../../src/roles/produce.ts'
+import { produce } from '../../src/roles/produce/produce.ts'
+import { consume } from '../../src/roles/train/consume.ts'
 import { watched } from '../../test/support/training.ts'
 
 const [hidden = 768, ranks = 1, steps = 41, every = 8] = process.argv.slice(2).map(Number)

@@ -16,11 +16,11 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "python"))
 
-from draftbridge.handles import TABLE
-from draftbridge.ingest import load_features
-from draftbridge.parallel import choose_device, join, leave
-from draftbridge.registry import OPS
-from draftbridge.train_session import MicroStep, TrainSession
+from draftbridge.bridge.handles import TABLE
+from draftbridge.bridge.registry import OPS
+from draftbridge.distributed.parallel import choose_device, join, leave
+from draftbridge.features.ingest import load_features
+from draftbridge.training.train_session import MicroStep, TrainSession
 
 
 def main() -> None:
@@ -29,7 +29,7 @@ def main() -> None:
     # torchrun's own store listens at its address already; the ranks of this job meet beside it.
     host, port = meeting.rsplit(":", 1)
     join(rank, size, choose_device("auto", int(os.environ["LOCAL_RANK"])), f"{host}:{int(port) + 1}", 120)
-    import draftbridge.session  # noqa: F401  its import registers the op
+    import draftbridge.training.session  # noqa: F401  its import registers the op
 
     payload = json.loads(Path(sys.argv[1]).read_text())
     built = OPS["train.build"][1](payload)

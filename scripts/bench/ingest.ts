@@ -7,7 +7,7 @@ import path from 'node:path'
 import { embedPython } from '../../src/bridge/python.ts'
 import { RunConfig } from '../../src/config/schema.ts'
 import { systemClock } from '../../src/core/clock.ts'
-import { produceInto } from '../../src/roles/produce.ts'
+import { produceInto } from '../../src/roles/produce/produce.ts'
 import { sharedDirFeatureStore } from '../../src/store/open.ts'
 import { directorySize } from './directory-size.ts'
 

@@ -9,8 +9,8 @@ import { parseArgs } from 'node:util'
 import { stringify } from 'yaml'
 import { loadConfig } from '../../src/config/load.ts'
 import { readRefManifest } from '../../src/refs/manifest.ts'
-import { buildPayload } from '../../src/roles/assemble.ts'
-import { dataOf, prepareRun } from '../../src/roles/prepare-run.ts'
+import { buildPayload } from '../../src/roles/train/assemble.ts'
+import { dataOf, prepareRun } from '../../src/roles/train/prepare-run.ts'
 
 const checkout = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../..')
 const { values } = parseArgs({

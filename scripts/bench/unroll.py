@@ -16,15 +16,15 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "python"))
 
-from draftbridge.eagle3.draft import Draft, DraftConfig, initial_draft
-from draftbridge.eagle3.fused import torch_rows, triton_rows
-from draftbridge.eagle3.fused.buffers import Buffers
-from draftbridge.eagle3.fused.objective import Objective
-from draftbridge.eagle3.fused.plan import plan_fused
-from draftbridge.eagle3.fused.unroll import Inputs, fused_unroll
-from draftbridge.eagle3.row_plan import plan_rows
-from draftbridge.eagle3.teacher import Teacher
-from draftbridge.eagle3.ttt_loss import TttOptions, decayed, ploss_shares, unroll
+from draftbridge.drafts.eagle3.draft import Draft, DraftConfig, initial_draft
+from draftbridge.drafts.eagle3.fused.buffers import Buffers
+from draftbridge.drafts.eagle3.fused.kernels import torch_rows, triton_rows
+from draftbridge.drafts.eagle3.fused.objective import Objective
+from draftbridge.drafts.eagle3.fused.plan import plan_fused
+from draftbridge.drafts.eagle3.fused.unroll import Inputs, fused_unroll
+from draftbridge.drafts.eagle3.row_plan import plan_rows
+from draftbridge.drafts.eagle3.teacher import Teacher
+from draftbridge.drafts.eagle3.ttt_loss import TttOptions, decayed, ploss_shares, unroll
 
 QWEN = DraftConfig(3584, 18944, 28, 4, 128, 152064, 16000, 1e-6, 1e6, 32768)
 SMALL = DraftConfig(512, 1280, 14, 2, 64, 4000, 1000, 1e-6, 1e6, 32768)

@@ -32,7 +32,7 @@ const TrainMetrics = z.strictObject({
   acceptanceRate: z.array(Measured),
   tokens: Count,
   lossTokens: Count,
-  /** What training on these tokens takes (python/draftbridge/flops.py). */
+  /** What training on these tokens takes (python/draftbridge/drafts/eagle3/flops.py). */
   flops: z.number().nonnegative(),
   /** Kernels that were compiled or loaded since the last read, on all ranks: none, once a run has warmed up. */
   kernelBuilds: Count,

@@ -2,9 +2,9 @@
 import { readFile } from 'node:fs/promises'
 import { CommanderError } from 'commander'
 import { isErrno } from '../core/errors.ts'
-import { describeError } from './print-error.ts'
 import { buildProgram } from './program.ts'
-import { listenForStop } from './stop.ts'
+import { listenForStop } from './sessions/stop.ts'
+import { describeError } from './texts/print-error.ts'
 
 const USAGE = 2
 /** A stray handle must not keep a finished command alive; a Python call that still runs may take this long. */

@@ -1,8 +1,8 @@
 import { writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { finding, isErrno } from '../core/errors.ts'
-import { makeFolder } from '../core/make-folder.ts'
-import { CONFIG_TEMPLATE } from './config-template.ts'
+import { makeFolder } from '../core/files/make-folder.ts'
+import { CONFIG_TEMPLATE } from './texts/config-template.ts'
 
 /** Writes the template; never over a file that is there. */
 export async function writeNewFile(file: string): Promise<void> {

@@ -11,7 +11,7 @@ import { addSchema } from './commands/schema.ts'
 import { addStore } from './commands/store.ts'
 import { addTrain } from './commands/train.ts'
 import { withExamples } from './flags.ts'
-import type { Stop } from './stop.ts'
+import type { Stop } from './sessions/stop.ts'
 
 /** The whole command line. Commands load what they need when they run, so that help stays fast. */
 export function buildProgram(version: string, stop: Stop): Command {

@@ -1,7 +1,7 @@
 import type { Command } from 'commander'
-import type { StorePlace } from '../roles/store-place.ts'
+import type { StorePlace } from '../roles/maintain/store-place.ts'
 import { DEFAULT_CONFIG, type RunFlags, withConfigFlags } from './flags.ts'
-import type { Stop } from './stop.ts'
+import type { Stop } from './sessions/stop.ts'
 
 export interface StoreFlags extends RunFlags {
   readonly store?: string
@@ -28,7 +28,7 @@ export async function placeOf(flags: StoreFlags, command: Command, stop: Stop): 
     stop.embedsPython = true
   }
   if (root !== null) return { root, config: null, keyFile: flags.keyFile ?? null, onPython }
-  const { configIfThere } = await import('./optional-config.ts')
+  const { configIfThere } = await import('./sessions/optional-config.ts')
   const config = await configIfThere(flags, command.getOptionValueSource('config') === 'cli')
   return { root, config, keyFile: flags.keyFile ?? null, onPython }
 }

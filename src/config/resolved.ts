@@ -1,7 +1,7 @@
 import path from 'node:path'
 import { stringify } from 'yaml'
-import { readTextOrNull, replaceFile } from '../core/atomic-file.ts'
-import { makeFolder } from '../core/make-folder.ts'
+import { readTextOrNull, replaceFile } from '../core/files/atomic-file.ts'
+import { makeFolder } from '../core/files/make-folder.ts'
 import type { RunConfig } from './schema.ts'
 
 export const RESOLVED_NAME = 'config.resolved.yaml'

@@ -5,7 +5,7 @@ import type { Readable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { execa } from 'execa'
 import { CodedError } from '../core/errors.ts'
-import { storageError } from '../core/storage-error.ts'
+import { storageError } from '../core/files/storage-error.ts'
 import { nodeArguments } from './node-program.ts'
 import { errorOf, FromRank, failureMessage, RANK_SPEC, type RankFailure, type ToRank } from './rank-message.ts'
 

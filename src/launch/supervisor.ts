@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { CodedError } from '../core/errors.ts'
-import { makeFolder } from '../core/make-folder.ts'
+import { makeFolder } from '../core/files/make-folder.ts'
 import { type Ending, RankProcess } from './rank-process.ts'
 
 /** Failures that come within this time of the first are looked at together, to name the cause and not an effect. */

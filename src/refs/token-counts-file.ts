@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { readTextOrNull } from '../core/atomic-file.ts'
+import { readTextOrNull } from '../core/files/atomic-file.ts'
 
 /** [token id, how often it is trained]. */
 export type TokenCount = readonly [tokenId: number, count: number]

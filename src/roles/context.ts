@@ -1,5 +1,5 @@
 import type { Clock } from '../core/clock.ts'
-import type { EventSink } from '../report/events.ts'
+import type { EventSink } from '../report/events/events.ts'
 
 /** What every role is handed by the outside world: time, the wish to stop, and somewhere to report to. */
 export interface RoleContext {

@@ -41,15 +41,15 @@ function parseRole(text: string, field: string): Role {
 /** Runs one role to its end. Modules are loaded when chosen: a consumer must not pay for what only a producer needs. */
 export async function run(config: RunConfig, role: Role, context: RoleContext): Promise<RunOutcome> {
   if (role === 'colocated') {
-    const { colocate } = await import('./colocate.ts')
+    const { colocate } = await import('./train/colocate.ts')
     return { role, ...(await colocate(config, context)) }
   }
   if (config.store.kind === 'local') throw localNeedsOneProcess(role)
   if (role === 'consumer') {
-    const { consume } = await import('./consume.ts')
+    const { consume } = await import('./train/consume.ts')
     return { role, ...(await consume(config, context)) }
   }
-  const { produce } = await import('./produce.ts')
+  const { produce } = await import('./produce/produce.ts')
   await produce(config, context)
   return { role }
 }

@@ -1,6 +1,6 @@
 import type { TensorSet } from '../bridge/tensor-set.ts'
 import type { Generation, SampleId } from '../core/ids.ts'
-import type { Notes } from './notes.ts'
+import type { Notes } from './coordination/notes.ts'
 
 export interface BlobKey {
   readonly sampleId: SampleId

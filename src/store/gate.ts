@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type CodedError, finding, hasCode, isErrno } from '../core/errors.ts'
-import { storageError } from '../core/storage-error.ts'
-import type { Members } from './members.ts'
+import { storageError } from '../core/files/storage-error.ts'
+import type { Members } from './coordination/members.ts'
 
 /** How long a fence may be between its two steps. */
 const FENCE_TRIES = 5

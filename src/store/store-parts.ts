@@ -1,12 +1,12 @@
 import type { StoreId } from '../core/ids.ts'
 import type { BlobKey, StoreBackend } from './backend.ts'
-import { Claims } from './claims.ts'
-import { claimEpoch } from './epoch-claims.ts'
-import { GenerationSource } from './generation-source.ts'
-import { Members } from './members.ts'
-import { Residents } from './residents.ts'
-import { SharedLeases } from './shared-leases.ts'
-import { type Space, unlimitedSpace } from './space.ts'
+import { Claims } from './coordination/claims.ts'
+import { claimEpoch } from './coordination/epoch-claims.ts'
+import { Members } from './coordination/members.ts'
+import { SharedLeases } from './coordination/shared-leases.ts'
+import { GenerationSource } from './paths/generation-source.ts'
+import { Residents } from './paths/residents.ts'
+import { type Space, unlimitedSpace } from './space/space.ts'
 
 /** What the paths of a store share: each part owns one kind of state, and this owns none. */
 export interface StoreParts {

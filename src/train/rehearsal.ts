@@ -1,8 +1,8 @@
 import type { Memory, TrainMetrics } from '../bridge/ops.ts'
 import type { Python } from '../bridge/python.ts'
-import type { BatchPlan } from './batch-plan.ts'
-import { Loader, type LoaderOptions } from './loader.ts'
-import type { ConsumerStore } from './sample-reader.ts'
+import type { BatchPlan } from './data/batch-plan.ts'
+import { Loader, type LoaderOptions } from './data/loader.ts'
+import type { ConsumerStore } from './data/sample-reader.ts'
 
 export interface RehearsalOptions extends Omit<LoaderOptions, 'steps'> {
   readonly python: Python

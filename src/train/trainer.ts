@@ -1,13 +1,13 @@
 import type { Memory, TrainMetrics, WatchedStep } from '../bridge/ops.ts'
 import type { Python } from '../bridge/python.ts'
-import type { BatchPlan, MicroStep } from './batch-plan.ts'
-import type { CheckpointFolder } from './checkpoint.ts'
-import type { CheckpointPosition, CheckpointRecord } from './checkpoint-record.ts'
-import type { Batch, Loader } from './loader.ts'
-import type { LostSamples } from './lost-samples.ts'
-import type { Refs } from './sample-reader.ts'
-import { Saves } from './saves.ts'
-import type { Validation, Validator } from './validator.ts'
+import type { CheckpointFolder } from './checkpoints/checkpoint.ts'
+import type { CheckpointPosition, CheckpointRecord } from './checkpoints/checkpoint-record.ts'
+import { Saves } from './checkpoints/saves.ts'
+import type { BatchPlan, MicroStep } from './data/batch-plan.ts'
+import type { Batch, Loader } from './data/loader.ts'
+import type { LostSamples } from './data/lost-samples.ts'
+import type { Refs } from './data/sample-reader.ts'
+import type { Validation, Validator } from './validation/validator.ts'
 
 export interface StepMetrics extends Omit<TrainMetrics, 'watched'> {
   /** The optimiser step that the metrics reach up to. */

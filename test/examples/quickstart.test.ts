@@ -9,8 +9,8 @@ import { askedFor } from '../../examples/quickstart/usage.ts'
 import { loadConfig } from '../../src/config/load.ts'
 import { writeResolvedConfig } from '../../src/config/resolved.ts'
 import type { RunConfig } from '../../src/config/schema.ts'
-import { EventsFile } from '../../src/report/events-file.ts'
-import type { Evaluation } from '../../src/report/run-history.ts'
+import { EventsFile } from '../../src/report/events/events-file.ts'
+import type { Evaluation } from '../../src/report/events/run-history.ts'
 import { evaluated, metrics, trainStarted } from '../report/sample-run.ts'
 
 const file = fileURLToPath(new URL('../../examples/quickstart/draftbridge.yaml', import.meta.url))

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { consume } from '../../src/roles/consume.ts'
-import { produce } from '../../src/roles/produce.ts'
+import { produce } from '../../src/roles/produce/produce.ts'
+import { consume } from '../../src/roles/train/consume.ts'
 import { rankProcesses } from '../support/processes.ts'
 import { expectNoHandles } from '../support/python.ts'
 import { tempDir } from '../support/temp-dir.ts'

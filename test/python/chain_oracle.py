@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from draftbridge.eagle3.draft import Draft
-from draftbridge.eagle3.ttt_loss import TttOptions
-from draftbridge.handles import TensorDict
+from draftbridge.bridge.handles import TensorDict
+from draftbridge.drafts.eagle3.draft import Draft
+from draftbridge.drafts.eagle3.ttt_loss import TttOptions
 from torch import Tensor
 
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from draftbridge.chain_decoder import ChainDecoder, Decoded
-from draftbridge.draft_decoder import DraftDecoder
-from draftbridge.eagle3.draft import Draft, DraftConfig, initial_draft
-from draftbridge.target import aux_layers
-from draftbridge.target_decoder import TargetDecoder
+from draftbridge.decoding.chain_decoder import ChainDecoder, Decoded
+from draftbridge.decoding.draft_decoder import DraftDecoder
+from draftbridge.decoding.target_decoder import TargetDecoder
+from draftbridge.drafts.eagle3.draft import Draft, DraftConfig, initial_draft
+from draftbridge.target.target import aux_layers
 from torch.nn import functional
 from transformers import LlamaConfig, LlamaForCausalLM
 

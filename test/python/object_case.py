@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from draftbridge.errors import BridgeError
-from draftbridge.object_header import Header
-from draftbridge.object_reader import Request, read
-from draftbridge.slab import SlabSet
-from draftbridge.store_key import Mode, StoreKey
+from draftbridge.bridge.errors import BridgeError
+from draftbridge.keys.store_key import Mode, StoreKey
+from draftbridge.memory.slab import SlabSet
+from draftbridge.objects.object_header import Header
+from draftbridge.objects.read.object_reader import Request, read
 
 MODES: tuple[Mode, ...] = ("mac", "seal")
 

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from draftbridge.batch import Batch, nothing
-from draftbridge.eagle3.ttt_loss import TttOptions
-from draftbridge.errors import BridgeError
-from draftbridge.handles import TensorDict
-from draftbridge.parallel import World, join, leave
-from draftbridge.train_files import load_session
-from draftbridge.train_session import MicroStep, TrainSession
+from draftbridge.bridge.errors import BridgeError
+from draftbridge.bridge.handles import TensorDict
+from draftbridge.distributed.parallel import World, join, leave
+from draftbridge.drafts.eagle3.ttt_loss import TttOptions
+from draftbridge.training.batch import Batch, nothing
+from draftbridge.training.train_files import load_session
+from draftbridge.training.train_session import MicroStep, TrainSession
 from small_case import CONFIG, MASKS, SmallCase, batch_of, save
 
 TTT = {

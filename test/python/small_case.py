@@ -7,17 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from draftbridge.batch import Batch, collate
-from draftbridge.eagle3.draft import Draft, DraftConfig, initial_draft
-from draftbridge.eagle3.teacher import Teacher
-from draftbridge.eagle3.ttt_loss import TttOptions
-from draftbridge.eagle3.vocabulary import Vocabulary, choose_vocabulary
-from draftbridge.handles import TensorDict
-from draftbridge.optimizer import OptimizerOptions
-from draftbridge.parallel import World, share_draft
-from draftbridge.train_files import write_snapshot
-from draftbridge.train_session import Frozen, TrainSession
-from draftbridge.unrolling import Savings
+from draftbridge.bridge.handles import TensorDict
+from draftbridge.distributed.parallel import World, share_draft
+from draftbridge.drafts.eagle3.draft import Draft, DraftConfig, initial_draft
+from draftbridge.drafts.eagle3.teacher import Teacher
+from draftbridge.drafts.eagle3.ttt_loss import TttOptions
+from draftbridge.drafts.eagle3.vocabulary import Vocabulary, choose_vocabulary
+from draftbridge.training.batch import Batch, collate
+from draftbridge.training.optimizer import OptimizerOptions
+from draftbridge.training.train_files import write_snapshot
+from draftbridge.training.train_session import Frozen, TrainSession
+from draftbridge.training.unrolling import Savings
 from torch import Tensor
 
 CONFIG = DraftConfig(

@@ -1,4 +1,4 @@
-import type { EventBody, RunEvent } from '../../src/report/events.ts'
+import type { EventBody, RunEvent } from '../../src/report/events/events.ts'
 
 export const produced = {
   samples: 238,

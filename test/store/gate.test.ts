@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest'
 import { finding } from '../../src/core/errors.ts'
+import type { Members } from '../../src/store/coordination/members.ts'
 import { Gate } from '../../src/store/gate.ts'
-import type { Members } from '../../src/store/members.ts'
 
 const gone = Object.assign(new Error('ENOENT: no such file'), { code: 'ENOENT', syscall: 'rename', path: '/staging/m' })
 

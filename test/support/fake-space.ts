@@ -1,8 +1,8 @@
 import { mkdir, readdir, stat, unlink, writeFile } from 'node:fs/promises'
 import path from 'node:path'
-import type { Peers } from '../../src/store/note-lock.ts'
-import type { Notes } from '../../src/store/notes.ts'
-import { SpaceBook } from '../../src/store/space-book.ts'
+import type { Peers } from '../../src/store/coordination/note-lock.ts'
+import type { Notes } from '../../src/store/coordination/notes.ts'
+import { SpaceBook } from '../../src/store/space/space-book.ts'
 
 /** What is stored, as far as space goes. */
 export interface Objects {

@@ -9,8 +9,8 @@ import argparse
 from pathlib import Path
 
 import torch
-from draftbridge.draft_files import save_draft
-from draftbridge.eagle3.draft import DraftConfig, initial_draft
+from draftbridge.drafts.draft_files import save_draft
+from draftbridge.drafts.eagle3.draft import DraftConfig, initial_draft
 from make_tiny_target import VOCAB_SIZE
 
 

@@ -12,7 +12,7 @@ import type {
   WrittenBlob,
 } from '../../src/store/backend.ts'
 import { LocalNotes } from '../../src/store/backends/local-notes.ts'
-import type { Notes } from '../../src/store/notes.ts'
+import type { Notes } from '../../src/store/coordination/notes.ts'
 
 const digests = { x: 'xxh3_64:0000000000000000' }
 /** Hollow sets that nobody has disposed of yet. */

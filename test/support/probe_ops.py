@@ -6,8 +6,8 @@ import threading
 import time
 from typing import get_args
 
-from draftbridge.errors import BridgeError
-from draftbridge.registry import Lane, Payload, op
+from draftbridge.bridge.errors import BridgeError
+from draftbridge.bridge.registry import Lane, Payload, op
 
 
 def _run(payload: Payload) -> Payload:

@@ -1,7 +1,7 @@
 import type { RunConfig } from '../../src/config/schema.ts'
 import { readRefManifest } from '../../src/refs/manifest.ts'
 import type { RoleContext } from '../../src/roles/context.ts'
-import { buildDisaggEagle3Runtime } from '../../src/roles/runtime.ts'
+import { buildDisaggEagle3Runtime } from '../../src/roles/train/runtime.ts'
 import { sharedDirFeatureStore } from '../../src/store/open.ts'
 import type { TrainOutcome } from '../../src/train/trainer.ts'
 import { python } from './tensors.ts'

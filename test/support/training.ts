@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url'
 import { isDeepStrictEqual, promisify } from 'node:util'
 import { RunConfig } from '../../src/config/schema.ts'
 import { systemClock } from '../../src/core/clock.ts'
-import type { EventBody } from '../../src/report/events.ts'
+import type { EventBody } from '../../src/report/events/events.ts'
 import type { RoleContext } from '../../src/roles/context.ts'
 
 const here = path.dirname(fileURLToPath(import.meta.url))

@@ -5,8 +5,8 @@ import { CodedError, finding } from '../../src/core/errors.ts'
 import { Generation, RunId, SampleId, StoreId } from '../../src/core/ids.ts'
 import type { SampleRef } from '../../src/core/sample-ref.ts'
 import type { Claim, ClaimedMany, GetOptions, Lease } from '../../src/store/feature-store.ts'
-import { LostSamples } from '../../src/train/lost-samples.ts'
-import type { ConsumerStore } from '../../src/train/sample-reader.ts'
+import { LostSamples } from '../../src/train/data/lost-samples.ts'
+import type { ConsumerStore } from '../../src/train/data/sample-reader.ts'
 
 type Reply = (input: never) => unknown
 

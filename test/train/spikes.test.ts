@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest'
-import { batchPlan } from '../../src/train/batch-plan.ts'
+import { batchPlan } from '../../src/train/data/batch-plan.ts'
+import { samplesOfStep } from '../../src/train/data/step-samples.ts'
 import { SpikeWatch } from '../../src/train/spikes.ts'
-import { samplesOfStep } from '../../src/train/step-samples.ts'
-import { simulatedAcceptLength } from '../../src/train/validator.ts'
+import { simulatedAcceptLength } from '../../src/train/validation/validator.ts'
 import { fakeLosses, fakeRef } from './fake-engine.ts'
 
 /** Numbers between 0 and 1 that look random and are not. */

@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
 import { type RunFlags, withExamples, withRunFlags } from '../flags.ts'
-import type { Stop } from '../stop.ts'
+import type { Stop } from '../sessions/stop.ts'
 
 export function addCapture(program: Command, stop: Stop): void {
   const command = program.command('capture').description('target model -> features -> store -> manifest')
@@ -10,7 +10,7 @@ export function addCapture(program: Command, stop: Stop): void {
     'capture --json-lines > events.ndjson',
   ])
   withRunFlags(command).action(async (flags: RunFlags) => {
-    const { produceFrom } = await import('../produce-session.ts')
+    const { produceFrom } = await import('../sessions/produce-session.ts')
     await produceFrom('capture', flags, stop)
   })
 }

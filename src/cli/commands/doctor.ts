@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
 import { type RunFlags, withConfigFlags, withExamples } from '../flags.ts'
-import type { Stop } from '../stop.ts'
+import type { Stop } from '../sessions/stop.ts'
 
 const UNAVAILABLE = 69
 const MARKS = { ok: 'ok     ', warning: 'warning', error: 'ERROR  ' } as const
@@ -14,8 +14,8 @@ export function addDoctor(program: Command, stop: Stop): void {
     .option('--json', 'print the findings as one JSON document on stdout')
     .action(async (flags: RunFlags) => {
       const [{ examine }, { configIfThere }] = await Promise.all([
-        import('../../roles/doctor.ts'),
-        import('../optional-config.ts'),
+        import('../../roles/doctor/doctor.ts'),
+        import('../sessions/optional-config.ts'),
       ])
       stop.embedsPython = true
       const checks = await examine(await configIfThere(flags, command.getOptionValueSource('config') === 'cli'))

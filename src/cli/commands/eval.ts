@@ -1,7 +1,7 @@
 import path from 'node:path'
 import type { Command } from 'commander'
 import { type RunFlags, withExamples, withRunFlags } from '../flags.ts'
-import type { Stop } from '../stop.ts'
+import type { Stop } from '../sessions/stop.ts'
 
 type Flags = RunFlags & { readonly draft: string }
 
@@ -18,8 +18,8 @@ export function addEval(program: Command, stop: Stop): void {
     .requiredOption('--draft <dir>', 'a checkpoint, or a folder with model.safetensors and config.json')
     .action(async (flags: Flags) => {
       const [{ evaluate }, { runRole }] = await Promise.all([
-        import('../../roles/evaluate.ts'),
-        import('../role-session.ts'),
+        import('../../roles/evaluate/evaluate.ts'),
+        import('../sessions/role-session.ts'),
       ])
       const draft = path.resolve(flags.draft)
       await runRole(flags, stop, () => ({

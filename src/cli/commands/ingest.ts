@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
 import { type RunFlags, withExamples, withRunFlags } from '../flags.ts'
-import type { Stop } from '../stop.ts'
+import type { Stop } from '../sessions/stop.ts'
 
 export function addIngest(program: Command, stop: Stop): void {
   const command = program.command('ingest').description('existing .ckpt features -> store -> manifest')
@@ -13,7 +13,7 @@ export function addIngest(program: Command, stop: Stop): void {
   const modes = ['auto', 'reflink', 'hardlink', 'reference', 'copy']
   const link = command.createOption('--link <mode>', 'how tensors come into the store: features.link').choices(modes)
   withRunFlags(command.addOption(link)).action(async (flags: RunFlags & { readonly link?: string }) => {
-    const { produceFrom } = await import('../produce-session.ts')
+    const { produceFrom } = await import('../sessions/produce-session.ts')
     const set = flags.link === undefined ? flags.set : [...flags.set, `features.link=${flags.link}`]
     await produceFrom('files', { ...flags, set }, stop)
   })

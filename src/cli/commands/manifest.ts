@@ -1,8 +1,8 @@
 import path from 'node:path'
 import type { Command } from 'commander'
-import type { ManifestSummary } from '../../roles/inspect-manifest.ts'
+import type { ManifestSummary } from '../../roles/maintain/inspect-manifest.ts'
 import { type CommonFlags, withCommonFlags, withExamples } from '../flags.ts'
-import type { Stop } from '../stop.ts'
+import type { Stop } from '../sessions/stop.ts'
 
 const BAD = 65
 const BAR = 40
@@ -38,7 +38,7 @@ export function addManifest(program: Command, stop: Stop): void {
   show.action(showManifest)
   verify.action((dir: string, flags: VerifyFlags) => verifyOne(dir, flags, stop))
   convert.action(async (dir: string | undefined, flags: ConvertFlags) => {
-    const { convertToReference, refuseReference } = await import('../../roles/convert-manifest.ts')
+    const { convertToReference, refuseReference } = await import('../../roles/maintain/convert-manifest.ts')
     if (flags.from !== undefined) return refuseReference(path.resolve(flags.from))
     if (dir === undefined || flags.to === undefined) return convert.error('error: give the manifest DIR and --to FILE')
     const { samples } = await convertToReference(path.resolve(dir), path.resolve(flags.to))
@@ -48,13 +48,13 @@ export function addManifest(program: Command, stop: Stop): void {
 }
 
 async function showManifest(dir: string, flags: CommonFlags): Promise<void> {
-  const { inspectManifest } = await import('../../roles/inspect-manifest.ts')
+  const { inspectManifest } = await import('../../roles/maintain/inspect-manifest.ts')
   const about = await inspectManifest(path.resolve(dir), Date.now())
   process.stdout.write(flags.json === true ? `${JSON.stringify(about, null, 2)}\n` : summaryText(about))
 }
 
 async function verifyOne(dir: string, flags: VerifyFlags, stop: Stop): Promise<void> {
-  const { verifyManifest } = await import('../../roles/inspect-manifest.ts')
+  const { verifyManifest } = await import('../../roles/maintain/inspect-manifest.ts')
   const onPython = () => {
     stop.embedsPython = true
   }

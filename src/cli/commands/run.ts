@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
 import { type RunFlags, SELF, withExamples, withRunFlags } from '../flags.ts'
-import type { Stop } from '../stop.ts'
+import type { Stop } from '../sessions/stop.ts'
 
 type Flags = RunFlags & { readonly role?: string }
 
@@ -14,7 +14,7 @@ export function addRun(program: Command, stop: Stop): void {
     .action(async (flags: Flags) => {
       const [{ chooseRole, run }, { configFlag, runRole, trainedPlaces }] = await Promise.all([
         import('../../roles/run.ts'),
-        import('../role-session.ts'),
+        import('../sessions/role-session.ts'),
       ])
       const role = chooseRole(flags.role, process.env)
       await runRole(flags, stop, () => ({

@@ -1,8 +1,8 @@
 import path from 'node:path'
 import type { Command } from 'commander'
 import { withExamples } from '../flags.ts'
-import type { Stop } from '../stop.ts'
-import { stoppable } from '../stoppable.ts'
+import type { Stop } from '../sessions/stop.ts'
+import { stoppable } from '../sessions/stoppable.ts'
 import { placeOf, type StoreFlags, withManifestFlag, withStoreFlags } from '../store-flags.ts'
 
 export function addRekey(store: Command, stop: Stop): void {
@@ -18,7 +18,7 @@ export function addRekey(store: Command, stop: Stop): void {
   )
     .option('--json', 'print one JSON document on stdout')
     .action(async (flags: StoreFlags & { readonly newKeyFile: string }) => {
-      const { rekeyStore } = await import('../../roles/store-rekey.ts')
+      const { rekeyStore } = await import('../../roles/maintain/store-rekey.ts')
       const place = await placeOf(flags, command, stop)
       const newKeyFile = path.resolve(flags.newKeyFile)
       const manifests = flags.manifest.map((dir) => path.resolve(dir))

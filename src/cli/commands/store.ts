@@ -1,12 +1,12 @@
 import path from 'node:path'
 import { createInterface } from 'node:readline/promises'
 import type { Command } from 'commander'
-import type { StorePlace } from '../../roles/store-place.ts'
+import type { StorePlace } from '../../roles/maintain/store-place.ts'
 import { withExamples } from '../flags.ts'
-import type { Stop } from '../stop.ts'
-import { stoppable } from '../stoppable.ts'
+import type { Stop } from '../sessions/stop.ts'
+import { stoppable } from '../sessions/stoppable.ts'
 import { milliseconds, placeOf, type StoreFlags, withManifestFlag, withStoreFlags } from '../store-flags.ts'
-import { gcText, isGood, progressText, removedText, summaryTable, verdictText } from '../store-text.ts'
+import { gcText, isGood, progressText, removedText, summaryTable, verdictText } from '../texts/store-text.ts'
 import { addRekey } from './store-rekey.ts'
 
 const BAD = 65
@@ -44,7 +44,7 @@ function addLs(store: Command, stop: Stop): void {
 type LsFlags = StoreFlags & { readonly samples?: boolean }
 
 async function summary(place: StorePlace, flags: LsFlags, signal: AbortSignal): Promise<void> {
-  const { summariseStore } = await import('../../roles/store-ls.ts')
+  const { summariseStore } = await import('../../roles/maintain/store-ls.ts')
   const found = await summariseStore(place, signal)
   if (flags.json === true) print(JSON.stringify(found, null, 2))
   else if (flags.jsonLines === true) for (const run of found.runs) print(JSON.stringify(run))
@@ -52,7 +52,7 @@ async function summary(place: StorePlace, flags: LsFlags, signal: AbortSignal): 
 }
 
 async function eachSample(place: StorePlace, flags: LsFlags, signal: AbortSignal): Promise<void> {
-  const { listSamples } = await import('../../roles/store-ls.ts')
+  const { listSamples } = await import('../../roles/maintain/store-ls.ts')
   const all = []
   for await (const sample of listSamples(place, signal)) {
     const { sampleId, generation, run, bytes, modified, held } = sample
@@ -80,7 +80,7 @@ function addVerify(store: Command, stop: Stop): void {
     .option('--restart', 'begin anew where an earlier check was cut short')
     .option('--json', 'print one JSON document on stdout')
     .action(async (flags: StoreFlags & { readonly restart?: boolean }) => {
-      const { verifyWholeStore } = await import('../../roles/store-verify.ts')
+      const { verifyWholeStore } = await import('../../roles/maintain/store-verify.ts')
       const place = await placeOf(flags, command, stop)
       const progress = progressLine(flags.quiet === true)
       const verdict = await stoppable(stop.signal, () =>
@@ -116,7 +116,7 @@ function addGc(store: Command, stop: Stop): void {
       const graceMs = milliseconds(flags.grace)
       if (graceMs === null)
         command.error(`error: option '--grace' wants a time as 90s, 15m, 1h or 2d, not '${flags.grace}'`)
-      const { cleanStore } = await import('../../roles/store-gc.ts')
+      const { cleanStore } = await import('../../roles/maintain/store-gc.ts')
       const place = await placeOf(flags, command, stop)
       const manifests = flags.manifest.map((dir) => path.resolve(dir))
       const options = { manifests, graceMs: graceMs ?? 0, dryRun: flags.dryRun === true, signal: stop.signal }
@@ -135,7 +135,7 @@ function addRm(store: Command, stop: Stop): void {
     .option('--dry-run', 'only say what would go')
     .option('--json', 'print one JSON document on stdout')
     .action(async (run: string, flags: StoreFlags & { readonly yes?: boolean; readonly force?: boolean }) => {
-      const { removeRun } = await import('../../roles/store-rm.ts')
+      const { removeRun } = await import('../../roles/maintain/store-rm.ts')
       const place = await placeOf(flags, command, stop)
       const agree = (objects: number, size: string) =>
         agreed(flags.yes === true, `remove ${objects} samples, ${size}, of ${run}?`, stop)

@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
 import { type RunFlags, withExamples, withRunFlags } from '../flags.ts'
-import type { Stop } from '../stop.ts'
+import type { Stop } from '../sessions/stop.ts'
 
 type Flags = RunFlags & { readonly dryRun?: boolean }
 
@@ -17,12 +17,12 @@ export function addTrain(program: Command, stop: Stop): void {
     .option('--dry-run', 'make one optimiser step with everything real, show what it takes, and keep nothing of it')
     .action(async (flags: Flags) => {
       if (flags.dryRun === true) {
-        const { rehearseRun } = await import('../dry-run-session.ts')
+        const { rehearseRun } = await import('../sessions/dry-run-session.ts')
         return rehearseRun(flags, stop)
       }
       const [{ run }, { runRole, trainedPlaces }] = await Promise.all([
         import('../../roles/run.ts'),
-        import('../role-session.ts'),
+        import('../sessions/role-session.ts'),
       ])
       await runRole(flags, stop, () => ({
         embedsPython: false,

@@ -1,6 +1,6 @@
 import { open, rm, stat } from 'node:fs/promises'
 import { isErrno } from '../../core/errors.ts'
-import { unavailable } from '../../core/storage-error.ts'
+import { unavailable } from '../../core/files/storage-error.ts'
 import { far } from './name-calls.ts'
 
 const NO_LINKS = ['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS'] as const

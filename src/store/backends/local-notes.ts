@@ -1,4 +1,4 @@
-import type { Notes } from '../notes.ts'
+import type { Notes } from '../coordination/notes.ts'
 
 interface Note {
   text: string

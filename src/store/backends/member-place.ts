@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { lstat, mkdir, rename, rm, stat, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { isErrno } from '../../core/errors.ts'
-import { storageError } from '../../core/storage-error.ts'
+import { storageError } from '../../core/files/storage-error.ts'
 import { publish } from './durable.ts'
 
 /**

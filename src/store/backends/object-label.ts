@@ -2,9 +2,9 @@ import { constants } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { z } from 'zod'
 import { isErrno } from '../../core/errors.ts'
+import { storageError } from '../../core/files/storage-error.ts'
 import { Generation, RunId, SampleId } from '../../core/ids.ts'
-import { storageError } from '../../core/storage-error.ts'
-import type { ObjectLabel } from '../inventory.ts'
+import type { ObjectLabel } from '../maintenance/inventory.ts'
 
 /** The bound of the format itself; a larger claim is not believed. */
 const MAX_HEADER = 1 << 20

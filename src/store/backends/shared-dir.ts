@@ -6,8 +6,9 @@ import { objectError } from '../../bridge/envelope.ts'
 import type { Python } from '../../bridge/python.ts'
 import { TensorSet } from '../../bridge/tensor-set.ts'
 import { finding, isErrno } from '../../core/errors.ts'
+import { storageError } from '../../core/files/storage-error.ts'
 import type { SampleId } from '../../core/ids.ts'
-import { storageError } from '../../core/storage-error.ts'
+import { KeyGate, type StoreAuth, type StoreKey } from '../auth/store-auth.ts'
 import type {
   BlobKey,
   BlobMetadata,
@@ -18,7 +19,6 @@ import type {
   StoredKey,
   WrittenBlob,
 } from '../backend.ts'
-import { KeyGate, type StoreAuth, type StoreKey } from '../store-auth.ts'
 import { type Attached, Attachments } from './attachments.ts'
 import { DirNotes } from './dir-notes.ts'
 import { publish } from './durable.ts'

@@ -3,7 +3,7 @@ import type { Stats } from 'node:fs'
 import { lstat, open, readdir, rm } from 'node:fs/promises'
 import path from 'node:path'
 import { isErrno } from '../../core/errors.ts'
-import { storageError } from '../../core/storage-error.ts'
+import { storageError } from '../../core/files/storage-error.ts'
 import type {
   FileBeside,
   Foreign,
@@ -13,7 +13,7 @@ import type {
   ObjectLabel,
   OnForeign,
   StagedEntry,
-} from '../inventory.ts'
+} from '../maintenance/inventory.ts'
 import { fileBeside } from './content-files.ts'
 import { readLabel } from './object-label.ts'
 import { keyOf, nameOf, shardOf } from './object-names.ts'

@@ -1,0 +1,42 @@
+"""Ops that measure a draft: open a target with a draft, turn a prompt into tokens, decode."""
+
+from __future__ import annotations
+
+import torch
+
+from draftbridge.bridge.handles import TABLE
+from draftbridge.bridge.registry import Payload, op
+from draftbridge.decoding.eval_session import EvalSession
+
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+@op("eval.open", "engine")
+def _open(payload: Payload) -> Payload:
+    if payload["threads"]:
+        torch.set_num_threads(payload["threads"])
+    dtype = _DTYPES[payload["dtype"]]
+    session = EvalSession.open(payload["model"], payload["tokenizer"], payload["draft"], dtype)
+    return {"handle": TABLE.mint(session), "auxLayers": list(session.aux_layers)}
+
+
+@op("eval.encode", "engine")
+def _encode(payload: Payload) -> Payload:
+    return {"inputIds": _session(payload).encode(payload["prompt"])}
+
+
+@op("eval.decode", "engine")
+def _decode(payload: Payload) -> Payload:
+    done = _session(payload).decode(payload["inputIds"], payload["maxNewTokens"], payload["steps"])
+    return {
+        "outputIds": done.output_ids,
+        "tokens": done.tokens,
+        "passes": done.passes,
+        "accepted": done.accepted,
+        "proposed": done.proposed,
+        "seconds": done.seconds,
+    }
+
+
+def _session(payload: Payload) -> EvalSession:
+    return TABLE.borrow(payload["session"], EvalSession)

@@ -1,0 +1,154 @@
+"""A draft on disk: `model.safetensors` + `config.json`, in checkpoints and exported folders alike."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from draftbridge.bridge.errors import BridgeError
+from draftbridge.drafts.eagle3.draft import Draft, DraftConfig
+from draftbridge.objects.safetensors_header import encode, layout
+from draftbridge.objects.write.object_writer import bytes_of
+
+MODEL, CONFIG = "model.safetensors", "config.json"
+_KEPT = "what was saved before is whole"
+BUFFERS = {"d2t": torch.int64, "t2d": torch.bool}
+
+
+def checkpoint_invalid(what: str, file: Path, field: str | None = None, found: str | None = None) -> BridgeError:
+    """CHECKPOINT_INVALID for a file of a draft directory."""
+    fix = "choose another checkpoint, or train or export the draft again"
+    return BridgeError("CHECKPOINT_INVALID", what, file=str(file), field=field, found=found, fix=fix)
+
+
+def read_tensors(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """All tensors of a safetensors file and its metadata. CHECKPOINT_INVALID if it is missing or damaged."""
+    try:
+        with safe_open(str(file), framework="pt") as handle:
+            return {name: handle.get_tensor(name) for name in handle.keys()}, dict(handle.metadata() or {})  # noqa: SIM118
+    except FileNotFoundError as exc:
+        raise checkpoint_invalid("A checkpoint file is missing.", file, found="no file") from exc
+    except (SafetensorError, OSError) as exc:
+        raise checkpoint_invalid("A checkpoint file cannot be read.", file, found=str(exc)) from exc
+
+
+def write_durably(file: Path, pieces: Iterable[bytes | memoryview]) -> int:
+    """Write the pieces one after another and fsync. Returns their bytes. The caller owns the directory and makes it
+    visible. STORE_FULL or STORE_UNAVAILABLE when the file system refuses."""
+    try:
+        with file.open("wb", buffering=0) as out:
+            for piece in pieces:
+                rest = memoryview(piece)
+                while rest:
+                    rest = rest[out.write(rest) :]
+            os.fsync(out.fileno())
+            return out.tell()
+    except OSError as exc:
+        raise _unwritable(file, exc) from exc
+
+
+def _unwritable(file: Path, exc: OSError) -> BridgeError:
+    code, what, fix = "STORE_UNAVAILABLE", "A checkpoint cannot be written.", "see that run.dir is mounted and writable"
+    if exc.errno in (errno.ENOSPC, errno.EDQUOT):
+        code, what, fix = "STORE_FULL", "There is no room left for a checkpoint.", "free space or lower train.save.keep"
+    found = f"{errno.errorcode.get(exc.errno or 0, 'error')}: {exc.strerror}"
+    return BridgeError(code, what, file=str(file), found=found, fix=f"{fix}, then start again: {_KEPT}")
+
+
+def write_tensors(file: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> int:
+    """Write a safetensors file durably, without a second copy in memory. Returns its bytes."""
+    plain = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
+    entries = layout(plain)
+    head = encode(entries, {"format": "pt", **(metadata or {})})
+    return write_durably(file, (head, *(bytes_of(plain[entry.name]) for entry in entries)))
+
+
+def read_config(directory: Path) -> tuple[DraftConfig, dict[str, Any]]:
+    """The parsed and the raw `config.json` of a draft directory."""
+    file = directory / CONFIG
+    try:
+        raw = json.loads(file.read_text("utf-8"))
+    except FileNotFoundError as exc:
+        raise checkpoint_invalid("A draft directory has no configuration.", file, found="no file") from exc
+    except (ValueError, OSError) as exc:
+        raise checkpoint_invalid("The draft configuration is not JSON.", file, found=str(exc)) from exc
+    if not isinstance(raw, dict):
+        raise checkpoint_invalid("The draft configuration is not a JSON object.", file, found=type(raw).__name__)
+    try:
+        return DraftConfig.from_dict(raw, str(file)), raw
+    except BridgeError as exc:
+        raise checkpoint_invalid(str(exc), file, field=exc.details.get("field")) from exc
+
+
+def check_tensors(file: Path, found: dict[str, Tensor], expected: dict[str, tuple[int, ...]]) -> None:
+    """Every expected name with its shape, and at most `embed_tokens.weight` besides. CHECKPOINT_INVALID at a fault."""
+    for name, shape in expected.items():
+        if name not in found:
+            raise checkpoint_invalid("A draft tensor is missing.", file, name, f"only {', '.join(sorted(found))}")
+        if tuple(found[name].shape) != shape:
+            text = f"shape {list(found[name].shape)}, the configuration says {list(shape)}"
+            raise checkpoint_invalid("A draft tensor has another shape.", file, name, text)
+    for name in found.keys() - expected.keys() - {"embed_tokens.weight"}:
+        raise checkpoint_invalid("A draft file holds an unknown tensor.", file, name, "a name that no draft has")
+
+
+def load_draft(directory: str | Path, dtype: torch.dtype) -> tuple[Draft, Tensor, Tensor]:
+    """Read a draft: the module on the CPU in eval mode, d2t int64 offsets [Vd], t2d bool [V].
+
+    Works for checkpoints, exports and the reference's files. CHECKPOINT_INVALID names the file and the tensor.
+    """
+    directory = Path(directory)
+    config, _ = read_config(directory)
+    file = directory / MODEL
+    tensors, _ = read_tensors(file)
+    with torch.device("meta"):
+        draft = Draft(config)
+    shapes = {name: tuple(p.shape) for name, p in draft.named_parameters()}
+    shapes |= {"d2t": (config.draft_vocab_size,), "t2d": (config.vocab_size,)}
+    check_tensors(file, tensors, shapes)
+    for name, wanted in BUFFERS.items():
+        if tensors[name].dtype != wanted:
+            raise checkpoint_invalid("A draft tensor has another dtype.", file, name, str(tensors[name].dtype))
+    d2t, t2d = tensors.pop("d2t"), tensors.pop("t2d")
+    tensors.pop("embed_tokens.weight", None)
+    draft.load_state_dict({name: t.to(dtype) for name, t in tensors.items()}, assign=True)
+    return draft.eval(), d2t, t2d
+
+
+def config_json(config: DraftConfig, raw: dict[str, Any], dtype: torch.dtype) -> dict[str, Any]:
+    """`config.json` that old and new servers read: transformers 5 keys beside the ones before."""
+    name = str(dtype).removeprefix("torch.")
+    fixed = {
+        "architectures": ["LlamaForCausalLMEagle3"],
+        "model_type": "llama",
+        "num_hidden_layers": 1,
+        "hidden_act": "silu",
+        "tie_word_embeddings": False,
+        "rope_theta": config.rope_theta,
+        "rope_scaling": None,
+        "rope_parameters": {"rope_type": "default", "rope_theta": config.rope_theta},
+        "torch_dtype": name,
+        "dtype": name,
+    }
+    return {**raw, **{key: getattr(config, key) for key in config.__dataclass_fields__}, **fixed}
+
+
+def save_draft(
+    directory: Path, config: DraftConfig, raw: dict[str, Any], weights: dict[str, Tensor], d2t: Tensor, t2d: Tensor
+) -> list[dict[str, Any]]:
+    """Write model and configuration durably into an existing directory. Returns their names and bytes."""
+    dtype = weights["fc.weight"].dtype
+    model = write_tensors(directory / MODEL, {**weights, "d2t": d2t, "t2d": t2d})
+    text = json.dumps(config_json(config, raw, dtype), indent=2) + "\n"
+    return [
+        {"name": MODEL, "bytes": model},
+        {"name": CONFIG, "bytes": write_durably(directory / CONFIG, (text.encode(),))},
+    ]

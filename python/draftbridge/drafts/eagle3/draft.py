@@ -1,0 +1,209 @@
+"""The draft model: one decoder layer over [embedding ; hidden], with a head over the draft vocabulary."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from draftbridge.bridge.errors import BridgeError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class DraftConfig:
+    """Sizes of a draft, in the names of its `config.json`."""
+
+    hidden_size: int
+    intermediate_size: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    head_dim: int
+    vocab_size: int
+    draft_vocab_size: int
+    rms_norm_eps: float
+    rope_theta: float
+    max_position_embeddings: int
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any], file: str | None = None) -> DraftConfig:
+        """Read a `config.json`. `rope_parameters` (transformers 5) wins. CONFIG_INVALID if a size is missing."""
+        rope = raw.get("rope_parameters") or {}
+        try:
+            heads = int(raw["num_attention_heads"])
+            hidden = int(raw["hidden_size"])
+            config = cls(
+                hidden_size=hidden,
+                intermediate_size=int(raw["intermediate_size"]),
+                num_attention_heads=heads,
+                num_key_value_heads=int(raw.get("num_key_value_heads") or heads),
+                head_dim=int(raw.get("head_dim") or hidden // heads),
+                vocab_size=int(raw["vocab_size"]),
+                draft_vocab_size=int(raw.get("draft_vocab_size") or raw["vocab_size"]),
+                rms_norm_eps=float(raw.get("rms_norm_eps", 1e-6)),
+                rope_theta=float(rope.get("rope_theta", raw.get("rope_theta", 10000.0))),
+                max_position_embeddings=int(raw.get("max_position_embeddings", 2048)),
+            )
+        except KeyError as exc:
+            name = str(exc.args[0])
+            raise BridgeError(
+                "CONFIG_INVALID", "The draft configuration lacks a size.", file=file, field=name, fix=f"add {name}"
+            ) from exc
+        if config.num_attention_heads % config.num_key_value_heads or config.draft_vocab_size > config.vocab_size:
+            raise BridgeError(
+                "CONFIG_INVALID",
+                "The draft configuration contradicts itself.",
+                file=file,
+                field="num_key_value_heads, draft_vocab_size",
+                found=f"{config.num_attention_heads}/{config.num_key_value_heads} heads, "
+                f"{config.draft_vocab_size} of {config.vocab_size} tokens",
+                fix="key-value heads must divide the heads, the draft vocabulary must fit into the target's",
+            )
+        return config
+
+
+class RMSNorm(nn.Module):
+    """Llama's RMSNorm: statistics in fp32 or wider, back to the input's dtype, then the weight."""
+
+    def __init__(self, size: int, eps: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(size))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))
+        scaled = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + self.eps)
+        out: Tensor = self.weight * scaled.to(x.dtype)
+        return out
+
+
+def rope_tables(positions: Tensor, head_dim: int, theta: float) -> tuple[Tensor, Tensor]:
+    """Cosines and sines, fp32 [..., T, head_dim], of `positions` [..., T]. In half precision long positions collide."""
+    exponents = torch.arange(0, head_dim, 2, device=positions.device, dtype=torch.float32) / head_dim
+    angles = positions[..., None].float() * (1.0 / theta**exponents)
+    both = torch.cat((angles, angles), -1)
+    return both.cos(), both.sin()
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotate-half RoPE of `x` [..., heads, T, d] by tables [..., T, d]."""
+    wide = x.to(torch.promote_types(x.dtype, torch.float32))
+    low, high = wide.chunk(2, -1)
+    turned = wide * cos.unsqueeze(-3) + torch.cat((-high, low), -1) * sin.unsqueeze(-3)
+    return turned.to(x.dtype)
+
+
+class Attention(nn.Module):
+    """The projections only; who attends to what is the business of the unroll and of the decoder."""
+
+    def __init__(self, config: DraftConfig) -> None:
+        super().__init__()
+        width, d = 2 * config.hidden_size, config.head_dim
+        self.q_proj = nn.Linear(width, config.num_attention_heads * d, bias=False)
+        self.k_proj = nn.Linear(width, config.num_key_value_heads * d, bias=False)
+        self.v_proj = nn.Linear(width, config.num_key_value_heads * d, bias=False)
+        self.o_proj = nn.Linear(config.num_attention_heads * d, config.hidden_size, bias=False)
+
+
+class Mlp(nn.Module):
+    def __init__(self, config: DraftConfig) -> None:
+        super().__init__()
+        self.gate_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
+        self.up_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
+        self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.down_proj(functional.silu(self.gate_proj(x)) * self.up_proj(x))
+        return out
+
+
+class MidLayer(nn.Module):
+    def __init__(self, config: DraftConfig) -> None:
+        super().__init__()
+        self.self_attn = Attention(config)
+        self.mlp = Mlp(config)
+        self.input_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.hidden_norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.post_attention_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+
+
+class Draft(nn.Module):
+    """The trainable draft (H hidden, d head size, Vd draft vocabulary). The embedding is the target's, not a part."""
+
+    def __init__(self, config: DraftConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.fc = nn.Linear(3 * config.hidden_size, config.hidden_size, bias=False)
+        self.midlayer = MidLayer(config)
+        self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.lm_head = nn.Linear(config.hidden_size, config.draft_vocab_size, bias=False)
+
+    def forward(self, work: Callable[[Draft], T]) -> T:
+        """Run `work` on this module. A sharded draft gathers its weights once around the call and not per use."""
+        return work(self)
+
+    def fuse(self, aux: Tensor) -> Tensor:
+        """Target features [..., 3H] (low, mid, high) -> hidden [..., H]. Only for rows that have target features."""
+        out: Tensor = self.fc(aux)
+        return out
+
+    def mix(self, embeds: Tensor, hidden: Tensor) -> Tensor:
+        """The input [..., 2H] of the projections: embedding first, then hidden, each with its own norm."""
+        layer = self.midlayer
+        return torch.cat((layer.input_layernorm(embeds), layer.hidden_norm(hidden)), -1)
+
+    def query(self, mixed: Tensor, positions: Tensor) -> Tensor:
+        """[B,T,2H], int [B,T] -> q [B,heads,T,d] with rope."""
+        q = self._heads(self.midlayer.self_attn.q_proj(mixed))
+        return rotate(q, *self._tables(positions))
+
+    def key_value(self, mixed: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """[B,T,2H], int [B,T] -> k (with rope), v, each [B,kv heads,T,d]."""
+        attention = self.midlayer.self_attn
+        k = rotate(self._heads(attention.k_proj(mixed)), *self._tables(positions))
+        return k, self._heads(attention.v_proj(mixed))
+
+    def qkv(self, embeds: Tensor, hidden: Tensor, positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """[B,T,H], [B,T,H], int [B,T] -> q [B,heads,T,d], k and v [B,kv heads,T,d]; rope is in q and k."""
+        mixed = self.mix(embeds, hidden)
+        return self.query(mixed, positions), *self.key_value(mixed, positions)
+
+    def finish(self, hidden: Tensor, attended: Tensor) -> Tensor:
+        """hidden [...,H], attention output [...,heads*d] -> the layer's output [...,H], raw: the next step's hidden."""
+        layer = self.midlayer
+        z = hidden + layer.self_attn.o_proj(attended)
+        out: Tensor = z + layer.mlp(layer.post_attention_layernorm(z))
+        return out
+
+    def logits(self, output: Tensor) -> Tensor:
+        """The layer's output [...,H] -> logits [...,Vd]."""
+        out: Tensor = self.lm_head(self.norm(output))
+        return out
+
+    def _heads(self, flat: Tensor) -> Tensor:
+        size = self.config.head_dim
+        return flat.view(*flat.shape[:-1], flat.shape[-1] // size, size).transpose(-2, -3)
+
+    def _tables(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        return rope_tables(positions, self.config.head_dim, self.config.rope_theta)
+
+
+def initial_draft(config: DraftConfig, seed: int) -> Draft:
+    """Matrices from N(0, 0.02), norms 1. Drawn on the CPU in name order: rank count and device do not matter."""
+    # On no device first: torch's own initial values would be drawn for seconds and thrown away.
+    with torch.device("meta"):
+        draft = Draft(config)
+    draft.to_empty(device="cpu")
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for _, weight in sorted(draft.named_parameters()):
+            if weight.dim() == 2:
+                weight.normal_(0.0, 0.02, generator=generator)
+            else:
+                weight.fill_(1.0)
+    return draft

@@ -1,0 +1,43 @@
+"""How many floating-point operations an unroll needs, from the shapes of a batch (specification: eagle3 8)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from draftbridge.drafts.eagle3.draft import DraftConfig
+
+# Of a product: the forward pass, and the gradients by either factor.
+_TRAINED, _FROZEN_INPUT = 6, 4
+# Causal attention, backward included: its forward pass is two products of 2 FLOP, its backward pass computes five.
+_ATTENTION = 2 * 2 * 3.5
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a batch costs, in rows; tuples have one entry for each of K steps."""
+
+    rows: int
+    """All of them: each has fused features, and a key and a value of step 0."""
+    computed: tuple[int, ...]
+    with_logits: tuple[int, ...]
+    wanted: int
+    """Rows of the target's head."""
+    pairs: tuple[int, ...]
+    """(computed row, key of step 0 that it sees)."""
+
+
+def unroll_flops(config: DraftConfig, work: Work, told: bool = False) -> float:
+    """Forward and backward. `told`: of the target's head only the draft's columns are needed.
+
+    Counted as the plain unroll multiplies: what the fused one makes once for all steps counts as often as it is needed.
+    The few keys that a row makes for itself are left out (0.01 %), and so is what is made twice to save memory.
+    """
+    hidden, queries = config.hidden_size, config.num_attention_heads * config.head_dim
+    keys = 2 * config.num_key_value_heads * config.head_dim
+    first = work.rows * (_FROZEN_INPUT * 3 * hidden * hidden + _TRAINED * 2 * hidden * keys)
+    layer = 2 * hidden * queries + queries * hidden + 3 * hidden * config.intermediate_size
+    later = sum(work.computed[1:]) * _TRAINED * 2 * hidden * keys
+    heads = sum(work.with_logits) * _TRAINED * hidden * config.draft_vocab_size
+    teacher = work.wanted * 2 * hidden * (config.draft_vocab_size if told else config.vocab_size)
+    attention = sum(work.pairs) * _ATTENTION * queries
+    return float(first + sum(work.computed) * _TRAINED * layer + later + heads + teacher + attention)

@@ -1,0 +1,110 @@
+"""The K steps of training-time test as one function with a backward pass of its own (specification: eagle3 2.1-2.5).
+
+What it saves against autograd over the plain unroll, each an identity of real arithmetic:
+- a projection of [embedding ; hidden] is a part that knows only the token, made once for all steps, plus one that knows
+  only the hidden state;
+- the attention of all steps is one causal kernel over the keys of step 0, joined with a few keys that each row has made
+  for itself;
+- logits become their own gradient while they are there, in one buffer for all steps;
+- the gradient of a matrix that all steps use is one product over the rows of all steps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from draftbridge.drafts.eagle3.draft import Draft, DraftConfig
+from draftbridge.drafts.eagle3.fused.buffers import Buffers
+from draftbridge.drafts.eagle3.fused.kernels.row_kernels import RowKernels
+from draftbridge.drafts.eagle3.fused.objective import Objective, step_sums
+from draftbridge.drafts.eagle3.fused.plan import FusedPlan
+from draftbridge.drafts.eagle3.fused.unroll_backward import backward
+from draftbridge.drafts.eagle3.fused.unroll_forward import Trace, forward
+from draftbridge.drafts.eagle3.fused.weights import trained, unpacked
+from draftbridge.drafts.eagle3.teacher import TeacherLogits
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """`embedding` [V,H]; `ids` [N]; `aux` [N,3H], low, mid, high; all on the device."""
+
+    embedding: Tensor
+    ids: Tensor
+    aux: Tensor
+    plan: FusedPlan
+    teacher: TeacherLogits
+    recompute: bool = False
+    """Make the MLP's activations again in the backward pass and do not keep them."""
+
+
+def fused_unroll(
+    draft: Draft, inputs: Inputs, objective: Objective, kernels: RowKernels, buffers: Buffers
+) -> tuple[Tensor, ...]:
+    """A loss that is zero in value and has the gradient, and the fields of StepSums, of which its value is made.
+
+    It must be where the backward pass begins, with a gradient of one: what else it is to be multiplied by is the
+    objective's `scale`. One unroll at a time uses `buffers`, from here until its backward pass.
+    """
+    if len(inputs.plan) == 0:
+        return _nothing(draft, objective)
+    trace: list[Trace] = []
+    # A draft that keeps its weights in fp32 beside a half-precision target computes as the target does.
+    weights = [weight.to(inputs.embedding.dtype) for weight in trained(draft)]
+    loss = _Unroll.apply(trace, draft.config, inputs, objective, kernels, buffers, *weights)  # type: ignore[no-untyped-call]
+    done = trace[0]
+    return loss, *step_sums(done.stats, done.trained)
+
+
+@torch.no_grad()
+def fused_sums(draft: Draft, inputs: Inputs, kernels: RowKernels, buffers: Buffers) -> tuple[Tensor, ...]:
+    """The fields of StepSums, by a forward pass alone. It uses `buffers` as `fused_unroll` does."""
+    if len(inputs.plan) == 0:
+        return tuple(step_sums(*_no_rows(draft, inputs.plan.tokens.shape[0])))
+    weights = tuple(weight.to(inputs.embedding.dtype) for weight in trained(draft))
+    done = forward(draft.config, inputs, None, kernels, buffers, weights)
+    return tuple(step_sums(done.stats, done.trained))
+
+
+def _nothing(draft: Draft, objective: Objective) -> tuple[Tensor, ...]:
+    """A rank without a row that is trained: it still meets the others wherever they meet, and has zero gradients."""
+    stats, none = _no_rows(draft, objective.options.steps)
+    for k, total in enumerate(objective.totals(none)):
+        objective.weights(k, total, stats[k])
+    loss = torch.stack([(p * 0).sum() for p in draft.parameters()]).sum()
+    return loss, *step_sums(stats, none)
+
+
+def _no_rows(draft: Draft, steps: int) -> tuple[Tensor, Tensor]:
+    like = draft.fc.weight
+    stats = like.new_zeros(steps, 3, 0, dtype=torch.promote_types(like.dtype, torch.float32))
+    return stats, stats.new_zeros(steps, 0, dtype=torch.bool)
+
+
+class _Unroll(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        trace: list[Trace],
+        config: DraftConfig,
+        inputs: Inputs,
+        objective: Objective,
+        kernels: RowKernels,
+        buffers: Buffers,
+        *weights: Tensor,
+    ) -> Tensor:
+        trace.append(forward(config, inputs, objective, kernels, buffers, weights))
+        ctx.trace, ctx.kernels, ctx.buffers = trace[0], kernels, buffers
+        ctx.save_for_backward(*weights)
+        return trace[0].stats.new_zeros(())
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, _: Tensor) -> tuple[Tensor | None, ...]:
+        grads = backward(ctx.trace, ctx.kernels, ctx.buffers)
+        del ctx.trace
+        return (None,) * 6 + unpacked(grads, ctx.saved_tensors)

@@ -1,0 +1,277 @@
+"""The forward pass of the fused unroll, and what it leaves for the backward pass."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from draftbridge.drafts.eagle3.draft import DraftConfig
+from draftbridge.drafts.eagle3.fused.buffers import Buffers
+from draftbridge.drafts.eagle3.fused.causal import Packed, causal
+from draftbridge.drafts.eagle3.fused.kernels.row_kernels import (
+    EntropyRows,
+    Heads,
+    HeadTensors,
+    OwnKeys,
+    RotaryTable,
+    RowKernels,
+)
+from draftbridge.drafts.eagle3.fused.mlp import KeptMlp, Mlp, RecomputedMlp
+from draftbridge.drafts.eagle3.fused.objective import Objective
+from draftbridge.drafts.eagle3.fused.plan import FusedPlan
+from draftbridge.drafts.eagle3.fused.weights import Weights, packed
+
+if TYPE_CHECKING:
+    from draftbridge.drafts.eagle3.fused.unroll import Inputs
+
+
+@dataclass
+class Trace:
+    """A batch of N rows, n of them computed at each of K steps. H hidden, Wq and Wk columns of queries and of keys."""
+
+    config: DraftConfig
+    plan: FusedPlan
+    weights: Weights
+    aux: Tensor
+    heads: Heads
+    packed: Packed
+    table: RotaryTable  # for the computed rows, shift 0
+    first_table: RotaryTable  # for all rows
+    tokens: Tensor  # [N+1,H] embeddings, frozen
+    token_scale: Tensor
+    token_units: Tensor  # [N+1,H] after their norm
+    first: Tensor  # [N,H] the fused features: hidden states of step 0
+    first_scale: Tensor
+    first_units: Tensor  # [N,H] after the hidden norm
+    keys: Tensor  # [N,Wk] of step 0, and values
+    values: Tensor
+    own: OwnKeys  # of steps 1..K-1
+    hidden: Tensor  # [K+1,n,H] what goes into each step, and what comes out of the last
+    hidden_scales: list[Tensor]
+    units: Tensor  # [K,n,H] after the hidden norm
+    queries: Tensor  # [K,N,Wq]
+    attended: list[Tensor]  # K times [N,Wq]
+    attention_totals: list[Tensor]  # K times [heads,N]
+    middle: Tensor  # [K,n,H] after attention and its residual
+    middle_scales: list[Tensor]
+    middle_units: Tensor  # [K,n,H] after the MLP's norm
+    mlp: Mlp
+    hidden_grads: Tensor  # [K,n,H] gradient by each step's output that comes through its logits
+    head_grad: Tensor  # [Vd,H], wide
+    head_norm_grad: Tensor  # [H], wide
+    stats: Tensor  # [K,3,n]
+    trained: Tensor  # bool [K,n]
+
+    @property
+    def steps(self) -> int:
+        return self.stats.shape[0]
+
+    def own_until(self, step: int) -> OwnKeys:
+        """What rows have made for themselves up to and with this step."""
+        own = self.own
+        parts = (own.keys[:step], own.values[:step], own.key_grads[:step], own.value_grads[:step])
+        return OwnKeys(*parts, own.heads, own.size)
+
+
+def forward(
+    config: DraftConfig,
+    inputs: Inputs,
+    objective: Objective | None,
+    kernels: RowKernels,
+    buffers: Buffers,
+    given: tuple[Tensor, ...],
+) -> Trace:
+    """Without an objective there is no gradient by the logits, and no backward pass: only the losses are found."""
+    with torch.no_grad():
+        trace = _begin(config, inputs, kernels, buffers, packed(given), inputs.plan.tokens.shape[0])
+        by_token = kernels.matmul_wide(trace.token_units, trace.weights.by_token.T)
+        _first_keys(trace, kernels, by_token)
+        best = inputs.teacher.best[inputs.plan.targets.clamp(min=0)]
+        trace.trained = (inputs.plan.targets >= 0) & (best >= 0)
+        totals = None if objective is None else objective.totals(trace.trained)
+        logits = buffers.take("logits", (len(inputs.plan), config.draft_vocab_size), trace.first.dtype)
+        for k in range(trace.steps):
+            _attention(trace, kernels, by_token, k)
+            _mlp(trace, kernels, k)
+            rows = _entropy_rows(trace, inputs, best[k], k)
+            goal = None if objective is None or totals is None else (objective, totals[k])
+            _head(trace, kernels, goal, logits, rows, k)
+    return trace
+
+
+def _begin(
+    config: DraftConfig, inputs: Inputs, kernels: RowKernels, buffers: Buffers, weights: Weights, steps: int
+) -> Trace:
+    plan, n, total = inputs.plan, len(inputs.plan), inputs.plan.total
+    dtype, device = weights.fc.dtype, weights.fc.device
+    wide = kernels.wide(dtype)
+    heads = Heads(config.num_attention_heads, *(config.num_key_value_heads,) * 2, config.head_dim)
+    query_width, key_width = heads.query * heads.size, heads.key * heads.size
+    hidden = config.hidden_size
+
+    def room(name: str, *shape: int, of: torch.dtype = dtype) -> Tensor:
+        return buffers.take(name, shape, of)
+
+    ids = torch.cat((inputs.ids, inputs.ids.new_zeros(1)))
+    tokens = inputs.embedding[ids].to(dtype)
+    token_units = room("token_units", total + 1, hidden)
+    token_scale = kernels.rms_norm(tokens, weights.token_norm, config.rms_norm_eps, token_units)
+    first = torch.mm(inputs.aux.to(dtype), weights.fc.T, out=room("first", total, hidden))
+    first_units = room("first_units", total, hidden)
+    first_scale = kernels.rms_norm(first, weights.hidden_norm, config.rms_norm_eps, first_units)
+    states, units = room("hidden", steps + 1, n, hidden), room("units", steps, n, hidden)
+    at = slice(None) if plan.rows is None else plan.rows
+    states[0], units[0] = first[at], first_units[at]
+    queries = room("queries", steps, total, query_width)
+    if plan.rows is not None:
+        # Rows that are not computed are still seen by the causal kernel: they must be finite.
+        queries.zero_()
+    cos, sin = _rotary(config, plan.longest + steps, wide, device)
+    own_shape = (steps - 1, n, key_width)
+    return Trace(
+        config=config,
+        plan=plan,
+        weights=weights,
+        aux=inputs.aux,
+        heads=heads,
+        packed=Packed(plan.bounds, plan.longest, heads.size),
+        table=RotaryTable(cos, sin, plan.positions, 0),
+        first_table=RotaryTable(cos, sin, plan.every_position, 0),
+        tokens=tokens,
+        token_scale=token_scale,
+        token_units=token_units,
+        first=first,
+        first_scale=first_scale,
+        first_units=first_units,
+        keys=room("keys", total, key_width),
+        values=room("values", total, key_width),
+        own=OwnKeys(
+            room("own_keys", *own_shape),
+            room("own_values", *own_shape),
+            buffers.zeros("own_key_grads", own_shape, wide),
+            buffers.zeros("own_value_grads", own_shape, wide),
+            heads.key,
+            heads.size,
+        ),
+        hidden=states,
+        hidden_scales=[first_scale[at]],
+        units=units,
+        queries=queries,
+        attended=[],
+        attention_totals=[],
+        middle=room("middle", steps, n, hidden),
+        middle_scales=[],
+        middle_units=room("middle_units", steps, n, hidden),
+        mlp=_mlp_of(inputs, kernels, buffers, weights, steps),
+        hidden_grads=room("hidden_grads", steps, n, hidden),
+        # Not a buffer: it may become the parameter's gradient itself.
+        head_grad=torch.zeros(config.draft_vocab_size, hidden, dtype=wide, device=device),
+        head_norm_grad=torch.zeros(hidden, dtype=wide, device=device),
+        stats=torch.zeros(steps, 3, n, dtype=wide, device=device),
+        trained=torch.empty(0, dtype=torch.bool, device=device),
+    )
+
+
+def _mlp_of(inputs: Inputs, kernels: RowKernels, buffers: Buffers, weights: Weights, steps: int) -> Mlp:
+    rows = len(inputs.plan)
+    if inputs.recompute:
+        return RecomputedMlp(kernels, weights, buffers, rows)
+    return KeptMlp(kernels, weights, buffers, steps, rows)
+
+
+def _rotary(config: DraftConfig, length: int, wide: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
+    """[length, size / 2]: half of `draft.rope_tables`, whose halves are equal."""
+    exponents = torch.arange(0, config.head_dim, 2, device=device, dtype=torch.float32) / config.head_dim
+    angles = torch.arange(length, device=device)[:, None].float() * (1.0 / config.rope_theta**exponents)
+    return angles.cos().to(wide), angles.sin().to(wide)
+
+
+def _first_keys(trace: Trace, kernels: RowKernels, by_token: Tensor) -> None:
+    heads = trace.heads
+    queries = heads.query * heads.size
+    hidden_part = kernels.matmul_wide(trace.first_units, trace.weights.by_hidden[queries:].T)
+    kernels.rotate(
+        hidden_part,
+        by_token[:, queries:],
+        trace.plan.first_tokens,
+        trace.first_table,
+        replace(heads, query=0),
+        HeadTensors(key=trace.keys, value=trace.values),
+    )
+
+
+def _attention(trace: Trace, kernels: RowKernels, by_token: Tensor, k: int) -> None:
+    heads, plan, weights, table = trace.heads, trace.plan, trace.weights, replace(trace.table, shift=k)
+    if k == 0:
+        queries = heads.query * heads.size
+        hidden_part = kernels.matmul_wide(trace.units[0], weights.by_hidden[:queries].T)
+        only, into = replace(heads, key=0, value=0), HeadTensors(trace.queries[0], plan.rows)
+        kernels.rotate(hidden_part, by_token[:, :queries], plan.tokens[0], table, only, into)
+    else:
+        scale = kernels.rms_norm(trace.hidden[k], weights.hidden_norm, trace.config.rms_norm_eps, trace.units[k])
+        trace.hidden_scales.append(scale)
+        hidden_part = kernels.matmul_wide(trace.units[k], weights.by_hidden.T)
+        into = HeadTensors(trace.queries[k], plan.rows, trace.own.keys[k - 1], trace.own.values[k - 1])
+        kernels.rotate(hidden_part, by_token, plan.tokens[k], table, heads, into)
+    out, total = causal(trace.queries[k], trace.keys, trace.values, trace.packed)
+    if k > 0:
+        kernels.merge_own(trace.queries[k], plan.rows, trace.own_until(k), out, total)
+    trace.attended.append(out)
+    trace.attention_totals.append(total)
+
+
+def _mlp(trace: Trace, kernels: RowKernels, k: int) -> None:
+    weights, plan = trace.weights, trace.plan
+    attended = trace.attended[k] if plan.rows is None else trace.attended[k][plan.rows]
+    torch.addmm(trace.hidden[k], attended, weights.out.T, out=trace.middle[k])
+    scale = kernels.rms_norm(trace.middle[k], weights.mlp_norm, trace.config.rms_norm_eps, trace.middle_units[k])
+    trace.middle_scales.append(scale)
+    trace.mlp.run(k, trace.middle_units[k], trace.middle[k], trace.hidden[k + 1])
+
+
+def _entropy_rows(trace: Trace, inputs: Inputs, best: Tensor, k: int) -> EntropyRows:
+    teacher, stats = inputs.teacher, trace.stats[k]
+    return EntropyRows(
+        teacher=teacher.logits,
+        draft_total=teacher.draft_total,
+        teacher_total=teacher.total,
+        index=inputs.plan.targets[k],
+        trained=trace.trained[k],
+        best=best,
+        stats=stats,
+        total=torch.empty_like(stats[0]),
+        lesser=torch.empty_like(stats[0]),
+    )
+
+
+def _head(
+    trace: Trace,
+    kernels: RowKernels,
+    goal: tuple[Objective, Tensor] | None,
+    logits: Tensor,
+    rows: EntropyRows,
+    k: int,
+) -> None:
+    """The loss of step k and, with a goal, its gradient by the step's output; the head's own gradient is added up."""
+    weights = trace.weights
+    out = trace.hidden[k + 1]
+    units = torch.empty_like(out)
+    scale = kernels.rms_norm(out, weights.head_norm, trace.config.rms_norm_eps, units)
+    torch.mm(units, weights.head.T, out=logits)
+    if goal is None:
+        kernels.entropy(logits, rows)
+        return
+    objective, total = goal
+    if objective.alone:
+        kernels.entropy(logits, rows, objective.weights(k, total, rows.stats)[0])
+    else:
+        kernels.entropy(logits, rows)
+        kernels.entropy_grad(logits, rows, *objective.weights(k, total, rows.stats))
+    kernels.accumulate(trace.head_grad, logits.T, units)
+    by_units = torch.mm(logits, weights.head)
+    kernels.rms_norm_backward(
+        by_units, out, scale, weights.head_norm, trace.head_norm_grad, None, trace.hidden_grads[k]
+    )

@@ -1,0 +1,186 @@
+"""The reference's feature files (specforge-runtime.md 3.1) as samples of ours."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from draftbridge.bridge.errors import BridgeError
+from draftbridge.bridge.handles import TensorDict, minted
+from draftbridge.bridge.registry import Payload, op
+from draftbridge.features import token_counts
+from draftbridge.features.feature_file import invalid, opened
+from draftbridge.features.finite import require_finite
+from draftbridge.features.tensor_places import CannotStay, Stamp, places_of
+
+# Imported for its ops: the host loads this module, and a producer needs both.
+from draftbridge.objects import content_file
+
+__all__ = ["content_file", "encoded", "load_features", "token_counts"]
+
+_IDS = ("input_ids", "loss_mask")
+_STATES = ("hidden_state", "aux_hidden_state")
+_STATE_DTYPES = (torch.bfloat16, torch.float16, torch.float32)
+
+
+def load_features(file: str, max_length: int) -> tuple[TensorDict, bool]:
+    """The sample in `file`, cut to `max_length` tokens (0: not at all), and whether it was cut.
+
+    Returns `input_ids`, `loss_mask` int64 [n], `hidden_state` [n, H], `aux_hidden_state` [n, 3H], in memory of their
+    own. Raises FEATURE_INVALID naming file and field for whatever is not that.
+    """
+    with opened(file) as content:
+        whole, kept = _cut_to(content, file, max_length)
+        sample = {name: tensor[:kept].clone() for name, tensor in whole.items()}
+    _check_ids(sample, file)
+    require_finite(sample, _STATES, file)
+    return sample, kept < len(whole["input_ids"])
+
+
+@dataclass(frozen=True)
+class InPlace:
+    """A sample whose states lie in its file, which they map; or copies of them, and why."""
+
+    sample: TensorDict
+    truncated: bool
+    stamp: Stamp
+    offsets: dict[str, int]
+    """Of the states. Empty when they were copied."""
+    copied: str | None
+
+
+def load_in_place(file: str, max_length: int) -> InPlace:
+    """`load_features`, but the states stay in the file if they lie there as they are.
+
+    Then they have not been read yet: whoever notes their digests finds out whether they are finite. A sample without a
+    trained token is not stored, so it is looked at here.
+    """
+    stamp, offsets, copied = Stamp.of(file), {}, None
+    with opened(file) as content:
+        whole, kept = _cut_to(content, file, max_length)
+        sample = {name: whole[name][:kept] for name in (*_IDS, *_STATES)}
+        try:
+            offsets = places_of(file, {name: whole[name] for name in _STATES}, kept)
+        except CannotStay as exc:
+            copied = str(exc)
+        moved = _IDS if copied is None else (*_IDS, *_STATES)
+        sample |= {name: sample[name].clone() for name in moved}
+    _check_ids(sample, file)
+    if copied is not None or _loss_tokens(sample) == 0:
+        require_finite(sample, _STATES, file)
+    if Stamp.of(file) != stamp:
+        raise invalid(file, "the feature file changed while it was read", found="another size, time or file")
+    return InPlace(sample, kept < len(whole["input_ids"]), stamp, offsets, copied)
+
+
+def _cut_to(content: Any, file: str, max_length: int) -> tuple[TensorDict, int]:
+    """The file's tensors, found to be those of a sample, and how many of their rows are wanted."""
+    whole = _named_tensors(content, file)
+    length = _length(whole, file)
+    return whole, min(length, max_length) if max_length else length
+
+
+def encoded(sample: TensorDict, truncated: bool) -> Payload:
+    """The wire form of a sample that was just made: `Encoded` in src/bridge/ops.ts."""
+    tokens = {"numTokens": len(sample["input_ids"]), "lossTokens": _loss_tokens(sample)}
+    return {"set": minted(sample), **tokens, "truncated": truncated}
+
+
+def _loss_tokens(sample: TensorDict) -> int:
+    """The last token is never trained on, for nothing follows it: a mask that is set there alone is an empty one."""
+    return int(sample["loss_mask"][:-1].sum())
+
+
+def _named_tensors(content: Any, file: str) -> TensorDict:
+    """The four tensors, the leading 1 of the states taken off."""
+    if not isinstance(content, dict):
+        raise invalid(file, "the file holds no dict of tensors", found=type(content).__name__)
+    for name in (*_IDS, *_STATES):
+        if name not in content:
+            present = ", ".join(sorted(str(key) for key in content))[:200]
+            raise invalid(file, "the feature file lacks a tensor", field=name, found=f"only {present or 'nothing'}")
+    tensors = {name: _plain(content[name], name, file) for name in (*_IDS, *_STATES)}
+    for name in _STATES:
+        if tensors[name].ndim == 3 and tensors[name].shape[0] == 1:
+            tensors[name] = tensors[name][0]
+    return tensors
+
+
+def _plain(value: Any, name: str, file: str) -> torch.Tensor:
+    if not isinstance(value, torch.Tensor):
+        raise invalid(file, "this is no tensor", field=name, found=type(value).__name__)
+    if value.layout is not torch.strided or value.device.type != "cpu":
+        raise invalid(file, "this is no plain tensor", field=name, found=f"{value.layout} on {value.device}")
+    # A view can claim more rows than the file holds bytes for (stride 0), and a copy of it would fill the memory.
+    if value.numel() * value.element_size() > value.untyped_storage().nbytes():
+        found = f"{list(value.shape)} over {value.untyped_storage().nbytes()} bytes"
+        raise invalid(file, "the tensor is larger than what is stored", field=name, found=found)
+    return value
+
+
+def _length(tensors: TensorDict, file: str) -> int:
+    """The common length, after dtypes and shapes were found to be those of one sample."""
+    for name in _IDS:
+        if tensors[name].dtype != torch.int64:
+            raise invalid(file, "wrong dtype", field=name, found=f"{tensors[name].dtype}; expected torch.int64")
+        if tensors[name].ndim != 1:
+            raise invalid(file, "wrong shape", field=name, found=f"{list(tensors[name].shape)}; expected [S]")
+    length = len(tensors["input_ids"])
+    if length == 0:
+        raise invalid(file, "the sample has no tokens", field="input_ids", found="[0]")
+    hidden, aux = (tensors[name] for name in _STATES)
+    _check_state(hidden, "hidden_state", file)
+    width = int(hidden.shape[1])
+    _check_state(aux, "aux_hidden_state", file, dtype=hidden.dtype, width=3 * width)
+    for name, tensor in tensors.items():
+        if len(tensor) != length:
+            found = f"{len(tensor)} rows; input_ids has {length}"
+            raise invalid(file, "the lengths do not agree", field=name, found=found)
+    return length
+
+
+def _check_state(
+    state: torch.Tensor, name: str, file: str, *, dtype: torch.dtype | None = None, width: int | None = None
+) -> None:
+    if state.dtype not in _STATE_DTYPES or (dtype is not None and state.dtype != dtype):
+        expected = dtype or " or ".join(map(str, _STATE_DTYPES))
+        raise invalid(file, "wrong dtype", field=name, found=f"{state.dtype}; expected {expected}")
+    if state.ndim != 2 or state.shape[1] == 0:
+        raise invalid(file, "wrong shape", field=name, found=f"{list(state.shape)}; expected [1, S, width]")
+    if width is not None and state.shape[1] != width:
+        found = f"width {state.shape[1]}; three times that of hidden_state is {width}"
+        raise invalid(file, "wrong width", field=name, found=found)
+
+
+def _check_ids(sample: TensorDict, file: str) -> None:
+    lowest = int(sample["input_ids"].min())
+    if lowest < 0:
+        raise invalid(file, "a token id is negative", field="input_ids", found=str(lowest))
+    odd = sample["loss_mask"][(sample["loss_mask"] != 0) & (sample["loss_mask"] != 1)]
+    if len(odd):
+        raise invalid(file, "the mask holds more than 0 and 1", field="loss_mask", found=str(int(odd[0])))
+
+
+@op("ckpt.load", "bulk")
+def _load(payload: Payload) -> Payload:
+    file = str(payload["path"])
+    try:
+        if payload["inPlace"]:
+            return _in_place(load_in_place(file, payload["maxLength"]))
+        return {**encoded(*load_features(file, payload["maxLength"])), "extern": None, "copied": None}
+    except OSError as exc:
+        raise BridgeError(
+            "FEATURE_INVALID",
+            "the feature file cannot be read",
+            file=file,
+            found=f"{type(exc).__name__}: {exc.strerror}",
+            fix="check that it may be read, and for .gz that TMPDIR has room for it unpacked",
+        ) from exc
+
+
+def _in_place(found: InPlace) -> Payload:
+    stamp = {"size": found.stamp.size, "mtimeNs": str(found.stamp.mtime_ns), "offsets": found.offsets}
+    extern = stamp if found.copied is None else None
+    return {**encoded(found.sample, found.truncated), "extern": extern, "copied": found.copied}

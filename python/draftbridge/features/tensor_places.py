@@ -1,0 +1,164 @@
+"""Where the tensors of a feature file lie in it, so that a store can leave them there.
+
+Nothing is unpickled here: `torch.load` has given the tensors. A place counts when the tensor's memory is the file,
+mapped there, or else when the bytes that a plain read finds there are the tensor's.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+import zipfile
+from collections.abc import Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+import xxhash
+
+from draftbridge.features.mapped_places import Mapped, mapped_places
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_CHUNK = 1 << 20
+_STORAGE = re.compile(r"[^/]+/data/[0-9]+")
+_LOCAL_HEADER = 30
+_LOCAL_MAGIC = b"PK\x03\x04"
+# A file made by torch.save has few storages of one size; a hostile one must not make us read it many times over.
+_MAX_CANDIDATES = 16
+
+
+# Below this, to read the tensors takes less than to have the kernel list all that is mapped.
+_WORTH_ASKING = 8 << 20
+
+
+class CannotStay(Exception):
+    """The text says why, in words that can be counted: the same for all files of one kind."""
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """What shows that a file is still the same one."""
+
+    inode: tuple[int, int]
+    size: int
+    mtime_ns: int
+
+    @staticmethod
+    def of(file: str) -> Stamp:
+        info = os.stat(file)
+        return Stamp((info.st_dev, info.st_ino), info.st_size, info.st_mtime_ns)
+
+
+def places_of(file: str, whole: Mapping[str, torch.Tensor], rows: int) -> dict[str, int]:
+    """Offsets in `file` at which the first `rows` rows of each tensor lie as they are. Raises CannotStay."""
+    if file.endswith(".gz"):
+        raise CannotStay("compressed file")
+    for tensor in whole.values():
+        if not tensor.is_contiguous():
+            raise CannotStay("tensor not contiguous")
+    with _reading(file) as fd:
+        if file.endswith(".safetensors"):
+            stated = _safetensors_offsets(fd)
+            candidates = {name: [stated[name]] if name in stated else [] for name in whole}
+        else:
+            candidates = _zip_candidates(file, fd, whole)
+        size = sum(tensor.numel() * tensor.element_size() for tensor in whole.values())
+        mapped = mapped_places(file, fd) if size >= _WORTH_ASKING and _is_of_our_order(file) else None
+        return {name: _place(fd, tensor[:rows], candidates[name], mapped) for name, tensor in whole.items()}
+
+
+def _place(fd: int, tensor: torch.Tensor, candidates: list[int], mapped: Mapped | None) -> int:
+    # To compare means to read all of it twice.
+    at = None if mapped is None else mapped(tensor.data_ptr())
+    return at if at is not None and at in candidates else _matching(fd, tensor, candidates)
+
+
+def _is_of_our_order(file: str) -> bool:
+    """torch swaps the bytes of a file from a machine of the other order, in memory that still looks mapped."""
+    if file.endswith(".safetensors"):
+        return True
+    try:
+        with zipfile.ZipFile(file) as archive:
+            names = [name for name in archive.namelist() if name.endswith("/byteorder")]
+            return len(names) == 1 and archive.read(names[0]) == sys.byteorder.encode()
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, UnicodeError, OSError):
+        return False
+
+
+def _zip_candidates(file: str, fd: int, whole: Mapping[str, torch.Tensor]) -> dict[str, list[int]]:
+    storages = {tensor.untyped_storage().data_ptr() for tensor in whole.values()}
+    if len(storages) < len(whole):
+        raise CannotStay("tensors share a storage")
+    members = _stored_members(file)
+    found = {}
+    for name, tensor in whole.items():
+        size = tensor.numel() * tensor.element_size()
+        if tensor.untyped_storage().nbytes() != size:
+            raise CannotStay("tensor is part of a larger storage")
+        places = [info.header_offset for info in members if info.file_size == size][:_MAX_CANDIDATES]
+        found[name] = [at for place in places if (at := _data_offset(fd, place)) is not None]
+    return found
+
+
+def _stored_members(file: str) -> list[zipfile.ZipInfo]:
+    try:
+        with zipfile.ZipFile(file) as archive:
+            infos = archive.infolist()
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, UnicodeError) as exc:
+        raise CannotStay("zip directory not readable") from exc
+    return [info for info in infos if _STORAGE.fullmatch(info.filename) and _is_plain(info)]
+
+
+def _is_plain(info: zipfile.ZipInfo) -> bool:
+    return info.compress_type == zipfile.ZIP_STORED and not info.flag_bits & 1
+
+
+def _data_offset(fd: int, header: int) -> int | None:
+    """The directory does not say how long the local header is; only that header does."""
+    local = os.pread(fd, _LOCAL_HEADER, header)
+    if len(local) < _LOCAL_HEADER or local[:4] != _LOCAL_MAGIC or local[8:10] != b"\0\0":
+        return None
+    return header + _LOCAL_HEADER + int.from_bytes(local[26:28], "little") + int.from_bytes(local[28:30], "little")
+
+
+def _safetensors_offsets(fd: int) -> dict[str, int]:
+    # safe_open has read and checked this header just before.
+    length = int.from_bytes(os.pread(fd, 8, 0), "little")
+    head = json.loads(os.pread(fd, length, 8))
+    return {name: 8 + length + int(about["data_offsets"][0]) for name, about in head.items() if name != "__metadata__"}
+
+
+def _matching(fd: int, tensor: torch.Tensor, candidates: list[int]) -> int:
+    view = tensor.detach().reshape(-1).view(torch.uint8).numpy().data
+    wanted = xxhash.xxh3_128_digest(view)
+    for offset in candidates:
+        if _digest_at(fd, offset, len(view)) == wanted:
+            return offset
+    raise CannotStay("tensor not stored as it is")
+
+
+def _digest_at(fd: int, offset: int, size: int) -> bytes | None:
+    hasher = xxhash.xxh3_128()
+    buffer = memoryview(bytearray(min(_CHUNK, size)))
+    done = 0
+    while done < size:
+        got = os.preadv(fd, [buffer[: min(_CHUNK, size - done)]], offset + done)
+        if got == 0:
+            return None
+        hasher.update(buffer[:got])
+        done += got
+    return hasher.digest()
+
+
+@contextmanager
+def _reading(file: str) -> Iterator[int]:
+    fd = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        yield fd
+    finally:
+        os.close(fd)

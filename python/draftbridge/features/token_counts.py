@@ -1,0 +1,52 @@
+"""How often each token is trained, over a whole set of samples: what the draft vocabulary is chosen from."""
+
+from __future__ import annotations
+
+import torch
+
+from draftbridge.bridge.errors import BridgeError
+from draftbridge.bridge.handles import TABLE, TensorDict, tensors_of
+from draftbridge.bridge.registry import Payload, op
+
+
+class TokenCounts:
+    """Counts of token ids where `loss_mask` is 1 (eagle3.md section 4), the last position of a sample included."""
+
+    def __init__(self, vocab_size: int) -> None:
+        self._counts = torch.zeros(vocab_size, dtype=torch.int64)
+
+    def add(self, sample: TensorDict) -> None:
+        """`input_ids` and `loss_mask` int64 [n]. FEATURE_INVALID for ids that the target does not have."""
+        ids, mask = sample["input_ids"], sample["loss_mask"]
+        size = len(self._counts)
+        if ids.numel() and int(ids.max()) >= size:
+            raise BridgeError(
+                "FEATURE_INVALID",
+                "the sample has a token that the target does not have",
+                field="input_ids",
+                found=f"{int(ids.max())}; the target's vocabulary has {size} tokens",
+                fix="name the target that these features were made with",
+            )
+        self._counts += torch.bincount(ids[mask == 1], minlength=size)
+
+    def pairs(self) -> list[list[int]]:
+        """[token id, count] of every token that was seen, most frequent first, equal ones by id."""
+        seen = self._counts.nonzero().flatten().tolist()
+        counts = self._counts.tolist()
+        return sorted(([token, counts[token]] for token in seen), key=lambda pair: (-pair[1], pair[0]))
+
+
+@op("counts.open", "io")
+def _open(payload: Payload) -> Payload:
+    return {"handle": TABLE.mint(TokenCounts(payload["vocabSize"]))}
+
+
+@op("counts.add", "io")
+def _add(payload: Payload) -> Payload:
+    TABLE.borrow(payload["counter"], TokenCounts).add(tensors_of(payload["set"]))
+    return {}
+
+
+@op("counts.read", "io")
+def _read(payload: Payload) -> Payload:
+    return {"pairs": TABLE.borrow(payload["counter"], TokenCounts).pairs()}

@@ -1,0 +1,118 @@
+"""Memory for what is read: page-aligned, and used again. Fresh memory would cost more than the reading itself, because
+the kernel clears every page of it first."""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import os
+import threading
+import weakref
+
+import torch
+
+from draftbridge.bridge.handles import TensorDict
+from draftbridge.memory.host_memory import HostMemory
+
+_PAGE = mmap.PAGESIZE
+_MAX_KEPT = 1 << 30
+
+
+class Slab:
+    """One piece of memory. Pinned as soon as this process has a CUDA context."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.memory = HostMemory.of(size)
+
+    def pin(self) -> None:
+        self.memory.pin()
+
+    def drop(self) -> None:
+        self.memory.unpin()
+        # Somebody may still look at it; then it goes when they do.
+        with contextlib.suppress(BufferError):
+            self.memory.close()
+
+
+class SlabPool:
+    """Keeps at most `limit` bytes that nobody uses."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._free: list[Slab] = []
+        self._lock = threading.Lock()
+
+    @property
+    def kept(self) -> int:
+        with self._lock:
+            return sum(slab.size for slab in self._free)
+
+    def take(self, size: int) -> Slab:
+        """At least `size` bytes. What is in them is left over from others."""
+        with self._lock:
+            fitting = [slab for slab in self._free if size <= slab.size <= 2 * max(size, _PAGE)]
+            slab = min(fitting, key=lambda slab: slab.size, default=None)
+            if slab is not None:
+                self._free.remove(slab)
+        if slab is None:
+            slab = Slab(_rounded(size))
+        slab.pin()
+        return slab
+
+    def give(self, slab: Slab) -> None:
+        dropped = []
+        with self._lock:
+            self._free.append(slab)
+            while sum(slab.size for slab in self._free) > self.limit:
+                dropped.append(self._free.pop(0))
+        for old in dropped:
+            old.drop()
+
+
+def _default_limit() -> int:
+    return min(_MAX_KEPT, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 16)
+
+
+POOL = SlabPool(_default_limit())
+
+
+class SlabSet(TensorDict):
+    """Tensors that lie in one slab. `close` gives it back, and only when nothing else looks at the memory any more."""
+
+    def __init__(self, size: int, pool: SlabPool = POOL) -> None:
+        super().__init__()
+        self._pool = pool
+        self.size = size
+        self._slab: Slab | None = pool.take(size)
+        # Every tensor made from the anchor holds a reference to it, and so shows for how long it lives.
+        self._anchor: memoryview | None = memoryview(self._slab.memory)
+
+    def view(self, start: int, size: int) -> memoryview:
+        assert self._anchor is not None
+        return self._anchor[start : start + size]
+
+    def tensor(self, start: int, dtype: torch.dtype, shape: tuple[int, ...]) -> torch.Tensor:
+        count = 1
+        for width in shape:
+            count *= width
+        if count == 0:
+            return torch.empty(shape, dtype=dtype)
+        return torch.frombuffer(self._anchor, dtype=dtype, count=count, offset=start).view(shape)
+
+    def close(self) -> None:
+        slab, self._slab = self._slab, None
+        self.clear()
+        if slab is None or self._anchor is None:
+            return
+        others = weakref.ref(self._anchor)
+        self._anchor = None
+        # A tensor that outlives the set keeps the anchor alive, and then the memory is left to it.
+        if others() is None:
+            self._pool.give(slab)
+
+
+def _rounded(size: int) -> int:
+    """Up by an eighth at most, so that samples of nearly one length can use each other's memory."""
+    step = max(_PAGE, 1 << max(0, size.bit_length() - 4))
+    return max(_PAGE, -(-size // step) * step)

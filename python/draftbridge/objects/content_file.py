@@ -1,0 +1,117 @@
+"""Tensors that equal samples share: one file named by what is in it, to which every sample that uses it has a link.
+
+A first page says what the file is; then the tensors, laid out as in an object. The name is a hash and proves nothing:
+whoever shares a file has compared every byte.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import Any
+
+import torch
+import xxhash
+
+from draftbridge.bridge.errors import BridgeError
+from draftbridge.bridge.handles import TensorDict, tensors_of
+from draftbridge.bridge.registry import Payload, op
+from draftbridge.objects.object_errors import storage_error
+from draftbridge.objects.safetensors_header import ALIGNMENT, CODES, layout
+from draftbridge.objects.write.object_writer import bytes_of, new_file
+
+_MARK = "draftbridge.content.1"
+_CHUNK = 1 << 20
+_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+def name_of(tensors: TensorDict) -> str:
+    """32 hex digits over names, dtypes, shapes and bytes."""
+    hasher = xxhash.xxh3_128()
+    for entry in layout(tensors):
+        hasher.update(f"{entry.name}:{CODES[entry.dtype]}:{list(entry.shape)};".encode())
+        hasher.update(bytes_of(tensors[entry.name].contiguous()))
+    return str(hasher.hexdigest())
+
+
+def write(tensors: TensorDict, path: str, name: str, fsync: bool) -> None:
+    """The new file `path`; nothing is left of it after an error."""
+    with new_file(path, fsync) as fd:
+        _put_all(fd, memoryview(_first_page(name)), 0)
+        for entry in layout(tensors):
+            _put_all(fd, bytes_of(tensors[entry.name].contiguous()), ALIGNMENT + entry.start)
+
+
+def compare(tensors: TensorDict, path: str, name: str) -> bool | None:
+    """Whether the file holds exactly these tensors; None when there is none."""
+    try:
+        fd = os.open(path, _FLAGS)
+    except FileNotFoundError:
+        return None
+    except OSError as exc:
+        raise storage_error(path, exc) from exc
+    try:
+        info = os.fstat(fd)
+        entries = layout(tensors)
+        size = ALIGNMENT + (entries[-1].end if entries else 0)
+        if not stat.S_ISREG(info.st_mode) or info.st_size != size or os.pread(fd, ALIGNMENT, 0) != _first_page(name):
+            return False
+        return all(_same(fd, ALIGNMENT + entry.start, tensors[entry.name]) for entry in entries)
+    except OSError as exc:
+        raise storage_error(path, exc) from exc
+    finally:
+        os.close(fd)
+
+
+def _first_page(name: str) -> bytes:
+    return f"{_MARK} {name}\n".encode().ljust(ALIGNMENT, b"\0")
+
+
+def _same(fd: int, offset: int, tensor: torch.Tensor) -> bool:
+    whole = torch.frombuffer(bytearray(), dtype=torch.uint8) if tensor.numel() == 0 else tensor.contiguous()
+    wanted = whole.reshape(-1).view(torch.uint8)
+    room = torch.empty(min(_CHUNK, len(wanted)), dtype=torch.uint8)
+    view = bytes_of(room)
+    done = 0
+    while done < len(wanted):
+        got = os.preadv(fd, [view[: len(wanted) - done]], offset + done)
+        if got == 0 or not torch.equal(room[:got], wanted[done : done + got]):
+            return False
+        done += got
+    return True
+
+
+def _put_all(fd: int, data: memoryview, offset: int) -> None:
+    done = 0
+    while done < len(data):
+        done += os.pwrite(fd, data[done:], offset + done)
+
+
+def _offsets(tensors: TensorDict) -> dict[str, int]:
+    return {entry.name: ALIGNMENT + entry.start for entry in layout(tensors)}
+
+
+def _storable(payload: Payload) -> TensorDict:
+    tensors = tensors_of(payload["handle"])
+    for name, tensor in tensors.items():
+        if tensor.dtype not in CODES or tensor.device.type != "cpu" or tensor.layout != torch.strided:
+            found = f"{tensor.dtype} on {tensor.device}"
+            raise BridgeError("FEATURE_INVALID", "this tensor cannot be stored", field=name, found=found)
+    return tensors
+
+
+@op("content.name", "bulk")
+def _name(payload: Payload) -> Payload:
+    tensors = _storable(payload)
+    return {"name": name_of(tensors), "offsets": _offsets(tensors)}
+
+
+@op("content.write", "bulk")
+def _write(payload: Payload) -> Payload:
+    write(_storable(payload), payload["path"], payload["name"], payload["fsync"])
+    return {}
+
+
+@op("content.compare", "bulk")
+def _compare(payload: Payload) -> dict[str, Any]:
+    return {"same": compare(_storable(payload), payload["path"], payload["name"])}

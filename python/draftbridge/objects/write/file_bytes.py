@@ -1,0 +1,41 @@
+"""A tensor that stays in the user's file, read like memory."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+
+from draftbridge.bridge.errors import BridgeError
+from draftbridge.objects.chunk_checks import CHUNK
+from draftbridge.objects.safetensors_header import Entry
+
+
+class FileBytes:
+    """Sliced like memory, and never mapped: the file is the user's and may shrink, and mapped memory would not survive
+    that. Each slice is good until the next. All slices together must be the tensor, each whole elements."""
+
+    def __init__(self, fd: int, entry: Entry) -> None:
+        self._fd = fd
+        self._start, self._size = entry.start, entry.end - entry.start
+        self._room = bytearray(min(self._size, CHUNK))
+        self._values = torch.frombuffer(self._room, dtype=entry.dtype) if self._size else torch.zeros(0)
+        self.finite = True
+        """Whether what was read so far has a finite sum."""
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, part: slice) -> memoryview:
+        start, stop, _ = part.indices(self._size)
+        piece = memoryview(self._room)[: stop - start]
+        done = 0
+        while done < len(piece):
+            got = os.preadv(self._fd, [piece[done:]], self._start + start + done)
+            if got == 0:
+                raise BridgeError("FEATURE_INVALID", "the feature file was cut short while it was read")
+            done += got
+        if self.finite and self._values.is_floating_point():
+            values = self._values[: len(piece) // self._values.element_size()]
+            self.finite = bool(torch.isfinite(values.sum()))
+        return piece

@@ -1,0 +1,205 @@
+"""The target model on disk: its sizes, its identity, and how it is loaded. Never from the network."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+import xxhash
+
+from draftbridge.bridge.errors import BridgeError
+from draftbridge.bridge.registry import Payload, op
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+# Read by the libraries when they are first imported, which happens in `_transformers` and nowhere earlier.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TRANSFORMERS_OFFLINE"] = "1"
+
+_MIB = 1 << 20
+_WEIGHTS = ("*.safetensors", "*.bin")
+
+
+def aux_layers(num_layers: int) -> list[int]:
+    """The layers whose outputs EAGLE3 reads, low to high (eagle3.md section 3). Needs at least 5 layers."""
+    layers = [1, num_layers // 2 - 1, num_layers - 4]
+    if not layers[0] <= layers[1] <= layers[2]:
+        raise BridgeError(
+            "CONFIG_INVALID",
+            "the target is too shallow for three auxiliary layers",
+            field="target.model",
+            found=f"{num_layers} layers",
+            fix="use a target with at least 5 layers",
+        )
+    return layers
+
+
+def load_model(path: str, dtype: torch.dtype) -> PreTrainedModel:
+    """The causal language model at `path` (a transformers folder or a .gguf file), on the CPU, in eval mode."""
+    where = _located(path)
+    try:
+        model = _transformers().AutoModelForCausalLM.from_pretrained(**where, dtype=dtype, local_files_only=True)
+    except Exception as exc:
+        raise _unloadable(path, "model", exc) from exc
+    model.eval().requires_grad_(False)
+    return cast("PreTrainedModel", model)
+
+
+def load_tokenizer(path: str, override: str | None) -> PreTrainedTokenizerBase:
+    """The tokenizer of the target at `path`, or the one at `override`."""
+    source = override if override is not None else path
+    where = _located(source, "target.tokenizer" if override is not None else "target.model")
+    try:
+        tokenizer = _transformers().AutoTokenizer.from_pretrained(**where, local_files_only=True)
+    except Exception as exc:
+        raise _unloadable(source, "tokenizer", exc) from exc
+    return cast("PreTrainedTokenizerBase", tokenizer)
+
+
+def load_config(path: str) -> Any:
+    """The text model's configuration of the target at `path`; no weights are read."""
+    where = _located(path)
+    try:
+        config = _transformers().AutoConfig.from_pretrained(**where, local_files_only=True)
+    except Exception as exc:
+        raise _unloadable(path, "configuration", exc) from exc
+    return config.get_text_config()
+
+
+def describe(path: str) -> dict[str, Any]:
+    """The TargetShape (src/core/target-contract.ts) of the target at `path`; no weights are read."""
+    config = load_config(path)
+    heads = config.num_attention_heads
+    rope = getattr(config, "rope_parameters", None) or {}
+    return {
+        "hiddenSize": config.hidden_size,
+        "intermediateSize": config.intermediate_size,
+        "numLayers": config.num_hidden_layers,
+        "numHeads": heads,
+        "numKvHeads": getattr(config, "num_key_value_heads", None) or heads,
+        "headDim": getattr(config, "head_dim", None) or config.hidden_size // heads,
+        "vocabSize": config.vocab_size,
+        "rmsNormEps": config.rms_norm_eps,
+        "ropeTheta": float(rope.get("rope_theta") or getattr(config, "rope_theta", None) or 10000.0),
+        "maxPositions": config.max_position_embeddings,
+        "bosId": config.bos_token_id,
+        "eosIds": _eos_ids(path, config),
+    }
+
+
+def identity(path: str) -> str:
+    """A hash that changes when the model does, cheap enough for any size: `xxh3_64:` over the configuration's JSON and,
+    for each weight file in name order, its name, its size, and its first and last MiB (a safetensors or GGUF header
+    lies in the first). Neither the place nor the file times count, so a copy has
+    the same identity."""
+    digest = xxhash.xxh3_64()
+    place = Path(path)
+    if place.is_dir():
+        digest.update(_canonical(place / "config.json"))
+    for file in _weight_files(place):
+        size = file.stat().st_size
+        name = "model.gguf" if place.is_file() else file.name
+        digest.update(json.dumps([name, size]).encode() + _ends(file, size))
+    return f"xxh3_64:{digest.hexdigest()}"
+
+
+def text_hash(text: str) -> str:
+    """The identity of a tokenizer's or a chat template's text, in the form of the other digests."""
+    return f"xxh3_64:{xxhash.xxh3_64_hexdigest(text.encode())}"
+
+
+def _weight_files(place: Path) -> list[Path]:
+    if place.is_file():
+        return [place]
+    return next((found for pattern in _WEIGHTS if (found := sorted(place.glob(pattern)))), [])
+
+
+def _canonical(file: Path) -> bytes:
+    return json.dumps(json.loads(file.read_text("utf-8")), sort_keys=True, separators=(",", ":")).encode()
+
+
+def _ends(file: Path, size: int) -> bytes:
+    with file.open("rb") as stream:
+        head = stream.read(_MIB)
+        stream.seek(max(size - _MIB, len(head)))
+        return head + stream.read()
+
+
+def _eos_ids(path: str, config: Any) -> list[int]:
+    """Every token that ends a turn: generation settings know more of them than the configuration does."""
+    found = config.eos_token_id
+    settings = Path(path) / "generation_config.json"
+    if settings.is_file():
+        found = json.loads(settings.read_text("utf-8")).get("eos_token_id", found)
+    if found is None:
+        return []
+    return [int(token) for token in found] if isinstance(found, list) else [int(found)]
+
+
+def _located(path: str, field: str = "target.model") -> dict[str, str]:
+    """Arguments for `from_pretrained`. A path that is not there must not be taken for a name on a model hub."""
+    place = Path(path)
+    if place.is_file() and place.suffix == ".gguf":
+        return {"pretrained_model_name_or_path": str(place.parent), "gguf_file": place.name}
+    if place.is_dir() and any((place / name).is_file() for name in ("config.json", "tokenizer.json")):
+        return {"pretrained_model_name_or_path": str(place)}
+    found = "no such file or folder"
+    if place.is_dir():
+        ggufs = ", ".join(sorted(file.name for file in place.glob("*.gguf"))[:3])
+        found = f"a folder without config.json{f', but with {ggufs}' if ggufs else ''}"
+    elif place.exists():
+        found = "a file that does not end in .gguf"
+    raise BridgeError(
+        "CONFIG_INVALID",
+        "the target model cannot be found",
+        file=path,
+        field=field,
+        found=found,
+        fix="name a transformers model folder (config.json, safetensors, tokenizer) or a .gguf file",
+    )
+
+
+def _unloadable(path: str, part: str, exc: Exception) -> BridgeError:
+    lines = str(exc).strip().splitlines()
+    return BridgeError(
+        "CONFIG_INVALID",
+        f"the target's {part} cannot be loaded",
+        file=path,
+        field="target.model",
+        found=f"{type(exc).__name__}: {lines[0][:300] if lines else ''}",
+        fix="check that the download is whole and that transformers knows this architecture",
+    )
+
+
+def _transformers() -> Any:
+    """Imported on first use: it costs seconds, and a rank that only trains never needs it. Made silent: stdout and
+    stderr belong to the command line."""
+    library: Any = importlib.import_module("transformers")
+    library.logging.set_verbosity_error()
+    library.logging.disable_progress_bar()
+    # Its bar over GGUF tensors asks no setting.
+    gguf_loading: Any = importlib.import_module("transformers.modeling_gguf_pytorch_utils")
+    gguf_loading.tqdm = lambda tensors, **_: tensors
+    return library
+
+
+@op("target.identity", "io")
+def _identity(payload: Payload) -> Payload:
+    """Without transformers, whose import takes seconds: ranks ask only this."""
+    model = str(payload["model"])
+    _located(model)
+    try:
+        return {"hash": identity(model)}
+    except (OSError, ValueError) as exc:
+        raise _unloadable(model, "configuration", exc) from exc
+
+
+@op("target.describe", "io")
+def _describe(payload: Payload) -> Payload:
+    model = str(payload["model"])
+    return {"shape": describe(model), "hash": identity(model)}

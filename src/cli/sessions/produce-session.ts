@@ -1,0 +1,16 @@
+import type { RunConfig } from '../../config/schema.ts'
+import { run } from '../../roles/run.ts'
+import { type RunFlags, SELF } from '../flags.ts'
+import { configFlag, runRole } from './role-session.ts'
+import type { Stop } from './stop.ts'
+
+/** The producer, with the source that the command names, whatever the config says. */
+export async function produceFrom(source: RunConfig['features']['source'], flags: RunFlags, stop: Stop): Promise<void> {
+  await runRole(flags, stop, () => ({
+    embedsPython: true,
+    run: (config, context) => {
+      return run({ ...config, features: { ...config.features, source } }, 'producer', context)
+    },
+    places: () => ({ next: `${SELF} train ${configFlag(flags)}` }),
+  }))
+}

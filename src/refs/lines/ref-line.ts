@@ -1,0 +1,128 @@
+import { z } from 'zod'
+import { Dtype, type FeatureSpec, specBytes } from '../../core/feature-spec.ts'
+import { Generation, SampleId } from '../../core/ids.ts'
+import { DIGEST, Digest, SampleRef, SCHEMA_VERSION } from '../../core/sample-ref.ts'
+
+/** `n` stands for the sample's number of tokens. Only the first axis may have it. */
+const Axis = z.number().int().nonnegative()
+const Shape = z.tuple([z.union([z.literal('n'), Axis])], Axis).or(z.tuple([]))
+
+/** The features of a kind of sample, once for all refs that share them: name, dtype, shape. */
+export const SpecTemplate = z
+  .array(z.tuple([z.string().regex(/^[a-z][a-z0-9_]{0,63}$/), Dtype, Shape]))
+  .min(1)
+  .max(32)
+export type SpecTemplate = z.infer<typeof SpecTemplate>
+
+/** The names of what a ref says of where it came from, once for all refs that say the same things. */
+export const KeyList = z.array(z.string().max(64)).max(32)
+export type KeyList = z.infer<typeof KeyList>
+
+const Provenance = SampleRef.shape.provenance
+/** Index of the key list and the values; or, where refs have nothing in common, names and values. */
+const ProvenanceLine = z.union([z.tuple([Axis], Provenance.valueType), Provenance])
+
+/** What the refs of a manifest share, and their lines do not repeat. */
+export interface Shared {
+  readonly specs: readonly SpecTemplate[]
+  readonly keys: readonly KeyList[]
+}
+
+/**
+ * One ref on one line: sample id, generation, index of its template, tokens, bytes, digests in the template's order
+ * (hex only), provenance: index of its key list, then the values. Run, store, strategy and schema version stand in the root once.
+ */
+export const RefLine = z.tuple([
+  SampleId,
+  Generation,
+  z.number().int().nonnegative(),
+  z.number().int().nonnegative(),
+  z.number().int().nonnegative(),
+  z.array(z.string().regex(/^[0-9a-f]{16}$/)).max(32),
+  ProvenanceLine,
+])
+export type RefLine = z.infer<typeof RefLine>
+
+const DIGEST_PREFIX = 'xxh3_64:'
+
+export function templateOf(ref: SampleRef): SpecTemplate {
+  return ref.features.map(({ name, dtype, shape: [first, ...rest] }) => {
+    if (first === undefined) return [name, dtype, []]
+    return [name, dtype, [first === ref.numTokens ? 'n' : first, ...rest]]
+  })
+}
+
+/** The index of the ref's template, which is added when it is a new one. */
+export function templateIndex(specs: SpecTemplate[], ref: SampleRef): number {
+  const known = specs.findIndex((template) => fits(template, ref))
+  return known === -1 ? specs.push(templateOf(ref)) - 1 : known
+}
+
+function fits(template: SpecTemplate, { features, numTokens }: SampleRef): boolean {
+  if (template.length !== features.length) return false
+  return template.every(([name, dtype, shape], at) => {
+    const spec = features[at]
+    if (spec?.name !== name || spec.dtype !== dtype || spec.shape.length !== shape.length) return false
+    return spec.shape.every((axis, place) => (place === 0 && axis === numTokens ? 'n' : axis) === shape[place])
+  })
+}
+
+const MAX_KEY_LISTS = 64
+const MAX_KEYS = 32
+
+/** The ref's provenance without its names, which are added to `lists` when they are new. */
+export function provenanceLine({ provenance }: SampleRef, lists: KeyList[]): RefLine[6] {
+  const keys = Object.keys(provenance)
+  const known = lists.findIndex((list) => list.length === keys.length && list.every((key, at) => key === keys[at]))
+  if (known === -1 && (keys.length > MAX_KEYS || lists.length >= MAX_KEY_LISTS)) return provenance
+  return [known === -1 ? lists.push(keys) - 1 : known, ...Object.values(provenance)]
+}
+
+export function toLine(ref: SampleRef, template: number, provenance: RefLine[6]): RefLine {
+  const digests = ref.features.map(({ name }) => {
+    const digest = ref.digests[name] ?? ''
+    return (DIGEST.test(digest) ? digest : Digest.parse(digest)).slice(DIGEST_PREFIX.length)
+  })
+  return [ref.sampleId, ref.generation, template, ref.numTokens, ref.bytes, digests, provenance]
+}
+
+/** What a line says beside the root, or the reason when the two do not fit together. */
+export function fromLine(
+  line: RefLine,
+  root: { readonly runId: SampleRef['runId']; readonly storeId: SampleRef['storeId'] },
+  { specs, keys }: Shared,
+): SampleRef | string {
+  const [sampleId, generation, index, numTokens, bytes, hashes, origin] = line
+  const template = specs[index]
+  if (template === undefined) return `spec template ${index}; the root has ${specs.length}`
+  if (hashes.length !== template.length) return `${hashes.length} digests for ${template.length} features`
+  const features = template.map(([name, dtype, shape]): FeatureSpec => {
+    return { name, dtype, shape: shape.map((axis) => (axis === 'n' ? numTokens : axis)) }
+  })
+  const expected = features.reduce((sum, spec) => sum + specBytes(spec), 0)
+  if (bytes !== expected) return `${bytes} bytes; its features take ${expected}`
+  const provenance = Array.isArray(origin) ? named(origin, keys) : origin
+  if (provenance === null)
+    return `provenance of ${(origin as readonly unknown[]).length - 1} values that fit no key list`
+  const digests = Object.fromEntries(features.map(({ name }, at) => [name, `${DIGEST_PREFIX}${hashes[at] ?? ''}`]))
+  const { runId, storeId } = root
+  return {
+    schemaVersion: SCHEMA_VERSION,
+    runId,
+    sampleId,
+    storeId,
+    generation,
+    strategy: 'eagle3',
+    features,
+    digests,
+    numTokens,
+    bytes,
+    provenance,
+  }
+}
+
+function named([list, ...values]: readonly unknown[], lists: readonly KeyList[]): SampleRef['provenance'] | null {
+  const keys = lists[list as number]
+  if (keys?.length !== values.length) return null
+  return Object.fromEntries(keys.map((key, at) => [key, values[at]])) as SampleRef['provenance']
+}

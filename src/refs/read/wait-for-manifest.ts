@@ -1,0 +1,78 @@
+import path from 'node:path'
+import type { Clock } from '../../core/clock.ts'
+import { CodedError, finding } from '../../core/errors.ts'
+import { readManifestRoot } from '../root/manifest-root.ts'
+import { type ManifestRoot, ROOT_FILE } from '../root/manifest-schema.ts'
+import type { RootKey } from '../root/root-mac.ts'
+import { type Manifest, readRefManifest } from './manifest-reader.ts'
+
+const POLL_MS = 500
+
+export interface WaitOptions {
+  readonly dir: string
+  readonly clock: Clock
+  readonly signal: AbortSignal
+  /** How long to wait without a sign of life from the producer. */
+  readonly timeoutSeconds: number
+  /** Told once, when the manifest is not complete at the first look. */
+  readonly onWait?: () => void
+  /** Of the store: the manifest must be signed with it. */
+  readonly key?: RootKey | null
+}
+
+/**
+ * Waits until the producer has completed the manifest, however long that takes, as long as its heartbeat goes on.
+ * A sign of life is a heartbeat that changes, seen on this machine's clock: two machines need not agree on the time.
+ * @throws PEER_FAILED at once when the producer has failed, PEER_TIMEOUT, INTERRUPTED.
+ */
+export async function waitForManifest(options: WaitOptions): Promise<Manifest> {
+  const { dir, clock, signal, timeoutSeconds, key = null } = options
+  let lastSign = clock.now()
+  let told = false
+  let heartbeat: number | undefined
+  for (;;) {
+    stopIfAsked(signal, dir)
+    const root = (await readManifestRoot(dir, key))?.root
+    if (root?.state === 'complete') return readRefManifest({ dir, key })
+    if (root?.state === 'failed') throw peerFailed(dir, root)
+    if (root !== undefined && root.heartbeat !== heartbeat) {
+      heartbeat = root.heartbeat
+      lastSign = clock.now()
+    }
+    if (clock.now() - lastSign > timeoutSeconds * 1000) throw peerTimeout(dir, root, timeoutSeconds)
+    if (!told) options.onWait?.()
+    told = true
+    await clock.sleep(POLL_MS, signal).catch((error: unknown) => {
+      if (!signal.aborted) throw error
+    })
+  }
+}
+
+function stopIfAsked(signal: AbortSignal, dir: string): void {
+  if (!signal.aborted) return
+  const name = signal.reason === 'SIGTERM' ? 'SIGTERM' : 'SIGINT'
+  throw new CodedError('INTERRUPTED', `stopped while waiting for the manifest in ${dir}`, { signal: name })
+}
+
+const peerFailed = (dir: string, root: ManifestRoot): CodedError =>
+  finding('PEER_FAILED', 'the producer has failed', {
+    file: path.join(dir, ROOT_FILE),
+    field: 'state',
+    found: `failed (${root.error ?? 'no code'}) at ${new Date(root.heartbeat).toISOString()}`,
+    fix: 'see what the producer reported and start it again; it goes on where it stopped',
+  })
+
+function peerTimeout(dir: string, root: ManifestRoot | undefined, timeoutSeconds: number): CodedError {
+  const file = path.join(dir, ROOT_FILE)
+  const fix = 'start the producer (or look why it stopped), or raise launch.peerTimeoutSeconds'
+  if (root === undefined) {
+    const found = `no such file for ${timeoutSeconds} s`
+    return finding('PEER_TIMEOUT', 'no producer has begun a manifest', { file, found, fix })
+  }
+  return finding('PEER_TIMEOUT', 'the producer gives no sign of life', {
+    file,
+    field: 'heartbeat',
+    found: `${new Date(root.heartbeat).toISOString()}, unchanged for more than ${timeoutSeconds} s`,
+    fix,
+  })
+}

@@ -1,0 +1,45 @@
+import path from 'node:path'
+import { finding } from '../../core/errors.ts'
+import type { CaptureContract } from '../../core/target-contract.ts'
+import { inputsParts } from './inputs.ts'
+import { type ManifestRoot, ROOT_FILE } from './manifest-schema.ts'
+import { toSnake } from './wire-case.ts'
+
+export type ManifestIdentity = Pick<ManifestRoot, 'run_id' | 'store_id' | 'inputs'> & {
+  readonly contract: CaptureContract
+}
+
+/** @throws MANIFEST_INVALID unless `found` is an earlier part of the very same work. */
+export function requireSameWork(dir: string, found: ManifestRoot, wanted: ManifestIdentity): void {
+  const [difference] = differences(facts(found), facts(wanted))
+  if (difference === undefined) return
+  const { field, there, here } = difference
+  throw finding('MANIFEST_INVALID', 'the folder holds the manifest of other work', {
+    file: path.join(dir, ROOT_FILE),
+    field,
+    found: `${there}; this producer has ${here}`,
+    fix: 'give this run a `manifest` folder of its own, or remove the old one',
+  })
+}
+
+// The path to the target is not part of it: the hash says which model it is, and machines mount it in different places.
+function facts({ run_id, store_id, inputs, contract }: ManifestRoot | ManifestIdentity): Record<string, unknown> {
+  return { run_id, store_id, ...inputsParts(inputs), contract: toSnake({ ...contract, target: '' }) }
+}
+
+function* differences(
+  there: Record<string, unknown>,
+  here: Record<string, unknown>,
+  above = '',
+): Generator<{ field: string; there: string; here: string }> {
+  for (const key of new Set([...Object.keys(there), ...Object.keys(here)])) {
+    const [left, right] = [there[key], here[key]]
+    if (isRecord(left) && isRecord(right)) yield* differences(left, right, `${above}${key}.`)
+    else if (JSON.stringify(left) !== JSON.stringify(right)) {
+      yield { field: above + key, there: JSON.stringify(left) ?? 'nothing', here: JSON.stringify(right) ?? 'nothing' }
+    }
+  }
+}
+
+const isRecord = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)

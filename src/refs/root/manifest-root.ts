@@ -1,0 +1,79 @@
+import path from 'node:path'
+import { type CodedError, finding } from '../../core/errors.ts'
+import { readTextOrNull } from '../../core/files/atomic-file.ts'
+import { MANIFEST_FORMAT, MANIFEST_VERSION, ManifestRoot, ManifestVersion, ROOT_FILE } from './manifest-schema.ts'
+import { expectSigned, type RootKey } from './root-mac.ts'
+
+export interface RootFile {
+  readonly root: ManifestRoot
+  /** Exactly as it lies on disk. */
+  readonly text: string
+}
+
+/**
+ * `manifest.json` of the manifest in `dir`, in whatever state; null when there is none.
+ * @throws STORE_AUTH when it is not signed with `key`; MANIFEST_INVALID when it is damaged.
+ */
+export async function readManifestRoot(dir: string, key: RootKey | null = null): Promise<RootFile | null> {
+  const file = path.join(dir, ROOT_FILE)
+  const text = await readTextOrNull(file)
+  if (text === null) return null
+  const root = parseRoot(file, text)
+  await expectSigned(file, root, text, key)
+  return { root, text }
+}
+
+function parseRoot(file: string, text: string): ManifestRoot {
+  const json = parseJson(file, text)
+  const version = ManifestVersion.safeParse(json)
+  if (!version.success) {
+    const fix = 'name the folder that a producer published, not one inside or above it'
+    throw invalidManifest(
+      'this is no draftbridge manifest',
+      file,
+      version.error.issues,
+      `format ${MANIFEST_FORMAT}`,
+      fix,
+    )
+  }
+  if (version.data.schema_version !== MANIFEST_VERSION) {
+    throw finding('MANIFEST_INVALID', 'this manifest has a version that this program does not know', {
+      file,
+      field: 'schema_version',
+      found: `${version.data.schema_version}; this program reads ${MANIFEST_VERSION}`,
+      fix: 'use the version of draftbridge that the producer used',
+    })
+  }
+  const parsed = ManifestRoot.safeParse(json)
+  if (parsed.success) return parsed.data
+  throw invalidManifest(
+    'the root of the manifest is damaged',
+    file,
+    parsed.error.issues,
+    'something else',
+    PRODUCE_AGAIN,
+  )
+}
+
+export const PRODUCE_AGAIN = 'remove the manifest folder and run the producer again; features in the store stay'
+
+function parseJson(file: string, text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch (cause) {
+    const found = cause instanceof Error ? cause.message : String(cause)
+    throw finding('MANIFEST_INVALID', 'the manifest is not JSON', { file, found, fix: PRODUCE_AGAIN }, { cause })
+  }
+}
+
+function invalidManifest(
+  what: string,
+  file: string,
+  issues: readonly { readonly path: readonly PropertyKey[]; readonly message: string }[],
+  otherwise: string,
+  fix: string,
+): CodedError {
+  const [issue] = issues
+  const field = issue?.path.map(String).join('.') ?? ''
+  return finding('MANIFEST_INVALID', what, { file, field, found: issue?.message ?? otherwise, fix })
+}

@@ -1,0 +1,103 @@
+import { z } from 'zod'
+import { isErrorCode } from '../../core/errors.ts'
+import { RunId, StoreId } from '../../core/ids.ts'
+import { CaptureContract } from '../../core/target-contract.ts'
+import { KeyList, SpecTemplate } from '../lines/ref-line.ts'
+import { toCamel, toSnake } from './wire-case.ts'
+
+export const MANIFEST_FORMAT = 'draftbridge.manifest'
+export const MANIFEST_VERSION = 1
+export const ROOT_FILE = 'manifest.json'
+export const COUNTS_FILE = 'token-counts.ndjson'
+
+export const segmentName = (index: number): string => `segment-${String(index).padStart(6, '0')}.ndjson`
+
+const Sha256 = z.string().regex(/^[0-9a-f]{64}$/)
+const Count = z.number().int().nonnegative()
+const Listed = { count: Count, bytes: Count, sha256: Sha256 }
+
+/** One immutable file of refs, and what it must look like. */
+export const SegmentEntry = z.strictObject({ file: z.string().regex(/^segment-\d{6,}\.ndjson$/), ...Listed })
+export type SegmentEntry = z.infer<typeof SegmentEntry>
+
+const CountsEntry = z.strictObject({ file: z.literal(COUNTS_FILE), ...Listed })
+export type CountsEntry = z.infer<typeof CountsEntry>
+
+/** Read before anything else, so that a manifest of the future is named as such and not as a list of odd keys. */
+export const ManifestVersion = z.looseObject({
+  format: z.literal(MANIFEST_FORMAT),
+  schema_version: z.number().int().positive(),
+})
+
+const Contract = z.unknown().transform((wire, context) => {
+  if (wire === null) return null
+  const parsed = CaptureContract.safeParse(toCamel(wire))
+  if (parsed.success) return parsed.data
+  for (const { message, path } of parsed.error.issues) context.addIssue({ code: 'custom', message, path })
+  return z.NEVER
+})
+
+const wireRoot = {
+  format: z.literal(MANIFEST_FORMAT),
+  schema_version: z.literal(MANIFEST_VERSION),
+  run_id: RunId,
+  store_id: StoreId,
+  /** Null only when the producer failed before it knew. */
+  contract: Contract,
+  /** Identity of what is being captured or ingested. A manifest goes on only from the same inputs. */
+  inputs: z.string().max(200),
+  specs: z.array(SpecTemplate),
+  /** Names of what refs say of where they came from; a line has the values. */
+  provenance_keys: z.array(KeyList).max(64),
+  state: z.enum(['open', 'complete', 'failed']),
+  /** Why the producer failed. */
+  error: z.string().refine(isErrorCode).nullable(),
+  /** Milliseconds since the epoch, on the producer's clock. */
+  heartbeat: Count,
+  segments: z.array(SegmentEntry),
+  token_counts: CountsEntry.nullable(),
+  /** When the store has no key: of this very text, so that damage is not read as something else. */
+  sum: z
+    .string()
+    .regex(/^sha256:[0-9a-f]{64}$/)
+    .optional(),
+  /** When the store has a key. Always the last field: root-mac.ts. */
+  mac: z
+    .string()
+    .regex(/^hmac_sha256:[0-9a-f]{64}$/)
+    .optional(),
+}
+
+/** `manifest.json`: everything about a manifest except its refs. */
+export const ManifestRoot = z.strictObject(wireRoot)
+export type ManifestRoot = z.output<typeof ManifestRoot>
+
+export const rootText = (root: ManifestRoot): string =>
+  `${JSON.stringify({ ...root, contract: toSnake(root.contract) }, null, 1)}\n`
+
+/** A manifest without refs, as a producer begins it. */
+export function emptyRoot(
+  about: {
+    readonly runId: RunId
+    readonly storeId: StoreId
+    readonly contract: CaptureContract | null
+    readonly inputs?: string
+  },
+  now: number,
+): ManifestRoot {
+  return {
+    format: MANIFEST_FORMAT,
+    schema_version: MANIFEST_VERSION,
+    run_id: about.runId,
+    store_id: about.storeId,
+    contract: about.contract,
+    inputs: about.inputs ?? '',
+    specs: [],
+    provenance_keys: [],
+    state: 'open',
+    error: null,
+    heartbeat: now,
+    segments: [],
+    token_counts: null,
+  }
+}

@@ -1,0 +1,44 @@
+import { assertNoTensors } from '../../core/no-tensors.ts'
+import { carriesLittle } from '../../core/plain-ref.ts'
+import type { SampleRef } from '../../core/sample-ref.ts'
+import { RefParser } from '../lines/parse-ref.ts'
+import { isPlainlyGood, type TemplateSize, templateSize } from '../lines/ref-check.ts'
+import {
+  type KeyList,
+  provenanceLine,
+  type Shared,
+  type SpecTemplate,
+  templateIndex,
+  toLine,
+} from '../lines/ref-line.ts'
+
+/** Makes the lines of one manifest of refs, and knows the feature templates that they share. */
+export class LineMaker {
+  readonly #specs: SpecTemplate[]
+  readonly #keys: KeyList[]
+  readonly #sizes: TemplateSize[]
+
+  constructor({ specs, keys }: Shared) {
+    this.#specs = [...specs]
+    this.#keys = [...keys]
+    this.#sizes = specs.map(templateSize)
+  }
+
+  get shared(): Shared {
+    return { specs: this.#specs, keys: this.#keys }
+  }
+
+  /** @throws REF_INVALID for what carries tensors or is no ref. */
+  make(ref: SampleRef): string {
+    if (!carriesLittle(ref)) assertNoTensors(ref, `ref of ${String(ref.sampleId)}`)
+    const text = JSON.stringify(toLine(ref, templateIndex(this.#specs, ref), provenanceLine(ref, this.#keys)))
+    for (const spec of this.#specs.slice(this.#sizes.length)) this.#sizes.push(templateSize(spec))
+    // Of the text, not of the ref: what is published is what was looked at.
+    if (!isPlainlyGood(JSON.parse(text), text.length, { sizes: this.#sizes, keys: this.#keys })) this.#refuse(text, ref)
+    return text
+  }
+
+  #refuse(text: string, { runId, storeId, sampleId }: SampleRef): void {
+    new RefParser({ runId, storeId, ...this.shared }).line(text, () => `ref of ${String(sampleId)}`)
+  }
+}

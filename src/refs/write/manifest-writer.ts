@@ -1,0 +1,244 @@
+import path from 'node:path'
+import type { Clock } from '../../core/clock.ts'
+import { finding } from '../../core/errors.ts'
+import type { RunId, SampleId, StoreId } from '../../core/ids.ts'
+import type { SampleRef } from '../../core/sample-ref.ts'
+import type { CaptureContract } from '../../core/target-contract.ts'
+import { type Lines, PendingLines, without } from '../lines/lines.ts'
+import { RefParser, type RefRoot } from '../lines/parse-ref.ts'
+import { readManifestSoFar } from '../read/manifest-reader.ts'
+import { requireSameWork } from '../root/manifest-identity.ts'
+import { readManifestRoot } from '../root/manifest-root.ts'
+import {
+  COUNTS_FILE,
+  emptyRoot,
+  type ManifestRoot,
+  ROOT_FILE,
+  type SegmentEntry,
+  segmentName,
+} from '../root/manifest-schema.ts'
+import { type RootKey, signedRootText } from '../root/root-mac.ts'
+import { sha256 } from '../sha256.ts'
+import { countsText, type TokenCount } from '../token-counts-file.ts'
+import { LineMaker } from './line-maker.ts'
+import { ProducerStage } from './producer-stage.ts'
+import { PublishedRefs } from './published-refs.ts'
+import { inSegments, joined } from './segment-run.ts'
+
+export interface ManifestOptions {
+  readonly dir: string
+  readonly runId: RunId
+  readonly storeId: StoreId
+  readonly contract: CaptureContract
+  /** Identity of what is captured or ingested; a manifest goes on only from the same. */
+  readonly inputs?: string
+  /** Take up a complete one again: what it lists is no longer all there. */
+  readonly reopen?: boolean
+  readonly clock: Clock
+  /** Of the store: the manifest is signed with it. */
+  readonly key?: RootKey | null
+}
+
+/** Publishes refs. Owns the manifest folder: a new writer ends an older one, and readers see whole states only. */
+export class ManifestWriter implements AsyncDisposable {
+  readonly dir: string
+  readonly #options: ManifestOptions
+  readonly #stage: ProducerStage
+  readonly #published: PublishedRefs
+  readonly #withdrawn = new Set<SampleId>()
+  readonly #lines: LineMaker
+  readonly #pending = new PendingLines()
+  #nextSegment: number
+  #root: ManifestRoot
+
+  private constructor(options: ManifestOptions, stage: ProducerStage, root: ManifestRoot, published: PublishedRefs) {
+    this.dir = options.dir
+    this.#options = options
+    this.#stage = stage
+    this.#root = root
+    this.#published = published
+    this.#lines = new LineMaker({ specs: root.specs, keys: root.provenance_keys })
+    this.#nextSegment = 1 + Math.max(-1, ...root.segments.map(({ file }) => Number(/\d+/.exec(file)?.[0])))
+  }
+
+  /**
+   * Begins a manifest, or goes on with an open or failed one of the same run, store, contract and inputs.
+   * A complete one is left as it is unless it is to be reopened: see `isComplete`.
+   * @throws MANIFEST_INVALID when the folder holds the manifest of other work, or a damaged one.
+   */
+  static async open(options: ManifestOptions): Promise<ManifestWriter> {
+    const { dir, clock, contract, key = null } = options
+    const fresh = emptyRoot(options, clock.now())
+    // Other work is refused before it is disturbed.
+    await requireOurs(dir, key, { ...fresh, contract })
+    const stage = await ProducerStage.open(dir)
+    try {
+      const earlier = await requireOurs(dir, key, { ...fresh, contract })
+      const published = new PublishedRefs(dir)
+      const root = earlier ? await takeUp(published, dir, key) : fresh
+      const writer = new ManifestWriter(options, stage, root, published)
+      if (writer.isComplete && options.reopen !== true) await stage[Symbol.asyncDispose]()
+      else await writer.#replaceRoot({ state: 'open', error: null, token_counts: null })
+      return writer
+    } catch (error) {
+      await stage[Symbol.asyncDispose]()
+      throw error
+    }
+  }
+
+  /** Nothing is left to do, and nothing can be added. */
+  get isComplete(): boolean {
+    return this.#root.state === 'complete'
+  }
+
+  /** Samples that earlier flushes, also of an interrupted run, have published. */
+  get published(): Pick<PublishedRefs, 'has' | 'keys' | 'size'> & { get(id: SampleId): SampleRef | undefined } {
+    const published = this.#published
+    return {
+      has: (id) => published.has(id),
+      keys: () => published.keys(),
+      get: (id) => published.get(id, this.#shared),
+      size: published.size,
+    }
+  }
+
+  get segments(): number {
+    return this.#root.segments.length
+  }
+
+  /** Takes a ref for the next flush. */
+  append(ref: SampleRef): void {
+    this.#requireOpen()
+    const text = this.#lines.make(ref)
+    const own = ref.runId === this.#root.run_id && ref.storeId === this.#root.store_id
+    const taken = this.#published.has(ref.sampleId) && !this.#withdrawn.has(ref.sampleId)
+    if (own && !taken && !this.#pending.has(ref.sampleId)) {
+      this.#pending.add(ref.sampleId, text)
+      return
+    }
+    throw finding('REF_INVALID', 'this ref cannot be published here', {
+      file: path.join(this.dir, ROOT_FILE),
+      field: own ? 'sampleId' : 'runId, storeId',
+      found: own ? `${ref.sampleId}, a second time` : `${ref.runId}, ${ref.storeId}`,
+      fix: own ? 'publish a sample once' : 'publish a ref in the manifest of its own run and store',
+    })
+  }
+
+  /** Takes back a ref whose object is gone, so that the sample can be produced again. Takes effect at the next flush. */
+  withdraw(sampleId: SampleId): void {
+    this.#requireOpen()
+    if (this.#published.has(sampleId)) this.#withdrawn.add(sampleId)
+  }
+
+  /** Publishes what was appended, and gives a sign of life also when that is nothing. Costs what is new, not what is old. */
+  async flush(): Promise<void> {
+    this.#requireOpen()
+    const published = this.#published
+    const pending = this.#pending.seal()
+    const withdrawn = [...this.#withdrawn]
+    const { replaced, lines } = await this.#stage.reading(() => this.#joinedLines(pending))
+    const added = await this.#writeSegments(lines)
+    const left = published.entries.filter((entry) => !replaced.has(entry))
+    const segments = [...left, ...added.map(({ entry }) => entry)]
+    const { specs, keys } = this.#lines.shared
+    await this.#replaceRoot({ specs: [...specs], provenance_keys: [...keys], segments })
+    published.drop(replaced, withdrawn)
+    for (const { entry, ids } of added) published.add(entry, ids)
+    // What was appended or withdrawn while this went on waits for the next flush.
+    this.#pending.drop(pending)
+    for (const id of withdrawn) this.#withdrawn.delete(id)
+    for (const { file } of replaced) await this.#stage.retire(file)
+  }
+
+  /** Publishes the rest and says that this is all. `counts`: trained tokens over all refs. */
+  async complete(counts: readonly TokenCount[]): Promise<void> {
+    await this.flush()
+    const { text, count } = countsText(counts)
+    await this.#stage.publish(COUNTS_FILE, text)
+    const listed = { file: COUNTS_FILE, count, bytes: Buffer.byteLength(text), sha256: sha256(text) } as const
+    await this.#replaceRoot({ state: 'complete', token_counts: listed })
+    await this[Symbol.asyncDispose]()
+  }
+
+  /** Publishes nothing more. A manifest that is not complete stays as it is, for the next writer to go on from. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#stage[Symbol.asyncDispose]()
+  }
+
+  get #shared(): RefRoot {
+    return { runId: this.#root.run_id, storeId: this.#root.store_id, ...this.#lines.shared }
+  }
+
+  /** What the next segments hold: what is new, and what is left of the segments that they replace. */
+  #joinedLines(pending: readonly Lines[]): {
+    readonly replaced: ReadonlySet<SegmentEntry>
+    readonly lines: readonly Lines[]
+  } {
+    const published = this.#published
+    const parser = new RefParser(this.#shared)
+    const touched = published.holding(this.#withdrawn)
+    const left = [...touched].map((entry) => without(published.lines(entry, parser), this.#withdrawn))
+    const fresh = [...left, ...pending]
+    const untouched = published.entries.filter((entry) => !touched.has(entry))
+    const tail = joined(untouched, sizeOf(fresh))
+    const lines = [...tail.map((entry) => published.lines(entry, parser)), ...fresh]
+    return { replaced: new Set([...touched, ...tail]), lines }
+  }
+
+  // Not listed before the root says so: one that a crash left behind is overwritten.
+  async #writeSegments(lines: readonly Lines[]) {
+    const added = []
+    for (const { ids, content } of inSegments(lines)) {
+      const file = segmentName(this.#nextSegment)
+      this.#nextSegment += 1
+      await this.#stage.publish(file, content)
+      added.push({ entry: { file, count: ids.length, bytes: content.length, sha256: sha256(content) }, ids })
+    }
+    return added
+  }
+
+  async #replaceRoot(change: Partial<ManifestRoot>): Promise<void> {
+    const { key = null, clock } = this.#options
+    const root = { ...this.#root, ...change, heartbeat: clock.now() }
+    // The names of what the root lists have to be on disk before it is.
+    if (root.segments !== this.#root.segments || root.token_counts !== null) await this.#stage.sync()
+    await this.#stage.publish(ROOT_FILE, await signedRootText(root, key))
+    await this.#stage.sync()
+    this.#root = root
+  }
+
+  #requireOpen(): void {
+    if (this.#root.state === 'open') return
+    throw finding('MANIFEST_INVALID', 'nothing can be added to this manifest', {
+      file: path.join(this.dir, ROOT_FILE),
+      field: 'state',
+      found: this.#root.state,
+      fix: 'give new work a `manifest` folder of its own',
+    })
+  }
+}
+
+const sizeOf = (parts: readonly Lines[]): number => parts.reduce((sum, { bytes }) => sum + bytes.length, 0)
+
+/** Whether there is an earlier part of the same work. */
+async function requireOurs(
+  dir: string,
+  key: RootKey | null,
+  wanted: ManifestRoot & { readonly contract: CaptureContract },
+): Promise<boolean> {
+  const found = (await readManifestRoot(dir, key))?.root
+  if (found === undefined || found.contract === null) return false
+  requireSameWork(dir, found, wanted)
+  return true
+}
+
+async function takeUp(published: PublishedRefs, dir: string, key: RootKey | null): Promise<ManifestRoot> {
+  const { root, refs } = await readManifestSoFar({ dir, key })
+  const ids = refs.checkAll()
+  let first = 0
+  for (const entry of root.segments) {
+    published.add(entry, ids.slice(first, first + entry.count))
+    first += entry.count
+  }
+  return root
+}

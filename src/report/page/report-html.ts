@@ -1,0 +1,65 @@
+import type { RunEvent } from '../events/events.ts'
+import { type RunHistory, runHistory } from '../events/run-history.ts'
+import { chart } from './chart.ts'
+import { html, type Markup, nothing } from './html.ts'
+import { curves, validationCurves } from './report-curves.ts'
+import { STYLE } from './report-style.ts'
+import { acceptanceTable, facts, healthTable, memoryTable, tauTable } from './report-tables.ts'
+
+export interface ReportInput {
+  readonly events: readonly RunEvent[]
+  /** Lines of the events file that a killed process tore; shown, because figures may be missing with them. */
+  readonly torn: number
+  /** The text of config.resolved.yaml, or null when there is none. */
+  readonly config: string | null
+}
+
+const STYLE_MARKUP = html`<style>${nothing}</style>`.text.replace('</style>', () => `${STYLE}</style>`)
+
+/** A whole run on one page that needs no network and no script: the text of `report.html`. */
+export function reportHtml({ events, torn, config }: ReportInput): string {
+  const history = runHistory(events)
+  const title = `draftbridge run ${history.runId ?? ''}`.trim()
+  const page = html`<main>
+<header><h1>${title}</h1><p>${span(history.startedAt, history.endedAt)}</p></header>
+${failure(history.failure)}
+${facts(history)}
+<section><h2>Training</h2><div class="plots">${curves(history.metrics).map(chart)}</div></section>
+${validation(history)}
+<section><h2>Tau and acceptance</h2>${history.evaluation === null ? html`<p class="lead">Not measured yet: run <code>draftbridge eval</code>.</p>` : html`<div class="pair">${tauTable(history.evaluation)}${acceptanceTable(history.evaluation)}</div>`}</section>
+${memoryTable(history)}
+<section><h2>Data</h2>${healthTable(history, torn)}</section>
+${config === null ? nothing : html`<section><h2>Config</h2><div class="card"><pre tabindex="0">${config}</pre></div></section>`}
+<footer>Every figure comes from <code>events.ndjson</code> beside this file.</footer>
+</main>`
+  return `<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+${html`<title>${title}</title>`.text}
+${STYLE_MARKUP}
+</head>
+<body>
+${page.text}
+</body>
+</html>
+`
+}
+
+function span(from: number | null, to: number | null): string {
+  if (from === null || to === null) return 'No events yet.'
+  const time = (at: number) => new Date(at).toISOString().replace('T', ' ').slice(0, 16)
+  return `${time(from)} to ${time(to)} UTC`
+}
+
+function validation({ validations }: RunHistory): Markup {
+  if (validations.length === 0) return nothing
+  return html`<section><h2>Validation</h2><div class="plots">${validationCurves(validations).map(chart)}</div></section>`
+}
+
+function failure(failed: { code: string; message: string } | null): Markup {
+  if (failed === null) return nothing
+  return html`<div class="card" role="alert"><strong class="bad">${failed.code}</strong><pre>${failed.message}</pre></div>`
+}

@@ -1,0 +1,98 @@
+import type { EventBody, RunEvent } from '../events/events.ts'
+import { bytes, count, duration, figure, plural } from '../words.ts'
+import { trainParts } from './train-lines.ts'
+
+/** How far a phase has come. */
+export interface Step {
+  readonly phase: 'produce' | 'train' | 'eval'
+  readonly ts: number
+  readonly done: number
+  readonly total: number | null
+}
+
+/** The place of a progress event in its phase; undefined for milestones. */
+export function stepOf({ ts, body }: RunEvent): Step | undefined {
+  switch (body.event) {
+    case 'produce.progress':
+      return { phase: 'produce', ts, done: body.samples + body.skipped, total: body.total }
+    case 'train.metrics':
+      return { phase: 'train', ts, done: body.step, total: body.totalSteps }
+    case 'eval.prompt':
+      return { phase: 'eval', ts, done: body.done, total: body.total }
+    default:
+      return undefined
+  }
+}
+
+/** Where the rate of a phase is counted from: what an interrupted run had done must not make this one look fast. */
+export function startOf({ ts, body }: RunEvent): Step | undefined {
+  switch (body.event) {
+    case 'train.started':
+      return { phase: 'train', ts, done: body.resumedFrom ?? 0, total: body.totalSteps }
+    case 'eval.started':
+      return { phase: 'eval', ts, done: 0, total: body.prompts }
+    default:
+      return undefined
+  }
+}
+
+/** One line about an event. Rate and time left are measured from `first`, the first progress of the phase. */
+export function progressLine(event: RunEvent, first: Step | undefined): string {
+  const pace = paceOf(stepOf(event), first)
+  return [...parts(event.body), ...pace].join(' · ')
+}
+
+function paceOf(step: Step | undefined, first: Step | undefined): string[] {
+  if (step === undefined || first === undefined || step.done <= first.done || step.ts <= first.ts) return []
+  const perSecond = (step.done - first.done) / ((step.ts - first.ts) / 1000)
+  const unit = { produce: 'samples/s', train: 'steps/s', eval: 'prompts/s' }[step.phase]
+  const rate = `${figure(Number(perSecond.toPrecision(2)))} ${unit}`
+  return step.total === null ? [rate] : [rate, `${duration((step.total - step.done) / perSecond)} left`]
+}
+
+function parts(body: EventBody): string[] {
+  switch (body.event) {
+    case 'produce.started':
+      return [
+        `making features from ${body.source === 'capture' ? 'the target model' : 'feature files'}`,
+        ...maybe(body.total, 'sample'),
+      ]
+    case 'produce.progress': {
+      const left = [
+        body.skipped > 0 ? `${count(body.skipped)} skipped` : '',
+        body.cut > 0 ? `${count(body.cut)} cut` : '',
+      ]
+      const done =
+        body.total === null ? count(body.samples) : `${count(body.samples + body.skipped)}/${count(body.total)}`
+      return [
+        `features ${done}`,
+        `${count(body.tokens)} tokens`,
+        bytes(body.bytes),
+        ...left.filter((part) => part !== ''),
+      ]
+    }
+    case 'produce.finished':
+      return [
+        `features ready: ${plural(body.samples, 'sample')}`,
+        `${count(body.tokens)} tokens`,
+        bytes(body.bytes),
+        `${count(body.skipped)} skipped`,
+        `${count(body.cut)} cut`,
+        `${count(body.resumed)} from before`,
+        ...(body.linked > 0 ? [`${count(body.linked)} linked`] : []),
+        duration(body.seconds),
+      ]
+    case 'produce.copied':
+      return [`${plural(body.samples, 'sample')} copied: ${body.why}`]
+    case 'eval.started':
+      return [`measuring tau on ${plural(body.prompts, 'held-out prompt')}`, `steps ${body.steps.join(', ')}`]
+    case 'eval.prompt':
+      return [`eval ${count(body.done)}/${count(body.total)}`]
+    case 'eval.finished':
+      return body.bySteps.map(({ steps, tau }) => `tau ${tau.toFixed(3)} at ${plural(steps, 'step')}`)
+    default:
+      return trainParts(body)
+  }
+}
+
+const maybe = (total: number | null, unit: string): string[] => (total === null ? [] : [plural(total, unit)])

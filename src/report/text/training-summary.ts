@@ -1,0 +1,78 @@
+import type { Metrics, RunHistory, Spike, Validation } from '../events/run-history.ts'
+import { count, duration, figure, percent, plural } from '../words.ts'
+import { memoryLines } from './memory-text.ts'
+import { lengthText, spikeText, tflopsText } from './train-lines.ts'
+
+/** A line of the summary: its name, and what it says. */
+export type Row = readonly [string, string]
+
+/** What was learnt, how well it holds on samples that were held out, how fast, and what it took. */
+export function training(history: RunHistory): Row[] {
+  const [first, last] = [history.metrics[0], history.metrics.at(-1)]
+  if (first === undefined || last === undefined) return []
+  const again = history.restarts > 0 ? `, ${plural(history.restarts, 'restart')}` : ''
+  const time = history.trained === null ? '' : `, ${duration(history.trained.seconds)}`
+  const span = `(step ${first.step} to ${last.step} of ${last.totalSteps}${time}${again})`
+  const left = history.trainStarted?.leftOver ?? 0
+  return [
+    ['loss', `${figure(first.loss)} -> ${figure(last.loss)} ${span}`],
+    ['accuracy', `${share(first.acc[0])} -> ${share(last.acc[0])} for the first drafted token`],
+    ...(left > 0 ? [leftOver(left)] : []),
+    ...validated(history.validations),
+    ['speed', speed(history.metrics)],
+    ...memory(history),
+    ...spikes(history.spikes),
+  ]
+}
+
+const share = (value: number | null | undefined): string => (value == null ? 'n/a' : percent(value))
+
+const leftOver = (left: number): Row => [
+  '',
+  `${plural(left, 'sample')} an epoch left over by equal shards; other ones each epoch`,
+]
+
+function validated(validations: readonly Validation[]): Row[] {
+  const last = validations.at(-1)
+  if (last === undefined) return []
+  const best = bestOf(validations)
+  const better = best.step === last.step ? ', the best so far' : `; best ${at(best)}`
+  const about = `loss ${figure(last.loss)}, accuracy ${share(last.acc[0])} on ${plural(last.samples, 'held-out sample')}`
+  return [
+    ['validated', `simulated accept length ${at(last)}${better}`],
+    ['', about],
+  ]
+}
+
+const at = ({ simulatedAcceptLength, step }: Validation): string =>
+  `${lengthText(simulatedAcceptLength)} at step ${count(step)}`
+
+function bestOf(validations: readonly [Validation, ...Validation[]] | readonly Validation[]): Validation {
+  const length = (one: Validation) => one.simulatedAcceptLength ?? Number.NEGATIVE_INFINITY
+  return validations.reduce((best, one) => (length(one) >= length(best) ? one : best))
+}
+
+/** The medians: the first interval holds the warm-up, and any may hold a checkpoint. */
+export function speed(metrics: readonly Metrics[]): string {
+  const rate = `${count(median(metrics.map(({ tokensPerSecond }) => tokensPerSecond)))} tokens/s`
+  const tflops = metrics.flatMap((one) => one.tflops ?? [])
+  if (tflops.length === 0) return rate
+  const shares = metrics.flatMap(({ peakShare }) => peakShare ?? [])
+  return `${rate}, ${tflopsText(median(tflops), shares.length === 0 ? null : median(shares))}`
+}
+
+function median(values: readonly number[]): number {
+  return [...values].sort((a, b) => a - b)[values.length >> 1] ?? 0
+}
+
+function memory({ memory }: RunHistory): Row[] {
+  if (memory === null) return []
+  const [peak, ...parts] = memoryLines(memory.memory, memory.ranks)
+  return [['memory', peak], ...parts.map((part): Row => ['', part])]
+}
+
+function spikes(found: readonly Spike[]): Row[] {
+  const worst = [...found].sort((a, b) => b.value / b.typical - a.value / a.typical)[0]
+  if (worst === undefined) return []
+  return [['spikes', `${count(found.length)}; the worst at step ${count(worst.step)}: ${spikeText(worst)}`]]
+}

@@ -1,0 +1,123 @@
+import { type CodedError, finding } from '../../core/errors.ts'
+import { type ManifestSoFar, type RefList, readManifestSoFar } from '../../refs/manifest.ts'
+import { openStorePlace, type StorePlace } from './store-place.ts'
+
+/** What a manifest says of itself, for people and scripts. */
+export interface ManifestSummary {
+  readonly state: 'open' | 'complete' | 'failed'
+  /** Why its producer failed. */
+  readonly error: string | null
+  readonly run: string
+  readonly store: string
+  /** The last three are null when the producer failed before it knew them. */
+  readonly target: string | null
+  readonly dtype: string | null
+  readonly auxLayers: readonly number[] | null
+  readonly samples: number
+  readonly tokens: number
+  readonly bytes: number
+  readonly segments: number
+  /** Samples by tokens: `[from, to)`. */
+  readonly histogram: readonly { readonly from: number; readonly to: number; readonly samples: number }[]
+  /** Since the producer's last sign of life, by this machine's clock. Nothing to worry about once it is complete. */
+  readonly heartbeatSeconds: number
+  /** Whether it has a mac. Only who has the store's key can say whether that is the right one. */
+  readonly signed: boolean
+  readonly sha256: string
+}
+
+/**
+ * Every hash and count of the manifest is compared, and every ref parsed.
+ * @throws MANIFEST_INVALID or REF_INVALID.
+ */
+export async function inspectManifest(dir: string, now: number): Promise<ManifestSummary> {
+  const manifest = await readManifestSoFar({ dir })
+  const { root, refs, sha256 } = manifest
+  refs.checkAll()
+  const lengths = Array.from({ length: refs.length }, (_, index) => refs.tokens(index))
+  return {
+    state: root.state,
+    error: root.error,
+    run: root.run_id,
+    store: root.store_id,
+    target: root.contract?.target ?? null,
+    dtype: root.contract?.dtype ?? null,
+    auxLayers: root.contract?.auxLayers ?? null,
+    samples: refs.length,
+    tokens: lengths.reduce((sum, tokens) => sum + tokens, 0),
+    bytes: bytesOf(refs),
+    segments: root.segments.length,
+    histogram: histogram(lengths),
+    heartbeatSeconds: Math.max(0, Math.round((now - root.heartbeat) / 1000)),
+    signed: root.mac !== undefined,
+    sha256,
+  }
+}
+
+export interface ManifestVerdict {
+  readonly samples: number
+  readonly sha256: string
+  /** Samples whose exact generation is not in the store; null when no store was looked into. */
+  readonly missing: readonly string[] | null
+}
+
+/**
+ * Checks all there is of a complete manifest; with `place` also that it is signed by the store's key, and that every
+ * object is in that store.
+ * @throws MANIFEST_INVALID, REF_INVALID, STORE_AUTH, and what opening the store throws.
+ */
+export async function verifyManifest(dir: string, place: StorePlace | null): Promise<ManifestVerdict> {
+  if (place === null) {
+    const { refs, sha256 } = await checked({ dir })
+    return { samples: refs.length, sha256, missing: null }
+  }
+  await using care = await openStorePlace(place)
+  const { refs, sha256 } = await checked({ dir, storeId: care.parts.id, key: care.key })
+  const stored = new Set<string>()
+  for await (const { key } of care.files.objects(() => undefined)) stored.add(nameOf(key))
+  const missing: string[] = []
+  for (const ref of refs) if (!stored.has(nameOf(ref))) missing.push(nameOf(ref))
+  return { samples: refs.length, sha256, missing }
+}
+
+const nameOf = ({ sampleId, generation }: { sampleId: string; generation: number }) => `${sampleId}@${generation}`
+
+async function checked(options: Parameters<typeof readManifestSoFar>[0]): Promise<ManifestSoFar> {
+  const manifest = await readManifestSoFar(options)
+  manifest.refs.checkAll()
+  const { state, error } = manifest.root
+  if (state === 'complete') return manifest
+  throw notComplete(options.dir, error === null ? state : `${state} (${error})`)
+}
+
+const notComplete = (file: string, found: string): CodedError =>
+  finding('MANIFEST_INVALID', 'what is published so far is good, but the manifest is not complete', {
+    file,
+    field: 'state',
+    found,
+    fix: 'let the producer finish; it goes on where it stopped',
+  })
+
+function bytesOf(refs: RefList): number {
+  let bytes = 0
+  for (const ref of refs) bytes += ref.bytes
+  return bytes
+}
+
+/** Powers of two; empty buckets at both ends are left out. */
+function histogram(lengths: readonly number[]): ManifestSummary['histogram'] {
+  const counts: number[] = []
+  for (const tokens of lengths) {
+    const bucket = tokens < 1 ? 0 : Math.floor(Math.log2(tokens)) + 1
+    counts[bucket] = (counts[bucket] ?? 0) + 1
+  }
+  const buckets = Array.from(counts, (samples = 0, bucket) => {
+    return { from: bucket === 0 ? 0 : 2 ** (bucket - 1), to: 2 ** bucket, samples }
+  })
+  return buckets.slice(
+    Math.max(
+      0,
+      buckets.findIndex(({ samples }) => samples > 0),
+    ),
+  )
+}

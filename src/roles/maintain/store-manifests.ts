@@ -1,0 +1,61 @@
+import type { RunId } from '../../core/ids.ts'
+import type { SampleRef } from '../../core/sample-ref.ts'
+import { readManifestSoFar } from '../../refs/read/manifest-reader.ts'
+import { keyText } from '../../store/backend.ts'
+import type { FoundObject, Inventory } from '../../store/maintenance/inventory.ts'
+import type { Judgement } from '../../store/maintenance/sweep.ts'
+import type { StoreCare } from '../../store/open.ts'
+
+interface Published {
+  readonly dir: string
+  readonly runId: RunId
+  /** Nothing will be added any more. */
+  readonly ended: boolean
+}
+
+/** What the given manifests say of a store: which samples they list, and of which runs they know everything. */
+export class StoreManifests {
+  readonly published: readonly Published[]
+  readonly #refs: ReadonlyMap<string, SampleRef>
+  readonly #runs: ReadonlyMap<string, boolean>
+
+  /** @throws MANIFEST_INVALID, REF_INVALID or STORE_AUTH: a manifest that cannot be believed decides nothing. */
+  static async read(dirs: readonly string[], { parts, key }: StoreCare): Promise<StoreManifests> {
+    const refs = new Map<string, SampleRef>()
+    const published: Published[] = []
+    for (const dir of dirs) {
+      const { root, refs: listed } = await readManifestSoFar({ dir, storeId: parts.id, key })
+      published.push({ dir, runId: root.run_id, ended: root.state === 'complete' })
+      for (const ref of listed) refs.set(keyText(ref), ref)
+    }
+    return new StoreManifests(published, refs)
+  }
+
+  private constructor(published: readonly Published[], refs: ReadonlyMap<string, SampleRef>) {
+    this.published = published
+    this.#refs = refs
+    const runs = new Map<string, boolean>()
+    for (const { runId, ended } of published) runs.set(runId, ended && (runs.get(runId) ?? true))
+    this.#runs = runs
+  }
+
+  /** Runs whose producer may still publish what it has put. */
+  get open(): readonly Published[] {
+    return this.published.filter(({ ended }) => !ended)
+  }
+
+  refOf(key: FoundObject['key']): SampleRef | undefined {
+    return this.#refs.get(keyText(key))
+  }
+
+  refs(): Iterable<SampleRef> {
+    return this.#refs.values()
+  }
+
+  /** An orphan is an object of a run that is published to its end, and that none of these manifests lists. */
+  async judge(object: FoundObject, files: Inventory): Promise<Judgement> {
+    if (this.#refs.has(keyText(object.key))) return 'listed'
+    const label = await files.label(object)
+    return label !== null && this.#runs.get(label.runId) === true ? 'orphan' : 'unknown'
+  }
+}

@@ -1,0 +1,38 @@
+import type { Foreign } from '../../store/maintenance/inventory.ts'
+import { type Verified, type VerifyReport, verifyStore } from '../../store/maintenance/verify-store.ts'
+import { StoreManifests } from './store-manifests.ts'
+import { openStorePlace, type StorePlace } from './store-place.ts'
+
+export interface VerifyStoreOptions {
+  readonly manifests: readonly string[]
+  readonly dryRun: boolean
+  readonly restart: boolean
+  readonly signal: AbortSignal
+  readonly onProgress: (done: Verified, all: Verified) => void
+}
+
+export interface StoreVerdict extends VerifyReport {
+  readonly store: string
+  /** Nothing of ours; reported and never touched. */
+  readonly foreign: readonly Foreign[]
+  /** Refs of the given manifests whose exact generation is not stored: freed, replaced, or never put. */
+  readonly missing: readonly string[]
+}
+
+/** Reads a whole store again. Bad objects end in quarantine unless this is a dry run. */
+export async function verifyWholeStore(place: StorePlace, options: VerifyStoreOptions): Promise<StoreVerdict> {
+  await using care = await openStorePlace(place)
+  const { parts, files } = care
+  const manifests = await StoreManifests.read(options.manifests, care)
+  const foreign: Foreign[] = [...(await files.foreignAtTop())]
+  const stored = new Set<string>()
+  for await (const { key } of files.objects((found) => foreign.push(found)))
+    stored.add(`${key.sampleId}@${key.generation}`)
+  for await (const _ of files.extern((found) => foreign.push(found))) options.signal.throwIfAborted()
+  const missing: string[] = []
+  for (const { sampleId, generation } of manifests.refs()) {
+    if (!stored.has(`${sampleId}@${generation}`)) missing.push(`${sampleId}@${generation}`)
+  }
+  const report = await verifyStore(parts, files, { ...options, refOf: (key) => manifests.refOf(key) })
+  return { store: parts.id, ...report, foreign, missing }
+}

@@ -1,0 +1,161 @@
+import type { OpOutput } from '../../bridge/ops.ts'
+import type { Python } from '../../bridge/python.ts'
+import { Owned, TensorSet } from '../../bridge/tensor-set.ts'
+import type { RunConfig } from '../../config/schema.ts'
+import { finding, hasCode } from '../../core/errors.ts'
+import type { CaptureContract } from '../../core/target-contract.ts'
+import { inputsText } from '../../refs/root/inputs.ts'
+import { sha256 } from '../../refs/sha256.ts'
+import { type NamedConversation, readConversations, surveyConversations } from './conversation-file.ts'
+import {
+  type FeatureSource,
+  type IsKnown,
+  named,
+  renamed,
+  type SourceItem,
+  type SourcePlan,
+  type SourceSample,
+} from './feature-source.ts'
+
+/** Features that the target makes from conversations. */
+export async function planCapture(config: RunConfig, python: Python): Promise<SourcePlan> {
+  const { run, target, data } = config
+  const file = data.conversations
+  if (file === null) {
+    throw finding('CONFIG_INVALID', 'there are no conversations to capture', {
+      field: 'data.conversations',
+      found: 'null',
+      fix: 'name a .jsonl file of conversations, or set features.source to files',
+    })
+  }
+  const { total, sha256: sum } = await surveyConversations(file, run.id, data.limit)
+  const { dtype, tokenizer } = target
+  const inputs = inputsText({
+    'data.conversations': sum,
+    'data.maxLength': data.maxLength,
+    'target.dtype': dtype,
+    ...(data.teacher ? { 'data.teacher': 'stored' } : {}),
+    'target.tokenizer': tokenizer === null ? 'of-the-model' : sha256(tokenizer).slice(0, 16),
+  })
+  const open = async () => {
+    const { handle, device, contract } = await python.call('capture.open', {
+      ...target,
+      threads: 0,
+      tell: data.teacher,
+    })
+    // A CPU gains nothing from a batch and loses its padding; alone, a sample's bits do not depend on its neighbours.
+    const batchTokens = device === 'cpu' ? 1 : data.batchTokens
+    return new CaptureSource({ config, file, python, batchTokens }, new Owned(python, handle), contract)
+  }
+  // The inputs' sum is over all lines.
+  return { inputs, total, isCurrent: () => true, open }
+}
+
+/** A conversation as tokens, waiting for its batch to be full. */
+interface Waiting extends NamedConversation {
+  readonly tokens: TensorSet
+  readonly about: OpOutput<'capture.encode'>
+}
+
+interface CaptureGiven {
+  readonly config: RunConfig
+  readonly file: string
+  readonly python: Python
+  /** Padded tokens of a forward pass at most; a longer conversation goes alone. */
+  readonly batchTokens: number
+}
+
+class CaptureSource implements FeatureSource {
+  readonly contract: CaptureContract
+  readonly #given: CaptureGiven
+  readonly #session: Owned
+
+  constructor(given: CaptureGiven, session: Owned, contract: CaptureContract) {
+    this.contract = contract
+    this.#given = given
+    this.#session = session
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#session[Symbol.asyncDispose]()
+  }
+
+  async *items(isKnown: IsKnown): AsyncGenerator<SourceItem> {
+    const { config, file, batchTokens } = this.#given
+    let batch: Waiting[] = []
+    try {
+      for await (const given of readConversations(file, config.run.id, config.data.limit)) {
+        if (await isKnown(given.sampleId)) {
+          yield { kind: 'known' }
+          continue
+        }
+        const next = await this.#encode(given)
+        if (next.about.lossTokens === 0) {
+          await next.tokens[Symbol.asyncDispose]()
+          yield { kind: 'empty', truncated: next.about.truncated }
+          continue
+        }
+        if (!fits(batch, next, batchTokens)) {
+          const full = batch
+          batch = [next]
+          yield* this.#forward(full)
+        } else {
+          batch.push(next)
+        }
+      }
+      yield* this.#forward(batch)
+    } finally {
+      for (const { tokens } of batch) await tokens[Symbol.asyncDispose]()
+    }
+  }
+
+  async #encode(given: NamedConversation): Promise<Waiting> {
+    const { conversation, where } = given
+    const { config, python } = this.#given
+    const { maxLength } = config.data
+    const session = this.#session.handle
+    const about = await named(where, () => python.call('capture.encode', { session, conversation, maxLength }))
+    return { ...given, tokens: new TensorSet(python, about.set), about }
+  }
+
+  async *#forward(batch: readonly Waiting[]): AsyncGenerator<SourceSample> {
+    if (batch.length === 0) return
+    const sets: TensorSet[] = []
+    try {
+      sets.push(...(await this.#statesOf(batch)))
+      for (const waiting of batch) {
+        const tensors = sets.shift()
+        if (tensors === undefined) throw new Error(`capture.forward gave too few sets for ${batch.length} samples`)
+        yield sampleOf(waiting, tensors)
+      }
+    } finally {
+      for (const owned of [...sets, ...batch.map(({ tokens }) => tokens)]) await owned[Symbol.asyncDispose]()
+    }
+  }
+
+  async #statesOf(batch: readonly Waiting[]): Promise<TensorSet[]> {
+    const { python, file } = this.#given
+    const session = this.#session.handle
+    try {
+      const samples = batch.map(({ tokens }) => tokens.handle)
+      const { sets } = await python.call('capture.forward', { session, samples })
+      return sets.map((minted) => new TensorSet(python, minted))
+    } catch (error) {
+      if (!hasCode(error, 'FEATURE_INVALID')) throw error
+      const index = Number(/^samples\[(\d+)\]$/.exec(error.details.file ?? '')?.[1])
+      throw renamed(error, batch[index]?.where ?? file)
+    }
+  }
+}
+
+/** Whether the padded batch stays within its budget. */
+function fits(batch: readonly Waiting[], next: Waiting, budget: number): boolean {
+  const longest = Math.max(next.about.numTokens, ...batch.map(({ about }) => about.numTokens))
+  return batch.length === 0 || longest * (batch.length + 1) <= budget
+}
+
+function sampleOf({ sampleId, where, about }: Waiting, tensors: TensorSet): SourceSample {
+  const { numTokens, lossTokens, truncated } = about
+  const provenance = { from: where.slice(-1000), lossTokens, truncated }
+  return { kind: 'sample', sampleId, origin: where, tensors, numTokens, lossTokens, truncated, provenance }
+}

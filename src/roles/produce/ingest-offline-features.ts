@@ -1,0 +1,45 @@
+import { embedPython, type Python } from '../../bridge/python.ts'
+import { RunConfig } from '../../config/schema.ts'
+import { type Clock, systemClock } from '../../core/clock.ts'
+import type { Manifest } from '../../refs/manifest.ts'
+import type { EventSink } from '../../report/events/events.ts'
+import type { FeatureStore } from '../../store/feature-store.ts'
+import { produceInto } from './produce.ts'
+
+export interface IngestOptions {
+  /** A folder, a file or a pattern of `.ckpt`, `.ckpt.gz` and `.safetensors` feature files. */
+  readonly files: string
+  /** The target that the features were made with: a transformers folder or a .gguf file. */
+  readonly target: string
+  /** Must retain. */
+  readonly store: FeatureStore
+  /** The folder to publish in. */
+  readonly manifest: string
+  readonly runId: string
+  readonly maxLength?: number
+  /** How the tensors come into the store: `features.link` of the config. Default: auto. */
+  readonly link?: RunConfig['features']['link']
+  readonly python?: Python
+  readonly events?: EventSink
+  readonly signal?: AbortSignal
+  readonly clock?: Clock
+}
+
+/** Takes existing feature files into a store and publishes their manifest; goes on where it was stopped. */
+export async function ingestOfflineFeatures(options: IngestOptions): Promise<Manifest> {
+  const { files, target, store, manifest, runId, maxLength, link } = options
+  const config = RunConfig.parse({
+    version: 1,
+    run: { id: runId },
+    target: { model: target },
+    data: maxLength === undefined ? {} : { maxLength },
+    features: { source: 'files', files, link },
+    manifest,
+  })
+  const context = {
+    clock: options.clock ?? systemClock,
+    signal: options.signal ?? new AbortController().signal,
+    events: options.events ?? { emit: () => undefined },
+  }
+  return produceInto({ config, store, context, python: options.python ?? (await embedPython()) })
+}

@@ -1,0 +1,230 @@
+import type { Python } from '../../bridge/python.ts'
+import { Owned } from '../../bridge/tensor-set.ts'
+import type { RunConfig } from '../../config/schema.ts'
+import { CodedError, type ErrorCode, finding, hasCode } from '../../core/errors.ts'
+import type { SampleId } from '../../core/ids.ts'
+import { InOrder } from '../../core/in-order.ts'
+import type { SampleRef } from '../../core/sample-ref.ts'
+import type { ManifestWriter, RefList } from '../../refs/manifest.ts'
+import type { EventBody } from '../../report/events/events.ts'
+import type { LinkMode } from '../../store/backend.ts'
+import type { FeatureStore } from '../../store/feature-store.ts'
+import type { RoleContext } from '../context.ts'
+import { type FeatureSource, named, type SourcePlan, type SourceSample } from './feature-source.ts'
+
+const FLUSH_SAMPLES = 512
+const FLUSH_MS = 2000
+// The root lists every segment and is rewritten at each flush, so a long run flushes ever less often.
+const FLUSH_MS_PER_SEGMENT = 20
+const PROGRESS_MS = 1000
+
+export type Totals = Omit<Extract<EventBody, { event: 'produce.progress' }>, 'event' | 'total'>
+
+/** Puts that run side by side, so that one can wait for the disk while another is copied. */
+const UNDER_WAY = { tasks: 16, weight: 192 * 2 ** 20 }
+
+interface Put {
+  readonly ref: SampleRef
+  readonly lossTokens: number
+}
+
+interface RunOptions {
+  readonly config: RunConfig
+  readonly python: Python
+  readonly store: FeatureStore
+  readonly context: RoleContext
+  readonly plan: SourcePlan
+  readonly source: FeatureSource
+  readonly writer: ManifestWriter
+  /** When the role began, in the clock's milliseconds. */
+  readonly started: number
+}
+
+/** Moves every sample of a source into the store and its ref into the manifest, and keeps the books. */
+export class ProducerRun {
+  readonly #given: RunOptions
+  readonly #totals: Record<keyof Totals, number>
+  /** Samples that were to stay in their files and could not, by reason. */
+  readonly #copies = new Map<string, number>()
+  #pending = 0
+  #flushed: number
+  #reported = 0
+
+  constructor(given: RunOptions) {
+    this.#given = given
+    this.#flushed = given.context.clock.now()
+    this.#totals = { samples: 0, skipped: 0, cut: 0, resumed: 0, linked: 0, tokens: 0, lossTokens: 0, bytes: 0 }
+  }
+
+  /** Leaves the manifest complete; open, with what was good so far, when it throws. */
+  async publish(): Promise<void> {
+    const { python, writer, source } = this.#given
+    try {
+      const { vocabSize } = source.contract.shape
+      await using counter = new Owned(python, (await python.call('counts.open', { vocabSize })).handle)
+      await this.#publishItems(counter)
+      if (this.#totals.samples === 0) throw nothingToTrain(this.#given.plan.total)
+      const { pairs } = await python.call('counts.read', { counter: counter.handle })
+      await writer.complete(pairs)
+    } catch (error) {
+      // What was put is good. Should even this fail, the first error is the one to tell.
+      await writer.flush().catch(() => undefined)
+      throw error
+    }
+    this.#finish()
+  }
+
+  async #publishItems(counter: Owned): Promise<void> {
+    const { source, context, store } = this.#given
+    // A put that nobody published would never be found again, but it would fill the store.
+    const puts = new InOrder<Put>(UNDER_WAY, ({ ref }) => store.abort(ref.sampleId))
+    try {
+      for await (const item of source.items((sampleId) => this.#countKnown(sampleId, counter))) {
+        if (item.kind === 'empty') this.#totals.skipped += 1
+        else if (item.kind === 'sample') await this.#begin(puts, item, counter)
+        await this.#keepUp()
+        stopIfAsked(context.signal)
+      }
+    } finally {
+      await this.#publishAll(puts)
+    }
+  }
+
+  async #begin(puts: InOrder<Put>, sample: SourceSample, counter: Owned): Promise<void> {
+    const { python } = this.#given
+    const { tensors, origin } = sample
+    try {
+      // Counted first: this also checks the ids, and a bad sample must not reach the store.
+      const counted = { counter: counter.handle, set: tensors.handle }
+      await named(origin, () => python.call('counts.add', counted))
+      while (!puts.hasRoomFor(tensors.bytes)) await this.#publishNext(puts)
+    } catch (error) {
+      await tensors[Symbol.asyncDispose]()
+      throw error
+    }
+    puts.begin(tensors.bytes, () => this.#put(sample))
+  }
+
+  async #put(sample: SourceSample): Promise<Put> {
+    const { config, store } = this.#given
+    const { sampleId, numTokens, lossTokens, provenance } = sample
+    await using tensors = sample.tensors
+    if (sample.copied !== undefined) this.#countKept('copy', sample.copied)
+    const kept = (how: LinkMode | 'copy', why?: string) => this.#countKept(how, why)
+    const extern = sample.extern === undefined ? {} : { extern: { ...sample.extern, kept } }
+    const about = { runId: config.run.id, numTokens, provenance, ...extern }
+    const ref = await named(sample.origin, () => store.put(sampleId, tensors, about))
+    return { ref, lossTokens }
+  }
+
+  // What was put before the first failure is published, in order; the error that goes on is that of the put.
+  async #publishAll(puts: InOrder<Put>): Promise<void> {
+    try {
+      while (!puts.isEmpty) await this.#publishNext(puts)
+    } finally {
+      await puts.abandon()
+    }
+  }
+
+  async #publishNext(puts: InOrder<Put>): Promise<void> {
+    const put = await puts.next()
+    if (put === undefined) return
+    const { ref, lossTokens } = put.value
+    this.#given.writer.append(ref)
+    this.#pending += 1
+    this.#totals.cut += Number(ref.provenance['truncated'] === true)
+    this.#add(ref, lossTokens)
+  }
+
+  /** Whether the sample is published and its object still there; if so, its tokens are counted. */
+  async #countKnown(sampleId: SampleId, counter: Owned): Promise<boolean> {
+    const { python, store, writer, plan } = this.#given
+    const ref = writer.published.get(sampleId)
+    if (ref === undefined) return false
+    if (!plan.isCurrent(ref)) {
+      writer.withdraw(sampleId)
+      return false
+    }
+    try {
+      await using lease = await store.get(ref, { names: ['input_ids', 'loss_mask'] })
+      await python.call('counts.add', { counter: counter.handle, set: lease.tensors.handle })
+    } catch (error) {
+      if (!hasCode(error, 'SAMPLE_NOT_FOUND', 'SAMPLE_STALE', 'SAMPLE_CORRUPT')) throw error
+      writer.withdraw(sampleId)
+      return false
+    }
+    this.#totals.resumed += 1
+    this.#totals.cut += Number(ref.provenance['truncated'] === true)
+    this.#add(ref, lossTokensOf(ref))
+    return true
+  }
+
+  #countKept(how: LinkMode | 'copy', why = 'no link possible'): void {
+    if (how !== 'copy') this.#totals.linked += 1
+    else this.#copies.set(why, (this.#copies.get(why) ?? 0) + 1)
+  }
+
+  #add(ref: SampleRef, lossTokens: number): void {
+    this.#totals.samples += 1
+    this.#totals.tokens += ref.numTokens
+    this.#totals.lossTokens += lossTokens
+    this.#totals.bytes += ref.bytes
+  }
+
+  /** Publishes and reports from time to time. The flush is also the heartbeat: it stops when the work does. */
+  async #keepUp(): Promise<void> {
+    const { writer, context, plan } = this.#given
+    const now = context.clock.now()
+    const due = FLUSH_MS + FLUSH_MS_PER_SEGMENT * writer.segments
+    if (this.#pending >= FLUSH_SAMPLES || now - this.#flushed >= due) {
+      await writer.flush()
+      this.#pending = 0
+      this.#flushed = now
+    }
+    if (now - this.#reported < PROGRESS_MS) return
+    this.#reported = now
+    context.events.emit({ event: 'produce.progress', total: plan.total, ...this.#totals })
+  }
+
+  #finish(): void {
+    const { config, context, started, plan } = this.#given
+    const seconds = (context.clock.now() - started) / 1000
+    context.events.emit({ event: 'produce.progress', total: plan.total, ...this.#totals })
+    for (const [why, samples] of this.#copies) context.events.emit({ event: 'produce.copied', samples, why })
+    context.events.emit({ event: 'produce.finished', manifest: config.manifest, seconds, ...this.#totals })
+  }
+}
+
+/** The totals of a manifest that was complete already. */
+export function producedBefore(refs: RefList, total: number): Totals {
+  const skipped = Math.max(0, total - refs.length)
+  const sums = { cut: 0, linked: 0, tokens: 0, lossTokens: 0, bytes: 0 }
+  const totals = { samples: refs.length, skipped, resumed: refs.length, ...sums }
+  for (const ref of refs) {
+    totals.cut += Number(ref.provenance['truncated'] === true)
+    totals.tokens += ref.numTokens
+    totals.lossTokens += lossTokensOf(ref)
+    totals.bytes += ref.bytes
+  }
+  return totals
+}
+
+/** What the manifest says of a failure; a bug has no code of its own. */
+export const codeOf = (error: unknown): ErrorCode => (error instanceof CodedError ? error.code : 'PYTHON_RAISED')
+
+const lossTokensOf = (ref: SampleRef): number => Number(ref.provenance['lossTokens'] ?? 0)
+
+function stopIfAsked(signal: AbortSignal): void {
+  if (!signal.aborted) return
+  const name = signal.reason === 'SIGTERM' ? 'SIGTERM' : 'SIGINT'
+  throw new CodedError('INTERRUPTED', 'the producer stopped between two samples; it goes on when started again', {
+    signal: name,
+  })
+}
+
+const nothingToTrain = (total: number): CodedError =>
+  finding('FEATURE_INVALID', 'no sample has a trained token', {
+    field: 'loss_mask',
+    found: `${total} samples, every mask empty`,
+    fix: 'raise data.maxLength if answers are cut off, or check that the conversations have assistant turns',
+  })

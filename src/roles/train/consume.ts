@@ -1,0 +1,58 @@
+import type { RunConfig } from '../../config/schema.ts'
+import { finding } from '../../core/errors.ts'
+import type { RankPlace } from '../../launch/topology.ts'
+import { type Manifest, waitForManifest } from '../../refs/manifest.ts'
+import { verify } from '../../train/checkpoints/checkpoint.ts'
+import type { RoleContext } from '../context.ts'
+import { dataOf, type PreparedRun, prepareRun } from './prepare-run.ts'
+import { ranksHere, trainRanks } from './train-ranks.ts'
+
+export interface ReadyToTrain extends Pick<PreparedRun, 'newest' | 'finished'> {
+  readonly places: readonly RankPlace[]
+}
+
+/**
+ * The training pool on this machine: waits for the manifest, then trains one process per rank to the end of the run.
+ * Goes on from the newest checkpoint in run.dir; a run that is finished is left as it is. Loads no torch itself.
+ * @throws PEER_FAILED or PEER_TIMEOUT when the producer does not complete the manifest; what `trainRanks` throws.
+ */
+export async function consume(config: RunConfig, context: RoleContext): Promise<{ checkpoint: string; step: number }> {
+  const { places, newest, finished } = await readyToTrain(config, context)
+  if (finished && newest !== null) {
+    await verify(newest)
+    // Its ranks train no more, but a kill may have come between the last checkpoint and the samples that it frees.
+    if (!config.store.retain) await trainRanks(config, places, 'manifest', context)
+    const step = newest.record.globalStep
+    // Said again, so that an earlier failure is not the last word about a run that is whole.
+    context.events.emit({ event: 'train.checkpoint', step, dir: newest.dir })
+    return { checkpoint: newest.dir, step }
+  }
+  return trainRanks(config, places, 'manifest', context)
+}
+
+/** Waits for the manifests, and finds out where the run stands. */
+export async function readyToTrain(config: RunConfig, context: RoleContext): Promise<ReadyToTrain> {
+  if (config.store.kind === 'local') {
+    throw finding('CONFIG_INVALID', 'a consumer cannot see the local store of a producer', {
+      field: 'store.kind',
+      found: 'local',
+      fix: 'use shared-dir, or train colocated',
+    })
+  }
+  const manifest = await waitFor(config.manifest, config, context)
+  const named = config.train.validation?.manifest ?? null
+  const validation = named === null ? null : await waitFor(named, config, context)
+  const places = await ranksHere(config)
+  const data = dataOf(manifest, validation)
+  const { newest, finished } = await prepareRun(config, data, { rank: 0, worldSize: places.length })
+  return { places, newest, finished }
+}
+
+async function waitFor(dir: string, config: RunConfig, { clock, signal, events }: RoleContext): Promise<Manifest> {
+  const timeoutSeconds = config.launch.peerTimeoutSeconds
+  const onWait = () => events.emit({ event: 'train.waiting', manifest: dir, timeoutSeconds })
+  const manifest = await waitForManifest({ dir, clock, signal, timeoutSeconds, onWait })
+  // Once, here: a rank looks only at what it trains.
+  manifest.refs.checkAll()
+  return manifest
+}

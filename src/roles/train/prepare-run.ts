@@ -1,0 +1,157 @@
+import { createHash } from 'node:crypto'
+import path from 'node:path'
+import type { RunConfig } from '../../config/schema.ts'
+import type { DraftConfig } from '../../core/draft-config.ts'
+import { finding } from '../../core/errors.ts'
+import type { CaptureContract } from '../../core/target-contract.ts'
+import type { Manifest, RefList } from '../../refs/manifest.ts'
+import { type Checkpoint, CheckpointFolder } from '../../train/checkpoints/checkpoint.ts'
+import { canonical, type RunIdentity, requireSameRun } from '../../train/checkpoints/checkpoint-record.ts'
+import { type BatchPlan, batchPlan } from '../../train/data/batch-plan.ts'
+import type { Refs } from '../../train/data/sample-reader.ts'
+import { resolveDraftConfig } from './draft-config-file.ts'
+import { type SampleSet, split } from './held-out-set.ts'
+
+/** Features to train on, wherever they live: refs and what is known of how they were made. No tensors. */
+export interface TrainingData {
+  readonly refs: RefList
+  readonly contract: CaptureContract
+  /** `token-counts.ndjson`: how often each token is trained, from which the draft vocabulary is chosen. */
+  readonly countsFile: string
+  /** Null where no manifest stands between producer and consumer. */
+  readonly manifestSha256: string | null
+  /** Samples of train.validation.manifest, in the same store. */
+  readonly validation?: Pick<TrainingData, 'refs' | 'contract'> | null
+}
+
+export function dataOf(
+  { refs, contract, countsFile, sha256 }: Manifest,
+  validation: Manifest | null = null,
+): TrainingData {
+  return { refs, contract, countsFile, manifestSha256: sha256, validation }
+}
+
+/** The part of a config that training reads. */
+export type TrainingConfig = Pick<RunConfig, 'run' | 'data' | 'draft' | 'train'> & {
+  readonly target: Pick<RunConfig['target'], 'model'>
+}
+
+export interface PreparedRun {
+  /** What is trained on: the plan's numbers are its. */
+  readonly refs: Refs
+  readonly validation: SampleSet | null
+  readonly plan: BatchPlan
+  readonly draft: DraftConfig
+  readonly identity: RunIdentity
+  readonly checkpoints: CheckpointFolder
+  /** Where to go on from. */
+  readonly newest: Checkpoint | null
+  /** The newest checkpoint is the last one: there is nothing left to do. */
+  readonly finished: boolean
+}
+
+/**
+ * All that can be decided without Python: what the run will do, whether its parts fit, and where it stands.
+ * @throws CONFIG_INVALID, CONTRACT_MISMATCH, or CHECKPOINT_INVALID when run.dir holds another run's checkpoints.
+ */
+export async function prepareRun(
+  config: TrainingConfig,
+  data: TrainingData,
+  place: { readonly rank: number; readonly worldSize: number },
+): Promise<PreparedRun> {
+  requireEveryFeature(data)
+  if (data.validation != null) requireSameCapture(data.contract, data.validation)
+  const { train, run } = config
+  const draft = await resolveDraftConfig(config.draft, data.contract)
+  const validationRefs = data.validation?.refs ?? null
+  const sources = { refs: data.refs, validationRefs, settings: train.validation, seed: run.seed }
+  const { training, validation, ...held } = split({ ...sources, maxLength: config.data.maxLength })
+  const { rank, worldSize } = place
+  const plan = batchPlan(training.lengths, { ...train, seed: run.seed, rank, worldSize })
+  const identity = { ...identityOf(config, data, draft, worldSize), ...held.identity }
+  const checkpoints = new CheckpointFolder(path.join(run.dir, 'checkpoints'))
+  const newest = await checkpoints.newest()
+  if (newest !== null) requireSameRun(identity, newest.record, path.join(newest.dir, 'checkpoint.json'))
+  const finished = newest !== null && newest.record.globalStep >= plan.totalSteps
+  return { refs: training.refs, validation, plan, draft, identity, checkpoints, newest, finished }
+}
+
+/** What decides the numbers, by the name it has in the config. Not the number of ranks: equal global batches are equal. */
+function identityOf(config: TrainingConfig, data: TrainingData, draft: DraftConfig, worldSize: number): RunIdentity {
+  const { train, run } = config
+  const batch =
+    'samples' in train.batch ? { samples: train.batch.samples * worldSize } : { ...train.batch, ranks: worldSize }
+  return {
+    'run.seed': run.seed,
+    features: data.refs.contentDigest(),
+    'target.model': data.contract.targetHash,
+    'data.maxLength': config.data.maxLength,
+    'draft.config': sha256(canonical(draft)),
+    'draft.init': config.draft.init,
+    'train.batch (all ranks)': batch,
+    'train.epochs': train.epochs,
+    'train.maxSteps': train.maxSteps,
+    'train.accumulate': train.accumulate,
+    'train.shuffle': train.shuffle,
+    'train.precision': train.precision,
+    'train.ttt': train.ttt,
+    'train.optimizer': { ...train.optimizer, betas: [...train.optimizer.betas] },
+    // Only where it is on: checkpoints from before it was known say nothing of it.
+    ...(train.deterministic ? { 'train.deterministic': true } : {}),
+  }
+}
+
+const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex')
+
+/** What every sample has to hold: the shapes of its features, `n` for its tokens. */
+function expectedShapes(n: number | 'n', hiddenSize: number): ReadonlyMap<string, string> {
+  return new Map([
+    ['input_ids', `[${n}]`],
+    ['loss_mask', `[${n}]`],
+    ['hidden_state', `[${n}, ${hiddenSize}]`],
+    ['aux_hidden_state', `[${n}, ${3 * hiddenSize}]`],
+  ])
+}
+
+/** Validation must see the draft as training does: features of the same target, taken in the same way. */
+function requireSameCapture(mine: CaptureContract, other: Pick<TrainingData, 'refs' | 'contract'>): void {
+  requireEveryFeature(other)
+  for (const field of ['targetHash', 'auxLayers', 'layerConvention', 'finalNorm'] as const) {
+    const [found, expected] = [canonical(other.contract[field]), canonical(mine[field])]
+    if (found === expected) continue
+    throw finding(
+      'CONTRACT_MISMATCH',
+      'the validation samples were captured in another way than the training samples',
+      {
+        field,
+        found: `${found}; expected ${expected}`,
+        fix: 'produce both from one target with the same settings',
+      },
+    )
+  }
+}
+
+function requireEveryFeature({ refs, contract: { shape } }: Pick<TrainingData, 'refs' | 'contract'>): void {
+  const wanted = expectedShapes('n', shape.hiddenSize)
+  const holds = (spec: RefList['specs'][number]) => differences(wanted, foundIn(spec)).length === 0
+  if (refs.specs.every(holds)) return
+  // Some sample may be wrong, or a template may only be written in another way.
+  for (const { sampleId, numTokens, features } of refs) {
+    const found = foundIn(features.map(({ name, dtype, shape: axes }) => [name, dtype, axes]))
+    const [wrong] = differences(expectedShapes(numTokens, shape.hiddenSize), found)
+    if (wrong === undefined) continue
+    throw finding('CONTRACT_MISMATCH', `sample ${sampleId} does not hold what EAGLE3 trains on`, {
+      field: wrong.name,
+      found: `${wrong.found}; expected ${wrong.expected}`,
+      fix: 'produce the features again from the target that the config names',
+    })
+  }
+}
+
+const foundIn = (features: readonly (readonly [string, string, readonly (number | 'n')[]])[]) =>
+  new Map(features.map(([name, , axes]) => [name, `[${axes.join(', ')}]`]))
+
+const differences = (wanted: ReadonlyMap<string, string>, found: ReadonlyMap<string, string>) =>
+  [...wanted]
+    .map(([name, expected]) => ({ name, expected, found: found.get(name) ?? 'nothing' }))
+    .filter((item) => item.found !== item.expected)

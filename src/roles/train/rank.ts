@@ -1,0 +1,78 @@
+import { rm } from 'node:fs/promises'
+import path from 'node:path'
+import { z } from 'zod'
+import { embedPython, type Python } from '../../bridge/python.ts'
+import { RunConfig } from '../../config/schema.ts'
+import { systemClock } from '../../core/clock.ts'
+import type { RankLink } from '../../launch/rank-link.ts'
+import { RankPlace } from '../../launch/topology.ts'
+import { readRefManifest } from '../../refs/manifest.ts'
+import type { EventBody } from '../../report/events/events.ts'
+import { localFeatureStore, sharedDirFeatureStore } from '../../store/open.ts'
+import type { Rehearsed } from '../../train/rehearsal.ts'
+import type { TrainOutcome } from '../../train/trainer.ts'
+import { produceInto } from '../produce/produce.ts'
+import { dataOf } from './prepare-run.ts'
+import { buildDisaggEagle3Runtime, buildOfflineEagle3Runtime } from './runtime.ts'
+
+/** What one rank process is told: a place in the job, the whole config, and where its features come from. */
+export const RankSpec = z.strictObject({
+  place: RankPlace,
+  config: RunConfig,
+  /** `manifest`: another process has filled a shared store. `local`: this one fills a store of its own first. */
+  features: z.enum(['manifest', 'local']),
+  /** One optimiser step, of which nothing is kept. */
+  dryRun: z.boolean(),
+})
+export type RankSpec = z.output<typeof RankSpec>
+
+/** One rank, from an empty process to the end of the run. */
+export async function rank(link: RankLink): Promise<TrainOutcome | Rehearsed | null> {
+  const spec = RankSpec.parse(link.spec)
+  link.phase('starting Python')
+  const python = await embedPython()
+  return spec.features === 'manifest' ? trainFromManifest(spec, python, link) : trainColocated(spec, python, link)
+}
+
+async function trainFromManifest(spec: RankSpec, python: Python, link: RankLink) {
+  const { config } = spec
+  const { root, retain, durability, auth, verify } = config.store
+  link.phase('reading the manifest')
+  await using store = await sharedDirFeatureStore({ python, root, retain, durability, auth, verify, create: false })
+  const read = (dir: string) => readRefManifest({ dir, storeId: store.id, key: store.key })
+  const manifest = await read(config.manifest)
+  const named = config.train.validation?.manifest ?? null
+  const validation = named === null ? null : await read(named)
+  await using runtime = await buildDisaggEagle3Runtime({
+    ...reporting(spec, link),
+    python,
+    store,
+    manifest,
+    validation,
+  })
+  return await (spec.dryRun ? runtime.rehearse() : runtime.fit())
+}
+
+/** Every rank fills a store in its own memory with the whole set: what another rank holds it could not read. */
+async function trainColocated(spec: RankSpec, python: Python, link: RankLink): Promise<TrainOutcome> {
+  const { config, place } = spec
+  link.phase('producing features')
+  await using store = await localFeatureStore({ python, retain: config.store.retain, quota: config.store.quota })
+  // The store ends with this process, so what an earlier process said about its own is worth nothing.
+  const manifest = path.join(config.run.dir, 'colocated', `rank-${place.rank}`)
+  await rm(manifest, { recursive: true, force: true })
+  const shared = reporting(spec, link)
+  const context = { clock: systemClock, signal: link.signal, events: shared.events }
+  const produced = await produceInto({ config: { ...config, manifest }, python, store, context })
+  const data = { ...dataOf(produced), manifestSha256: null }
+  await using runtime = await buildOfflineEagle3Runtime({ ...shared, python, store, data })
+  return await runtime.fit()
+}
+
+/** Rank 0 speaks for all: the others do the same at the same time. Each reads samples of its own. */
+function reporting({ config, place }: RankSpec, link: RankLink) {
+  const emit = (body: EventBody) => {
+    if (place.rank === 0 || body.event === 'sample.corrupt') link.event(body)
+  }
+  return { config, place, signal: link.signal, events: { emit }, onPhase: (phase: string) => link.phase(phase) }
+}

@@ -1,0 +1,67 @@
+import path from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { z } from 'zod'
+import type { RunConfig } from '../../config/schema.ts'
+import { CodedError, finding } from '../../core/errors.ts'
+import { makeFolder } from '../../core/files/make-folder.ts'
+import { claimFolder } from '../../core/liveness/folder-claim.ts'
+import { freePort, thisMachine } from '../../launch/machine.ts'
+import { supervise } from '../../launch/supervisor.ts'
+import { type RankPlace, topology } from '../../launch/topology.ts'
+import { EventBody } from '../../report/events/events.ts'
+import type { RoleContext } from '../context.ts'
+import type { RankSpec } from './rank.ts'
+
+const Outcome = z.strictObject({ step: z.number(), checkpoint: z.string(), stopped: z.boolean() })
+
+/** The ranks that a config asks for on this machine. */
+export async function ranksHere({ launch }: RunConfig): Promise<readonly RankPlace[]> {
+  if (launch.nodes !== 1) {
+    throw finding('CONFIG_INVALID', 'this version trains on one node', {
+      field: 'launch.nodes',
+      found: String(launch.nodes),
+      fix: 'set launch.nodes to 1; launch.ranksPerNode may be as many as the node has GPUs',
+    })
+  }
+  const [machine, port] = await Promise.all([thisMachine(), freePort()])
+  const master = { addr: '127.0.0.1', port }
+  return topology({ nodes: 1, nodeRank: 0, ranksPerNode: launch.ranksPerNode, machine, master })
+}
+
+/**
+ * Runs one process per place to the end of the run, and passes on what rank 0 reports.
+ * @throws INTERRUPTED once all ranks have stopped at the same step and saved; otherwise what `supervise` throws.
+ */
+export async function trainRanks(
+  config: RunConfig,
+  places: readonly RankPlace[],
+  features: RankSpec['features'],
+  { signal, events }: RoleContext,
+): Promise<{ checkpoint: string; step: number }> {
+  await makeFolder(config.run.dir, 'run.dir')
+  // Two trainers in one folder would write each other's checkpoints.
+  await using _claim = await claimFolder(config.run.dir, 'train')
+  const specs = places.map((place) => ({ place, config, features, dryRun: false }))
+  const results = await runRanks(specs, { logDir: path.join(config.run.dir, 'logs'), signal, events })
+  const { step, checkpoint, stopped } = Outcome.parse(results[0])
+  if (!stopped) return { step, checkpoint }
+  throw new CodedError('INTERRUPTED', `stopped after step ${step}; the next start goes on from ${checkpoint}`, {
+    signal: signal.reason === 'SIGTERM' ? 'SIGTERM' : 'SIGINT',
+  })
+}
+
+/** One process for each spec; what rank 0 reports is passed on. @throws what `supervise` throws. */
+export function runRanks(
+  specs: readonly RankSpec[],
+  { logDir, signal, events }: Pick<RoleContext, 'signal' | 'events'> & { readonly logDir: string },
+): Promise<readonly unknown[]> {
+  const here = fileURLToPath(import.meta.url)
+  return supervise({
+    program: path.join(path.dirname(here), `rank-main${path.extname(here)}`),
+    ranks: specs.map((spec) => ({ rank: spec.place.rank, spec })),
+    graceSeconds: Math.max(...specs.map(({ config }) => config.launch.graceSeconds)),
+    signal,
+    logDir,
+    onEvent: (_, body) => events.emit(EventBody.parse(body)),
+  })
+}

@@ -1,0 +1,104 @@
+import { type CodedError, finding } from '../../core/errors.ts'
+import { type BlobKey, keyText } from '../backend.ts'
+import type { Members } from './members.ts'
+import type { Notes } from './notes.ts'
+import { noteKey } from './shared-leases.ts'
+
+const ACKED = 'acked'
+const ROUNDS = 20
+
+/** `gone`: its work was acknowledged, by whomever. */
+export type ClaimOutcome = 'ours' | 'gone'
+
+/**
+ * The right of one member, of all processes, to do the work on a sample. k stands for <sampleId>.<generation>.
+ * The folder claims/k holds one note at most: the holder's, named by the member, or `acked`.
+ *
+ * claim:       create claims/k/<me>, alone in its folder. Taken: look who it is. `acked`: too late. A living member: busy.
+ *              A dead one: fence it, then move its note to claims/k/<me>; of several that try, one succeeds.
+ * acknowledge: move claims/k/<me> to claims/k/acked: THE COMMIT POINT. The note gone means that we were taken for dead
+ *              and another does the work. Then the sample is consumed and freed (see SharedLeases), `acked` last.
+ * give back:   remove claims/k/<me>, then the folder.
+ *
+ * A holder also has a lease, so nothing frees the sample under it.
+ * Why nobody acknowledges twice: there is one note, and both the takeover and the acknowledgement move it away.
+ * Why a crash loses nothing: before the commit point the note of a dead member stands there and is taken over; after it
+ * `acked` stands there until the sample is gone, and whoever meets it frees the sample first.
+ * Why a fenced process that wakes up breaks nothing: its move finds no note, and it is told that the claim was lost.
+ */
+export class Claims {
+  readonly #notes: Notes
+  readonly #members: Members
+  readonly #held = new Map<string, BlobKey>()
+
+  constructor(notes: Notes, members: Members) {
+    this.#notes = notes
+    this.#members = members
+  }
+
+  /** @throws STORE_BUSY while another living member has it. */
+  async take(key: BlobKey): Promise<ClaimOutcome> {
+    if (this.#held.has(keyText(key))) throw claimed(key, 'this process')
+    this.#held.set(keyText(key), key)
+    try {
+      for (let round = 0; round < ROUNDS; round += 1) {
+        if (await this.#notes.createAlone(this.#mine(key), '')) return 'ours'
+        const taken = await this.#takeOver(key)
+        if (taken === 'gone') this.#held.delete(keyText(key))
+        if (taken !== 'again') return taken
+      }
+      throw claimed(key, 'one process after another')
+    } catch (error) {
+      this.#held.delete(keyText(key))
+      throw error
+    }
+  }
+
+  /** False when the claim was lost: another has it now. */
+  async acknowledge(key: BlobKey): Promise<boolean> {
+    const moved = await this.#notes.move(this.#mine(key), `${folderOf(key)}/${ACKED}`)
+    this.#held.delete(keyText(key))
+    return moved
+  }
+
+  /** False when the claim was lost: another has it now. */
+  async giveBack(key: BlobKey): Promise<boolean> {
+    const ours = await this.#notes.remove(this.#mine(key))
+    this.#held.delete(keyText(key))
+    if (ours) await this.#notes.removeFolder(folderOf(key))
+    return ours
+  }
+
+  /** All claims of this process, given back. */
+  async close(): Promise<void> {
+    for (const key of [...this.#held.values()]) await this.giveBack(key)
+  }
+
+  async #takeOver(key: BlobKey): Promise<ClaimOutcome | 'again'> {
+    for (const holder of await this.#notes.list(folderOf(key))) {
+      if (holder === ACKED) return 'gone'
+      // Ours, and the answer of the move that brought it here was lost on the way.
+      if (holder === this.#members.id) return 'ours'
+      if (!(await this.#members.dead(holder))) throw claimed(key, await this.#members.describe(holder))
+      await this.#members.fence(holder)
+      if (!(await this.#notes.move(`${folderOf(key)}/${holder}`, this.#mine(key)))) continue
+      await this.#notes.remove(`leases/${noteKey(key)}/${holder}`)
+      return 'ours'
+    }
+    return 'again'
+  }
+
+  #mine(key: BlobKey): string {
+    return `${folderOf(key)}/${this.#members.id}`
+  }
+}
+
+const folderOf = (key: BlobKey): string => `claims/${noteKey(key)}`
+
+function claimed(key: BlobKey, by: string): CodedError {
+  return finding('STORE_BUSY', 'this sample is claimed already', {
+    field: keyText(key),
+    found: `held by ${by}`,
+    fix: 'take another sample; this one is free again when its holder gives it back or ends',
+  })
+}

@@ -1,0 +1,83 @@
+import { setTimeout as pause } from 'node:timers/promises'
+import { finding } from '../../core/errors.ts'
+import type { Notes } from './notes.ts'
+
+/** What the store knows of the other processes that use it. */
+export interface Peers {
+  /** Makes this process known to the others. Does nothing the second time. */
+  join(): Promise<void>
+  /** True only when the member's process has surely ended, or was silent for too long. */
+  dead(memberId: string): Promise<boolean>
+  /** From here on nothing that the member does has an effect, should it be alive after all. */
+  fence(memberId: string): Promise<void>
+}
+
+const LONGEST_PAUSE_MS = 40
+/** A holder works for milliseconds, or as long as a listing of the store takes. */
+const PATIENCE_MS = 120_000
+
+/** The right of one member at a time, held for moments: a note that is alone in its folder. One instance in a member. */
+export class NoteLock {
+  readonly #notes: Notes
+  readonly #folder: string
+  readonly #memberId: string
+  readonly #peers: Peers
+  readonly #patienceMs: number
+
+  constructor(notes: Notes, folder: string, memberId: string, peers: Peers, patienceMs = PATIENCE_MS) {
+    this.#notes = notes
+    this.#folder = folder
+    this.#memberId = memberId
+    this.#peers = peers
+    this.#patienceMs = patienceMs
+  }
+
+  /** @throws STORE_BUSY naming the holder when a living one does not let go. */
+  async run<T>(task: () => Promise<T>): Promise<T> {
+    // A holder that the others do not know of would be taken for dead.
+    await this.#peers.join()
+    try {
+      // Inside, because a call that failed may have done its work before.
+      await this.#take()
+      return await task()
+    } finally {
+      await this.#notes.remove(this.#mine)
+    }
+  }
+
+  get #mine(): string {
+    return `${this.#folder}/${this.#memberId}`
+  }
+
+  async #take(): Promise<void> {
+    const until = performance.now() + this.#patienceMs
+    for (
+      let limit = 1;
+      !(await this.#notes.createAlone(this.#mine, ''));
+      limit = Math.min(2 * limit, LONGEST_PAUSE_MS)
+    ) {
+      for (const holder of await this.#notes.list(this.#folder)) {
+        if (await this.#tookOver(holder)) return
+        if (performance.now() > until) throw busy(this.#folder, holder)
+      }
+      // Those that wait must not ask in step.
+      await pause(limit * (0.5 + Math.random() / 2))
+    }
+  }
+
+  // Of several that find the holder dead, one moves its note. It is fenced before: it must not go on when it wakes up.
+  async #tookOver(holder: string): Promise<boolean> {
+    // Ours, and the answer of the call that brought it here was lost on the way.
+    if (holder === this.#memberId) return true
+    if (!(await this.#peers.dead(holder))) return false
+    await this.#peers.fence(holder)
+    return this.#notes.move(`${this.#folder}/${holder}`, this.#mine)
+  }
+}
+
+const busy = (folder: string, holder: string) =>
+  finding('STORE_BUSY', 'another process holds a lock of the store and does not let go', {
+    file: `notes/${folder}`,
+    found: `held by ${holder}`,
+    fix: 'see whether that process is stopped or stuck, then start again',
+  })

@@ -1,0 +1,67 @@
+import type { Generation, RunId, SampleId } from '../../core/ids.ts'
+import type { BlobKey } from '../backend.ts'
+
+export interface FoundFile {
+  readonly file: string
+  readonly bytes: number
+  /** When its content was written, by the clock of the file system. */
+  readonly modifiedMs: number
+  /** When anything about it changed last; a new name for an old file counts. */
+  readonly touchedMs: number
+}
+
+export interface FoundObject extends FoundFile {
+  readonly key: BlobKey
+}
+
+export interface StagedEntry extends FoundFile {
+  readonly name: string
+  readonly directory: boolean
+}
+
+/** Something that no draftbridge put there. */
+export interface Foreign {
+  readonly file: string
+  readonly found: string
+}
+
+export type OnForeign = (foreign: Foreign) => void
+
+/** What an object says of itself, unchecked: enough to sort objects, not enough to serve one. */
+export interface ObjectLabel {
+  readonly runId: RunId
+  readonly sampleId: SampleId
+  readonly generation: Generation
+}
+
+/** A file that an object's tensors lie in, under a name of the store's own. */
+export interface FileBeside {
+  readonly bytes: number
+  /** How many objects share it, and what it is told from others by. Null: it is one object's alone. */
+  readonly shared: { readonly users: number; readonly id: string } | null
+}
+
+/** What is counted for the object: with others that share a file, its part of it. */
+export const partOf = (beside: FileBeside | null): number =>
+  beside === null ? 0 : Math.ceil(beside.bytes / (beside.shared?.users ?? 1))
+
+/** The files of a store, for whoever checks and cleans it. Puts and gets know the one file they want. */
+export interface Inventory {
+  /** Every object; what is none is handed to `foreign`. */
+  objects(foreign?: OnForeign): AsyncIterable<FoundObject>
+  /** Null for an object without a readable label. Reads no tensor. */
+  label(object: FoundObject): Promise<ObjectLabel | null>
+  /** Null for an object whose tensors all lie in itself, or in a user's file, which is not the store's. */
+  beside(object: FoundObject): Promise<FileBeside | null>
+  /** Files that objects point into, each named after its object. */
+  extern(foreign?: OnForeign): AsyncIterable<FoundObject>
+  /** Shared tensor data that no object uses. */
+  unusedContent(): AsyncIterable<FoundFile>
+  /** What lies in `staging`: places of members, places that were taken away, and files of nobody. */
+  staged(): AsyncIterable<StagedEntry>
+  foreignAtTop(): Promise<readonly Foreign[]>
+  /** The time by the clock of the file system. A member that has its place asks. */
+  now(memberId: string): Promise<number>
+  /** Throws a file or a directory away. Absent is fine. */
+  drop(file: string): Promise<void>
+}

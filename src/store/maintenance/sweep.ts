@@ -1,0 +1,177 @@
+import { inBatches } from '../../core/in-batches.ts'
+import type { BlobKey } from '../backend.ts'
+import { noteKey } from '../coordination/shared-leases.ts'
+import type { StoreParts } from '../store-parts.ts'
+import type { FoundFile, FoundObject, Inventory, StagedEntry } from './inventory.ts'
+import { type SweepKind, sweepKinds } from './sweep-kinds.ts'
+import { NoteSweep } from './sweep-notes.ts'
+
+/** `unknown`: it cannot be told, so it stays. */
+export type Judgement = 'listed' | 'orphan' | 'unknown'
+
+export interface SweepOptions {
+  readonly dryRun: boolean
+  /** What is younger stays: somebody may just be publishing it. By the clock of the store. */
+  readonly graceMs: number
+  /** What the manifests say of an object. Null: there is none to ask, and orphans stay. */
+  readonly judge: ((object: FoundObject) => Promise<Judgement>) | null
+  readonly signal?: AbortSignal
+}
+
+export interface SweepReport {
+  readonly dryRun: boolean
+  readonly found: Readonly<Record<SweepKind, { readonly count: number; readonly bytes: number }>>
+  /** Would have gone, but somebody living holds it. */
+  readonly held: number
+  /** Would have gone, but is too young. */
+  readonly young: number
+  /** Objects that no given manifest says anything about. */
+  readonly unknown: number
+}
+
+/** Judged and removed together: each takes a few calls on small files. */
+const AT_ONCE = 32
+const FENCED = /^fenced\./
+const MEMBER = /^m[0-9a-f]{16}$/
+
+/**
+ * Removes what nobody needs: older generations, orphans, what dead processes left. Never what a living process holds,
+ * what a manifest lists, or what is younger than the grace.
+ */
+export async function sweep(parts: StoreParts, inventory: Inventory, options: SweepOptions): Promise<SweepReport> {
+  await parts.members.join()
+  await parts.space.open()
+  const swept = new Sweep(parts, inventory, options, await inventory.now(parts.members.id))
+  const notes = await NoteSweep.begin(parts, options.dryRun, swept.note)
+  await swept.staging(notes)
+  await notes.run()
+  await swept.objects()
+  await swept.attachments()
+  if (!options.dryRun) await parts.space.recount()
+  return swept.report()
+}
+
+class Sweep {
+  readonly #parts: StoreParts
+  readonly #inventory: Inventory
+  readonly #options: SweepOptions
+  readonly #oldest: number
+  readonly #found = Object.fromEntries(sweepKinds.map((kind) => [kind, { count: 0, bytes: 0 }])) as Record<
+    SweepKind,
+    { count: number; bytes: number }
+  >
+  /** Everything that is stored, and still will be. */
+  readonly #stored = new Set<string>()
+  #held = 0
+  #young = 0
+  #unknown = 0
+
+  constructor(parts: StoreParts, inventory: Inventory, options: SweepOptions, nowMs: number) {
+    this.#parts = parts
+    this.#inventory = inventory
+    this.#options = options
+    this.#oldest = nowMs - options.graceMs
+  }
+
+  report(): SweepReport {
+    const { dryRun } = this.#options
+    return { dryRun, found: this.#found, held: this.#held, young: this.#young, unknown: this.#unknown }
+  }
+
+  readonly note = (kind: SweepKind, bytes: number): void => {
+    this.#found[kind].count += 1
+    this.#found[kind].bytes += bytes
+  }
+
+  async staging(notes: NoteSweep): Promise<void> {
+    for await (const entry of this.#inventory.staged()) {
+      this.#options.signal?.throwIfAborted()
+      if (!(await this.#isLeft(entry, notes))) continue
+      this.note('staging', entry.bytes)
+      if (this.#options.dryRun) continue
+      if (MEMBER.test(entry.name)) await this.#parts.members.fence(entry.name)
+      else await this.#inventory.drop(entry.file)
+    }
+  }
+
+  async objects(): Promise<void> {
+    const newest = new Map<string, FoundObject>()
+    for await (const object of this.#inventory.objects()) {
+      this.#options.signal?.throwIfAborted()
+      this.#stored.add(noteKey(object.key))
+      const other = newest.get(object.key.sampleId)
+      if (other === undefined) {
+        newest.set(object.key.sampleId, object)
+        continue
+      }
+      const [older, newer] = other.key.generation < object.key.generation ? [other, object] : [object, other]
+      newest.set(object.key.sampleId, newer)
+      await this.#superseded(older, newer)
+    }
+    if (this.#options.judge === null) return
+    const { judge, signal } = this.#options
+    for await (const some of inBatches(newest.values(), AT_ONCE)) {
+      signal?.throwIfAborted()
+      await Promise.all(some.map((object) => this.#judged(object, judge)))
+    }
+  }
+
+  // By now every object is known: those that came later are younger than any grace, and so are their files.
+  async attachments(): Promise<void> {
+    for await (const file of this.#inventory.extern()) {
+      if (this.#stored.has(noteKey(file.key)) || this.#tooYoung(file)) continue
+      await this.#dropFile('extern', file)
+    }
+    for await (const file of this.#inventory.unusedContent()) {
+      if (!this.#tooYoung(file)) await this.#dropFile('content', file)
+    }
+  }
+
+  // A process makes its place first and its note then, so a place without a note may be that of a beginner.
+  async #isLeft(entry: StagedEntry, notes: NoteSweep): Promise<boolean> {
+    if (!entry.directory) return !this.#tooYoung(entry)
+    if (FENCED.test(entry.name)) return !this.#tooYoung(entry)
+    if (!MEMBER.test(entry.name) || entry.name === this.#parts.members.id) return false
+    return notes.dead.has(entry.name) || ((await notes.isDead(entry.name)) && !this.#tooYoung(entry))
+  }
+
+  // The age that counts is that of the newer one: it is what its reader has to have heard of.
+  async #superseded(older: FoundObject, newer: FoundObject): Promise<void> {
+    const judgement = (await this.#options.judge?.(older)) ?? 'unknown'
+    if (judgement !== 'listed' && !this.#tooYoung(newer)) await this.#free('superseded', older)
+  }
+
+  async #judged(object: FoundObject, judge: NonNullable<SweepOptions['judge']>): Promise<void> {
+    const judgement = await judge(object)
+    if (judgement === 'unknown') this.#unknown += 1
+    if (judgement === 'orphan' && !this.#tooYoung(object)) await this.#free('orphans', object)
+  }
+
+  async #free(kind: SweepKind, object: FoundObject): Promise<void> {
+    const free = this.#options.dryRun ? !(await this.#isHeld(object.key)) : await this.#parts.leases.retire(object.key)
+    if (!free) {
+      this.#held += 1
+      return
+    }
+    this.note(kind, object.bytes)
+    this.#stored.delete(noteKey(object.key))
+  }
+
+  async #isHeld(key: BlobKey): Promise<boolean> {
+    for (const holder of await this.#parts.backend.notes.list(`leases/${noteKey(key)}`)) {
+      if (MEMBER.test(holder) && !(await this.#parts.members.dead(holder))) return true
+    }
+    return false
+  }
+
+  async #dropFile(kind: SweepKind, { file, bytes }: FoundFile): Promise<void> {
+    this.note(kind, bytes)
+    if (!this.#options.dryRun) await this.#inventory.drop(file)
+  }
+
+  #tooYoung({ touchedMs }: FoundFile): boolean {
+    const young = touchedMs > this.#oldest
+    if (young) this.#young += 1
+    return young
+  }
+}

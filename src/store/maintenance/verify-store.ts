@@ -1,0 +1,187 @@
+import { z } from 'zod'
+import { type CodedError, finding, hasCode } from '../../core/errors.ts'
+import type { SampleRef } from '../../core/sample-ref.ts'
+import type { BlobKey, StoredBlob } from '../backend.ts'
+import { expectDigests, expectMetadata, expectSpecs } from '../paths/ref-checks.ts'
+import type { StoreParts } from '../store-parts.ts'
+import type { FoundObject, Inventory } from './inventory.ts'
+
+const PROGRESS = 'verify/progress'
+/** Read together: several reads in flight, and a bound on the memory they take where their sizes are known. */
+const BATCH = { objects: 16, bytes: 2 ** 29 }
+
+export interface BadObject extends BlobKey {
+  readonly file: string
+  readonly code: string
+  readonly message: string
+  /** The ref of a given manifest that points at it. */
+  readonly listed: boolean
+}
+
+export interface Verified {
+  readonly objects: number
+  readonly bytes: number
+}
+
+export interface VerifyOptions {
+  /** Only looks: bad objects stay where they are. */
+  readonly dryRun: boolean
+  /** Do not go on where an earlier one was cut short. */
+  readonly restart: boolean
+  readonly refOf: (key: BlobKey) => SampleRef | undefined
+  readonly onProgress: (done: Verified, all: Verified) => void
+  readonly signal: AbortSignal
+}
+
+export interface VerifyReport extends Verified {
+  readonly dryRun: boolean
+  /** Of these, objects that an earlier, interrupted check had found good or bad. */
+  readonly before: number
+  readonly bad: readonly BadObject[]
+}
+
+const Progress = z.strictObject({
+  version: z.literal(1),
+  /** Objects are checked in the order of their names; all up to this one are done. */
+  after: z.string(),
+  objects: z.number().int().nonnegative(),
+  bytes: z.number().int().nonnegative(),
+})
+type Progress = z.output<typeof Progress>
+
+/**
+ * Reads every object again: header, digests, auth, and whether it is the one that its name and, where there is one, its
+ * ref say. A bad one goes into quarantine. Cut short, the next one goes on; what was put meanwhile is checked when its
+ * name comes later, and belongs to nobody's promise yet otherwise.
+ */
+export async function verifyStore(parts: StoreParts, files: Inventory, options: VerifyOptions): Promise<VerifyReport> {
+  const { dryRun, onProgress, signal } = options
+  if (!dryRun) await begin(parts)
+  const all = await inOrder(files, signal)
+  const begun = dryRun || options.restart ? null : await readProgress(parts)
+  const left = begun === null ? all : all.filter((object) => placeOf(object) > begun.after)
+  const total = { objects: all.length, bytes: all.reduce((sum, object) => sum + object.bytes, 0) }
+  let done = { objects: all.length - left.length, bytes: total.bytes - left.reduce((sum, { bytes }) => sum + bytes, 0) }
+  const before = done.objects
+  const bad: BadObject[] = []
+  onProgress(done, total)
+  for (const batch of batches(left, options.refOf)) {
+    signal.throwIfAborted()
+    bad.push(...(await checked(parts, batch, options)))
+    done = {
+      objects: done.objects + batch.length,
+      bytes: done.bytes + batch.reduce((sum, { bytes }) => sum + bytes, 0),
+    }
+    const last = batch.at(-1)
+    if (!dryRun && last !== undefined) await writeProgress(parts, { version: 1, after: placeOf(last), ...done })
+    onProgress(done, total)
+  }
+  if (!dryRun) await parts.backend.notes.remove(PROGRESS)
+  return { ...done, dryRun, before, bad }
+}
+
+async function begin({ members, space }: StoreParts): Promise<void> {
+  await members.join()
+  await space.open()
+}
+
+async function checked(parts: StoreParts, batch: readonly FoundObject[], options: VerifyOptions): Promise<BadObject[]> {
+  const requests = batch.map(({ key }) => {
+    // Tensors that lie in a file beside the object are not in its size. Nobody has said how large a sample without a ref is.
+    const maxBytes = options.refOf(key)?.bytes ?? Number.MAX_SAFE_INTEGER
+    return { key, names: null, rows: null, verify: true, maxBytes }
+  })
+  const blobs = await parts.backend.read(requests)
+  const bad: BadObject[] = []
+  for (const [index, object] of batch.entries()) {
+    const problem = await problemOf(parts, object, blobs[index] ?? null, options)
+    if (problem === null) continue
+    if (!options.dryRun) await setAside(parts, object.key, problem)
+    const { code, message } = problem
+    bad.push({ ...object.key, file: object.file, code, message, listed: options.refOf(object.key) !== undefined })
+  }
+  return bad
+}
+
+/** Null for a good object, and for one that was freed meanwhile. */
+async function problemOf(
+  parts: StoreParts,
+  { key, file }: FoundObject,
+  blob: StoredBlob | Error | null,
+  { refOf }: VerifyOptions,
+): Promise<CodedError | null> {
+  try {
+    if (blob === null) return null
+    if (blob instanceof Error) throw blob
+    await using _ = blob.tensors
+    expectOwn(parts, key, file, blob)
+    const ref = refOf(key)
+    if (ref === undefined) return null
+    expectMetadata(ref, blob.metadata)
+    expectSpecs(ref, ref.features, blob.tensors.features)
+    expectDigests(ref, blob)
+    return null
+  } catch (error) {
+    if (hasCode(error, 'SAMPLE_CORRUPT', 'SPEC_MISMATCH')) return error
+    throw error
+  }
+}
+
+function expectOwn({ id }: StoreParts, key: BlobKey, file: string, { metadata }: StoredBlob): void {
+  const own = { store_id: id, sample_id: key.sampleId, generation: String(key.generation) }
+  for (const [field, value] of Object.entries(own)) {
+    if (metadata[field] === value) continue
+    throw finding('SAMPLE_CORRUPT', 'this object is not the one that its name says', {
+      file,
+      field: `__metadata__.${field}`,
+      found: `${metadata[field] ?? 'nothing'}; it should be ${value}`,
+      fix: 'run the producer again: it makes what is missing anew and leaves the rest',
+    })
+  }
+}
+
+async function setAside({ backend, residents, space }: StoreParts, key: BlobKey, problem: CodedError): Promise<void> {
+  const freed = space.freeing()
+  const bytes = await backend.quarantine(key, `${problem.code}: ${problem.message}`)
+  await residents.removed(key)
+  await freed(bytes)
+}
+
+async function inOrder(files: Inventory, signal: AbortSignal): Promise<readonly FoundObject[]> {
+  const all: FoundObject[] = []
+  for await (const object of files.objects()) {
+    signal.throwIfAborted()
+    all.push(object)
+  }
+  return all.sort((a, b) => (placeOf(a) < placeOf(b) ? -1 : 1))
+}
+
+const placeOf = ({ key }: FoundObject): string => `${key.sampleId}.${key.generation}`
+
+function* batches(objects: readonly FoundObject[], refOf: VerifyOptions['refOf']): Iterable<readonly FoundObject[]> {
+  let batch: FoundObject[] = []
+  let bytes = 0
+  for (const object of objects) {
+    const size = Math.max(object.bytes, refOf(object.key)?.bytes ?? 0)
+    if (batch.length === BATCH.objects || (batch.length > 0 && bytes + size > BATCH.bytes)) {
+      yield batch
+      batch = []
+      bytes = 0
+    }
+    batch.push(object)
+    bytes += size
+  }
+  if (batch.length > 0) yield batch
+}
+
+async function readProgress({ backend }: StoreParts): Promise<Progress | null> {
+  const text = await backend.notes.read(PROGRESS)
+  try {
+    return text === null ? null : (Progress.safeParse(JSON.parse(text)).data ?? null)
+  } catch {
+    return null
+  }
+}
+
+const writeProgress = ({ backend }: StoreParts, progress: Progress): Promise<void> =>
+  backend.notes.write(PROGRESS, JSON.stringify(progress))

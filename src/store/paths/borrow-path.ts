@@ -1,0 +1,215 @@
+import { TensorSet } from '../../bridge/tensor-set.ts'
+import { finding } from '../../core/errors.ts'
+import type { SampleRef } from '../../core/sample-ref.ts'
+import { keyText } from '../backend.ts'
+import { closedError, type Gate } from '../gate.ts'
+import type { StoreParts } from '../store-parts.ts'
+import type { GetOptions, ReadPath, Wanted } from './read-path.ts'
+
+/** A consumer's hold on one sample. Disposing it is the release; disposing it again does nothing. */
+export interface Lease extends AsyncDisposable {
+  readonly ref: SampleRef
+  /** The consumer's own copy, freed with the lease. */
+  readonly tensors: TensorSet
+}
+
+/** The right to do the work on a sample, which no other process has. Disposing it without `acknowledge` gives it back. */
+export interface Claim extends AsyncDisposable {
+  readonly ref: SampleRef
+  /** The consumer's own copy, freed with the claim. */
+  readonly tensors: TensorSet
+  /**
+   * Call it when the outcome of the work is durable: the sample is consumed, and freed unless the store retains.
+   * @throws STORE_BUSY when this process was taken for dead meanwhile and another one has the claim.
+   */
+  acknowledge(): Promise<void>
+}
+
+/** Whether a sample was taken; false when it is gone, the error when it is not known or not to be had now. */
+type Taken = boolean | Error
+type Found = TensorSet | Error | null
+
+/** Takes samples for consumers and gives them back. It owns every copy that a consumer holds. */
+export class BorrowPath {
+  readonly #parts: StoreParts
+  readonly #reads: ReadPath
+  readonly #gate: Gate
+  readonly #held = new Set<TensorSet>()
+
+  constructor(parts: StoreParts, reads: ReadPath, gate: Gate) {
+    this.#parts = parts
+    this.#reads = reads
+    this.#gate = gate
+  }
+
+  /** All of them in order, or the first error and nothing held. */
+  async lease(refs: readonly SampleRef[], options: GetOptions): Promise<readonly Lease[]> {
+    const giveBack = (ref: SampleRef) => this.#parts.leases.drop(ref, false)
+    const wanted = refs.map((ref) => this.#reads.wanted(ref, options))
+    // At the same time: see SharedLeases for why. A sample that is refused was read for nothing, and that is rare.
+    const [found, taken] = await Promise.all([
+      this.#read(wanted, options),
+      outcomes(refs, (ref) => this.#parts.leases.takeStored(ref)),
+    ])
+    const copies = await this.#settle(refs, taken, found, giveBack)
+    const failed = copies.find((copy) => copy instanceof Error)
+    const good = copies.flatMap((tensors, index) => {
+      const ref = refs[index]
+      return ref === undefined || tensors instanceof Error ? [] : [{ ref, tensors }]
+    })
+    if (failed === undefined) return good.map(({ ref, tensors }) => this.#leaseOf(ref, tensors))
+    for (const { ref, tensors } of good) await this.#end(tensors, () => giveBack(ref))
+    throw failed
+  }
+
+  /** One outcome for each ref, in order. */
+  async claim(refs: readonly SampleRef[], options: GetOptions): Promise<readonly (Claim | Error)[]> {
+    const wanted = refs.map((ref) => this.#reads.wanted(ref, options))
+    // Read once they are ours: of several consumers that want the same samples, each would read them all.
+    const taken = await outcomes(refs, (ref) => this.#takeClaim(ref))
+    const ours = wanted.filter((_, index) => taken[index] === true)
+    const read = (await this.#read(ours, options))[Symbol.iterator]()
+    const found = taken.map((each) => (each === true ? (read.next().value ?? null) : null))
+    const copies = await this.#settle(refs, taken, found, (ref) => this.#giveBack(ref))
+    return copies.map((tensors, index) => {
+      const ref = refs[index]
+      return ref === undefined || tensors instanceof Error ? asError(tensors) : this.#claimOf(ref, tensors)
+    })
+  }
+
+  /** Like disposing it, for who is in an operation already. */
+  giveBack({ ref, tensors }: Claim): Promise<void> {
+    return this.#end(tensors, () => this.#giveBack(ref))
+  }
+
+  async close(): Promise<void> {
+    for (const tensors of this.#held) await tensors[Symbol.asyncDispose]()
+    this.#held.clear()
+    // What it held is for others to take, and it may be theirs by now.
+    if (await this.#parts.members.wasFenced()) return
+    await this.#parts.claims.close()
+    await this.#parts.leases.close()
+  }
+
+  /** Never rejects: what is taken at the same time must be waited for. */
+  async #read(wanted: readonly Wanted[], options: GetOptions): Promise<readonly Found[]> {
+    if (wanted.length === 0) return []
+    return this.#reads.read(wanted, options).catch((error: unknown) => wanted.map(() => asError(error)))
+  }
+
+  /** Holds the copies of what was both taken and read. Lets go of all others, and says why. */
+  #settle(
+    refs: readonly SampleRef[],
+    taken: readonly Taken[],
+    found: readonly Found[],
+    giveBack: (ref: SampleRef) => Promise<void>,
+  ): Promise<readonly (TensorSet | Error)[]> {
+    return Promise.all(
+      refs.map(async (ref, index) => {
+        const [ours = false, copy = null] = [taken[index], found[index]]
+        if (ours === true && copy instanceof TensorSet && !this.#gate.closed) {
+          this.#held.add(copy)
+          return copy
+        }
+        const why = await this.#whyNot(ref, ours, copy)
+        const drop = async () => (ours === true ? giveBack(ref) : undefined)
+        if (copy instanceof TensorSet) await this.#end(copy, drop)
+        else await drop()
+        return why
+      }),
+    )
+  }
+
+  // That it could not be taken says more than what was read of it meanwhile.
+  async #whyNot(ref: SampleRef, taken: Taken, found: Found): Promise<Error> {
+    if (taken instanceof Error) return taken
+    if (taken && this.#gate.closed) return closedError('get')
+    if (taken && found instanceof Error) return found
+    return this.#reads.whyMissing(ref).catch(asError)
+  }
+
+  /** False when it is gone. */
+  async #takeClaim(ref: SampleRef): Promise<boolean> {
+    const { leases, claims } = this.#parts
+    if (!(await leases.take(ref))) return false
+    try {
+      if ((await claims.take(ref)) === 'ours') return true
+    } catch (error) {
+      await leases.drop(ref, false)
+      throw error
+    }
+    await leases.drop(ref, true)
+    return false
+  }
+
+  async #giveBack(ref: SampleRef): Promise<void> {
+    await this.#parts.claims.giveBack(ref)
+    await this.#parts.leases.drop(ref, false)
+  }
+
+  #leaseOf(ref: SampleRef, tensors: TensorSet): Lease {
+    const release = () => this.#endInGate('release', tensors, () => this.#parts.leases.drop(ref, !this.#parts.retain))
+    return { ref, tensors, [Symbol.asyncDispose]: once(release) }
+  }
+
+  #claimOf(ref: SampleRef, tensors: TensorSet): Claim {
+    let acknowledged: Promise<void> | undefined
+    const giveBack = once(() => this.#endInGate('give back', tensors, () => this.#giveBack(ref)))
+    return {
+      ref,
+      tensors,
+      acknowledge: () => {
+        acknowledged ??= this.#gate.run('acknowledge', () => this.#acknowledge(ref, tensors))
+        return acknowledged
+      },
+      // Whether it was acknowledged or not: what it still holds is given back, and that is nothing after it was.
+      [Symbol.asyncDispose]: async () => {
+        await acknowledged?.catch(() => undefined)
+        if (this.#held.has(tensors)) await giveBack()
+      },
+    }
+  }
+
+  async #acknowledge(ref: SampleRef, tensors: TensorSet): Promise<void> {
+    const { claims, leases, retain } = this.#parts
+    if (!this.#held.has(tensors)) throw claimLost(ref, 'it was given back before')
+    const ours = retain ? await claims.giveBack(ref) : await claims.acknowledge(ref)
+    await this.#end(tensors, () => (ours && !retain ? leases.dropAcknowledged(ref) : leases.drop(ref, false)))
+    if (!ours) throw claimLost(ref, 'this process was taken for dead, and another one may have the sample now')
+  }
+
+  // The end of a get or claim is no operation of its own: after close(), which has freed all copies, it does nothing.
+  async #endInGate(operation: string, tensors: TensorSet, giveBack: () => Promise<void>): Promise<void> {
+    if (this.#gate.closed) return
+    await this.#gate.run(operation, () => this.#end(tensors, giveBack))
+  }
+
+  async #end(tensors: TensorSet, giveBack: () => Promise<void>): Promise<void> {
+    this.#held.delete(tensors)
+    try {
+      await tensors[Symbol.asyncDispose]()
+    } finally {
+      await giveBack()
+    }
+  }
+}
+
+const claimLost = (ref: SampleRef, found: string) =>
+  finding('STORE_BUSY', 'the claim on this sample is lost: nothing was acknowledged', {
+    field: keyText(ref),
+    found,
+    fix: 'throw the outcome of this sample away and go on with the next',
+  })
+
+const outcomes = (refs: readonly SampleRef[], take: (ref: SampleRef) => Promise<boolean>): Promise<readonly Taken[]> =>
+  Promise.all(refs.map((ref) => take(ref).catch(asError)))
+
+const asError = (error: unknown): Error => (error instanceof Error ? error : new Error(String(error)))
+
+function once(task: () => Promise<void>): () => Promise<void> {
+  let done: Promise<void> | undefined
+  return () => {
+    done ??= task()
+    return done
+  }
+}

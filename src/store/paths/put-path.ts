@@ -1,0 +1,102 @@
+import type { TensorSet } from '../../bridge/tensor-set.ts'
+import { finding } from '../../core/errors.ts'
+import type { Generation, RunId, SampleId } from '../../core/ids.ts'
+import { type Provenance, type SampleRef, SCHEMA_VERSION } from '../../core/sample-ref.ts'
+import type { ExternFile, WrittenBlob } from '../backend.ts'
+import { SerialQueue } from '../serial-queue.ts'
+import type { StoreParts } from '../store-parts.ts'
+import { metadataOf, parsedRef } from './ref-checks.ts'
+
+export interface PutAbout {
+  readonly runId: RunId
+  readonly numTokens: number
+  readonly provenance: Provenance
+  /** A file that holds tensors of the set already; they may stay there. The backend may copy them all the same. */
+  readonly extern?: ExternFile
+}
+
+/** Room for what an object holds beside its tensors. */
+const AROUND_BYTES = 8192
+
+/** Whatever makes and ends generations of a sample. One sample at a time, so that the greatest one always stays. */
+export class PutPath {
+  readonly #parts: StoreParts
+  readonly #turns = new SerialQueue<SampleId>()
+
+  constructor(parts: StoreParts) {
+    this.#parts = parts
+  }
+
+  put(sampleId: SampleId, tensors: TensorSet, about: PutAbout): Promise<SampleRef> {
+    return this.#turns.run(sampleId, async () => {
+      const { residents, generations } = this.#parts
+      const stored = await residents.of(sampleId)
+      // A sample that is not there may have been put by another producer and freed: its number must be passed all the same.
+      const newest = stored.length === 0 && !residents.alone
+      const generation = await generations.next(Math.max(0, ...stored), newest)
+      const ref = this.#describe(sampleId, generation, tensors, about)
+      const { digests } = await this.#write(ref, tensors, about.extern)
+      await residents.added(ref)
+      await this.#dropSuperseded(sampleId)
+      return { ...ref, digests: { ...digests } }
+    })
+  }
+
+  abort(sampleId: SampleId): Promise<void> {
+    return this.#turns.run(sampleId, async () => {
+      for (const key of await this.#parts.backend.list(sampleId)) await this.#parts.remove(key)
+    })
+  }
+
+  quarantine(ref: SampleRef, reason: string): Promise<void> {
+    return this.#turns.run(ref.sampleId, async () => {
+      const { backend, residents, space } = this.#parts
+      const freed = space.freeing()
+      const bytes = await backend.quarantine(ref, reason)
+      await residents.removed(ref)
+      await freed(bytes)
+    })
+  }
+
+  async #write(ref: SampleRef, tensors: TensorSet, extern: ExternFile | undefined): Promise<WrittenBlob> {
+    const { backend, space } = this.#parts
+    const room = await space.reserve(tensors.bytes + AROUND_BYTES)
+    let written: WrittenBlob
+    try {
+      written = await backend.write(ref, tensors, metadataOf(ref), extern)
+    } catch (error) {
+      await room.cancel()
+      throw error
+    }
+    await room.commit(written.bytes)
+    return written
+  }
+
+  // Everything is checked here, before a byte is written.
+  #describe(sampleId: SampleId, generation: Generation, tensors: TensorSet, about: PutAbout): SampleRef {
+    if (tensors.features.length === 0) {
+      const fix = 'give it at least one tensor'
+      throw finding('FEATURE_INVALID', 'a sample without tensors cannot be put', { field: sampleId, fix })
+    }
+    return parsedRef({
+      schemaVersion: SCHEMA_VERSION,
+      runId: about.runId,
+      sampleId,
+      storeId: this.#parts.id,
+      generation,
+      strategy: 'eagle3',
+      features: tensors.features.map((spec) => ({ ...spec, shape: [...spec.shape] })),
+      digests: {},
+      numTokens: about.numTokens,
+      bytes: tensors.bytes,
+      provenance: { ...about.provenance },
+    })
+  }
+
+  // Asked again after publishing: a second producer may have put the same sample meanwhile. The greatest stays.
+  async #dropSuperseded(sampleId: SampleId): Promise<void> {
+    const stored = await this.#parts.residents.of(sampleId)
+    const newest = Math.max(...stored)
+    for (const generation of stored) if (generation < newest) await this.#parts.remove({ sampleId, generation })
+  }
+}

@@ -1,0 +1,93 @@
+import type { TensorSet } from '../../bridge/tensor-set.ts'
+import { CodedError } from '../../core/errors.ts'
+import type { FeatureSpec } from '../../core/feature-spec.ts'
+import type { SampleRef } from '../../core/sample-ref.ts'
+import { type BlobKey, keyText, type RowRange, type StoredBlob } from '../backend.ts'
+import type { StoreParts } from '../store-parts.ts'
+import { expectDigests, expectMetadata, expectSpecs, wantedSpecs } from './ref-checks.ts'
+
+/** `once`: each generation the first time that this process reads it. */
+export type Verify = 'always' | 'once' | 'never'
+
+export interface GetOptions {
+  /** Only these features, in this order. Default: all. */
+  readonly names?: readonly string[]
+  /** Only these rows of the first axis, of each of them. Default: all. */
+  readonly rows?: RowRange
+  /** Compare what is read with what was put. Default: what the store was opened with. */
+  readonly verify?: boolean
+}
+
+export interface Wanted {
+  readonly ref: SampleRef
+  readonly specs: readonly FeatureSpec[]
+  readonly verify: boolean
+}
+
+const PUT_AGAIN = '\n  fix:   run the producer again: it makes what is missing anew and leaves the rest'
+
+/** Turns refs into tensors and believes neither the ref nor the object without the other. */
+export class ReadPath {
+  readonly #parts: StoreParts
+  readonly #verify: Verify
+  readonly #verified = new Set<string>()
+
+  constructor(parts: StoreParts, verify: Verify) {
+    this.#parts = parts
+    this.#verify = verify
+  }
+
+  /** What is asked of a sample. Checked before anything is leased or read. */
+  wanted(ref: SampleRef, options: GetOptions): Wanted {
+    const specs = wantedSpecs(ref, options.names, options.rows)
+    const verify = options.verify ?? (this.#verify === 'always' || (this.#verify === 'once' && !this.#knows(ref)))
+    return { ref, specs, verify }
+  }
+
+  /** In the order asked: the tensors, which the caller owns, what is wrong with them, or null. One call of the backend. */
+  async read(wanted: readonly Wanted[], options: GetOptions): Promise<readonly (TensorSet | Error | null)[]> {
+    const rows = options.rows ?? null
+    const blobs = await this.#parts.backend.read(
+      wanted.map(({ ref, specs, verify }) => {
+        return { key: ref, names: specs.map((spec) => spec.name), rows, verify, maxBytes: ref.bytes }
+      }),
+    )
+    return Promise.all(wanted.map((each, index) => this.#checked(each, blobs[index] ?? null, rows === null)))
+  }
+
+  /** Why a generation that is not there is not there. */
+  async whyMissing({ sampleId, generation }: BlobKey): Promise<CodedError> {
+    const { backend, id } = this.#parts
+    const stored = await backend.list(sampleId)
+    const current = Math.max(0, ...stored.map((key) => key.generation))
+    const name = `${sampleId}@${generation}`
+    if (current > generation) {
+      const what = `${name} was replaced by @${current} in store ${id}${PUT_AGAIN}`
+      return new CodedError('SAMPLE_STALE', what, { sampleId, generation, current })
+    }
+    const what = `${name} is not in store ${id}: never put, freed or aborted${PUT_AGAIN}`
+    return new CodedError('SAMPLE_NOT_FOUND', what, { sampleId, generation })
+  }
+
+  async #checked(wanted: Wanted, blob: StoredBlob | Error | null, whole: boolean): Promise<TensorSet | Error | null> {
+    const { ref, specs, verify } = wanted
+    if (blob instanceof Error || blob === null) return blob
+    try {
+      expectMetadata(ref, blob.metadata)
+      expectSpecs(ref, specs, blob.tensors.features)
+      expectDigests(ref, blob)
+    } catch (error) {
+      await blob.tensors[Symbol.asyncDispose]()
+      if (error instanceof Error) return error
+      throw error
+    }
+    // A part that was compared says nothing of the rest.
+    if (verify && whole && this.#verify === 'once' && specs.length === ref.features.length)
+      this.#verified.add(keyText(ref))
+    return blob.tensors
+  }
+
+  #knows(ref: SampleRef): boolean {
+    return this.#verified.has(keyText(ref))
+  }
+}

@@ -1,0 +1,120 @@
+import { finding } from '../../core/errors.ts'
+import type { FeatureSpec } from '../../core/feature-spec.ts'
+import { SampleId } from '../../core/ids.ts'
+import { assertNoTensors } from '../../core/no-tensors.ts'
+import { plainRef } from '../../core/plain-ref.ts'
+import { SampleRef } from '../../core/sample-ref.ts'
+import type { BlobMetadata, RowRange, StoredBlob } from '../backend.ts'
+
+/** The value of `format` in an object's metadata. Another one is an object this program cannot judge. */
+const OBJECT_FORMAT = 'draftbridge.sample.1'
+
+export function parsedId(given: string): SampleId {
+  const result = SampleId.safeParse(given)
+  if (result.success) return result.data
+  throw finding('REF_INVALID', 'this is not a sample id', {
+    field: 'sampleId',
+    found: JSON.stringify(given)?.slice(0, 80) ?? typeof given,
+    fix: 'use letters, digits and . _ : - only, a letter or digit first, at most 200 of them',
+  })
+}
+
+export function parsedRef(given: unknown): SampleRef {
+  const plain = plainRef(given)
+  if (plain !== null) return plain
+  assertNoTensors(given, 'ref')
+  const result = SampleRef.safeParse(given)
+  if (result.success) return result.data
+  const issue = result.error.issues[0]
+  const field = ['ref', ...(issue?.path ?? [])].join('.')
+  throw finding('REF_INVALID', 'this is not a sample ref', { field, found: issue?.message ?? 'something else' })
+}
+
+export function metadataOf(ref: SampleRef): BlobMetadata {
+  return {
+    format: OBJECT_FORMAT,
+    store_id: ref.storeId,
+    run_id: ref.runId,
+    sample_id: ref.sampleId,
+    generation: String(ref.generation),
+  }
+}
+
+/** The specs of `names`, in that order; of all features when not given. With `rows`, of that part of each. */
+export function wantedSpecs(
+  ref: SampleRef,
+  names: readonly string[] | undefined,
+  rows: RowRange | undefined,
+): readonly FeatureSpec[] {
+  const specs = names === undefined ? ref.features : [...new Set(names)].map((name) => featureOf(ref, name))
+  return rows === undefined ? specs : specs.map((spec) => rowsOf(ref, spec, rows))
+}
+
+function featureOf(ref: SampleRef, name: string): FeatureSpec {
+  const spec = ref.features.find((feature) => feature.name === name)
+  if (spec !== undefined) return spec
+  const expected = ref.features.map((feature) => feature.name).join(', ')
+  throw finding('SPEC_MISMATCH', `${ref.sampleId} has no such feature`, {
+    field: name,
+    found: `the features ${expected}`,
+    fix: 'ask for one of these',
+  })
+}
+
+function rowsOf(ref: SampleRef, spec: FeatureSpec, { start, end }: RowRange): FeatureSpec {
+  const [there, ...rest] = spec.shape
+  const whole = Number.isSafeInteger(start) && Number.isSafeInteger(end)
+  if (there !== undefined && whole && 0 <= start && start <= end && end <= there) {
+    return { ...spec, shape: [end - start, ...rest] }
+  }
+  throw finding('SPEC_MISMATCH', `${ref.sampleId} has no such rows`, {
+    field: spec.name,
+    found: `rows ${start} to ${end} of ${inWords(spec)}`,
+    fix: 'ask for rows of the first axis, from 0 on, the end not included',
+  })
+}
+
+/** Where a sample is, for an error's `file`: a backend without files has no better word. */
+const whereIs = (ref: SampleRef): string => `${ref.sampleId}@${ref.generation} in store ${ref.storeId}`
+
+const REMAKE = 'remove the sample and make it again (capture or ingest goes on from what is good)'
+
+// The object says itself whose it is, so that a file moved over another one is not served in its place.
+export function expectMetadata(ref: SampleRef, found: BlobMetadata): void {
+  for (const [field, value] of Object.entries(metadataOf(ref))) {
+    if (found[field] === value) continue
+    throw finding('SAMPLE_CORRUPT', 'this object is not the sample that the ref names', {
+      file: whereIs(ref),
+      field: `__metadata__.${field}`,
+      found: `${found[field] ?? 'nothing'}; the ref says ${value}`,
+      fix: REMAKE,
+    })
+  }
+}
+
+export function expectSpecs(ref: SampleRef, wanted: readonly FeatureSpec[], found: readonly FeatureSpec[]): void {
+  for (const spec of wanted) {
+    const there = found.find((feature) => feature.name === spec.name)
+    if (there !== undefined && inWords(there) === inWords(spec)) continue
+    throw finding('SPEC_MISMATCH', 'the stored tensor is not the one the ref describes', {
+      file: whereIs(ref),
+      field: spec.name,
+      found: `${there === undefined ? 'nothing' : inWords(there)}; the ref says ${inWords(spec)}`,
+      fix: 'use the manifest that belongs to this store',
+    })
+  }
+}
+
+export function expectDigests(ref: SampleRef, { digests }: StoredBlob): void {
+  for (const { name } of ref.features) {
+    if (digests[name] !== undefined && digests[name] === ref.digests[name]) continue
+    throw finding('SAMPLE_CORRUPT', 'the stored bytes are not those that were put', {
+      file: whereIs(ref),
+      field: name,
+      found: `${digests[name] ?? 'no digest'}; the ref says ${ref.digests[name] ?? 'nothing'}`,
+      fix: REMAKE,
+    })
+  }
+}
+
+const inWords = (spec: FeatureSpec): string => `${spec.dtype} [${spec.shape.join(', ')}]`

@@ -1,0 +1,143 @@
+import { createHash } from 'node:crypto'
+import { createReadStream } from 'node:fs'
+import { readdir, rm, stat, unlink } from 'node:fs/promises'
+import path from 'node:path'
+import { finding, isErrno } from '../../core/errors.ts'
+import { readTextOrNull, replaceFile, syncPath } from '../../core/files/atomic-file.ts'
+import { makeDirectories } from '../../core/files/make-folder.ts'
+import { type CheckpointPosition, type CheckpointRecord, DISCARD, metricIn, parseRecord } from './checkpoint-record.ts'
+
+const RECORD = 'checkpoint.json'
+const FOLDER = /^step-(\d{6,})$/
+
+export interface Checkpoint {
+  readonly dir: string
+  readonly record: CheckpointRecord
+}
+
+/**
+ * The checkpoints of one run. A folder counts from the moment its `checkpoint.json` is renamed in and until that file
+ * is unlinked, so a crash at any point leaves every folder either whole or ignored.
+ */
+export class CheckpointFolder {
+  readonly #dir: string
+
+  constructor(dir: string) {
+    this.#dir = dir
+  }
+
+  pathOf(step: number): string {
+    return path.join(this.#dir, `step-${String(step).padStart(6, '0')}`)
+  }
+
+  /** The complete checkpoint with the most steps, or null. Its files are not looked at: see `verify`. */
+  async newest(): Promise<Checkpoint | null> {
+    for (const step of (await this.#steps()).reverse()) {
+      const dir = this.pathOf(step)
+      const file = path.join(dir, RECORD)
+      const text = await readTextOrNull(file)
+      if (text !== null) return { dir, record: parseRecord(text, file) }
+    }
+    return null
+  }
+
+  /** An empty folder for the files of this step. What an interrupted save left there goes. */
+  async begin(step: number): Promise<string> {
+    const dir = this.pathOf(step)
+    await discard(dir)
+    await makeDirectories(dir, 0o777)
+    return dir
+  }
+
+  /**
+   * Makes the folder a checkpoint. All files must be there. Only then do older ones go: all but the newest `keep`, and the
+   * one with the best metric.
+   */
+  async complete(record: CheckpointPosition, keep: number): Promise<string> {
+    const dir = this.pathOf(record.globalStep)
+    const files: CheckpointRecord['files'] = []
+    for (const name of (await readdir(dir)).sort()) {
+      const file = path.join(dir, name)
+      await syncPath(file)
+      files.push({ name, ...(await measure(file)) })
+    }
+    await replaceFile(path.join(dir, RECORD), `${JSON.stringify({ ...record, files }, null, 2)}\n`)
+    await syncPath(this.#dir)
+    await this.#retain(record.globalStep, keep)
+    return dir
+  }
+
+  /** Frees what a save that failed has written; a checkpoint that is whole all the same stays. Never throws. */
+  async abandon(step: number): Promise<void> {
+    const dir = this.pathOf(step)
+    const whole = readTextOrNull(path.join(dir, RECORD)).then((text) => text !== null)
+    // The failure is told already, and what stays here is ignored.
+    if (!(await whole.catch(() => true))) await rm(dir, { recursive: true, force: true }).catch(() => undefined)
+  }
+
+  async #retain(step: number, keep: number): Promise<void> {
+    const whole: { readonly step: number; readonly metric: number | null }[] = []
+    for (const other of await this.#steps()) {
+      const text = await readTextOrNull(path.join(this.pathOf(other), RECORD))
+      if (text !== null) whole.push({ step: other, metric: metricIn(text) })
+      else if (other < step) await discard(this.pathOf(other))
+    }
+    const best = bestOf(whole)
+    for (const old of whole.slice(0, -keep)) if (old.step !== best) await discard(this.pathOf(old.step))
+  }
+
+  async #steps(): Promise<number[]> {
+    try {
+      const names = await readdir(this.#dir)
+      const steps = names.flatMap((name) => FOLDER.exec(name)?.[1] ?? []).map(Number)
+      return steps.sort((a, b) => a - b)
+    } catch (error) {
+      if (isErrno(error, 'ENOENT')) return []
+      throw error
+    }
+  }
+}
+
+/** @throws CHECKPOINT_INVALID when a file is missing, or is not the one that was written. */
+export async function verify({ dir, record }: Checkpoint): Promise<void> {
+  for (const { name, bytes, sha256 } of record.files) {
+    const file = path.join(dir, name)
+    const found = await measure(file).catch((error: unknown) => {
+      if (isErrno(error, 'ENOENT')) return null
+      throw error
+    })
+    if (found?.bytes === bytes && found.sha256 === sha256) continue
+    throw finding('CHECKPOINT_INVALID', 'a file of the checkpoint is not the one that was written', {
+      file,
+      field: found === null || found.bytes !== bytes ? 'bytes' : 'sha256',
+      found: found === null ? 'no such file' : `${found.bytes} bytes, ${found.sha256}; expected ${bytes}, ${sha256}`,
+      fix: DISCARD,
+    })
+  }
+}
+
+async function measure(file: string): Promise<{ bytes: number; sha256: string }> {
+  const hash = createHash('sha256')
+  for await (const chunk of createReadStream(file)) hash.update(chunk as Buffer)
+  return { bytes: (await stat(file)).size, sha256: hash.digest('hex') }
+}
+
+/**
+ * The step with the largest metric; null when none has one. Of equals the oldest: a checkpoint between two validations
+ * bears the metric of the one before it, which was measured earlier.
+ */
+function bestOf(ascending: readonly { readonly step: number; readonly metric: number | null }[]): number | null {
+  let best: { readonly step: number; readonly metric: number } | null = null
+  for (const { step, metric } of ascending) {
+    if (metric !== null && metric > (best?.metric ?? Number.NEGATIVE_INFINITY)) best = { step, metric }
+  }
+  return best?.step ?? null
+}
+
+/** The record goes first, so that a removal that is interrupted leaves nothing that looks whole. */
+async function discard(dir: string): Promise<void> {
+  await unlink(path.join(dir, RECORD)).catch((error: unknown) => {
+    if (!isErrno(error, 'ENOENT')) throw error
+  })
+  await rm(dir, { recursive: true, force: true })
+}

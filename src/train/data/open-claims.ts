@@ -1,0 +1,51 @@
+import type { Claim } from '../../store/feature-store.ts'
+import type { Hold } from './sample-reader.ts'
+
+/**
+ * Claims of a run whose samples are consumed once, from the time that a batch is made until a checkpoint holds what it
+ * taught. What is open when this is disposed is given back: another run, or this one again, trains on it.
+ */
+export class OpenClaims implements AsyncDisposable {
+  #open: { readonly cursor: number; readonly claim: Claim }[] = []
+  #settling: Promise<void> = Promise.resolve()
+
+  /** The tensors are in the batch now; the right to the work stays. */
+  async keep(cursor: number, holds: readonly Hold[]): Promise<void> {
+    for (const hold of holds) {
+      if (!('acknowledge' in hold)) throw new Error('a lease is no claim')
+      this.#open.push({ cursor, claim: hold })
+      await hold.tensors[Symbol.asyncDispose]()
+    }
+  }
+
+  /** All micro-steps before `cursor` are durable. Resolves when the store knows; training need not wait for that. */
+  settle(cursor: number): Promise<void> {
+    const due = this.#open.filter((open) => open.cursor < cursor)
+    this.#open = this.#open.filter((open) => open.cursor >= cursor)
+    this.#settling = this.#settling.then(() => acknowledgeAll(due.map(({ claim }) => claim)))
+    // Whoever asks next, or the end of the loop, meets the failure.
+    this.#settling.catch(() => undefined)
+    return this.#settling
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const [settled] = await Promise.allSettled([this.#settling])
+    const open = this.#open
+    this.#open = []
+    for (const { claim } of open) await claim[Symbol.asyncDispose]()
+    if (settled.status === 'rejected') throw settled.reason
+  }
+}
+
+async function acknowledgeAll(claims: readonly Claim[]): Promise<void> {
+  let first: { readonly error: unknown } | undefined
+  for (const claim of claims) {
+    try {
+      await claim.acknowledge()
+    } catch (error) {
+      first ??= { error }
+      await claim[Symbol.asyncDispose]()
+    }
+  }
+  if (first !== undefined) throw first.error
+}

@@ -1,0 +1,59 @@
+import type { Validated } from '../../bridge/ops.ts'
+import { Loader, type LoaderOptions, type Portion } from '../data/loader.ts'
+import { LostSamples } from '../data/lost-samples.ts'
+
+export interface Validation extends Validated {
+  /** Tokens that a draft's chain would have accepted of each drafted one, as if acceptances were independent. */
+  readonly simulatedAcceptLength: number | null
+}
+
+export type ValidatorOptions = Omit<LoaderOptions<Portion>, 'steps' | 'lost'> & {
+  /** How many samples the run has, and the share of them that may be lost. */
+  readonly mayLose: { readonly samples: number; readonly share: number }
+  /** This rank's part. */
+  readonly rounds: readonly Portion[]
+  /** Optimiser steps between two validations. */
+  readonly every: number
+}
+
+/** Looks at samples that are held out of training. All ranks run it at the same time. */
+export class Validator {
+  readonly #options: ValidatorOptions
+  /** Each rank looks at samples of its own, so nobody else needs to know. */
+  readonly #lost: LostSamples
+
+  constructor(options: ValidatorOptions) {
+    this.#options = options
+    this.#lost = new LostSamples({ ...options.mayLose, ahead: 0, known: [] })
+  }
+
+  /** Whether it is time for one after this optimiser step. The last one of the run has it; who stops early does not wait. */
+  isDue(step: number, totalSteps: number, stop: boolean): boolean {
+    return step === totalSteps || (!stop && step % this.#options.every === 0)
+  }
+
+  async run(): Promise<Validation> {
+    const { python, session, rounds } = this.#options
+    const unread: number[] = []
+    for await (const given of new Loader({ ...this.#options, steps: rounds, lost: this.#lost })) {
+      await using batch = given
+      unread.push(...batch.lost)
+      await python.call('train.validate', { session, batch: batch.handle })
+    }
+    // Not asked for again.
+    this.#lost.agree(unread, -1)
+    const found = await python.call('train.validation', { session })
+    return { ...found, simulatedAcceptLength: simulatedAcceptLength(found.acc) }
+  }
+}
+
+/** sum over k of the product of acc_1 to acc_k; the token that a pass of the target gives anyway is not in it. */
+export function simulatedAcceptLength(acc: readonly (number | null)[]): number | null {
+  let [chain, length] = [1, 0]
+  for (const each of acc) {
+    if (each === null) return null
+    chain *= each
+    length += chain
+  }
+  return length
+}

@@ -1,0 +1,175 @@
+"""Captured rows are the target's own hidden states, and the target is who it says it is."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from draftbridge.bridge.errors import BridgeError
+from draftbridge.bridge.registry import OPS
+from draftbridge.features.finite import require_finite
+from draftbridge.target import target
+from draftbridge.target.capture import Capture
+
+IDS = [torch.arange(3, 40), torch.arange(50, 61), torch.tensor([7])]
+
+
+@pytest.fixture(scope="module")
+def capture(tiny_target: str) -> Capture:
+    return Capture(tiny_target, None, torch.float32)
+
+
+@pytest.fixture(scope="module")
+def model(tiny_target: str) -> Any:
+    return target.load_model(tiny_target, torch.float32)
+
+
+def test_rows_are_bit_for_bit_those_of_output_hidden_states(capture: Capture, model: Any) -> None:
+    assert capture.aux_layers == [1, 3, 4]
+    for ids in IDS:
+        [(last, aux)] = capture.states([ids])
+        with torch.inference_mode():
+            full = model(ids[None], output_hidden_states=True)
+        assert torch.equal(last, full.hidden_states[-1][0])
+        # Layer i's output is hidden_states[i + 1].
+        assert torch.equal(aux, torch.cat([full.hidden_states[i + 1][0] for i in (1, 3, 4)], -1))
+
+
+def test_the_head_on_the_last_hidden_state_gives_the_targets_logits(capture: Capture, model: Any) -> None:
+    [(last, _)] = capture.states([IDS[0]])
+    with torch.inference_mode():
+        logits = model(IDS[0][None]).logits[0]
+    torch.testing.assert_close(last @ model.lm_head.weight.T, logits)
+    # The state before the final norm would not: this check can tell the two apart.
+    with torch.inference_mode():
+        before = model.model.norm(last)
+    assert not torch.allclose(before @ model.lm_head.weight.T, logits, atol=1e-2)
+
+
+def test_padding_and_neighbours_in_a_batch_do_not_reach_a_sample(capture: Capture) -> None:
+    for alone, (last, aux) in zip(IDS, capture.states(IDS), strict=True):
+        [(alone_last, alone_aux)] = capture.states([alone])
+        assert len(last) == len(aux) == len(alone)
+        torch.testing.assert_close(last, alone_last, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(aux, alone_aux, rtol=1e-4, atol=1e-5)
+
+
+def test_a_cpu_computes_in_bfloat16_only_where_it_can(monkeypatch: pytest.MonkeyPatch, tiny_target: str) -> None:
+    monkeypatch.setattr("draftbridge.target.capture.cpu_has_bfloat16", lambda: True)
+    assert Capture(tiny_target, None, torch.bfloat16).compute_dtype == torch.bfloat16
+    assert Capture(tiny_target, None, torch.float16).compute_dtype == torch.float32
+
+
+def test_on_other_cpus_bfloat16_features_are_float32_ones_rounded_once(
+    monkeypatch: pytest.MonkeyPatch, capture: Capture, tiny_target: str
+) -> None:
+    monkeypatch.setattr("draftbridge.target.capture.cpu_has_bfloat16", lambda: False)
+    rounded = Capture(tiny_target, None, torch.bfloat16)
+    assert rounded.compute_dtype == torch.float32
+    [(last, aux)] = capture.states([IDS[0]])
+    [(short_last, short_aux)] = rounded.states([IDS[0]])
+    assert torch.equal(short_last, last.bfloat16())
+    assert torch.equal(short_aux, aux.bfloat16())
+
+
+def test_stored_rows_hold_no_more_memory_than_their_own(capture: Capture) -> None:
+    for ids, (last, aux) in zip(IDS, capture.states(IDS), strict=True):
+        assert last.untyped_storage().nbytes() == len(ids) * 32 * 4
+        assert aux.untyped_storage().nbytes() == len(ids) * 96 * 4
+        assert not last.is_inference() or last.is_contiguous()
+
+
+def test_features_that_are_no_numbers_are_refused() -> None:
+    sample = {"hidden_state": torch.ones(3, 2), "aux_hidden_state": torch.ones(3, 6)}
+    sample["aux_hidden_state"][2, 1] = float("inf")
+    with pytest.raises(BridgeError) as caught:
+        require_finite(sample, sample, "talk-3")
+    assert caught.value.details["file"] == "talk-3"
+    assert caught.value.details["field"] == "aux_hidden_state"
+    assert "token 2" in caught.value.details["found"]
+
+
+def test_a_description_needs_no_weights(tiny_target: str, tmp_path: Path) -> None:
+    shutil.copy(Path(tiny_target) / "config.json", tmp_path)
+    (tmp_path / "generation_config.json").write_text(json.dumps({"eos_token_id": [2, 0]}))
+    assert target.describe(str(tmp_path)) == {
+        "hiddenSize": 32,
+        "intermediateSize": 64,
+        "numLayers": 8,
+        "numHeads": 4,
+        "numKvHeads": 2,
+        "headDim": 8,
+        "vocabSize": 320,
+        "rmsNormEps": 1e-5,
+        "ropeTheta": 10000.0,
+        "maxPositions": 512,
+        "bosId": 1,
+        "eosIds": [2, 0],
+    }
+
+
+def test_the_identity_follows_the_weights_and_not_the_folder(tiny_target: str, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(tiny_target, copy)
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps(config))
+    assert target.identity(str(copy)) == target.identity(tiny_target)
+    weights = copy / "model.safetensors"
+    whole = bytearray(weights.read_bytes())
+    whole[-1] ^= 1
+    weights.write_bytes(whole)
+    changed = target.identity(str(copy))
+    assert changed != target.identity(tiny_target)
+    (copy / "config.json").write_text(json.dumps({**config, "rms_norm_eps": 1e-6}))
+    assert target.identity(str(copy)) not in (changed, target.identity(tiny_target))
+
+
+@pytest.mark.parametrize("kind", ["absent", "empty folder", "text file", "folder of a gguf"])
+def test_a_missing_model_is_named_and_never_looked_for_on_a_hub(tmp_path: Path, kind: str) -> None:
+    place = tmp_path / "model"
+    if kind == "text file":
+        place.write_text("no model")
+    elif kind != "absent":
+        place.mkdir()
+    if kind == "folder of a gguf":
+        (place / "weights.gguf").touch()
+    identity = OPS["target.identity"][1]
+    attempts = (
+        lambda: target.load_model(str(place), torch.float32),
+        lambda: target.describe(str(place)),
+        lambda: identity({"model": str(place)}),
+    )
+    for attempt in attempts:
+        with pytest.raises(BridgeError) as caught:
+            attempt()
+        assert caught.value.code == "CONFIG_INVALID"
+        assert caught.value.details["field"] == "target.model"
+        assert caught.value.details["file"] == str(place)
+    assert kind != "folder of a gguf" or "weights.gguf" in caught.value.details["found"]
+
+
+def test_a_configuration_that_is_no_json_is_a_coded_error(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(BridgeError, match="cannot be loaded") as caught:
+        OPS["target.identity"][1]({"model": str(tmp_path)})
+    assert caught.value.details["file"] == str(tmp_path)
+
+
+def test_damaged_weights_are_a_coded_error(tiny_target: str, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(tiny_target, copy)
+    weights = copy / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(BridgeError) as caught:
+        target.load_model(str(copy), torch.float32)
+    assert caught.value.code == "CONFIG_INVALID"
+
+
+def test_loading_a_model_writes_nothing_to_the_terminal(tiny_target: str, capfd: pytest.CaptureFixture[str]) -> None:
+    target.load_model(tiny_target, torch.float32)
+    target.load_tokenizer(tiny_target, None)
+    assert capfd.readouterr() == ("", "")

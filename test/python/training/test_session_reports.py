@@ -1,0 +1,216 @@
+"""What a training says of itself: memory by part, the speed of its device, determinism, TensorBoard files."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from draftbridge import host
+from draftbridge.bridge.errors import BridgeError
+from draftbridge.bridge.handles import TABLE
+from draftbridge.device import determinism
+from draftbridge.device.determinism import refusals_named
+from draftbridge.device.device_peak import measured_peak
+from draftbridge.distributed.parallel import World, join, leave
+from draftbridge.drafts.eagle3.ttt_loss import TttOptions
+from draftbridge.training.session import _fused
+from draftbridge.training.session_memory import host_peak, memory
+from draftbridge.training.tensorboard_file import EventFile
+from draftbridge.training.train_session import MicroStep
+from small_case import CONFIG, MASKS, SmallCase, batch_of
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[World]:
+    torch.set_num_threads(1)
+    yield join(0, 1, torch.device("cpu"), "", 60)
+    leave()
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_memory_is_counted_by_part(fused: bool, world: World) -> None:
+    case = SmallCase(torch.float32)
+    session = case.session(world, TttOptions(steps=3), fused=fused)
+    batch = batch_of(case.sample(MASKS[0]))
+    first, second = session.staging.of(batch), session.staging.of(batch)
+    session.step(first, MicroStep(11, 1, True, False))
+    found = memory(session)
+    weights = 4 * sum(parameter.numel() for parameter in case.draft().parameters())
+    assert (found["parameters"], found["gradients"], found["optimizer"]) == (weights, weights, 2 * weights)
+    head = 4 * CONFIG.vocab_size * CONFIG.hidden_size
+    maps = 8 * (CONFIG.vocab_size + CONFIG.draft_vocab_size)
+    assert found["frozen"] == 2 * head + maps, "embedding, head and the maps of ids"
+    assert found["batches"] == first.bytes + second.bytes > 11 * 4 * 3 * CONFIG.hidden_size
+    buffers = found["buffers"]
+    assert buffers is not None
+    assert (buffers > 0) == fused
+    assert (found["allocated"], found["reserved"]) == (None, None), "on a CPU"
+    assert found["host"] == pytest.approx(host_peak(), rel=0.2)
+
+
+def test_tied_weights_are_counted_once(world: World) -> None:
+    case = SmallCase(torch.float32)
+    case.embedding = case.head
+    session = case.session(world, TttOptions(steps=2))
+    maps = 8 * (CONFIG.vocab_size + CONFIG.draft_vocab_size)
+    assert memory(session)["frozen"] == 4 * case.head.numel() + maps
+
+
+def test_batches_that_are_gone_count_no_more(world: World) -> None:
+    case = SmallCase(torch.float32)
+    session = case.session(world, TttOptions(steps=2))
+    batch = batch_of(case.sample(MASKS[0]))
+    sizes = [session.staging.of(batch).bytes for _ in range(5)]
+    assert session.staging.peak_bytes <= 2 * sizes[0]
+
+
+def test_the_peak_is_that_of_this_process_and_not_of_its_parent() -> None:
+    ballast = torch.ones(64 << 20)
+    code = "from draftbridge.training.session_memory import host_peak; print(host_peak())"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(found.stdout) > 50 << 20
+    assert host_peak() - int(found.stdout) > ballast.numel() * 2
+
+
+def test_the_speed_of_a_device_is_measured_without_a_trace_in_the_random_numbers() -> None:
+    random = torch.get_rng_state()
+    peak = measured_peak(torch.device("cpu"), torch.float32)
+    assert 1e8 < peak < 1e14
+    assert torch.equal(random, torch.get_rng_state())
+
+
+def call(name: str, **payload: Any) -> Any:
+    reply = json.loads(host.call(name, json.dumps(payload)))
+    assert reply["ok"], reply
+    return reply["value"]
+
+
+def test_the_operations_look_at_a_session_and_leave_it_as_it_is(world: World, tmp_path: Path) -> None:
+    case = SmallCase(torch.float32)
+    session = case.session(world, TttOptions(steps=2))
+    before = [shard.detach().clone() for shard in session.draft.shards.values()]
+    handle = TABLE.mint(session)
+    batch = TABLE.mint(session.staging.of(batch_of(*(case.sample(mask) for mask in MASKS))))
+    call("train.validate", session=handle, batch=batch)
+    found = call("train.validation", session=handle)
+    assert (found["samples"], found["tokens"], found["lossTokens"]) == (2, 18, 9)
+    assert all(value is not None for value in (found["loss"], *found["ploss"], *found["acc"], *found["acceptanceRate"]))
+    assert call("train.validation", session=handle)["samples"] == 0
+    assert call("train.memory", session=handle)["parameters"] > 0
+    assert call("train.peak", session=handle)["flops"] > 0
+    assert call("train.settle", session=handle) == {}
+    assert all(torch.equal(a, b) for a, b in zip(before, session.draft.shards.values(), strict=True))
+    file = call("tensorboard.open", dir=str(tmp_path), purgeStep=1)["handle"]
+    call("tensorboard.write", file=file, step=3, wallTime=1.5, scalars={"loss": 2.5})
+    assert points(tmp_path) == {"loss": [(3, 2.5)]}
+    for held in (file, batch, handle):
+        call("handle.free", handle=held)
+
+
+class TestDeterminism:
+    @pytest.fixture(autouse=True)
+    def _back(self) -> Iterator[None]:
+        yield
+        determinism.choose(False)
+
+    def test_it_is_on_when_chosen_and_off_when_not(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+        determinism.choose(True)
+        assert torch.are_deterministic_algorithms_enabled()
+        assert not torch.is_deterministic_algorithms_warn_only_enabled()
+        assert torch.backends.cudnn.deterministic
+        assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+        determinism.choose(False)
+        assert not torch.are_deterministic_algorithms_enabled()
+
+    def test_a_choice_of_the_user_stays(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":16:8")
+        determinism.choose(True)
+        assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":16:8"
+
+    def test_too_late_is_said(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+        monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+        with pytest.raises(BridgeError, match="started CUDA already") as caught:
+            determinism.choose(True)
+        assert caught.value.details["field"] == "train.deterministic"
+
+    def test_the_fused_unroll_is_not_chosen(self) -> None:
+        assert _fused("auto", True)
+        determinism.choose(True)
+        assert not _fused("auto", True)
+
+    @pytest.mark.parametrize("fused", [False, True])
+    def test_a_step_and_a_validation_need_nothing_that_is_refused(self, fused: bool, world: World) -> None:
+        determinism.choose(True)
+        case = SmallCase(torch.float32)
+        session = case.session(world, TttOptions(steps=3), fused=fused)
+        batch = batch_of(*(case.sample(mask) for mask in MASKS))
+        session.step(batch, MicroStep(22, 1, True, False))
+        session.validation.add(session.staging.of(batch))
+        assert session.read_metrics()["loss"] is not None
+
+    def test_what_is_refused_is_named(self) -> None:
+        determinism.choose(True)
+        with pytest.raises(BridgeError) as caught, refusals_named():
+            torch.zeros(3).put_(torch.tensor([0, 0]), torch.tensor([1.0, 2.0]))
+        assert caught.value.code == "CONFIG_INVALID"
+        assert "put_" in caught.value.details["refused"]
+
+    def test_other_errors_stay_what_they_are(self) -> None:
+        with pytest.raises(RuntimeError, match="size of tensor"), refusals_named():
+            torch.zeros(3) + torch.zeros(4)
+
+
+def points(folder: Path) -> dict[str, list[tuple[int, float]]]:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    found: Any = EventAccumulator(str(folder))  # type: ignore[no-untyped-call]
+    found.Reload()
+    return {tag: [(at.step, at.value) for at in found.Scalars(tag)] for tag in found.Tags()["scalars"]}
+
+
+class TestEventFiles:
+    def test_tensorboard_reads_what_was_written_also_before_the_file_is_closed(self, tmp_path: Path) -> None:
+        file = EventFile(tmp_path / "tb", 1)
+        file.scalars(10, 1000.5, {"train/loss": 8.5, "train/acc/1": 0.25})
+        file.scalars(20, 1001.5, {"train/loss": 7.25})
+        assert points(tmp_path / "tb") == {"train/loss": [(10, 8.5), (20, 7.25)], "train/acc/1": [(10, 0.25)]}
+        file.close()
+
+    def test_steps_that_a_restart_does_again_count_once(self, tmp_path: Path) -> None:
+        first = EventFile(tmp_path, 1)
+        for step in (10, 20, 30):
+            first.scalars(step, 1000.0 + step, {"loss": float(step)})
+        first.close()
+        again = EventFile(tmp_path, 11)
+        again.scalars(20, 2000.0, {"loss": -1.0})
+        again.close()
+        assert points(tmp_path) == {"loss": [(10, 10.0), (20, -1.0)]}
+
+    def test_a_folder_that_cannot_be_made_is_named(self, tmp_path: Path) -> None:
+        (tmp_path / "file").write_text("")
+        with pytest.raises(BridgeError) as caught:
+            EventFile(tmp_path / "file" / "tb", 1)
+        assert caught.value.code == "STORE_UNAVAILABLE"
+        assert caught.value.details["file"] == str(tmp_path / "file" / "tb")
+
+    def test_a_full_disk_is_named(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        file = EventFile(tmp_path, 1)
+
+        def full(_: object) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(file._writer, "write_event", full)
+        with pytest.raises(BridgeError) as caught:
+            file.scalars(1, 1.0, {"loss": 1.0})
+        assert caught.value.code == "STORE_FULL"
+        file.close()

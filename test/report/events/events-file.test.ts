@@ -1,0 +1,46 @@
+import { appendFile, mkdtemp, readFile, rm } from 'node:fs/promises'
+import os from 'node:os'
+import path from 'node:path'
+import { afterEach, beforeEach, expect, it } from 'vitest'
+import type { RunEvent } from '../../../src/report/events/events.ts'
+import { EVENTS_NAME, EventsFile, eventLine, readEvents } from '../../../src/report/events/events-file.ts'
+import { metrics, wholeRun } from '../sample-run.ts'
+
+let dir: string
+beforeEach(async () => {
+  dir = await mkdtemp(path.join(os.tmpdir(), 'draftbridge-events-'))
+})
+afterEach(async () => {
+  await rm(dir, { recursive: true })
+})
+
+const clock = { now: () => 1234, sleep: async () => undefined }
+
+it('reads back every event that was emitted, and listeners heard the same', async () => {
+  const heard: RunEvent[] = []
+  using log = new EventsFile({ dir, runId: 'demo', clock, listeners: [(event) => heard.push(event)] })
+  for (const body of wholeRun) log.emit(body)
+  const { events, torn } = await readEvents(dir)
+  expect(events).toEqual(wholeRun.map((body) => ({ v: 1, ts: 1234, runId: 'demo', body })))
+  expect(heard).toEqual(events)
+  expect(torn).toBe(0)
+  const lines = (await readFile(path.join(dir, EVENTS_NAME), 'utf8')).trimEnd().split('\n')
+  expect(heard.map(eventLine)).toEqual(lines)
+})
+
+it('leaves out a torn last line, and the next run does not glue its first event to it', async () => {
+  const file = path.join(dir, EVENTS_NAME)
+  {
+    using log = new EventsFile({ dir, runId: 'demo', clock })
+    log.emit(metrics(1, 2))
+  }
+  await appendFile(file, '{"v":1,"ts":12,"run')
+  expect(await readEvents(dir)).toMatchObject({ torn: 1, events: [{ body: { step: 1 } }] })
+  using again = new EventsFile({ dir, runId: 'demo', clock })
+  again.emit(metrics(2, 2))
+  expect((await readEvents(dir)).events.map(({ body }) => body)).toEqual([metrics(1, 2), metrics(2, 2)])
+})
+
+it('finds no events in a folder without a file', async () => {
+  expect(await readEvents(path.join(dir, 'none'))).toEqual({ events: [], torn: 0 })
+})

@@ -1,0 +1,100 @@
+import { chmod, readdir, writeFile } from 'node:fs/promises'
+import path from 'node:path'
+import { beforeEach, describe, expect, it } from 'vitest'
+import { RunConfig } from '../../../src/config/schema.ts'
+import { examine } from '../../../src/roles/doctor/doctor.ts'
+import { sharedDirFeatureStore } from '../../../src/store/open.ts'
+import { keyFile, secretHex } from '../../support/key-files.ts'
+import { checkHandlesAfterEach, python } from '../../support/python.ts'
+import { tempDir } from '../../support/temp-dir.ts'
+
+checkHandlesAfterEach()
+let dir: string
+beforeEach(async () => {
+  dir = await tempDir()
+  await writeFile(at('train.jsonl'), '{"id": "a", "messages": [{"role": "user", "content": "hello"}]}\n')
+  await writeFile(at('prompts.jsonl'), '{"id": "a", "prompt": "hello"}\n')
+})
+const at = (name: string): string => path.join(dir, name)
+
+/** What is said of the config, by id. */
+async function found(given: object) {
+  const base = { version: 1, target: { model: dir }, store: { root: at('store') }, manifest: at('manifest') }
+  const config = RunConfig.parse({ ...base, data: { conversations: at('train.jsonl') }, ...given })
+  const checks = await examine(config)
+  return Object.fromEntries(checks.map((check) => [check.id, check]))
+}
+
+describe('doctor', () => {
+  it('says ok for a config whose files are there, and leaves no trace of looking', async () => {
+    const checks = await found({ eval: { prompts: at('prompts.jsonl') } })
+    expect(Object.values(checks).filter(({ state }) => state === 'error')).toEqual([])
+    expect(checks).toMatchObject({ 'data.conversations': { state: 'ok' }, 'eval.prompts': { state: 'ok' } })
+    expect(checks).not.toHaveProperty('store.auth')
+    expect(await readdir(dir)).toEqual(['prompts.jsonl', 'train.jsonl'])
+  })
+
+  it('says of every file that is not there which setting names it', async () => {
+    const nope = at('nope')
+    const checks = await found({
+      target: { model: nope, tokenizer: nope },
+      data: { conversations: nope },
+      draft: { config: nope },
+      eval: { prompts: nope },
+    })
+    for (const id of ['target.model', 'target.tokenizer', 'data.conversations', 'draft.config', 'eval.prompts']) {
+      const [reason, fix] = [expect.stringMatching(/^\/.*nope.*not exist/), expect.stringContaining('set it to')]
+      expect(checks[id]).toMatchObject({
+        state: 'error',
+        reason,
+        fix: id === 'draft.config' ? expect.any(String) : fix,
+      })
+    }
+  })
+
+  it('tells a file of something else, and an empty one', async () => {
+    await writeFile(at('prompts.jsonl'), '')
+    const checks = await found({ data: { conversations: at('prompts.jsonl') }, eval: { prompts: at('train.jsonl') } })
+    expect(checks['data.conversations']).toMatchObject({ state: 'error', reason: expect.stringContaining('no line') })
+    expect(checks['eval.prompts']).toMatchObject({ state: 'error', reason: expect.stringContaining('train.jsonl:1: ') })
+    expect((await found({ draft: { config: dir } }))['draft.config']).toMatchObject({ state: 'error' })
+  })
+
+  it('counts the feature files, and says when there are none', async () => {
+    const files = (pattern: string | null) => found({ features: { source: 'files', files: pattern } })
+    expect((await files(at('*.ckpt')))['features.files']).toMatchObject({ state: 'error', fix: expect.any(String) })
+    expect((await files(null))['features.files']).toMatchObject({ state: 'warning' })
+    await writeFile(at('a.ckpt'), 'abc')
+    const one = (await files(at('*.ckpt')))['features.files']
+    expect(one).toMatchObject({ state: 'ok', reason: expect.stringContaining('1 file, 3 B') })
+    expect(await found({ data: { conversations: null } })).toMatchObject({ 'data.conversations': { state: 'warning' } })
+  })
+})
+
+describe('the key of the store', () => {
+  const keyed = async (file: string | null, mode = 'mac') => {
+    const store = { root: at('store'), auth: { mode, keyFile: file } }
+    const check = (await found({ store }))['store.auth']
+    expect(JSON.stringify(check ?? null)).not.toContain(secretHex(1))
+    return check
+  }
+
+  it('must be there and be for nobody else', async () => {
+    expect(await keyed(null)).toMatchObject({ state: 'error', fix: expect.stringContaining('store.auth.keyFile') })
+    expect(await keyed(at('nope'))).toMatchObject({ state: 'error', reason: expect.stringContaining('no key file') })
+    const file = await keyFile()
+    expect(await keyed(file)).toMatchObject({ state: 'ok', reason: expect.stringContaining('for a new store') })
+    await chmod(file, 0o644)
+    expect(await keyed(file, 'seal')).toMatchObject({ state: 'error', reason: expect.stringContaining('mode 0644') })
+  })
+
+  it('must be that of the store that is there', async () => {
+    const [own, other] = [await keyFile(1), await keyFile(2)]
+    const auth = { mode: 'mac', keyFile: own } as const
+    await (await sharedDirFeatureStore({ python, root: at('store'), auth })).close()
+    expect(await keyed(own)).toMatchObject({ state: 'ok', reason: expect.stringContaining("the store's key") })
+    expect(await keyed(other)).toMatchObject({ state: 'error', reason: expect.stringContaining('not the key') })
+    expect(await keyed(own, 'seal')).toMatchObject({ state: 'error' })
+    expect(await keyed(null, 'none')).toMatchObject({ state: 'error', reason: expect.stringContaining('protected') })
+  })
+})

@@ -1,0 +1,49 @@
+import { writeFile } from 'node:fs/promises'
+import path from 'node:path'
+import { expect, it } from 'vitest'
+import type { Python } from '../../../src/bridge/python.ts'
+import { requireDraftFor } from '../../../src/roles/evaluate/draft-checkpoint.ts'
+import { CheckpointFolder } from '../../../src/train/checkpoints/checkpoint.ts'
+import { CHECKPOINT_FORMAT } from '../../../src/train/checkpoints/checkpoint-record.ts'
+import { tempDir } from '../../support/temp-dir.ts'
+
+// Only the hash of the target is asked of Python here; the real one is checked wherever a run is evaluated.
+const python = { call: async () => ({ hash: 'mine' }) } as unknown as Python
+
+async function checkpointFor(target: string): Promise<string> {
+  const folder = new CheckpointFolder(path.join(await tempDir(), 'checkpoints'))
+  await writeFile(path.join(await folder.begin(1), 'model.safetensors'), 'weights')
+  const source = { runId: 'r', storeId: 's', manifestSha256: null }
+  const place = { globalStep: 1, totalSteps: 1, epoch: 0, cursor: 1, worldSize: 1 }
+  const identity = { 'target.model': target }
+  return folder.complete({ formatVersion: CHECKPOINT_FORMAT, ...place, source, identity }, 1)
+}
+
+it('a checkpoint is measured on the target that it was trained for', async () => {
+  await requireDraftFor(python, 'model', await checkpointFor('mine'))
+})
+
+it('a checkpoint of another target is refused, whatever its sizes', async () => {
+  const dir = await checkpointFor('other')
+  const found = expect.stringMatching(/^other; target.model is model \(mine\)/)
+  const refused = {
+    code: 'CONTRACT_MISMATCH',
+    exitCode: 65,
+    details: { file: path.join(dir, 'checkpoint.json'), found },
+  }
+  await expect(requireDraftFor(python, 'model', dir)).rejects.toMatchObject(refused)
+})
+
+it('a checkpoint with a changed byte is refused, and the file named', async () => {
+  const dir = await checkpointFor('mine')
+  const file = path.join(dir, 'model.safetensors')
+  await writeFile(file, 'weightz')
+  await expect(requireDraftFor(python, 'model', dir)).rejects.toMatchObject({
+    code: 'CHECKPOINT_INVALID',
+    details: { file, field: 'sha256' },
+  })
+})
+
+it('an exported folder, which says neither, is taken as it is', async () => {
+  await requireDraftFor(python, 'model', await tempDir())
+})

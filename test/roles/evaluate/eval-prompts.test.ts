@@ -1,0 +1,91 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { gzipSync } from 'node:zlib'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { parseEvalPrompt, readEvalPrompts } from '../../../src/roles/evaluate/eval-prompts.ts'
+
+let dir: string
+beforeAll(async () => {
+  dir = await mkdtemp(path.join(tmpdir(), 'draftbridge-prompts-'))
+})
+afterAll(async () => {
+  await rm(dir, { recursive: true, force: true })
+})
+
+async function file(name: string, content: string | Buffer): Promise<string> {
+  const full = path.join(dir, name)
+  await writeFile(full, content)
+  return full
+}
+
+const line = (value: unknown): string => `${JSON.stringify(value)}\n`
+const wrong = (where: object) =>
+  expect.objectContaining({ code: 'CONFIG_INVALID', details: expect.objectContaining(where) })
+
+describe('a line of prompts', () => {
+  it('with text is a prompt for the chat template', () => {
+    expect(parseEvalPrompt('{"id":"a","prompt":"Hi"}', 'f:1')).toEqual({
+      id: 'a',
+      content: { text: 'Hi' },
+      where: 'f:1',
+    })
+  })
+
+  it('with tokens is what stands before the answer, even when it has text too', () => {
+    const text = line({ id: 'a', input_ids: [5, 6, 7, 8], loss_start: 3, prompt: 'Hi', finished: true })
+    expect(parseEvalPrompt(text, 'f:1').content).toEqual({ inputIds: [5, 6, 7] })
+  })
+
+  it.each([
+    ['{"id":"a"', '(the whole line)'],
+    ['[1]', 'id'],
+    ['{"prompt":"Hi"}', 'id'],
+    ['{"id":"a"}', 'prompt'],
+    ['{"id":"a","prompt":""}', 'prompt'],
+    ['{"id":"a","input_ids":[1,2]}', 'loss_start'],
+    ['{"id":"a","input_ids":[1,2],"loss_start":0}', 'loss_start'],
+    ['{"id":"a","input_ids":[1,2],"loss_start":3}', 'loss_start'],
+    ['{"id":"a","input_ids":[1,-2],"loss_start":1}', 'input_ids.1'],
+    ['{"id":"a","input_ids":[],"loss_start":1}', 'input_ids'],
+  ])('that is %s is refused and the field named', (text, field) => {
+    const parse = () => parseEvalPrompt(text, 'prompts.jsonl:7')
+    expect(parse).toThrow(expect.objectContaining({ code: 'CONFIG_INVALID' }))
+    expect(parse).toThrow(/prompts\.jsonl:7/)
+    if (text !== '[1]') expect(parse).toThrow(wrong({ file: 'prompts.jsonl:7', field }))
+  })
+})
+
+describe('a file of prompts', () => {
+  const three = line({ id: 'a', prompt: 'A' }) + line({ id: 'b', prompt: 'B' }) + line({ id: 'c', prompt: 'C' })
+
+  it('is read plain or compressed, blank lines left out', async () => {
+    const plain = await readEvalPrompts(await file('plain.jsonl', `${three}\n`), null)
+    const packed = await readEvalPrompts(await file('packed.jsonl.gz', gzipSync(three)), null)
+    expect(plain.map(({ id }) => id)).toEqual(['a', 'b', 'c'])
+    expect(packed.map(({ content }) => content)).toEqual(plain.map(({ content }) => content))
+  })
+
+  it('is read only as far as the limit', async () => {
+    const prompts = await readEvalPrompts(await file('limited.jsonl', `${three}not json\n`), 2)
+    expect(prompts.map(({ id }) => id)).toEqual(['a', 'b'])
+  })
+
+  it('with a bad line is refused, and the line named', async () => {
+    const bad = await file('bad.jsonl', `${three}\n{"id":"d"}\n`)
+    await expect(readEvalPrompts(bad, null)).rejects.toEqual(wrong({ file: `${bad}:5`, field: 'prompt' }))
+  })
+
+  it('with an id twice is refused', async () => {
+    const twice = await file('twice.jsonl', three + three)
+    await expect(readEvalPrompts(twice, null)).rejects.toEqual(wrong({ file: `${twice}:4`, field: 'id' }))
+  })
+
+  it('that is empty, missing or no gzip is refused', async () => {
+    const empty = await file('empty.jsonl', '\n')
+    const notGzip = await file('not.jsonl.gz', three)
+    for (const name of [empty, notGzip, path.join(dir, 'missing.jsonl')]) {
+      await expect(readEvalPrompts(name, null)).rejects.toEqual(wrong({ file: name, field: 'eval.prompts' }))
+    }
+  })
+})

@@ -1,0 +1,60 @@
+import path from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { DirNotes } from '../../../src/store/backends/dir-notes.ts'
+import { LocalNotes } from '../../../src/store/backends/local-notes.ts'
+import { claimEpoch } from '../../../src/store/coordination/epoch-claims.ts'
+import type { Notes } from '../../../src/store/coordination/notes.ts'
+import { tempDir } from '../../support/temp-dir.ts'
+
+const kinds: Readonly<Record<string, () => Promise<Notes>>> = {
+  local: async () => new LocalNotes(),
+  'shared-dir': async () => {
+    const staging = await tempDir()
+    return new DirNotes(path.join(staging, 'notes'), staging)
+  },
+}
+
+describe.each(Object.entries(kinds))('epochs on the notes of %s', (_, open) => {
+  it('gives every claim a number of its own, also when many claim at once', async () => {
+    const notes = await open()
+    const numbers: number[] = []
+    for (let round = 0; round < 5; round++) {
+      const epochs = await Promise.all(Array.from({ length: 10 }, () => claimEpoch(notes, 0)))
+      numbers.push(...epochs.map((epoch) => epoch.number))
+    }
+    expect(new Set(numbers).size).toBe(numbers.length)
+    expect((await notes.list('epochs')).map(Number)).toContain(Math.max(...numbers))
+  })
+
+  it('tells the owner of an older epoch that it is not the newest', async () => {
+    const notes = await open()
+    const first = await claimEpoch(notes, 0)
+    expect(await first.newest()).toBe(true)
+    const second = await claimEpoch(notes, 0)
+    expect([await first.newest(), await second.newest()]).toEqual([false, true])
+    expect(second.number).toBeGreaterThan(first.number)
+  })
+
+  it('does not take the note of somebody who goes by an older listing for its own', async () => {
+    const notes = await open()
+    const first = await claimEpoch(notes, 0)
+    const second = await claimEpoch(notes, 0)
+    expect(second.number).toBe(first.number + 1)
+    await notes.create(`epochs/${first.number}`, 'another')
+    expect(await first.newest()).toBe(false)
+  })
+
+  it('goes above what it is told, and keeps that number as the greatest', async () => {
+    const notes = await open()
+    expect((await claimEpoch(notes, 500)).number).toBe(501)
+    expect((await claimEpoch(notes, 0)).number).toBe(502)
+    expect(await notes.list('epochs')).toEqual(['502'])
+  })
+
+  it('does not mind strange names beside its own', async () => {
+    const notes = await open()
+    for (const name of ['README', '007', '1e9']) await notes.create(`epochs/${name}`, '')
+    expect((await claimEpoch(notes, 0)).number).toBe(1)
+    expect(await notes.list('epochs')).toHaveLength(4)
+  })
+})
