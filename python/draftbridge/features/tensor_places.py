@@ -20,6 +20,7 @@ import torch
 import xxhash
 
 from draftbridge.features.mapped_places import Mapped, mapped_places
+from draftbridge.files.positioned import bytes_at, read_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -120,7 +121,7 @@ def _is_plain(info: zipfile.ZipInfo) -> bool:
 
 def _data_offset(fd: int, header: int) -> int | None:
     """The directory does not say how long the local header is; only that header does."""
-    local = os.pread(fd, _LOCAL_HEADER, header)
+    local = bytes_at(fd, _LOCAL_HEADER, header)
     if len(local) < _LOCAL_HEADER or local[:4] != _LOCAL_MAGIC or local[8:10] != b"\0\0":
         return None
     return header + _LOCAL_HEADER + int.from_bytes(local[26:28], "little") + int.from_bytes(local[28:30], "little")
@@ -128,8 +129,8 @@ def _data_offset(fd: int, header: int) -> int | None:
 
 def _safetensors_offsets(fd: int) -> dict[str, int]:
     # safe_open has read and checked this header just before.
-    length = int.from_bytes(os.pread(fd, 8, 0), "little")
-    head = json.loads(os.pread(fd, length, 8))
+    length = int.from_bytes(bytes_at(fd, 8, 0), "little")
+    head = json.loads(bytes_at(fd, length, 8))
     return {name: 8 + length + int(about["data_offsets"][0]) for name, about in head.items() if name != "__metadata__"}
 
 
@@ -145,13 +146,11 @@ def _matching(fd: int, tensor: torch.Tensor, candidates: list[int]) -> int:
 def _digest_at(fd: int, offset: int, size: int) -> bytes | None:
     hasher = xxhash.xxh3_128()
     buffer = memoryview(bytearray(min(_CHUNK, size)))
-    done = 0
-    while done < size:
-        got = os.preadv(fd, [buffer[: min(_CHUNK, size - done)]], offset + done)
-        if got == 0:
+    for at in range(0, size, _CHUNK):
+        piece = buffer[: size - at]
+        if read_at(fd, piece, offset + at) < len(piece):
             return None
-        hasher.update(buffer[:got])
-        done += got
+        hasher.update(piece)
     return hasher.digest()
 
 

@@ -9,6 +9,7 @@ import re
 import stat
 
 from draftbridge.bridge.errors import BridgeError
+from draftbridge.files.positioned import bytes_at
 
 SECRET_BYTES = 32
 # 64 hex digits, or base64, with a line end after it. Anything longer is some other file.
@@ -48,7 +49,7 @@ def _from_file(file: str) -> bytes:
         raise _refused(file, "the key file cannot be read", exc.strerror or "an error", fix) from None
     try:
         _expect_private(file, os.fstat(fd))
-        raw = os.read(fd, _MAX_FILE + 1)
+        raw = bytes_at(fd, _MAX_FILE + 1, 0)
         return _expect_strong(raw, file=file) if len(raw) == SECRET_BYTES else _from_text(raw, file=file)
     finally:
         os.close(fd)

@@ -16,6 +16,7 @@ import xxhash
 from draftbridge.bridge.errors import BridgeError
 from draftbridge.bridge.handles import TensorDict, tensors_of
 from draftbridge.bridge.registry import Payload, op
+from draftbridge.files.positioned import bytes_at, read_at, write_at
 from draftbridge.objects.object_errors import storage_error
 from draftbridge.objects.safetensors_header import ALIGNMENT, CODES, layout
 from draftbridge.objects.write.object_writer import bytes_of, new_file
@@ -37,9 +38,9 @@ def name_of(tensors: TensorDict) -> str:
 def write(tensors: TensorDict, path: str, name: str, fsync: bool) -> None:
     """The new file `path`; nothing is left of it after an error."""
     with new_file(path, fsync) as fd:
-        _put_all(fd, memoryview(_first_page(name)), 0)
+        write_at(fd, memoryview(_first_page(name)), 0)
         for entry in layout(tensors):
-            _put_all(fd, bytes_of(tensors[entry.name].contiguous()), ALIGNMENT + entry.start)
+            write_at(fd, bytes_of(tensors[entry.name].contiguous()), ALIGNMENT + entry.start)
 
 
 def compare(tensors: TensorDict, path: str, name: str) -> bool | None:
@@ -54,7 +55,7 @@ def compare(tensors: TensorDict, path: str, name: str) -> bool | None:
         info = os.fstat(fd)
         entries = layout(tensors)
         size = ALIGNMENT + (entries[-1].end if entries else 0)
-        if not stat.S_ISREG(info.st_mode) or info.st_size != size or os.pread(fd, ALIGNMENT, 0) != _first_page(name):
+        if not stat.S_ISREG(info.st_mode) or info.st_size != size or bytes_at(fd, ALIGNMENT, 0) != _first_page(name):
             return False
         return all(_same(fd, ALIGNMENT + entry.start, tensors[entry.name]) for entry in entries)
     except OSError as exc:
@@ -72,19 +73,11 @@ def _same(fd: int, offset: int, tensor: torch.Tensor) -> bool:
     wanted = whole.reshape(-1).view(torch.uint8)
     room = torch.empty(min(_CHUNK, len(wanted)), dtype=torch.uint8)
     view = bytes_of(room)
-    done = 0
-    while done < len(wanted):
-        got = os.preadv(fd, [view[: len(wanted) - done]], offset + done)
-        if got == 0 or not torch.equal(room[:got], wanted[done : done + got]):
+    for at in range(0, len(wanted), _CHUNK):
+        size = min(_CHUNK, len(wanted) - at)
+        if read_at(fd, view[:size], offset + at) < size or not torch.equal(room[:size], wanted[at : at + size]):
             return False
-        done += got
     return True
-
-
-def _put_all(fd: int, data: memoryview, offset: int) -> None:
-    done = 0
-    while done < len(data):
-        done += os.pwrite(fd, data[done:], offset + done)
 
 
 def _offsets(tensors: TensorDict) -> dict[str, int]:

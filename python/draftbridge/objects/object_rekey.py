@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import ExitStack
 
+from draftbridge.files.positioned import read_at
 from draftbridge.keys.store_key import StoreKey
 from draftbridge.objects.chunk_checks import ChunkChecks, accepted_key, checks_for
 from draftbridge.objects.object_errors import corrupt, storage_error
@@ -94,12 +94,9 @@ class _Confirmed:
         data = self._room[: min(self._chunk_bytes, len(self) - start)]
         if chunk == self._chunk:
             return data
-        self._chunk, done = -1, 0
-        while done < len(data):
-            got = os.preadv(self._fd, [data[done:]], self._base + start + done)
-            if got == 0:
-                raise corrupt(self._path, self._entry.name, "the file ends inside this tensor")
-            done += got
+        self._chunk = -1
+        if read_at(self._fd, data, self._base + start) < len(data):
+            raise corrupt(self._path, self._entry.name, "the file ends inside this tensor")
         opening = self._checks.open(self._index, chunk, self._stated[chunk * self._width : (chunk + 1) * self._width])
         opening.update(data)
         if not opening.good():

@@ -8,6 +8,7 @@ import stat
 from contextlib import ExitStack
 from dataclasses import dataclass
 
+from draftbridge.files.positioned import bytes_at
 from draftbridge.objects.object_errors import corrupt, not_plain
 from draftbridge.objects.object_header import Extern, Header, header_of
 from draftbridge.objects.safetensors_header import MAX_HEADER
@@ -46,12 +47,12 @@ def open_object(path: str, stack: ExitStack) -> Opened | None:
     info = os.fstat(fd)
     if not stat.S_ISREG(info.st_mode):
         raise corrupt(path, "file", "not a regular file")
-    raw = os.pread(fd, _FIRST, 0)
+    raw = bytes_at(fd, min(_FIRST, info.st_size), 0)
     length = int.from_bytes(raw[:8], "little")
     if len(raw) < 8 or not 2 <= length <= min(MAX_HEADER, info.st_size - 8):
         raise corrupt(path, "header length", f"{length} in a file of {info.st_size} bytes (at most {MAX_HEADER})")
     if len(raw) < 8 + length:
-        raw = os.pread(fd, 8 + length, 0)
+        raw = bytes_at(fd, 8 + length, 0)
     if len(raw) < 8 + length:
         raise corrupt(path, "header", f"{len(raw) - 8} of {length} bytes")
     raw = raw[: 8 + length]

@@ -11,7 +11,6 @@ import pytest
 import torch
 from draftbridge.bridge.errors import BridgeError
 from draftbridge.memory.slab import SlabPool, SlabSet
-from draftbridge.objects.read import object_reader
 from draftbridge.objects.write import object_draft
 from draftbridge.objects.write.object_writer import ExternSource, write
 from object_case import equal, flip, get, key, refusal, tensors
@@ -52,7 +51,7 @@ def test_a_part_costs_its_chunks_and_is_verified_by_them(path: str, monkeypatch:
         asked.append((offset, len(buffers[0])))
         return whole(fd, buffers, offset)
 
-    monkeypatch.setattr(object_reader.os, "preadv", count)
+    monkeypatch.setattr(os, "preadv", count)
     # Rows 30 to 40 lie in the bytes 4440 to 5920: the second chunk. input_ids comes first in the file.
     start = base + 800
     get(path, None, ["hidden_state"], (30, 40))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from functools import partial
 import torch
 
 from draftbridge.bridge.errors import BridgeError
+from draftbridge.files.positioned import read_at
 from draftbridge.keys.store_key import StoreKey
 from draftbridge.memory.slab import SlabSet
 from draftbridge.objects.chunk_checks import STEP, accepted_key
@@ -168,12 +168,8 @@ def _fill(source: _Source, name: str, view: memoryview, start: int, checks: Tens
 
 
 def _read_at(source: _Source, name: str, view: memoryview, start: int) -> None:
-    done = 0
-    while done < len(view):
-        got = os.preadv(source.fd, [view[done:] if done else view], source.start + start + done)
-        if got == 0:
-            raise corrupt(source.file, name, "the file ends inside this tensor")
-        done += got
+    if read_at(source.fd, view, source.start + start) < len(view):
+        raise corrupt(source.file, name, "the file ends inside this tensor")
 
 
 def _paged(size: int) -> int:

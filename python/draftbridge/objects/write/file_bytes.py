@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
-
 import torch
 
 from draftbridge.bridge.errors import BridgeError
+from draftbridge.files.positioned import read_at
 from draftbridge.objects.chunk_checks import CHUNK
 from draftbridge.objects.safetensors_header import Entry
 
@@ -29,12 +28,8 @@ class FileBytes:
     def __getitem__(self, part: slice) -> memoryview:
         start, stop, _ = part.indices(self._size)
         piece = memoryview(self._room)[: stop - start]
-        done = 0
-        while done < len(piece):
-            got = os.preadv(self._fd, [piece[done:]], self._start + start + done)
-            if got == 0:
-                raise BridgeError("FEATURE_INVALID", "the feature file was cut short while it was read")
-            done += got
+        if read_at(self._fd, piece, self._start + start) < len(piece):
+            raise BridgeError("FEATURE_INVALID", "the feature file was cut short while it was read")
         if self.finite and self._values.is_floating_point():
             values = self._values[: len(piece) // self._values.element_size()]
             self.finite = bool(torch.isfinite(values.sum()))

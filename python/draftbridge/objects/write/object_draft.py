@@ -9,6 +9,7 @@ from typing import Protocol
 import xxhash
 
 from draftbridge.bridge.errors import BridgeError
+from draftbridge.files.positioned import write_at
 from draftbridge.keys.store_key import StoreKey
 from draftbridge.objects.chunk_checks import CHUNK, ChunkChecks, checks_for, zeroed
 from draftbridge.objects.object_header import CHECK_WIDTH, CHUNKS, DIGEST, SALT_BYTES, Auth, Extern, chunk_count
@@ -72,7 +73,7 @@ class ObjectDraft:
             stored, check = self._chunks.close(piece, self._index[name], chunk, hasher)
             checks += check
             if fd is not None:
-                _put_all(fd, stored, offset + at)
+                write_at(fd, stored, offset + at)
                 self._writeback.written(fd, offset + at, offset + at + len(stored))
         self._checks[name] = bytes(checks)
         self.digests[name] = self._shown(name, hasher.intdigest()) if self._carried is None else self._carried[name]
@@ -84,7 +85,7 @@ class ObjectDraft:
         if self._key is not None:
             blank = zeroed(b'"mac":"hmac_sha256:' + b"0" * 64 + b'"')
             head = head.replace(blank, f'"mac":"{self._key.sign("header", head)}"'.encode())
-        _put_all(fd, memoryview(head), 0)
+        write_at(fd, memoryview(head), 0)
         return len(head) + (self.entries[-1].end if self.entries else 0)
 
     # An unmasked digest would let a reader of a sealed store confirm what it guesses a tensor to be.
@@ -103,9 +104,3 @@ class ObjectDraft:
             keyed = {"auth": self._auth, "key_id": self._key.id, "object_salt": self._salt.hex()}
             texts = {**texts, **keyed, "mac": "hmac_sha256:" + "0" * 64}
         return texts
-
-
-def _put_all(fd: int, data: memoryview, offset: int) -> None:
-    done = 0
-    while done < len(data):
-        done += os.pwrite(fd, data[done:], offset + done)

@@ -1,0 +1,31 @@
+"""Reading and writing a file at an offset, complete: the kernel may return from one call with only a part done."""
+
+from __future__ import annotations
+
+import os
+
+
+def read_at(fd: int, into: memoryview, offset: int) -> int:
+    """Fill `into` (bytes) from `offset` on. Returns the bytes read: fewer than asked only at the end of the file."""
+    done = 0
+    while done < len(into):
+        got = os.preadv(fd, [into[done:] if done else into], offset + done)
+        if got == 0:
+            break
+        done += got
+    return done
+
+
+def bytes_at(fd: int, size: int, offset: int) -> bytes:
+    """`size` bytes from `offset` on; fewer only at the end of the file."""
+    found = os.pread(fd, size, offset)
+    while len(found) < size and (more := os.pread(fd, size - len(found), offset + len(found))):
+        found += more
+    return found
+
+
+def write_at(fd: int, data: memoryview, offset: int) -> None:
+    """Write all of `data` (bytes) from `offset` on."""
+    done = 0
+    while done < len(data):
+        done += os.pwrite(fd, data[done:], offset + done)
