@@ -13,6 +13,8 @@ const may = {
 
 const only = (name, from, to) => ({ name, severity: 'error', from: { path: '^src/', pathNot: from }, to: { path: to } })
 
+const BEHIND_PORTS = '^src/store/(directory/|(blobs|coordination)/[^/]+/)'
+
 module.exports = {
   forbidden: [
     ...Object.entries(may).map(([layer, below]) => ({
@@ -22,7 +24,31 @@ module.exports = {
       to: { path: '^src/', pathNot: `^src/(${[layer, ...below].join('|')})/` },
     })),
     only('one-door-to-python', '^src/bridge/python\\.ts$', 'node_modules/pymport'),
-    only('backends-are-leaves', '^src/store/(open\\.ts$|backends/)', '^src/store/backends/'),
+    // A folder below a port of the store is an implementation of it. One table chooses them; none knows of another.
+    only('store-ports-are-chosen-once', `^src/store/(kinds|open-for-care)\\.ts$|${BEHIND_PORTS}`, BEHIND_PORTS),
+    {
+      name: 'store-implementations-are-leaves',
+      severity: 'error',
+      from: { path: '^src/store/(blobs|coordination)/([^/]+)/' },
+      to: { path: '^src/store/(blobs|coordination)/[^/]+/', pathNot: '^src/store/$1/$2/' },
+    },
+    // Coordination knows nothing of blobs, and blobs know the port of coordination only.
+    {
+      name: 'store-coordination-stands-alone',
+      severity: 'error',
+      from: { path: '^src/store/coordination/' },
+      to: { path: '^src/store/', pathNot: '^src/store/(coordination/|directory/|blob-key\\.ts$|serial-queue\\.ts$)' },
+    },
+    {
+      name: 'store-blobs-know-ports-only',
+      severity: 'error',
+      from: { path: '^src/store/blobs/' },
+      to: {
+        path: '^src/store/',
+        pathNot:
+          '^src/store/(blobs/|directory/|auth/|blob-key\\.ts$|coordination/(coordination|notes)\\.ts$|maintenance/inventory\\.ts$)',
+      },
+    },
     only('one-starter-of-processes', '^src/launch/', 'node_modules/execa'),
     only('one-parser-of-argv', '^src/cli/', 'node_modules/commander'),
     { name: 'no-cycles', severity: 'error', from: {}, to: { circular: true } },

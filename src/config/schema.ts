@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { RunId } from '../core/ids.ts'
+import { storeKinds } from './store-kinds.ts'
 
 const Count = z.number().int().positive()
 const Unit = z.number().min(0).max(1)
@@ -52,7 +53,7 @@ const Features = z.strictObject({
 })
 
 const Store = z.strictObject({
-  kind: z.enum(['local', 'shared-dir']).default('shared-dir'),
+  kind: z.enum(storeKinds).default('shared-dir'),
   root: z.string().default('features'),
   retain: z.boolean().default(true),
   durability: z.enum(['fsync', 'fast']).default('fsync'),

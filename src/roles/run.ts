@@ -1,4 +1,5 @@
 import type { RunConfig } from '../config/schema.ts'
+import { sharedKinds, traitsOf } from '../config/store-kinds.ts'
 import { finding } from '../core/errors.ts'
 import { nearest } from '../core/nearest.ts'
 import type { RoleContext } from './context.ts'
@@ -44,7 +45,7 @@ export async function run(config: RunConfig, role: Role, context: RoleContext): 
     const { colocate } = await import('./train/colocate.ts')
     return { role, ...(await colocate(config, context)) }
   }
-  if (config.store.kind === 'local') throw localNeedsOneProcess(role)
+  if (!traitsOf(config.store).shared) throw needsSharedStore(role, config)
   if (role === 'consumer') {
     const { consume } = await import('./train/consume.ts')
     return { role, ...(await consume(config, context)) }
@@ -54,10 +55,10 @@ export async function run(config: RunConfig, role: Role, context: RoleContext): 
   return { role }
 }
 
-function localNeedsOneProcess(role: Role): Error {
+function needsSharedStore(role: Role, { store }: RunConfig): Error {
   return finding('CONFIG_INVALID', `a ${role} needs a store that other processes can see`, {
     field: 'store.kind',
-    found: 'local',
-    fix: 'set store.kind to shared-dir, or run --role colocated',
+    found: store.kind,
+    fix: `set store.kind to ${sharedKinds}, or run --role colocated`,
   })
 }

@@ -3,7 +3,7 @@ import { finding, hasCode } from '../core/errors.ts'
 import type { SampleId, StoreId } from '../core/ids.ts'
 import type { SampleRef } from '../core/sample-ref.ts'
 import type { StoreKey } from './auth/store-auth.ts'
-import { type BackendTraits, type BlobKey, keyText, type StoreBackend } from './backend.ts'
+import { type BlobKey, keyText } from './blob-key.ts'
 import { Gate } from './gate.ts'
 import type { FoundObject, Inventory } from './maintenance/inventory.ts'
 import { listedInventory } from './maintenance/listed-inventory.ts'
@@ -13,7 +13,7 @@ import { type PutAbout, PutPath } from './paths/put-path.ts'
 import { type GetOptions, ReadPath, type Verify } from './paths/read-path.ts'
 import { parsedId, parsedRef } from './paths/ref-checks.ts'
 import type { SpaceUsage } from './space/space.ts'
-import { assembleParts, type OpenSpace, type StoreParts } from './store-parts.ts'
+import { assembleParts, type OpenSpace, type StoreParts, type StorePorts } from './store-parts.ts'
 
 export type { Claim, Lease } from './paths/borrow-path.ts'
 export type { PutAbout } from './paths/put-path.ts'
@@ -28,9 +28,9 @@ export interface FeatureStoreOptions {
   readonly retain: boolean
   /** Whether a get compares what it reads with what was put. Default `always`. */
   readonly verify?: Verify
-  /** Who counts the bytes. Default: nobody, and there is no bound. */
+  /** What counts the bytes. Default: nothing does, and there is no bound. */
   readonly space?: OpenSpace
-  /** The files that a sweep looks at. Default: what the backend lists. */
+  /** The files that a sweep looks at. Default: the blobs that are listed. */
   readonly files?: Inventory
   /** Default: none. */
   readonly key?: StoreKey | null
@@ -45,15 +45,14 @@ export interface ClaimedMany {
   readonly gone: readonly SampleRef[]
 }
 
-/** All semantics of the store. A backend only moves blobs. */
+/** All semantics of the store. `Blobs` only moves tensors, and `Coordination` only keeps small facts. */
 export class FeatureStore implements AsyncDisposable {
   readonly id: StoreId
   /** A release keeps the data; otherwise samples are consumed once. */
   readonly retain: boolean
-  readonly traits: BackendTraits
   /** This store object among all that have the data open, in all processes. */
   readonly memberId: string
-  /** What signs manifests of this store; null in a store without a key. The backend owns it. */
+  /** What signs manifests of this store; null in a store without a key. Closing the store closes it. */
   readonly key: StoreKey | null
   readonly #parts: StoreParts
   readonly #gate: Gate
@@ -62,22 +61,21 @@ export class FeatureStore implements AsyncDisposable {
   readonly #borrows: BorrowPath
   #closing: Promise<void> | undefined
 
-  constructor(backend: StoreBackend, { id, retain, verify = 'always', space, key = null, files }: FeatureStoreOptions) {
+  constructor(ports: StorePorts, { id, retain, verify = 'always', space, key = null, files }: FeatureStoreOptions) {
     this.id = id
     this.retain = retain
     this.key = key
-    this.traits = backend.traits
-    this.memberId = backend.memberId
-    this.#parts = assembleParts(backend, { id, retain, space })
-    this.#inventory = files ?? listedInventory(backend)
+    this.memberId = ports.coordination.memberId
+    this.#parts = assembleParts(ports, { id, retain, space })
+    this.#inventory = files ?? listedInventory(ports.blobs)
     this.#gate = new Gate(this.#parts.members)
     this.#puts = new PutPath(this.#parts)
     this.#borrows = new BorrowPath(this.#parts, new ReadPath(this.#parts, verify), this.#gate)
   }
 
   /** The way in for everybody else: a member that is known by its id has its place already, so it can be fenced. */
-  static async open(backend: StoreBackend, options: FeatureStoreOptions): Promise<FeatureStore> {
-    const store = new FeatureStore(backend, options)
+  static async open(ports: StorePorts, options: FeatureStoreOptions): Promise<FeatureStore> {
+    const store = new FeatureStore(ports, options)
     try {
       await store.#parts.members.join()
       await store.#parts.space.open()
@@ -105,7 +103,7 @@ export class FeatureStore implements AsyncDisposable {
     return lease
   }
 
-  /** Several gets with one read of the backend. All of them, in order, or the first error and nothing leased. */
+  /** Several gets with one call of `Blobs.read`. All of them, in order, or the first error and nothing leased. */
   getMany(refs: readonly SampleRef[], options: GetOptions = {}): Promise<readonly Lease[]> {
     return this.#gate.run('get', async () => {
       return this.#borrows.lease(
@@ -127,7 +125,7 @@ export class FeatureStore implements AsyncDisposable {
     })
   }
 
-  /** Claims what it can, with one read of the backend. Throws, and gives all back, only when a sample is damaged. */
+  /** Claims what it can, with one call of `Blobs.read`. Throws, and gives all back, only when a sample is damaged. */
   claimMany(refs: readonly SampleRef[], options: GetOptions = {}): Promise<ClaimedMany> {
     return this.#gate.run('claim', async () => {
       const own = refs.map((ref) => this.#ownRef(ref))
@@ -144,7 +142,7 @@ export class FeatureStore implements AsyncDisposable {
   /** Those of `refs` whose exact generation is not stored. Lists the store once, and reads no sample. */
   missing(refs: readonly SampleRef[]): Promise<readonly SampleRef[]> {
     return this.#gate.run('missing', async () => {
-      const stored = new Set((await this.#parts.backend.list()).map(keyText))
+      const stored = new Set((await this.#parts.blobs.list()).map(keyText))
       return refs.filter((ref) => !stored.has(keyText(ref)))
     })
   }
@@ -195,7 +193,8 @@ export class FeatureStore implements AsyncDisposable {
       await this.#borrows.close()
     } finally {
       await this.#parts.members.leave()
-      await this.#parts.backend.close()
+      await this.#parts.blobs.close()
+      await this.key?.[Symbol.asyncDispose]()
     }
   }
 

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { RunId, SampleId } from '../../src/core/ids.ts'
-import { keyText } from '../../src/store/backend.ts'
+import { keyText } from '../../src/store/blob-key.ts'
+
 import type { Claim, FeatureStore, Lease } from '../../src/store/feature-store.ts'
 import { digestsOf, sampleSpecs, synthesize } from '../support/tensors.ts'
 import { type Expected, type Known, StoreModel } from './store-model.ts'

@@ -1,6 +1,6 @@
 import type { SampleId } from '../../src/core/ids.ts'
 import type { SampleRef } from '../../src/core/sample-ref.ts'
-import { keyText } from '../../src/store/backend.ts'
+import { keyText } from '../../src/store/blob-key.ts'
 
 /** One put, and what has become of it. */
 export interface Known {

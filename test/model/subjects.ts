@@ -2,24 +2,26 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import fc from 'fast-check'
-import { StoreId } from '../../src/core/ids.ts'
-import { LocalBackend, LocalData } from '../../src/store/backends/local.ts'
-import { FeatureStore } from '../../src/store/feature-store.ts'
 import { sharedDirFeatureStore } from '../../src/store/open.ts'
+import { memoryPair, mixedPair, openPair } from '../support/store-pairs.ts'
 import { python } from '../support/tensors.ts'
 import { type ModelSubject, runSteps, stepsArbitrary } from './run-steps.ts'
 
 type Make = (retain: boolean) => Promise<ModelSubject>
 
 async function local(retain: boolean): Promise<ModelSubject> {
-  const data = new LocalData()
-  // Keeps the data while the clients come and go.
-  const anchor = new LocalBackend(python, data)
-  const id = StoreId.parse('model')
-  return {
-    open: () => FeatureStore.open(new LocalBackend(python, data), { id, retain }),
-    end: () => anchor.close(),
+  const pair = await memoryPair()
+  return { open: () => openPair(pair, { retain }), end: pair.end }
+}
+
+async function mixed(retain: boolean): Promise<ModelSubject> {
+  const dir = await mkdtemp(path.join(tmpdir(), 'draftbridge-model-'))
+  const pair = await mixedPair(dir)
+  const end = async () => {
+    await pair.end()
+    await rm(dir, { recursive: true, force: true })
   }
+  return { open: () => openPair(pair, { retain }), end }
 }
 
 async function sharedDir(retain: boolean): Promise<ModelSubject> {
@@ -31,7 +33,11 @@ async function sharedDir(retain: boolean): Promise<ModelSubject> {
   }
 }
 
-export const modelSubjects: Readonly<Record<string, Make>> = { local, 'shared-dir': sharedDir }
+export const modelSubjects: Readonly<Record<string, Make>> = {
+  local,
+  'shared-dir': sharedDir,
+  'memory blobs with a directory': mixed,
+}
 
 export interface ModelCheck {
   readonly make: Make

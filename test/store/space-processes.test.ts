@@ -4,7 +4,7 @@ import path from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { expect, it } from 'vitest'
-import { DirNotes } from '../../src/store/backends/dir-notes.ts'
+import { DirectoryNotes } from '../../src/store/coordination/directory/directory-notes.ts'
 import { bookIn, FakePeers, objectsInFolder } from '../support/fake-space.ts'
 import { tempDir } from '../support/temp-dir.ts'
 
@@ -21,7 +21,7 @@ function putter(root: string, quota: number | null, bytes: number) {
 async function newRoot() {
   const root = await tempDir()
   await mkdir(path.join(root, 'staging'))
-  const notes = new DirNotes(path.join(root, 'notes'), path.join(root, 'staging'))
+  const notes = new DirectoryNotes(path.join(root, 'notes'), path.join(root, 'staging'))
   return { root, world: { notes, objects: objectsInFolder(path.join(root, 'objects')), peers: new FakePeers() } }
 }
 

@@ -3,7 +3,8 @@ import path from 'node:path'
 import { RunId, SampleId } from '../../src/core/ids.ts'
 import type { SampleRef } from '../../src/core/sample-ref.ts'
 import type { FeatureStore } from '../../src/store/feature-store.ts'
-import { openStoreForCare, type StoreCare, sharedDirFeatureStore } from '../../src/store/open.ts'
+import { sharedDirFeatureStore } from '../../src/store/open.ts'
+import { openStoreForCare, type StoreCare } from '../../src/store/open-for-care.ts'
 import { python, sampleSpecs, synthesize } from './tensors.ts'
 
 export const openStore = (root: string, quota: number | null = null): Promise<FeatureStore> =>

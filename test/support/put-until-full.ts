@@ -1,12 +1,12 @@
 /** A process that puts until there is no room: `node --import tsx put-until-full.ts ROOT QUOTA BYTES`. Prints how many. */
 import path from 'node:path'
 import { hasCode } from '../../src/core/errors.ts'
-import { DirNotes } from '../../src/store/backends/dir-notes.ts'
+import { DirectoryNotes } from '../../src/store/coordination/directory/directory-notes.ts'
 import { bookIn, FakePeers, objectsInFolder } from './fake-space.ts'
 
 const [root = '', quota = '', bytes = ''] = process.argv.slice(2)
 const world = {
-  notes: new DirNotes(path.join(root, 'notes'), path.join(root, 'staging')),
+  notes: new DirectoryNotes(path.join(root, 'notes'), path.join(root, 'staging')),
   objects: objectsInFolder(path.join(root, 'objects')),
   peers: new FakePeers(),
 }

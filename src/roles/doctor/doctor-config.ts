@@ -1,10 +1,12 @@
 import { lazyPython } from '../../bridge/lazy-python.ts'
 import type { RunConfig } from '../../config/schema.ts'
+import { traitsOf } from '../../config/store-kinds.ts'
 import { finding } from '../../core/errors.ts'
 import type { RunId } from '../../core/ids.ts'
 import { STORE_KEY_ENV } from '../../core/store-key-env.ts'
 import { bytes, count, plural } from '../../report/words.ts'
-import { tryStoreAuth } from '../../store/open.ts'
+import { tryStoreAuth } from '../../store/open-for-care.ts'
+
 import { readEvalPrompts } from '../evaluate/eval-prompts.ts'
 import { readConversations } from '../produce/conversation-file.ts'
 import { findFeatureFiles } from '../produce/feature-files.ts'
@@ -30,7 +32,7 @@ export async function examineConfig(config: RunConfig): Promise<readonly Check[]
   checks.push(await inputs(config))
   if (draft.config !== 'auto') checks.push(await draftConfig(draft.config))
   if (config.eval.prompts !== null) checks.push(await prompts(config.eval.prompts))
-  if (store.kind !== 'local') checks.push(...(await storeKey(store)))
+  if (traitsOf(store).directory) checks.push(...(await storeKey(store)))
   return checks
 }
 

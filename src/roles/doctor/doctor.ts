@@ -2,6 +2,7 @@ import { mkdir, rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { embedPython } from '../../bridge/python.ts'
 import type { RunConfig } from '../../config/schema.ts'
+import { traitsOf } from '../../config/store-kinds.ts'
 import { hasCode } from '../../core/errors.ts'
 import type { Check } from './doctor-check.ts'
 import { examineConfig } from './doctor-config.ts'
@@ -55,9 +56,10 @@ function transformers(version: string | null): Check {
 }
 
 /** A store that takes a file and gives its room back is one that a producer can use. */
-async function store({ kind, root }: RunConfig['store']): Promise<Check> {
-  if (kind === 'local')
-    return { id: 'store', state: 'ok', reason: 'local: features stay in the process that made them' }
+async function store(config: RunConfig['store']): Promise<Check> {
+  const { kind, root } = config
+  if (!traitsOf(config).directory)
+    return { id: 'store', state: 'ok', reason: `${kind}: features stay in the process that made them` }
   const probe = path.join(root, `.doctor-${process.pid}`)
   try {
     const made = await mkdir(root, { recursive: true })

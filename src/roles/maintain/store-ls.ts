@@ -1,9 +1,10 @@
 import { inBatches } from '../../core/in-batches.ts'
+import { keySegment } from '../../store/blob-key.ts'
 import { holdersOf } from '../../store/coordination/held-keys.ts'
 import type { Members } from '../../store/coordination/members.ts'
-import { noteKey } from '../../store/coordination/shared-leases.ts'
 import { type FoundObject, partOf } from '../../store/maintenance/inventory.ts'
-import type { StoreCare } from '../../store/open.ts'
+import type { StoreCare } from '../../store/open-for-care.ts'
+
 import { openStorePlace, type StorePlace } from './store-place.ts'
 
 export interface StoredSample {
@@ -72,11 +73,11 @@ export async function summariseStore(place: StorePlace, signal: AbortSignal): Pr
 }
 
 async function* samplesOf({ parts, files }: StoreCare, signal: AbortSignal): AsyncIterable<StoredSample> {
-  const { notes } = parts.backend
+  const { notes } = parts.coordination
   const [leases, claims] = [await holdersOf(notes, 'leases'), await holdersOf(notes, 'claims')]
   const told = await heldBy(parts.members, leases, claims)
   const labelled = async (object: FoundObject): Promise<StoredSample> => {
-    const name = noteKey(object.key)
+    const name = keySegment(object.key)
     return {
       ...object.key,
       run: (await files.label(object))?.runId ?? null,

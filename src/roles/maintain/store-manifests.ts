@@ -1,10 +1,10 @@
 import type { RunId } from '../../core/ids.ts'
 import type { SampleRef } from '../../core/sample-ref.ts'
 import { readManifestSoFar } from '../../refs/read/manifest-reader.ts'
-import { keyText } from '../../store/backend.ts'
+import { keyText } from '../../store/blob-key.ts'
 import type { FoundObject, Inventory } from '../../store/maintenance/inventory.ts'
 import type { Judgement } from '../../store/maintenance/sweep.ts'
-import type { StoreCare } from '../../store/open.ts'
+import type { StoreCare } from '../../store/open-for-care.ts'
 
 interface Published {
   readonly dir: string

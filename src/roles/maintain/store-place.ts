@@ -1,7 +1,8 @@
 import { lazyPython } from '../../bridge/lazy-python.ts'
 import type { RunConfig } from '../../config/schema.ts'
+import { traitsOf } from '../../config/store-kinds.ts'
 import { finding } from '../../core/errors.ts'
-import { openStoreForCare, type StoreCare } from '../../store/open.ts'
+import { openStoreForCare, type StoreCare } from '../../store/open-for-care.ts'
 
 /** Which store, as somebody at a terminal names it: by its folder, or by the config of a run. */
 export interface StorePlace {
@@ -21,9 +22,9 @@ export async function openStorePlace({ root, config, keyFile, onPython }: StoreP
     throw finding('CONFIG_INVALID', 'which store?', { found: 'neither --store nor a draftbridge.yaml here', fix })
   }
   const { store } = config
-  if (store.kind === 'local') {
-    const fix = 'there is nothing to look at: a local store ends with its process'
-    throw finding('CONFIG_INVALID', 'this store has no folder', { field: 'store.kind', found: 'local', fix })
+  if (!traitsOf(store).directory) {
+    const fix = `there is nothing to look at: a ${store.kind} store ends with its process`
+    throw finding('CONFIG_INVALID', 'this store has no folder', { field: 'store.kind', found: store.kind, fix })
   }
   const auth = keyFile === null ? store.auth : { ...store.auth, keyFile }
   return openStoreForCare({ python, root: store.root, auth, keyFile: auth.keyFile })

@@ -4,7 +4,8 @@ import { type CodedError, finding, hasCode } from '../../core/errors.ts'
 import { resignManifest } from '../../refs/root/resign-manifest.ts'
 import type { KeyedRecord } from '../../store/auth/auth-record.ts'
 import { newSalt, StoreKey } from '../../store/auth/store-auth.ts'
-import { openRekeyFiles, type RekeyFiles, type StoreCare } from '../../store/open.ts'
+import { openRekeyFiles, type RekeyFiles, type StoreCare } from '../../store/open-for-care.ts'
+
 import { openStorePlace, type StorePlace } from './store-place.ts'
 
 export interface RekeyOptions {

@@ -1,9 +1,10 @@
 import { finding } from '../../core/errors.ts'
 import { inBatches } from '../../core/in-batches.ts'
+import { keySegment } from '../../store/blob-key.ts'
 import { holdersOf } from '../../store/coordination/held-keys.ts'
-import { noteKey } from '../../store/coordination/shared-leases.ts'
 import type { FileBeside, FoundObject } from '../../store/maintenance/inventory.ts'
-import type { StoreCare } from '../../store/open.ts'
+import type { StoreCare } from '../../store/open-for-care.ts'
+
 import { openStorePlace, type StorePlace } from './store-place.ts'
 
 /** Small files, each with a few calls: enough to keep a remote file system busy. */
@@ -52,7 +53,7 @@ export async function removeRun(place: StorePlace, options: RmOptions): Promise<
     // Not simply removed: a lease that somebody took since then still counts.
     const gone = await Promise.all(some.map(({ key }) => care.parts.leases.retire(key)))
     const stays = some.find((_, index) => gone[index] !== true)
-    if (stays !== undefined) throw held(run, noteKey(stays.key), 'a living process')
+    if (stays !== undefined) throw held(run, keySegment(stays.key), 'a living process')
   }
   return { ...about, removed: objects.length, bytes }
 }
@@ -92,11 +93,11 @@ async function objectsOf({ files }: StoreCare, run: string, signal: AbortSignal)
 }
 
 async function expectUnheld({ parts }: StoreCare, run: string, objects: readonly FoundObject[]): Promise<void> {
-  const { backend, members } = parts
-  const all = [await holdersOf(backend.notes, 'leases'), await holdersOf(backend.notes, 'claims')]
+  const { coordination, members } = parts
+  const all = [await holdersOf(coordination.notes, 'leases'), await holdersOf(coordination.notes, 'claims')]
   for (const { key } of objects) {
-    for (const holder of all.flatMap((held) => held.get(noteKey(key)) ?? [])) {
-      if (!(await members.dead(holder))) throw held(run, noteKey(key), await members.describe(holder))
+    for (const holder of all.flatMap((held) => held.get(keySegment(key)) ?? [])) {
+      if (!(await members.dead(holder))) throw held(run, keySegment(key), await members.describe(holder))
     }
   }
 }

@@ -3,7 +3,7 @@ import { type CodedError, finding, hasCode } from '../../core/errors.ts'
 import type { SampleId } from '../../core/ids.ts'
 import type { Provenance, SampleRef } from '../../core/sample-ref.ts'
 import type { CaptureContract } from '../../core/target-contract.ts'
-import type { ExternFile } from '../../store/backend.ts'
+import type { ExternFile } from '../../store/blobs/blobs.ts'
 
 /** One input and what became of it. */
 export type SourceItem =

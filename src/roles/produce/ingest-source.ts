@@ -9,7 +9,7 @@ import type { SampleRef } from '../../core/sample-ref.ts'
 import { CaptureContract } from '../../core/target-contract.ts'
 import { inputsText } from '../../refs/root/inputs.ts'
 import { sha256 } from '../../refs/sha256.ts'
-import type { ExternFile } from '../../store/backend.ts'
+import type { ExternFile } from '../../store/blobs/blobs.ts'
 import { type FeatureFile, findFeatureFiles } from './feature-files.ts'
 import type { FeatureSource, IsKnown, SourceItem, SourcePlan } from './feature-source.ts'
 

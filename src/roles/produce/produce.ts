@@ -1,5 +1,6 @@
 import { embedPython, type Python } from '../../bridge/python.ts'
 import type { RunConfig } from '../../config/schema.ts'
+import { sharedKinds, traitsOf } from '../../config/store-kinds.ts'
 import { finding, hasCode } from '../../core/errors.ts'
 import { makeFolder } from '../../core/files/make-folder.ts'
 import { storageError } from '../../core/files/storage-error.ts'
@@ -13,7 +14,7 @@ import {
   recordFailure,
 } from '../../refs/manifest.ts'
 import type { FeatureStore } from '../../store/feature-store.ts'
-import { sharedDirFeatureStore } from '../../store/open.ts'
+import { openStore } from '../../store/open.ts'
 import type { RoleContext } from '../context.ts'
 import { planCapture } from './capture-source.ts'
 import type { SourcePlan } from './feature-source.ts'
@@ -35,20 +36,15 @@ export interface ProduceOptions {
  * interrupted run of the same work stopped, and returns at once when its manifest is complete.
  */
 export async function produce(config: RunConfig, context: RoleContext): Promise<void> {
-  const { kind, root, durability, auth, verify, quota, dedup } = config.store
-  if (kind !== 'shared-dir') {
+  if (!traitsOf(config.store).shared) {
     throw finding('CONFIG_INVALID', 'a producer of its own needs a store that others can reach', {
       field: 'store.kind',
-      found: kind,
-      fix: 'set it to shared-dir, or run the role `colocated`',
+      found: config.store.kind,
+      fix: `set it to ${sharedKinds}, or run the role \`colocated\``,
     })
   }
   const python = await embedPython()
-  await using store = await sharedDirFeatureStore({
-    ...{ python, root, durability, auth, verify, quota, dedup },
-    retain: true,
-    create: true,
-  })
+  await using store = await openStore({ ...config.store, python, retain: true, create: true })
   await produceInto({ config, python, store, context })
 }
 

@@ -1,4 +1,5 @@
 import type { RunConfig } from '../../config/schema.ts'
+import { sharedKinds, traitsOf } from '../../config/store-kinds.ts'
 import { finding } from '../../core/errors.ts'
 import type { RankPlace } from '../../launch/topology.ts'
 import { type Manifest, waitForManifest } from '../../refs/manifest.ts'
@@ -32,11 +33,11 @@ export async function consume(config: RunConfig, context: RoleContext): Promise<
 
 /** Waits for the manifests, and finds out where the run stands. */
 export async function readyToTrain(config: RunConfig, context: RoleContext): Promise<ReadyToTrain> {
-  if (config.store.kind === 'local') {
-    throw finding('CONFIG_INVALID', 'a consumer cannot see the local store of a producer', {
+  if (!traitsOf(config.store).shared) {
+    throw finding('CONFIG_INVALID', `a consumer cannot see the ${config.store.kind} store of a producer`, {
       field: 'store.kind',
-      found: 'local',
-      fix: 'use shared-dir, or train colocated',
+      found: config.store.kind,
+      fix: `use ${sharedKinds}, or train colocated`,
     })
   }
   const manifest = await waitFor(config.manifest, config, context)

@@ -8,7 +8,7 @@ import type { RankLink } from '../../launch/rank-link.ts'
 import { RankPlace } from '../../launch/topology.ts'
 import { readRefManifest } from '../../refs/manifest.ts'
 import type { EventBody } from '../../report/events/events.ts'
-import { localFeatureStore, sharedDirFeatureStore } from '../../store/open.ts'
+import { openStore } from '../../store/open.ts'
 import type { Rehearsed } from '../../train/rehearsal.ts'
 import type { TrainOutcome } from '../../train/trainer.ts'
 import { produceInto } from '../produce/produce.ts'
@@ -36,9 +36,9 @@ export async function rank(link: RankLink): Promise<TrainOutcome | Rehearsed | n
 
 async function trainFromManifest(spec: RankSpec, python: Python, link: RankLink) {
   const { config } = spec
-  const { root, retain, durability, auth, verify } = config.store
   link.phase('reading the manifest')
-  await using store = await sharedDirFeatureStore({ python, root, retain, durability, auth, verify, create: false })
+  // Only a producer's quota counts: to give one here would begin a count of the store's bytes.
+  await using store = await openStore({ ...config.store, python, quota: null, create: false })
   const read = (dir: string) => readRefManifest({ dir, storeId: store.id, key: store.key })
   const manifest = await read(config.manifest)
   const named = config.train.validation?.manifest ?? null
@@ -57,7 +57,7 @@ async function trainFromManifest(spec: RankSpec, python: Python, link: RankLink)
 async function trainColocated(spec: RankSpec, python: Python, link: RankLink): Promise<TrainOutcome> {
   const { config, place } = spec
   link.phase('producing features')
-  await using store = await localFeatureStore({ python, retain: config.store.retain, quota: config.store.quota })
+  await using store = await openStore({ kind: 'local', python, retain: config.store.retain, quota: config.store.quota })
   // The store ends with this process, so what an earlier process said about its own is worth nothing.
   const manifest = path.join(config.run.dir, 'colocated', `rank-${place.rank}`)
   await rm(manifest, { recursive: true, force: true })

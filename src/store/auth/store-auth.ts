@@ -12,7 +12,7 @@ export interface StoreAuth {
 }
 
 /** Decides who may attach to a store, before anything of it is made, read or changed. */
-export interface Gate {
+export interface Admission {
   /** The `auth` of a new store. */
   begin(id: StoreId): Promise<AuthRecord>
   /** @throws STORE_AUTH unless the store is protected as expected and the key is its own. */
@@ -20,7 +20,7 @@ export interface Gate {
 }
 
 /** For a store without a key. */
-export const NO_KEY: Gate = {
+export const NO_KEY: Admission = {
   begin: async () => ({ mode: 'none' }),
   admit: async (_, record, file) => {
     if (record.mode !== 'none') throw modesDiffer('none', record.mode, file)
@@ -86,8 +86,8 @@ export type KeyedAuth = StoreAuth & { readonly mode: KeyedRecord['mode'] }
 
 export const newSalt = (): string => randomBytes(16).toString('hex')
 
-/** The gate that a config describes. It owns `key` until somebody takes it. */
-export class KeyGate implements Gate, AsyncDisposable {
+/** The admission that a config describes. It owns `key` until somebody takes it. */
+export class KeyAdmission implements Admission, AsyncDisposable {
   readonly #python: Python
   readonly #auth: StoreAuth
   #key: StoreKey | null = null

@@ -1,8 +1,8 @@
 import { type CodedError, finding } from '../../core/errors.ts'
-import { type BlobKey, keyText } from '../backend.ts'
+import { type BlobKey, keySegment, keyText } from '../blob-key.ts'
+
 import type { Members } from './members.ts'
 import type { Notes } from './notes.ts'
-import { noteKey } from './shared-leases.ts'
 
 const ACKED = 'acked'
 const ROUNDS = 20
@@ -82,7 +82,7 @@ export class Claims {
       if (!(await this.#members.dead(holder))) throw claimed(key, await this.#members.describe(holder))
       await this.#members.fence(holder)
       if (!(await this.#notes.move(`${folderOf(key)}/${holder}`, this.#mine(key)))) continue
-      await this.#notes.remove(`leases/${noteKey(key)}/${holder}`)
+      await this.#notes.remove(`leases/${keySegment(key)}/${holder}`)
       return 'ours'
     }
     return 'again'
@@ -93,7 +93,7 @@ export class Claims {
   }
 }
 
-const folderOf = (key: BlobKey): string => `claims/${noteKey(key)}`
+const folderOf = (key: BlobKey): string => `claims/${keySegment(key)}`
 
 function claimed(key: BlobKey, by: string): CodedError {
   return finding('STORE_BUSY', 'this sample is claimed already', {

@@ -1,8 +1,14 @@
 import { randomUUID } from 'node:crypto'
-import type { Epoch } from '../backend.ts'
 import type { Notes } from './notes.ts'
 
 const FOLDER = 'epochs'
+
+/** One process's turn at making generations: a number nobody had before and nobody gets again. */
+export interface Epoch {
+  readonly number: number
+  /** False once another process has claimed a later epoch: there may be blobs this one does not know of. */
+  newest(): Promise<boolean>
+}
 
 /**
  * Claims the next epoch: one note per epoch, whose exclusive creation is the claim.

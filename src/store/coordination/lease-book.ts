@@ -1,4 +1,4 @@
-import { type BlobKey, keyText } from '../backend.ts'
+import { type BlobKey, keyText } from '../blob-key.ts'
 
 interface Entry {
   readonly key: BlobKey

@@ -1,4 +1,4 @@
-import { type BlobKey, keyText, type StoreBackend } from '../backend.ts'
+import { type BlobKey, keySegment, keyText } from '../blob-key.ts'
 import { SerialQueue } from '../serial-queue.ts'
 import { LeaseBook } from './lease-book.ts'
 import type { Members } from './members.ts'
@@ -7,6 +7,11 @@ import type { Notes } from './notes.ts'
 /** Stands in a lease folder that is empty otherwise: the sample is free, and nobody can lease it any more. */
 const FREED = 'freed'
 const ROUNDS = 20
+
+/** What leases have to know of the samples themselves. */
+interface StoredSamples {
+  has(key: BlobKey): Promise<boolean>
+}
 
 /**
  * Leases of all processes. k stands for <sampleId>.<generation>, which never comes back once it is freed.
@@ -34,17 +39,12 @@ const ROUNDS = 20
 export class SharedLeases {
   readonly #notes: Notes
   readonly #members: Members
-  readonly #samples: Pick<StoreBackend, 'has'>
+  readonly #samples: StoredSamples
   readonly #free: (key: BlobKey) => Promise<void>
   readonly #book = new LeaseBook()
   readonly #turns = new SerialQueue<string>()
 
-  constructor(
-    notes: Notes,
-    members: Members,
-    samples: Pick<StoreBackend, 'has'>,
-    free: (key: BlobKey) => Promise<void>,
-  ) {
+  constructor(notes: Notes, members: Members, samples: StoredSamples, free: (key: BlobKey) => Promise<void>) {
     this.#notes = notes
     this.#members = members
     this.#samples = samples
@@ -142,8 +142,8 @@ export class SharedLeases {
   async #finish(key: BlobKey): Promise<void> {
     await this.#free(key)
     await this.#notes.remove(consumedNote(key))
-    await this.#notes.remove(`claims/${noteKey(key)}/acked`)
-    await this.#notes.removeFolder(`claims/${noteKey(key)}`)
+    await this.#notes.remove(`claims/${keySegment(key)}/acked`)
+    await this.#notes.removeFolder(`claims/${keySegment(key)}`)
     await this.#notes.remove(freedNote(key))
     await this.#notes.removeFolder(folderOf(key))
   }
@@ -164,8 +164,6 @@ export class SharedLeases {
   }
 }
 
-/** A sample and generation as one segment of a note's name. */
-export const noteKey = ({ sampleId, generation }: BlobKey): string => `${sampleId}.${generation}`
-const folderOf = (key: BlobKey): string => `leases/${noteKey(key)}`
+const folderOf = (key: BlobKey): string => `leases/${keySegment(key)}`
 const freedNote = (key: BlobKey): string => `${folderOf(key)}/${FREED}`
-const consumedNote = (key: BlobKey): string => `consumed/${noteKey(key)}`
+const consumedNote = (key: BlobKey): string => `consumed/${keySegment(key)}`

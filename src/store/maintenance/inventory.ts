@@ -1,5 +1,5 @@
 import type { Generation, RunId, SampleId } from '../../core/ids.ts'
-import type { BlobKey } from '../backend.ts'
+import type { BlobKey } from '../blob-key.ts'
 
 export interface FoundFile {
   readonly file: string

@@ -1,5 +1,6 @@
 import { Generation, SampleId } from '../../core/ids.ts'
-import type { BlobKey } from '../backend.ts'
+import type { BlobKey } from '../blob-key.ts'
+
 import type { StoreParts } from '../store-parts.ts'
 import type { SweepKind } from './sweep-kinds.ts'
 
@@ -40,7 +41,7 @@ export class NoteSweep {
   }
 
   async #claims(): Promise<void> {
-    const { backend, leases } = this.#parts
+    const { coordination, leases } = this.#parts
     await this.#perKey('claims', async (key, holder, folder) => {
       // The work was acknowledged, and its holder died before the sample was freed.
       if (holder === 'acked') {
@@ -50,14 +51,14 @@ export class NoteSweep {
         this.#note('claims', 0)
         if (this.#dryRun) return
         await this.#parts.members.fence(holder)
-        await backend.notes.remove(`${folder}/${holder}`)
-        await backend.notes.removeFolder(folder)
+        await coordination.notes.remove(`${folder}/${holder}`)
+        await coordination.notes.removeFolder(folder)
       }
     })
   }
 
   async #leases(): Promise<void> {
-    const { backend, leases } = this.#parts
+    const { coordination, leases } = this.#parts
     await this.#perKey('leases', async (key, holder, folder) => {
       if (holder !== 'freed' && !(await this.isDead(holder))) return
       this.#note('leases', 0)
@@ -67,15 +68,15 @@ export class NoteSweep {
         return
       }
       await this.#parts.members.fence(holder)
-      await backend.notes.remove(`${folder}/${holder}`)
-      await backend.notes.removeFolder(folder)
+      await coordination.notes.remove(`${folder}/${holder}`)
+      await coordination.notes.removeFolder(folder)
     })
   }
 
   // Consumed, and the last holder died with it: what a release would have freed.
   async #consumed(): Promise<void> {
-    const { backend, leases } = this.#parts
-    for (const name of await backend.notes.list('consumed')) {
+    const { coordination, leases } = this.#parts
+    for (const name of await coordination.notes.list('consumed')) {
       const key = keyIn(name)
       if (key === null || (await this.#heldByLiving(name))) continue
       this.#note('consumed', 0)
@@ -84,7 +85,7 @@ export class NoteSweep {
   }
 
   async #heldByLiving(name: string): Promise<boolean> {
-    for (const holder of await this.#parts.backend.notes.list(`leases/${name}`)) {
+    for (const holder of await this.#parts.coordination.notes.list(`leases/${name}`)) {
       if (holder !== 'freed' && !(await this.isDead(holder))) return true
     }
     return false
@@ -94,7 +95,7 @@ export class NoteSweep {
     part: 'claims' | 'leases',
     each: (key: BlobKey, holder: string, folder: string) => Promise<void>,
   ): Promise<void> {
-    const { notes } = this.#parts.backend
+    const { notes } = this.#parts.coordination
     for (const name of await notes.list(part)) {
       const key = keyIn(name)
       if (key === null) continue

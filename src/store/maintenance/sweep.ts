@@ -1,6 +1,6 @@
 import { inBatches } from '../../core/in-batches.ts'
-import type { BlobKey } from '../backend.ts'
-import { noteKey } from '../coordination/shared-leases.ts'
+import { type BlobKey, keySegment } from '../blob-key.ts'
+
 import type { StoreParts } from '../store-parts.ts'
 import type { FoundFile, FoundObject, Inventory, StagedEntry } from './inventory.ts'
 import { type SweepKind, sweepKinds } from './sweep-kinds.ts'
@@ -98,7 +98,7 @@ class Sweep {
     const newest = new Map<string, FoundObject>()
     for await (const object of this.#inventory.objects()) {
       this.#options.signal?.throwIfAborted()
-      this.#stored.add(noteKey(object.key))
+      this.#stored.add(keySegment(object.key))
       const other = newest.get(object.key.sampleId)
       if (other === undefined) {
         newest.set(object.key.sampleId, object)
@@ -119,7 +119,7 @@ class Sweep {
   // By now every object is known: those that came later are younger than any grace, and so are their files.
   async attachments(): Promise<void> {
     for await (const file of this.#inventory.extern()) {
-      if (this.#stored.has(noteKey(file.key)) || this.#tooYoung(file)) continue
+      if (this.#stored.has(keySegment(file.key)) || this.#tooYoung(file)) continue
       await this.#dropFile('extern', file)
     }
     for await (const file of this.#inventory.unusedContent()) {
@@ -154,11 +154,11 @@ class Sweep {
       return
     }
     this.note(kind, object.bytes)
-    this.#stored.delete(noteKey(object.key))
+    this.#stored.delete(keySegment(object.key))
   }
 
   async #isHeld(key: BlobKey): Promise<boolean> {
-    for (const holder of await this.#parts.backend.notes.list(`leases/${noteKey(key)}`)) {
+    for (const holder of await this.#parts.coordination.notes.list(`leases/${keySegment(key)}`)) {
       if (MEMBER.test(holder) && !(await this.#parts.members.dead(holder))) return true
     }
     return false

@@ -1,7 +1,8 @@
 import { z } from 'zod'
 import { type CodedError, finding, hasCode } from '../../core/errors.ts'
 import type { SampleRef } from '../../core/sample-ref.ts'
-import type { BlobKey, StoredBlob } from '../backend.ts'
+import type { BlobKey } from '../blob-key.ts'
+import type { StoredBlob } from '../blobs/blobs.ts'
 import { expectDigests, expectMetadata, expectSpecs } from '../paths/ref-checks.ts'
 import type { StoreParts } from '../store-parts.ts'
 import type { FoundObject, Inventory } from './inventory.ts'
@@ -76,7 +77,7 @@ export async function verifyStore(parts: StoreParts, files: Inventory, options: 
     if (!dryRun && last !== undefined) await writeProgress(parts, { version: 1, after: placeOf(last), ...done })
     onProgress(done, total)
   }
-  if (!dryRun) await parts.backend.notes.remove(PROGRESS)
+  if (!dryRun) await parts.coordination.notes.remove(PROGRESS)
   return { ...done, dryRun, before, bad }
 }
 
@@ -91,7 +92,7 @@ async function checked(parts: StoreParts, batch: readonly FoundObject[], options
     const maxBytes = options.refOf(key)?.bytes ?? Number.MAX_SAFE_INTEGER
     return { key, names: null, rows: null, verify: true, maxBytes }
   })
-  const blobs = await parts.backend.read(requests)
+  const blobs = await parts.blobs.read(requests)
   const bad: BadObject[] = []
   for (const [index, object] of batch.entries()) {
     const problem = await problemOf(parts, object, blobs[index] ?? null, options)
@@ -140,9 +141,9 @@ function expectOwn({ id }: StoreParts, key: BlobKey, file: string, { metadata }:
   }
 }
 
-async function setAside({ backend, residents, space }: StoreParts, key: BlobKey, problem: CodedError): Promise<void> {
+async function setAside({ blobs, residents, space }: StoreParts, key: BlobKey, problem: CodedError): Promise<void> {
   const freed = space.freeing()
-  const bytes = await backend.quarantine(key, `${problem.code}: ${problem.message}`)
+  const bytes = await blobs.quarantine(key, `${problem.code}: ${problem.message}`)
   await residents.removed(key)
   await freed(bytes)
 }
@@ -174,8 +175,8 @@ function* batches(objects: readonly FoundObject[], refOf: VerifyOptions['refOf']
   if (batch.length > 0) yield batch
 }
 
-async function readProgress({ backend }: StoreParts): Promise<Progress | null> {
-  const text = await backend.notes.read(PROGRESS)
+async function readProgress({ coordination }: StoreParts): Promise<Progress | null> {
+  const text = await coordination.notes.read(PROGRESS)
   try {
     return text === null ? null : (Progress.safeParse(JSON.parse(text)).data ?? null)
   } catch {
@@ -183,5 +184,5 @@ async function readProgress({ backend }: StoreParts): Promise<Progress | null> {
   }
 }
 
-const writeProgress = ({ backend }: StoreParts, progress: Progress): Promise<void> =>
-  backend.notes.write(PROGRESS, JSON.stringify(progress))
+const writeProgress = ({ coordination }: StoreParts, progress: Progress): Promise<void> =>
+  coordination.notes.write(PROGRESS, JSON.stringify(progress))

@@ -1,7 +1,8 @@
 import { TensorSet } from '../../bridge/tensor-set.ts'
 import { finding } from '../../core/errors.ts'
 import type { SampleRef } from '../../core/sample-ref.ts'
-import { keyText } from '../backend.ts'
+import { keyText } from '../blob-key.ts'
+
 import { closedError, type Gate } from '../gate.ts'
 import type { StoreParts } from '../store-parts.ts'
 import type { GetOptions, ReadPath, Wanted } from './read-path.ts'

@@ -1,6 +1,6 @@
 import { finding } from '../../core/errors.ts'
 import { Generation } from '../../core/ids.ts'
-import type { Epoch } from '../backend.ts'
+import type { Epoch } from '../coordination/epoch-claims.ts'
 
 /** A generation is `epoch * 2^20 + counter`: the epoch is claimed from the store, the counter needs nobody. */
 const PER_EPOCH = 2 ** 20

@@ -2,7 +2,7 @@ import type { TensorSet } from '../../bridge/tensor-set.ts'
 import { finding } from '../../core/errors.ts'
 import type { Generation, RunId, SampleId } from '../../core/ids.ts'
 import { type Provenance, type SampleRef, SCHEMA_VERSION } from '../../core/sample-ref.ts'
-import type { ExternFile, WrittenBlob } from '../backend.ts'
+import type { ExternFile, WrittenBlob } from '../blobs/blobs.ts'
 import { SerialQueue } from '../serial-queue.ts'
 import type { StoreParts } from '../store-parts.ts'
 import { metadataOf, parsedRef } from './ref-checks.ts'
@@ -11,7 +11,7 @@ export interface PutAbout {
   readonly runId: RunId
   readonly numTokens: number
   readonly provenance: Provenance
-  /** A file that holds tensors of the set already; they may stay there. The backend may copy them all the same. */
+  /** A file that holds tensors of the set already; they may stay there. The store may copy them all the same. */
   readonly extern?: ExternFile
 }
 
@@ -44,26 +44,26 @@ export class PutPath {
 
   abort(sampleId: SampleId): Promise<void> {
     return this.#turns.run(sampleId, async () => {
-      for (const key of await this.#parts.backend.list(sampleId)) await this.#parts.remove(key)
+      for (const key of await this.#parts.blobs.list(sampleId)) await this.#parts.remove(key)
     })
   }
 
   quarantine(ref: SampleRef, reason: string): Promise<void> {
     return this.#turns.run(ref.sampleId, async () => {
-      const { backend, residents, space } = this.#parts
+      const { blobs, residents, space } = this.#parts
       const freed = space.freeing()
-      const bytes = await backend.quarantine(ref, reason)
+      const bytes = await blobs.quarantine(ref, reason)
       await residents.removed(ref)
       await freed(bytes)
     })
   }
 
   async #write(ref: SampleRef, tensors: TensorSet, extern: ExternFile | undefined): Promise<WrittenBlob> {
-    const { backend, space } = this.#parts
+    const { blobs, space } = this.#parts
     const room = await space.reserve(tensors.bytes + AROUND_BYTES)
     let written: WrittenBlob
     try {
-      written = await backend.write(ref, tensors, metadataOf(ref), extern)
+      written = await blobs.write(ref, tensors, metadataOf(ref), extern)
     } catch (error) {
       await room.cancel()
       throw error

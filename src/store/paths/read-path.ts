@@ -2,7 +2,8 @@ import type { TensorSet } from '../../bridge/tensor-set.ts'
 import { CodedError } from '../../core/errors.ts'
 import type { FeatureSpec } from '../../core/feature-spec.ts'
 import type { SampleRef } from '../../core/sample-ref.ts'
-import { type BlobKey, keyText, type RowRange, type StoredBlob } from '../backend.ts'
+import { type BlobKey, keyText } from '../blob-key.ts'
+import type { RowRange, StoredBlob } from '../blobs/blobs.ts'
 import type { StoreParts } from '../store-parts.ts'
 import { expectDigests, expectMetadata, expectSpecs, wantedSpecs } from './ref-checks.ts'
 
@@ -44,10 +45,10 @@ export class ReadPath {
     return { ref, specs, verify }
   }
 
-  /** In the order asked: the tensors, which the caller owns, what is wrong with them, or null. One call of the backend. */
+  /** In the order asked: the tensors, which the caller owns, what is wrong with them, or null. One call of `Blobs.read`. */
   async read(wanted: readonly Wanted[], options: GetOptions): Promise<readonly (TensorSet | Error | null)[]> {
     const rows = options.rows ?? null
-    const blobs = await this.#parts.backend.read(
+    const blobs = await this.#parts.blobs.read(
       wanted.map(({ ref, specs, verify }) => {
         return { key: ref, names: specs.map((spec) => spec.name), rows, verify, maxBytes: ref.bytes }
       }),
@@ -57,8 +58,8 @@ export class ReadPath {
 
   /** Why a generation that is not there is not there. */
   async whyMissing({ sampleId, generation }: BlobKey): Promise<CodedError> {
-    const { backend, id } = this.#parts
-    const stored = await backend.list(sampleId)
+    const { blobs, id } = this.#parts
+    const stored = await blobs.list(sampleId)
     const current = Math.max(0, ...stored.map((key) => key.generation))
     const name = `${sampleId}@${generation}`
     if (current > generation) {

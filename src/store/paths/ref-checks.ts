@@ -4,7 +4,7 @@ import { SampleId } from '../../core/ids.ts'
 import { assertNoTensors } from '../../core/no-tensors.ts'
 import { plainRef } from '../../core/plain-ref.ts'
 import { SampleRef } from '../../core/sample-ref.ts'
-import type { BlobMetadata, RowRange, StoredBlob } from '../backend.ts'
+import type { BlobMetadata, RowRange, StoredBlob } from '../blobs/blobs.ts'
 
 /** The value of `format` in an object's metadata. Another one is an object this program cannot judge. */
 const OBJECT_FORMAT = 'draftbridge.sample.1'

@@ -1,23 +1,25 @@
 import type { Generation, SampleId } from '../../core/ids.ts'
-import type { BlobKey, StoreBackend } from '../backend.ts'
+import type { BlobKey } from '../blob-key.ts'
+import type { Blobs } from '../blobs/blobs.ts'
+
 import type { GenerationSource } from './generation-source.ts'
 
 /**
- * Knows which generations of a sample are stored, without asking the backend on every put.
+ * Knows which generations of a sample are stored, without listing the blobs on every put.
  *
  * The index is built once, after the first epoch was claimed. It stays true as long as that epoch is the newest: another
  * producer has to hold a later one before it stores anything and, should one have been claimed meanwhile, to claim again
- * before its put counts as done. From then on the index is not believed any more, and the backend is asked for the one
- * sample at hand.
+ * before its put counts as done. From then on the index is not believed any more, and the blobs of the one sample at hand are
+ * listed.
  */
 export class Residents {
-  readonly #backend: StoreBackend
+  readonly #blobs: Blobs
   readonly #generations: GenerationSource
   #index: Promise<Map<SampleId, Set<Generation>>> | undefined
   #alone = true
 
-  constructor(backend: StoreBackend, generations: GenerationSource) {
-    this.#backend = backend
+  constructor(blobs: Blobs, generations: GenerationSource) {
+    this.#blobs = blobs
     this.#generations = generations
   }
 
@@ -34,7 +36,7 @@ export class Residents {
       this.#alone = false
       this.#index = undefined
     }
-    if (!this.#alone) return (await this.#backend.list(sampleId)).map((key) => key.generation)
+    if (!this.#alone) return (await this.#blobs.list(sampleId)).map((key) => key.generation)
     this.#index ??= this.#build().catch((error: unknown) => {
       this.#index = undefined
       throw error
@@ -57,7 +59,7 @@ export class Residents {
 
   async #build(): Promise<Map<SampleId, Set<Generation>>> {
     const index = new Map<SampleId, Set<Generation>>()
-    for (const { sampleId, generation } of await this.#backend.list()) {
+    for (const { sampleId, generation } of await this.#blobs.list()) {
       index.set(sampleId, (index.get(sampleId) ?? new Set()).add(generation))
     }
     return index

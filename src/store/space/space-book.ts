@@ -242,8 +242,8 @@ export class SpaceBook implements Space {
 /** Books for a store with `quota`; those that somebody else has begun are kept without one too. */
 export const bookedSpace =
   (quota: number | null): OpenSpace =>
-  ({ backend, members, count }) =>
-    new SpaceBook({ notes: backend.notes, memberId: members.id, peers: members, count, quota })
+  ({ notes, members, count }) =>
+    new SpaceBook({ notes, memberId: members.id, peers: members, count, quota })
 
 function overBudget(need: number, taken: number, quota: number): Error {
   return finding('STORE_OVER_BUDGET', 'the store has no room for this sample within its quota; nothing was changed', {

@@ -1,16 +1,16 @@
 import path from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { DirNotes } from '../../../src/store/backends/dir-notes.ts'
-import { LocalNotes } from '../../../src/store/backends/local-notes.ts'
+import { DirectoryNotes } from '../../../src/store/coordination/directory/directory-notes.ts'
 import { claimEpoch } from '../../../src/store/coordination/epoch-claims.ts'
+import { MemoryNotes } from '../../../src/store/coordination/memory/memory-notes.ts'
 import type { Notes } from '../../../src/store/coordination/notes.ts'
 import { tempDir } from '../../support/temp-dir.ts'
 
 const kinds: Readonly<Record<string, () => Promise<Notes>>> = {
-  local: async () => new LocalNotes(),
+  local: async () => new MemoryNotes(),
   'shared-dir': async () => {
     const staging = await tempDir()
-    return new DirNotes(path.join(staging, 'notes'), staging)
+    return new DirectoryNotes(path.join(staging, 'notes'), staging)
   },
 }
 

@@ -1,7 +1,8 @@
 import { cp, mkdir, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { beforeEach, describe, expect, it } from 'vitest'
-import { keyText } from '../../../src/store/backend.ts'
+import { keyText } from '../../../src/store/blob-key.ts'
+
 import { type SweepOptions, type SweepReport, sweep } from '../../../src/store/maintenance/sweep.ts'
 import { care, filesIn, fillStore, objectFile, openStore, putSample } from '../../support/filled-store.ts'
 import { checkHandlesAfterEach } from '../../support/python.ts'

@@ -1,19 +1,19 @@
 import { mkdir } from 'node:fs/promises'
 import path from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { DirNotes } from '../../../src/store/backends/dir-notes.ts'
-import { LocalNotes } from '../../../src/store/backends/local-notes.ts'
+import { DirectoryNotes } from '../../../src/store/coordination/directory/directory-notes.ts'
+import { MemoryNotes } from '../../../src/store/coordination/memory/memory-notes.ts'
 import type { Notes } from '../../../src/store/coordination/notes.ts'
 import { parseUsage } from '../../../src/store/space/usage-note.ts'
 import { bookIn, FakePeers, ObjectsInMemory } from '../../support/fake-space.ts'
 import { tempDir } from '../../support/temp-dir.ts'
 
 const kinds: Readonly<Record<string, () => Promise<Notes>>> = {
-  local: async () => new LocalNotes(),
+  local: async () => new MemoryNotes(),
   'shared-dir': async () => {
     const root = await tempDir()
     await mkdir(path.join(root, 'staging'))
-    return new DirNotes(path.join(root, 'notes'), path.join(root, 'staging'))
+    return new DirectoryNotes(path.join(root, 'notes'), path.join(root, 'staging'))
   },
 }
 

@@ -2,13 +2,14 @@ import { randomUUID } from 'node:crypto'
 import { constants } from 'node:fs'
 import { chmod, copyFile, link, lstat, open, rm, stat } from 'node:fs/promises'
 import path from 'node:path'
-import { finding, isErrno } from '../../core/errors.ts'
-import type { BlobKey, ExternFile, LinkMode } from '../backend.ts'
-import { publish } from './durable.ts'
-import type { MemberPlace } from './member-place.ts'
-import { far } from './name-calls.ts'
-import { nameOf, shardOf } from './object-names.ts'
-import { ownDirectory } from './store-root.ts'
+import { finding, isErrno } from '../../../core/errors.ts'
+import { type BlobKey, shardOf } from '../../blob-key.ts'
+import type { MemberFolder } from '../../coordination/coordination.ts'
+import { publish } from '../../directory/durable.ts'
+import { far } from '../../directory/name-calls.ts'
+import { ownDirectory } from '../../directory/store-root.ts'
+import type { ExternFile, LinkMode } from '../blobs.ts'
+import { nameOf } from './object-names.ts'
 
 /** Where tensors lie that are not in their object: what `object.write` is told. */
 export interface ExternPlace {
@@ -30,12 +31,12 @@ const CANNOT = ['EXDEV', 'EPERM', 'EMLINK', 'ENOTSUP', 'EOPNOTSUPP', 'EINVAL', '
  */
 export class ExternFiles {
   readonly #dir: string
-  readonly #place: MemberPlace
+  readonly #folder: MemberFolder
   readonly #fsync: boolean
 
-  constructor(dir: string, place: MemberPlace, fsync: boolean) {
+  constructor(dir: string, folder: MemberFolder, fsync: boolean) {
     this.#dir = dir
-    this.#place = place
+    this.#folder = folder
     this.#fsync = fsync
   }
 
@@ -48,7 +49,7 @@ export class ExternFiles {
     const { file, size, mtimeNs, offsets } = given
     for (const how of given.link) {
       if (how === 'reference') return { how, place: { file, open: file, size, mtimeNs, offsets } }
-      const staged = this.#place.file(`${randomUUID()}.bin`)
+      const staged = this.#folder.file(`${randomUUID()}.bin`)
       try {
         if (!(await (how === 'reflink' ? clones(file, staged) : links(file, staged)))) continue
         const own = how === 'reflink' ? await this.#finishClone(given, staged) : { size, mtimeNs }
@@ -77,7 +78,7 @@ export class ExternFiles {
   }
 
   async remove(key: BlobKey): Promise<number> {
-    return this.#place.removeThrough(this.fileOf(key))
+    return this.#folder.removeThrough(this.fileOf(key))
   }
 
   // A clone has a time of its own; the file that was cloned must still be the one that was looked at.

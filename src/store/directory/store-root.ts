@@ -5,70 +5,73 @@ import { isErrno } from '../../core/errors.ts'
 import { makeDirectories } from '../../core/files/make-folder.ts'
 import { storageError, unavailable } from '../../core/files/storage-error.ts'
 import { StoreId } from '../../core/ids.ts'
-import { type Gate, NO_KEY } from '../auth/store-auth.ts'
+import { type Admission, NO_KEY } from '../auth/store-auth.ts'
 import { far, type NameCalls, nameCallsFor } from './name-calls.ts'
 import { createStoreFile, readStoreFile, type StoreAbout, storeFileOf } from './store-file.ts'
 
-/** The directories of a store. Only paths built from here are ever opened. */
+const STAGING = 'staging'
+const NOTES = 'notes'
+
+/** The directory of a store, and the folders in it that its coordination needs. Blobs that are files have folders beside them. */
 export interface StoreRoot {
   readonly id: StoreId
-  readonly objects: string
+  readonly dir: string
   readonly staging: string
-  readonly quarantine: string
   readonly notes: string
-  /** These two are made when they are first needed. */
-  readonly extern: string
-  readonly content: string
   readonly calls: NameCalls
 }
 
+export interface AttachOptions {
+  /** Make what is missing. */
+  readonly create: boolean
+  /** Decides before anything is made. Default: only a store without a key. */
+  readonly admission?: Admission
+  /** Folders of the blobs: those that must be there, and those that are made when they are first needed. */
+  readonly needed?: readonly string[]
+  readonly optional?: readonly string[]
+}
+
 /**
- * Opens the store at `root`; with `create` makes what is missing. Two processes that create it at once end up with one
- * store id, because `store.json` is published last and exclusively. `gate` decides before anything is made.
+ * Opens the store at `dir`. Two processes that create it at once end up with one store id, because `store.json` is
+ * published last and exclusively.
  */
-export async function attachRoot(root: string, create: boolean, gate: Gate = NO_KEY): Promise<StoreRoot> {
+export async function attachRoot(dir: string, options: AttachOptions): Promise<StoreRoot> {
+  const { create, admission = NO_KEY, needed = [], optional = [] } = options
   try {
-    if (!create) await expectRoot(root)
-    const file = storeFileOf(root)
+    if (!create) await expectRoot(dir)
+    const file = storeFileOf(dir)
     const found = await readStoreFile(file)
-    if (found !== null) await gate.admit(found.storeId, found.auth, file)
-    else if (!create) throw noStore(root, 'no store.json in it')
-    const fresh = found === null ? await newStore(gate) : null
-    await makeDirectories(root)
-    const dirs = directoriesOf(root)
-    for (const dir of [dirs.objects, dirs.staging, dirs.quarantine, dirs.notes]) await ownDirectory(dir, create)
-    for (const dir of [dirs.extern, dirs.content]) await isPlainDirectory(dir)
-    const id = found?.storeId ?? (await publish(root, dirs.staging, fresh, gate))
-    return { id, ...dirs, calls: await nameCallsFor(root) }
+    if (found !== null) await admission.admit(found.storeId, found.auth, file)
+    else if (!create) throw noStore(dir, 'no store.json in it')
+    const fresh = found === null ? await newStore(admission) : null
+    await makeDirectories(dir)
+    for (const name of [...needed, STAGING, NOTES]) await ownDirectory(path.join(dir, name), create)
+    for (const name of optional) await isPlainDirectory(path.join(dir, name))
+    const staging = path.join(dir, STAGING)
+    const id = found?.storeId ?? (await publish(dir, staging, fresh, admission))
+    return { id, dir, staging, notes: path.join(dir, NOTES), calls: await nameCallsFor(dir) }
   } catch (error) {
-    throw storageError(error, root)
+    throw storageError(error, dir)
   }
 }
 
-function directoriesOf(root: string): Omit<StoreRoot, 'id' | 'calls'> {
-  const dir = (name: string) => path.join(root, name)
-  return {
-    objects: dir('objects'),
-    staging: dir('staging'),
-    quarantine: dir('quarantine'),
-    notes: dir('notes'),
-    extern: dir('extern'),
-    content: dir('content'),
-  }
-}
-
-async function newStore(gate: Gate): Promise<StoreAbout> {
+async function newStore(admission: Admission): Promise<StoreAbout> {
   const storeId = StoreId.parse(`store-${randomBytes(8).toString('hex')}`)
-  return { storeId, auth: await gate.begin(storeId) }
+  return { storeId, auth: await admission.begin(storeId) }
 }
 
 // Somebody else may have been first; theirs counts, and we have to fit it.
-async function publish(root: string, staging: string, fresh: StoreAbout | null, gate: Gate): Promise<StoreId> {
+async function publish(
+  root: string,
+  staging: string,
+  fresh: StoreAbout | null,
+  admission: Admission,
+): Promise<StoreId> {
   const file = storeFileOf(root)
   if (fresh !== null) await createStoreFile(file, path.join(staging, `${randomUUID()}.store.json`), fresh)
   const published = await readStoreFile(file)
   if (published === null) throw noStore(root, 'store.json vanished while it was opened')
-  await gate.admit(published.storeId, published.auth, file)
+  await admission.admit(published.storeId, published.auth, file)
   return published.storeId
 }
 

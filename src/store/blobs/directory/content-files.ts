@@ -1,15 +1,15 @@
 import { randomUUID } from 'node:crypto'
 import { type FileHandle, link, open, rm, stat } from 'node:fs/promises'
 import path from 'node:path'
-import type { Python } from '../../bridge/python.ts'
-import type { TensorSet } from '../../bridge/tensor-set.ts'
-import { isErrno } from '../../core/errors.ts'
-import type { BlobKey } from '../backend.ts'
-import { type FileBeside, partOf } from '../maintenance/inventory.ts'
-import { publish } from './durable.ts'
+import type { Python } from '../../../bridge/python.ts'
+import type { TensorSet } from '../../../bridge/tensor-set.ts'
+import { isErrno } from '../../../core/errors.ts'
+import type { BlobKey } from '../../blob-key.ts'
+import type { MemberFolder } from '../../coordination/coordination.ts'
+import { publish } from '../../directory/durable.ts'
+import { ownDirectory } from '../../directory/store-root.ts'
+import { type FileBeside, partOf } from '../../maintenance/inventory.ts'
 import type { ExternFiles, ExternPlace } from './extern-files.ts'
-import type { MemberPlace } from './member-place.ts'
-import { ownDirectory } from './store-root.ts'
 
 const MARK = /^draftbridge\.content\.1 ([0-9a-f]{32})\n/
 const MARK_BYTES = 64
@@ -37,14 +37,14 @@ interface Wanted {
 export class ContentFiles {
   readonly #dir: string
   readonly #python: Python
-  readonly #place: MemberPlace
+  readonly #folder: MemberFolder
   readonly #extern: ExternFiles
   readonly #fsync: boolean
 
-  constructor(dir: string, given: { python: Python; place: MemberPlace; extern: ExternFiles; fsync: boolean }) {
+  constructor(dir: string, given: { python: Python; folder: MemberFolder; extern: ExternFiles; fsync: boolean }) {
     this.#dir = dir
     this.#python = given.python
-    this.#place = given.place
+    this.#folder = given.folder
     this.#extern = given.extern
     this.#fsync = given.fsync
   }
@@ -78,7 +78,7 @@ export class ContentFiles {
       if (nlink > 1) return 0
       const file = this.#fileOf(name)
       if ((await inodeOf(file)) !== ino) return 0
-      const freed = await this.#place.removeThrough(file)
+      const freed = await this.#folder.removeThrough(file)
       // Somebody linked it in the last moment, and now owns the only name.
       return (await handle.stat()).nlink === 0 ? freed : 0
     } finally {
@@ -93,7 +93,7 @@ export class ContentFiles {
 
   async #begin(wanted: Wanted): Promise<Shared | 'again'> {
     const { handle, name, file } = wanted
-    const staged = this.#place.file(`${randomUUID()}.bin`)
+    const staged = this.#folder.file(`${randomUUID()}.bin`)
     try {
       await this.#python.call('content.write', { handle, path: staged, name, fsync: this.#fsync })
       if (!(await publish(staged, file))) return 'again'
@@ -105,14 +105,14 @@ export class ContentFiles {
   }
 
   async #join(wanted: Wanted): Promise<Shared | null | 'again'> {
-    const staged = this.#place.file(`${randomUUID()}.bin`)
+    const staged = this.#folder.file(`${randomUUID()}.bin`)
     try {
       await link(wanted.file, staged)
     } catch (error) {
       if (isErrno(error, 'EMLINK')) return null
       if (!isErrno(error, 'ENOENT')) throw error
       // Either its last user has gone, or our own place has.
-      await stat(this.#place.dir)
+      await stat(this.#folder.dir)
       return 'again'
     }
     try {

@@ -1,13 +1,13 @@
 import { randomUUID } from 'node:crypto'
 import { rename, rm } from 'node:fs/promises'
 import path from 'node:path'
-import type { Python } from '../../bridge/python.ts'
-import { storageError, unavailable } from '../../core/files/storage-error.ts'
-import type { KeyedRecord } from '../auth/auth-record.ts'
-import type { StoreKey } from '../auth/store-auth.ts'
-import { far } from './name-calls.ts'
-import { readStoreFile, replaceStoreFile, type StoreAbout, storeFileOf } from './store-file.ts'
-import { isPlainDirectory } from './store-root.ts'
+import type { Python } from '../../../bridge/python.ts'
+import { storageError, unavailable } from '../../../core/files/storage-error.ts'
+import type { KeyedRecord } from '../../auth/auth-record.ts'
+import type { StoreKey } from '../../auth/store-auth.ts'
+import { far } from '../../directory/name-calls.ts'
+import { readStoreFile, replaceStoreFile, type StoreAbout, storeFileOf } from '../../directory/store-file.ts'
+import { isPlainDirectory } from '../../directory/store-root.ts'
 
 /** The files that change when a store is given a new key. `place` is the member's own directory in staging. */
 export class RekeyFiles {

@@ -1,9 +1,9 @@
 import { mkdir, readdir, rename, stat, symlink, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { beforeEach, describe, expect, it } from 'vitest'
-import { DirNotes } from '../../../src/store/backends/dir-notes.ts'
-import { far, nameCallsFor, near } from '../../../src/store/backends/name-calls.ts'
-import { tempDir } from '../../support/temp-dir.ts'
+import { DirectoryNotes } from '../../../../src/store/coordination/directory/directory-notes.ts'
+import { far, nameCallsFor, near } from '../../../../src/store/directory/name-calls.ts'
+import { tempDir } from '../../../support/temp-dir.ts'
 
 let root = ''
 beforeEach(async () => {
@@ -20,7 +20,7 @@ describe.each([
   ['local', near],
   ['remote', far],
 ])('notes on a %s file system', (_, calls) => {
-  const open = () => new DirNotes(path.join(root, 'notes'), path.join(root, 'staging'), calls)
+  const open = () => new DirectoryNotes(path.join(root, 'notes'), path.join(root, 'staging'), calls)
 
   it('enter puts the note, whatever is there already, and says whether the sign is', async () => {
     const notes = open()

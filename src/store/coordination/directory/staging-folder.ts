@@ -1,16 +1,17 @@
 import { randomUUID } from 'node:crypto'
 import { lstat, mkdir, rename, rm, stat, writeFile } from 'node:fs/promises'
 import path from 'node:path'
-import { isErrno } from '../../core/errors.ts'
-import { storageError } from '../../core/files/storage-error.ts'
-import { publish } from './durable.ts'
+import { isErrno } from '../../../core/errors.ts'
+import { storageError } from '../../../core/files/storage-error.ts'
+import { publish } from '../../directory/durable.ts'
+import type { MemberFolder } from '../coordination.ts'
 
 /**
  * `staging/<memberId>`: everything that one member has not published yet. Publishing is a link or rename out of it and
  * removing is a rename into it, so when it has been renamed away the member can do neither, even if it was stopped in
  * the middle and wakes up much later. It is made once and never again.
  */
-export class MemberPlace {
+export class StagingFolder implements MemberFolder {
   readonly dir: string
   readonly #staging: string
 

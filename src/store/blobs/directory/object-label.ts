@@ -1,10 +1,10 @@
 import { constants } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { z } from 'zod'
-import { isErrno } from '../../core/errors.ts'
-import { storageError } from '../../core/files/storage-error.ts'
-import { Generation, RunId, SampleId } from '../../core/ids.ts'
-import type { ObjectLabel } from '../maintenance/inventory.ts'
+import { isErrno } from '../../../core/errors.ts'
+import { storageError } from '../../../core/files/storage-error.ts'
+import { Generation, RunId, SampleId } from '../../../core/ids.ts'
+import type { ObjectLabel } from '../../maintenance/inventory.ts'
 
 /** The bound of the format itself; a larger claim is not believed. */
 const MAX_HEADER = 1 << 20

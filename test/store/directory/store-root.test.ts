@@ -1,7 +1,8 @@
 import { mkdir, readdir, rm, symlink, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { attachRoot } from '../../../src/store/backends/store-root.ts'
+import { BLOB_FOLDERS } from '../../../src/store/blobs/directory/directory-blobs.ts'
+import { attachRoot } from '../../../src/store/directory/store-root.ts'
 import { tempDir } from '../../support/temp-dir.ts'
 
 let root = ''
@@ -11,15 +12,15 @@ const freshRoot = async () => {
 
 it('is made once, with one id, however many make it at once', async () => {
   await freshRoot()
-  const roots = await Promise.all(Array.from({ length: 16 }, () => attachRoot(root, true)))
+  const roots = await Promise.all(Array.from({ length: 16 }, () => attachRoot(root, { create: true, ...BLOB_FOLDERS })))
   expect(new Set(roots.map((each) => each.id)).size).toBe(1)
   expect((await readdir(root)).sort()).toEqual(['notes', 'objects', 'quarantine', 'staging', 'store.json'])
   expect(await readdir(path.join(root, 'staging'))).toEqual([])
-  expect(await attachRoot(root, false)).toEqual(roots[0])
+  expect(await attachRoot(root, { create: false, ...BLOB_FOLDERS })).toEqual(roots[0])
 })
 
 describe('a directory that is not a store as we know it', () => {
-  const attach = (create = true) => attachRoot(root, create)
+  const attach = (create = true) => attachRoot(root, { create, ...BLOB_FOLDERS })
   const unavailable = (details: object) => ({ code: 'STORE_UNAVAILABLE', exitCode: 69, details })
 
   it('is refused when it is not there and must not be created', async () => {

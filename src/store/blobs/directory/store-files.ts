@@ -2,8 +2,9 @@ import { randomUUID } from 'node:crypto'
 import type { Stats } from 'node:fs'
 import { lstat, open, readdir, rm } from 'node:fs/promises'
 import path from 'node:path'
-import { isErrno } from '../../core/errors.ts'
-import { storageError } from '../../core/files/storage-error.ts'
+import { isErrno } from '../../../core/errors.ts'
+import { storageError } from '../../../core/files/storage-error.ts'
+import { shardOf } from '../../blob-key.ts'
 import type {
   FileBeside,
   Foreign,
@@ -13,10 +14,10 @@ import type {
   ObjectLabel,
   OnForeign,
   StagedEntry,
-} from '../maintenance/inventory.ts'
+} from '../../maintenance/inventory.ts'
 import { fileBeside } from './content-files.ts'
 import { readLabel } from './object-label.ts'
-import { keyOf, nameOf, shardOf } from './object-names.ts'
+import { keyOf, nameOf } from './object-names.ts'
 
 const SHARD = /^[0-9a-f]{2}$/
 /** Looked at together: enough to keep a remote file system busy. */

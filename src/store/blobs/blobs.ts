@@ -1,24 +1,9 @@
-import type { TensorSet } from '../bridge/tensor-set.ts'
-import type { Generation, SampleId } from '../core/ids.ts'
-import type { Notes } from './coordination/notes.ts'
-
-export interface BlobKey {
-  readonly sampleId: SampleId
-  readonly generation: Generation
-}
-
-export const keyText = ({ sampleId, generation }: BlobKey): string => `${sampleId}@${generation}`
-
+import type { TensorSet } from '../../bridge/tensor-set.ts'
+import type { SampleId } from '../../core/ids.ts'
+import type { BlobKey } from '../blob-key.ts'
 /** A blob that is there, and the bytes it takes up. */
 export interface StoredKey extends BlobKey {
   readonly bytes: number
-}
-
-export interface BackendTraits {
-  /** Another process can attach to the same data. */
-  readonly shared: boolean
-  /** The data is still there when the process that put it has ended. */
-  readonly outlivesProcess: boolean
 }
 
 /** Text that is stored with the tensors and comes back unchanged. */
@@ -76,38 +61,23 @@ export interface StoredBlob {
   readonly digests: BlobDigests
 }
 
-/** One process's turn at making generations: a number nobody had before and nobody gets again. */
-export interface Epoch {
-  readonly number: number
-  /** False once somebody else has claimed a later epoch: there may be blobs we have not heard of. */
-  newest(): Promise<boolean>
-}
-
-/** Moves blobs. Knows nothing of leases, generations, specs or who may see what: FeatureStore owns those. */
-export interface StoreBackend {
-  readonly name: string
-  readonly traits: BackendTraits
-  /** This client of the data, among all that ever were: `m` and 16 hex digits. */
-  readonly memberId: string
-  /** What all clients of this data tell each other. */
-  readonly notes: Notes
-  /** All or nothing: a reader sees the whole blob or none of it. The key must be new. */
+/**
+ * Moves tensors into the store and out of it. Knows nothing of leases, generations, specs or who may see what: FeatureStore
+ * owns those. A member publishes and removes through its right in the coordination (`PublishRight`, or a `MemberFolder`),
+ * so that its blobs have no effect once it is fenced.
+ */
+export interface Blobs {
+  /** All or nothing: a reader sees the whole blob or none of it. The key must be new. Throws once this member is fenced. */
   write(key: BlobKey, tensors: TensorSet, metadata: BlobMetadata, extern?: ExternFile): Promise<WrittenBlob>
   /** Copies, in the order asked: null when there is no such blob, the error when one is damaged. Throws only for all. */
   read(wanted: readonly BlobRequest[]): Promise<readonly (StoredBlob | Error | null)[]>
-  /** Whether there is such a blob, whatever is wrong with it. Asked in every get, so it must cost little. */
+  /** Whether there is such a blob, whatever is wrong with it. Every get asks, so it must cost little. */
   has(key: BlobKey): Promise<boolean>
-  /** The bytes that became free. Removing what is absent is not an error: 0. */
+  /** The bytes that became free; 0 for a blob that is not there. Throws once this member is fenced. */
   remove(key: BlobKey): Promise<number>
   /** All blobs, or those of one sample. May be slow: not for the path of a get, nor of a put by a sole producer. */
   list(sampleId?: SampleId): Promise<readonly StoredKey[]>
   /** Takes a blob out of reach of every reader and keeps it, with the reason beside it. The bytes that it was listed with. */
   quarantine(key: BlobKey, reason: string): Promise<number>
-  /** Makes the place from which alone this member publishes, removes and leaves notes. Before any of that; once. */
-  enter(): Promise<void>
-  /** Takes a member's place away: from here on it publishes and removes nothing, even if it is in the middle of it. */
-  fence(memberId: string): Promise<void>
-  /** Gives the own place back, with what is in it. */
-  leave(): Promise<void>
   close(): Promise<void>
 }

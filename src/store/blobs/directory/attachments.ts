@@ -1,11 +1,12 @@
-import type { Python } from '../../bridge/python.ts'
-import type { TensorSet } from '../../bridge/tensor-set.ts'
-import { finding } from '../../core/errors.ts'
-import type { BlobKey, ExternFile, LinkMode } from '../backend.ts'
+import path from 'node:path'
+import type { Python } from '../../../bridge/python.ts'
+import type { TensorSet } from '../../../bridge/tensor-set.ts'
+import { finding } from '../../../core/errors.ts'
+import type { BlobKey } from '../../blob-key.ts'
+import type { MemberFolder } from '../../coordination/coordination.ts'
+import type { ExternFile, LinkMode } from '../blobs.ts'
 import { ContentFiles } from './content-files.ts'
 import { ExternFiles, type ExternPlace } from './extern-files.ts'
-import type { MemberPlace } from './member-place.ts'
-import type { StoreRoot } from './store-root.ts'
 
 /** Where the tensors of a put lie. */
 export interface Attached {
@@ -19,8 +20,9 @@ export interface Attached {
 
 export interface AttachmentOptions {
   readonly python: Python
-  readonly root: StoreRoot
-  readonly place: MemberPlace
+  /** The directory of the store. */
+  readonly root: string
+  readonly folder: MemberFolder
   readonly fsync: boolean
   readonly dedup: boolean
   /** Nothing may lie outside the objects, where it would be readable. */
@@ -34,9 +36,9 @@ export class Attachments {
   readonly #dedup: boolean
   readonly #sealed: boolean
 
-  constructor({ python, root, place, fsync, dedup, sealed }: AttachmentOptions) {
-    this.#extern = new ExternFiles(root.extern, place, fsync)
-    this.#content = new ContentFiles(root.content, { python, place, extern: this.#extern, fsync })
+  constructor({ python, root, folder, fsync, dedup, sealed }: AttachmentOptions) {
+    this.#extern = new ExternFiles(path.join(root, 'extern'), folder, fsync)
+    this.#content = new ContentFiles(path.join(root, 'content'), { python, folder, extern: this.#extern, fsync })
     this.#dedup = dedup
     this.#sealed = sealed
   }

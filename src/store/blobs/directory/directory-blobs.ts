@@ -1,98 +1,78 @@
-import { randomBytes, randomUUID } from 'node:crypto'
+import { randomUUID } from 'node:crypto'
 import { lstat, readdir, rename, rm, unlink, writeFile } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import path from 'node:path'
-import { objectError } from '../../bridge/envelope.ts'
-import type { Python } from '../../bridge/python.ts'
-import { TensorSet } from '../../bridge/tensor-set.ts'
-import { finding, isErrno } from '../../core/errors.ts'
-import { storageError } from '../../core/files/storage-error.ts'
-import type { SampleId } from '../../core/ids.ts'
-import { KeyGate, type StoreAuth, type StoreKey } from '../auth/store-auth.ts'
-import type {
-  BlobKey,
-  BlobMetadata,
-  BlobRequest,
-  ExternFile,
-  StoreBackend,
-  StoredBlob,
-  StoredKey,
-  WrittenBlob,
-} from '../backend.ts'
+import { objectError } from '../../../bridge/envelope.ts'
+import type { Python } from '../../../bridge/python.ts'
+import { TensorSet } from '../../../bridge/tensor-set.ts'
+import { finding, isErrno } from '../../../core/errors.ts'
+import { storageError } from '../../../core/files/storage-error.ts'
+import type { SampleId } from '../../../core/ids.ts'
+import type { StoreKey } from '../../auth/store-auth.ts'
+import { type BlobKey, shardOf } from '../../blob-key.ts'
+import type { MemberFolder } from '../../coordination/coordination.ts'
+import { publish } from '../../directory/durable.ts'
+import type { NameCalls } from '../../directory/name-calls.ts'
+import { isPlainDirectory, ownDirectory, type StoreRoot } from '../../directory/store-root.ts'
+import type { BlobMetadata, BlobRequest, Blobs, ExternFile, StoredBlob, StoredKey, WrittenBlob } from '../blobs.ts'
 import { type Attached, Attachments } from './attachments.ts'
-import { DirNotes } from './dir-notes.ts'
-import { publish } from './durable.ts'
-import { MemberPlace } from './member-place.ts'
-import { keyOf, nameOf, shardOf } from './object-names.ts'
-import { attachRoot, isPlainDirectory, ownDirectory, type StoreRoot } from './store-root.ts'
+import { keyOf, nameOf } from './object-names.ts'
 
 /** `fsync`: a put that returned outlasts a power cut. `fast`: it outlasts the process only. */
 export type Durability = 'fsync' | 'fast'
 
-export interface SharedDirOptions {
+export interface DirectoryBlobsOptions {
   readonly python: Python
-  readonly root: string
+  readonly root: StoreRoot
+  /** This member's folder in `staging`. Only files in it can be published, so that a fence is one rename of it. */
+  readonly folder: MemberFolder
   readonly durability: Durability
-  readonly create: boolean
-  readonly auth: StoreAuth
-  /** Keep equal tensors of different samples once. Default false. */
-  readonly dedup?: boolean
+  /** The key of the store, which the caller owns; null in a store without one. */
+  readonly key: StoreKey | null
+  /** Keep equal tensors of different samples once. */
+  readonly dedup: boolean
 }
 
+/** Folders of the store that these blobs need, and those that they make when they first need them. */
+export const BLOB_FOLDERS = { needed: ['objects', 'quarantine'], optional: ['extern', 'content'] } as const
+
 /** One file per generation, so that publishing is a single link and a stale ref names a file that is gone. */
-export class SharedDirBackend implements StoreBackend {
-  readonly name = 'shared-dir'
-  readonly traits = { shared: true, outlivesProcess: true }
-  readonly root: StoreRoot
-  readonly notes: DirNotes
-  readonly memberId = `m${randomBytes(8).toString('hex')}`
-  /** Null in a store without one. */
-  readonly key: StoreKey | null
+export class DirectoryBlobs implements Blobs {
   readonly #python: Python
+  readonly #calls: NameCalls
+  readonly #objects: string
+  readonly #quarantine: string
+  readonly #key: StoreKey | null
   readonly #fsync: boolean
-  /** Only files in here can be published, so that a fence is one rename of it. */
-  readonly #place: MemberPlace
+  readonly #folder: MemberFolder
   readonly #attachments: Attachments
 
-  static async attach(options: SharedDirOptions): Promise<SharedDirBackend> {
-    const { python, root, create, auth } = options
-    await using gate = new KeyGate(python, auth)
-    const attached = await attachRoot(path.resolve(root), create, gate)
-    return new SharedDirBackend(options, attached, gate.take())
-  }
-
-  private constructor({ python, durability, dedup = false }: SharedDirOptions, root: StoreRoot, key: StoreKey | null) {
+  constructor({ python, root, folder, durability, key, dedup }: DirectoryBlobsOptions) {
     this.#python = python
-    this.root = root
-    this.key = key
-    this.#place = new MemberPlace(root.staging, this.memberId)
-    this.notes = new DirNotes(root.notes, this.#place.dir, root.calls)
+    this.#calls = root.calls
+    this.#objects = path.join(root.dir, 'objects')
+    this.#quarantine = path.join(root.dir, 'quarantine')
+    this.#key = key
     this.#fsync = durability === 'fsync'
-    const place = this.#place
-    this.#attachments = new Attachments({
-      python,
-      root,
-      place,
-      fsync: this.#fsync,
-      dedup,
-      sealed: key?.mode === 'seal',
-    })
+    this.#folder = folder
+    const sealed = key?.mode === 'seal'
+    this.#attachments = new Attachments({ python, root: root.dir, folder, fsync: this.#fsync, dedup, sealed })
   }
 
   async write(key: BlobKey, tensors: TensorSet, metadata: BlobMetadata, extern?: ExternFile): Promise<WrittenBlob> {
     const dir = this.#dirOf(key.sampleId)
-    const staged = this.#place.file(`${randomUUID()}.safetensors`)
+    const staged = this.#folder.file(`${randomUUID()}.safetensors`)
     let attached: Attached | undefined
     try {
       await this.#inPlace()
-      await ownDirectory(dir, true, this.root.calls)
+      await ownDirectory(dir, true, this.#calls)
       attached = await this.#attachments.attach(key, tensors, extern)
       const written = await this.#python.call('object.write', {
         handle: tensors.handle,
         path: staged,
         metadata: { ...metadata },
         fsync: this.#fsync,
-        key: this.key?.handle ?? null,
+        key: this.#key?.handle ?? null,
         extern: attached.place === null ? null : { ...attached.place, offsets: { ...attached.place.offsets } },
       })
       await this.#publish(staged, path.join(dir, nameOf(key)))
@@ -115,7 +95,7 @@ export class SharedDirBackend implements StoreBackend {
       verify,
       maxBytes,
     }))
-    const { results } = await this.#python.call('object.read', { requests, key: this.key?.handle ?? null })
+    const { results } = await this.#python.call('object.read', { requests, key: this.#key?.handle ?? null })
     return results.map((found) => {
       if (found === null) return null
       if ('error' in found) return objectError(found)
@@ -127,7 +107,7 @@ export class SharedDirBackend implements StoreBackend {
   async has(key: BlobKey): Promise<boolean> {
     const file = this.#fileOf(key)
     try {
-      return (await this.root.calls.stat(file)) !== null
+      return (await this.#calls.stat(file)) !== null
     } catch (error) {
       throw storageError(error, file)
     }
@@ -137,7 +117,7 @@ export class SharedDirBackend implements StoreBackend {
     const file = this.#fileOf(key)
     try {
       await this.#inPlace(path.dirname(file))
-      return (await this.#place.removeThrough(file)) + (await this.#attachments.remove(key))
+      return (await this.#folder.removeThrough(file)) + (await this.#attachments.remove(key))
     } catch (error) {
       throw storageError(error, file)
     }
@@ -160,12 +140,12 @@ export class SharedDirBackend implements StoreBackend {
 
   async quarantine(key: BlobKey, reason: string): Promise<number> {
     const file = this.#fileOf(key)
-    const aside = path.join(this.root.quarantine, nameOf(key))
+    const aside = path.join(this.#quarantine, nameOf(key))
     try {
-      await this.#inPlace(path.dirname(file), this.root.quarantine)
+      await this.#inPlace(path.dirname(file), this.#quarantine)
       const { size } = await lstat(file)
       // Written elsewhere first: a link planted under the name of the reason would be written through.
-      const staged = this.#place.file(`${randomUUID()}.reason`)
+      const staged = this.#folder.file(`${randomUUID()}.reason`)
       await writeFile(staged, reasonText(reason), { mode: 0o600, flag: 'wx' })
       await rename(staged, `${aside}.reason.json`)
       await rename(file, aside)
@@ -176,34 +156,20 @@ export class SharedDirBackend implements StoreBackend {
     }
   }
 
-  enter(): Promise<void> {
-    return this.#place.make()
-  }
-
-  fence(memberId: string): Promise<void> {
-    return this.#place.takeAway(memberId)
-  }
-
-  leave(): Promise<void> {
-    return this.#place.drop()
-  }
-
-  async close(): Promise<void> {
-    await this.key?.[Symbol.asyncDispose]()
-  }
+  async close(): Promise<void> {}
 
   #fileOf(key: BlobKey): string {
     return path.join(this.#dirOf(key.sampleId), nameOf(key))
   }
 
   async #publish(staged: string, final: string): Promise<void> {
-    if (!(await publish(staged, final, this.root.calls))) {
+    if (!(await publish(staged, final, this.#calls))) {
       const fix = 'two producers claimed one epoch: check that the file system has exclusive mkdir, then put again'
       const found = 'a file that another producer made'
       throw finding('STORE_BUSY', 'this generation is already taken', { file: final, found, fix })
     }
     try {
-      await Promise.all([unlink(staged), this.#fsync ? this.root.calls.syncFolder(path.dirname(final)) : undefined])
+      await Promise.all([unlink(staged), this.#fsync ? this.#calls.syncFolder(path.dirname(final)) : undefined])
     } catch (error) {
       // The caller is told that the put failed, so nobody may find it later.
       await rm(final, { force: true })
@@ -217,20 +183,20 @@ export class SharedDirBackend implements StoreBackend {
    */
   async #inPlace(...dirs: readonly string[]): Promise<void> {
     try {
-      await Promise.all([this.root.objects, ...dirs].map((dir) => isPlainDirectory(dir, this.root.calls)))
+      await Promise.all([this.#objects, ...dirs].map((dir) => isPlainDirectory(dir, this.#calls)))
     } catch (error) {
-      throw storageError(error, dirs[0] ?? this.root.objects)
+      throw storageError(error, dirs[0] ?? this.#objects)
     }
   }
 
   async #objectDirs(): Promise<readonly string[]> {
-    return (await namesIn(this.root.objects))
+    return (await namesIn(this.#objects))
       .filter((name) => /^[0-9a-f]{2}$/.test(name))
-      .map((name) => path.join(this.root.objects, name))
+      .map((name) => path.join(this.#objects, name))
   }
 
   #dirOf(sampleId: SampleId): string {
-    return path.join(this.root.objects, shardOf(sampleId))
+    return path.join(this.#objects, shardOf(sampleId))
   }
 }
 

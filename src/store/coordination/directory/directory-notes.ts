@@ -2,13 +2,13 @@ import { randomUUID } from 'node:crypto'
 import { constants } from 'node:fs'
 import { mkdir, open, readdir, rename, rm, rmdir, stat, unlink } from 'node:fs/promises'
 import path from 'node:path'
-import { isErrno } from '../../core/errors.ts'
-import { makeDirectories } from '../../core/files/make-folder.ts'
-import { storageError } from '../../core/files/storage-error.ts'
-import type { Notes } from '../coordination/notes.ts'
-import { publish } from './durable.ts'
-import { far, type NameCalls } from './name-calls.ts'
-import { isPlainDirectory } from './store-root.ts'
+import { isErrno } from '../../../core/errors.ts'
+import { makeDirectories } from '../../../core/files/make-folder.ts'
+import { storageError } from '../../../core/files/storage-error.ts'
+import { publish } from '../../directory/durable.ts'
+import { far, type NameCalls } from '../../directory/name-calls.ts'
+import { isPlainDirectory } from '../../directory/store-root.ts'
+import type { Notes } from '../notes.ts'
 
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._:-]{0,250}(\/[A-Za-z0-9][A-Za-z0-9._:-]{0,250}){0,3}$/
 const MAX_NOTE = 64 * 1024
@@ -16,7 +16,7 @@ const MAX_NOTE = 64 * 1024
 const READ = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
 
 /** Notes as small files below `root`, which the store's processes share. `staging` is on the same file system. */
-export class DirNotes implements Notes {
+export class DirectoryNotes implements Notes {
   readonly #root: string
   readonly #staging: string
   readonly #calls: NameCalls
@@ -104,6 +104,23 @@ export class DirNotes implements Notes {
       await unlink(file)
       return true
     }).catch(absent(false))
+  }
+
+  /** As `remove`, by way of `staging`: fails once a fence has taken that folder away. */
+  withdraw(name: string): Promise<boolean> {
+    return this.#at(name, async (file) => {
+      const aside = path.join(this.#staging, `${randomUUID()}.removed`)
+      try {
+        await rename(file, aside)
+      } catch (error) {
+        if (!isErrno(error, 'ENOENT', 'ESTALE')) throw error
+        // Either the note is gone or the folder is.
+        await stat(this.#staging)
+        return false
+      }
+      await unlink(aside)
+      return true
+    })
   }
 
   enter(name: string, sign: string): Promise<boolean> {

@@ -1,0 +1,45 @@
+import type { Notes } from './notes.ts'
+
+/**
+ * A member's right to change what all clients of a store see. A fence ends it: each call takes effect before the fence
+ * or not at all, even if the process was stopped in the middle of the call and wakes up much later.
+ *
+ * Blobs publish through this right. Blobs that are files may use the `MemberFolder` of a directory instead.
+ */
+export interface PublishRight {
+  /** Puts a new note, whole. `text` must not be empty. False when the name is taken. Throws once this member is fenced. */
+  publish(name: string, text: string): Promise<boolean>
+  /** Removes a note. False when it was not there. Throws once this member is fenced. */
+  withdraw(name: string): Promise<boolean>
+}
+
+/**
+ * One client's access to the small facts that all clients of a store share: notes, and a place for each member. Leases,
+ * claims, epochs and the count of bytes are written once, on top of this port (see the other files of this folder).
+ * It knows nothing of blobs.
+ */
+export interface Coordination extends PublishRight {
+  /** This client among all that ever were: `m` and 16 hex digits. */
+  readonly memberId: string
+  /** Members may live in other processes, so each must show that it is alive. */
+  readonly spansProcesses: boolean
+  readonly notes: Notes
+  /** Makes this member's place, without which it can publish, withdraw and write nothing. Call it once, before any of that. */
+  enter(): Promise<void>
+  /** Takes another member's place away: from here on it can publish and withdraw nothing. May be done again. */
+  fence(memberId: string): Promise<void>
+  /** Gives this member's own place back, with everything in it. */
+  leave(): Promise<void>
+}
+
+/**
+ * A folder of one member's own, on the file system of the store. A fence renames it away, so a file can be linked out of
+ * it, or renamed into it, only while its member has not been fenced.
+ */
+export interface MemberFolder {
+  readonly dir: string
+  /** A path in the folder. */
+  file(name: string): string
+  /** Removes a file of the store by way of this folder. Its bytes; 0 when it was not there. */
+  removeThrough(file: string): Promise<number>
+}
