@@ -1,4 +1,8 @@
-"""The reference's feature files (specforge-runtime.md 3.1) as samples of ours."""
+"""Reads feature files in SpecForge's form as samples.
+
+The form is what `scripts/prepare_hidden_states.py` of github.com/sgl-project/SpecForge writes: one file per sample with
+`input_ids`, `loss_mask` int64 [n], `hidden_state` [1, n, H] and `aux_hidden_state` [1, n, 3H].
+"""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from draftbridge.bridge.registry import Payload, op
 
 
 class TokenCounts:
-    """Counts of token ids where `loss_mask` is 1 (eagle3.md section 4), the last position of a sample included."""
+    """Counts of token ids where `loss_mask` is 1, the last position of a sample included."""
 
     def __init__(self, vocab_size: int) -> None:
         self._counts = torch.zeros(vocab_size, dtype=torch.int64)

@@ -26,7 +26,10 @@ _WEIGHTS = ("*.safetensors", "*.bin")
 
 
 def aux_layers(num_layers: int) -> list[int]:
-    """The layers whose outputs EAGLE3 reads, low to high (eagle3.md section 3). Needs at least 5 layers."""
+    """The layers whose outputs EAGLE3 reads, low to high: SpecForge's default. CONFIG_INVALID below 5 layers.
+
+    EAGLE-3 paper (arXiv 2503.01840), section 3.1; the numbers are SpecForge's (github.com/sgl-project/SpecForge).
+    """
     layers = [1, num_layers // 2 - 1, num_layers - 4]
     if not layers[0] <= layers[1] <= layers[2]:
         raise BridgeError(

@@ -1,4 +1,4 @@
-"""Chain decoding must never change what the target says, and must count as eagle3.md 6.1 defines it."""
+"""Chain decoding gives the target's own greedy tokens. Tau is tokens per target pass, bonus token included."""
 
 from __future__ import annotations
 

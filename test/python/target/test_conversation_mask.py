@@ -133,7 +133,7 @@ def test_the_quickstarts_model_is_masked_as_its_own_template_says() -> None:
     tokenizer: Any = load_tokenizer(str(smollm2()), None)
     turns = [{"role": "user", "content": "2+2?"}, {"role": "assistant", "content": "Four,\n\nof course. 你好"}]
     ids, mask = encode(tokenizer, {"id": "c", "messages": turns * 2})
-    # The system turn that the template puts first, as it stands in shared/data/smollm2-selfgen.
+    # The system turn that the template of SmolLM2-135M-Instruct puts first.
     system = [1, 9690, 198, 2683, 359, 253, 5356, 5646, 11173, 3365, 3511, 308, 34519, 28, 7018, 411, 407, 19712, 8182]
     assert ids[:24] == [*system, 2, 198, 1, 4093, 198]
     trained = [token for token, flag in zip(ids, mask, strict=True) if flag]

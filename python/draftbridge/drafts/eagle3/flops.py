@@ -1,4 +1,4 @@
-"""How many floating-point operations an unroll needs, from the shapes of a batch (specification: eagle3 8)."""
+"""How many floating-point operations an unroll needs, counted from the shapes of a batch."""
 
 from __future__ import annotations
 

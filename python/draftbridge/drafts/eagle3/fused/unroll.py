@@ -1,4 +1,4 @@
-"""The K steps of training-time test as one function with a backward pass of its own (specification: eagle3 2.1-2.5).
+"""The K steps of training-time test as one function with its own backward (EAGLE-3, arXiv 2503.01840, section 3.2).
 
 What it saves against autograd over the plain unroll, each an identity of real arithmetic:
 - a projection of [embedding ; hidden] is a part that knows only the token, made once for all steps, plus one that knows
