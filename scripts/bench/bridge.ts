@@ -1,10 +1,9 @@
 // What the bridge costs per training step: one rank in this process trains on the quickstart's features.
-// Prints one table. Usage: npm run bench:bridge [-- STEPS] after npm run quickstart
+// Usage: npm run bench:bridge [-- --steps N] [--record [--name NAME]], after npm run quickstart
 import { existsSync } from 'node:fs'
-import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
 import { findTarget } from '../../examples/quickstart/standing.ts'
 import { embedPython, laneCosts } from '../../src/bridge/python.ts'
 import { loadConfig } from '../../src/config/load.ts'
@@ -12,22 +11,30 @@ import { readRefManifest } from '../../src/refs/manifest.ts'
 import type { EventBody } from '../../src/report/events/events.ts'
 import { buildDisaggEagle3Runtime } from '../../src/roles/train/runtime.ts'
 import { sharedDirFeatureStore } from '../../src/store/open.ts'
+import { checkout } from '../results/checkout.ts'
+import { Recorder, recordOptions } from '../results/recorder.ts'
+import { scratchFolder } from './scratch-folder.ts'
 
-const checkout = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../..')
-const steps = Number(process.argv[2] ?? 60)
-const dir = await mkdtemp(path.join(tmpdir(), 'draftbridge-bench-'))
+const { values } = parseArgs({ options: { ...recordOptions, steps: { type: 'string', default: '60' } } })
 
-/** Totals of both lanes, so that a difference of two of these is what happened in between. */
-const totals = () => ({
+interface Totals {
+  readonly calls: number
+  readonly engineMs: number
+  readonly ioMs: number
+  readonly at: number
+}
+
+/** Costs so far. The difference of two totals is what the time between them cost. */
+const totals = (): Totals => ({
   calls: laneCosts.io.calls + laneCosts.engine.calls,
   engineMs: laneCosts.engine.overheadMs,
   ioMs: laneCosts.io.overheadMs,
   at: performance.now(),
 })
 
-try {
+async function measure(run: string): Promise<{ readonly marks: readonly Totals[]; readonly waits: readonly number[] }> {
   const env = { ...process.env, SMOLLM2_GGUF: await findTarget(checkout) }
-  const sets = [`run.dir=${dir}`, `train.maxSteps=${steps}`, 'train.logInterval=1', 'train.save.every=1000000']
+  const sets = [`run.dir=${run}`, `train.maxSteps=${values.steps}`, 'train.logInterval=1', 'train.save.every=1000000']
   const config = await loadConfig({ file: path.join(checkout, 'examples/quickstart/draftbridge.yaml'), env, sets })
   if (!existsSync(config.manifest)) {
     process.stderr.write('there are no features yet: run `npm run quickstart` first\n')
@@ -36,7 +43,7 @@ try {
   const python = await embedPython()
   await using store = await sharedDirFeatureStore({ python, root: config.store.root, retain: true, create: false })
   const manifest = await readRefManifest({ dir: config.manifest, storeId: store.id })
-  const marks: ReturnType<typeof totals>[] = []
+  const marks: Totals[] = []
   const waits: number[] = []
   const emit = (body: EventBody): void => {
     if (body.event !== 'train.metrics') return
@@ -45,21 +52,29 @@ try {
   }
   await using runtime = await buildDisaggEagle3Runtime({ config, python, store, manifest, events: { emit } })
   await runtime.fit()
-  const [first, last] = [marks[0], marks.at(-1)]
-  if (first === undefined || last === undefined || marks.length < 2) throw new Error('give it at least two steps')
-  const per = (value: number): string => (value / (marks.length - 1)).toFixed(3)
-  process.stdout.write(
-    [
-      `steps measured            ${marks.length - 1} (metrics read every step)`,
-      `step                      ${per(last.at - first.at)} ms`,
-      `calls per step            ${per(last.calls - first.calls)}`,
-      `data wait                 ${((100 * waits.slice(1).reduce((a, b) => a + b, 0)) / (waits.length - 1)).toFixed(2)} % of a step, mean`,
-      `bridge, engine lane       ${per(last.engineMs - first.engineMs)} ms per step (what the step waits for)`,
-      `bridge, io lane           ${per(last.ioMs - first.ioMs)} ms per step (beside the step, when it is loaded ahead)`,
-      `bridge, both              ${per(last.engineMs - first.engineMs + last.ioMs - first.ioMs)} ms per step`,
-      '',
-    ].join('\n'),
-  )
-} finally {
-  await rm(dir, { recursive: true, force: true })
+  return { marks, waits }
 }
+
+await using scratch = await scratchFolder(tmpdir())
+const { marks, waits } = await measure(scratch.dir)
+const [first, last] = [marks[0], marks.at(-1)]
+if (first === undefined || last === undefined || marks.length < 2) throw new Error('--steps must be at least 2')
+const per = (value: number): string => (value / (marks.length - 1)).toFixed(3)
+const wait = waits.slice(1).reduce((sum, share) => sum + share, 0) / (waits.length - 1)
+const [engineMs, ioMs] = [last.engineMs - first.engineMs, last.ioMs - first.ioMs]
+const recorder = new Recorder({
+  title: 'What the bridge costs a training step',
+  ...values,
+  name: values.name ?? 'bridge',
+})
+const table = recorder.table(`${marks.length - 1} steps of the quickstart, 1 rank, metrics read every step`, [
+  'per step',
+  '',
+])
+table.row('step', `${per(last.at - first.at)} ms`)
+table.row('calls', per(last.calls - first.calls))
+table.row('data wait', `${(100 * wait).toFixed(2)} %`)
+table.row('bridge, engine lane (the step waits)', `${per(engineMs)} ms`)
+table.row('bridge, io lane (beside the step)', `${per(ioMs)} ms`)
+table.row('bridge, both lanes', `${per(engineMs + ioMs)} ms`)
+await recorder.write()

@@ -1,16 +1,31 @@
 // What a checkpoint costs the training loop: Node-hosted ranks train a draft with saves and without.
-// Usage: node --import tsx scripts/bench/checkpoint.ts [HIDDEN [RANKS [STEPS [EVERY]]]]   (768, 1, 41, 8)
+// Usage: npm run bench:checkpoint [-- --hidden 768] [--ranks 1] [--steps 41] [--every 8] [--record [--name NAME]]
 import { execFileSync } from 'node:child_process'
-import { mkdtemp, readdir, rm, stat } from 'node:fs/promises'
+import { readdir, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
+import { parseArgs } from 'node:util'
 import { RunConfig } from '../../src/config/schema.ts'
 import { produce } from '../../src/roles/produce/produce.ts'
 import { consume } from '../../src/roles/train/consume.ts'
 import { watched } from '../../test/support/training.ts'
+import { checkout, venvPython } from '../results/checkout.ts'
+import { Recorder, recordOptions } from '../results/recorder.ts'
+import { scratchFolder } from './scratch-folder.ts'
+import { median } from './statistics.ts'
 
-const [hidden = 768, ranks = 1, steps = 41, every = 8] = process.argv.slice(2).map(Number)
-const dir = await mkdtemp(path.join(tmpdir(), 'draftbridge-bench-'))
+const { values } = parseArgs({
+  options: {
+    ...recordOptions,
+    hidden: { type: 'string', default: '768' },
+    ranks: { type: 'string', default: '1' },
+    steps: { type: 'string', default: '41' },
+    every: { type: 'string', default: '8' },
+  },
+})
+const [ranks, steps, every] = [Number(values.ranks), Number(values.steps), Number(values.every)]
+await using scratch = await scratchFolder(tmpdir())
+const { dir } = scratch
 
 function configOf(name: string, saves: number): RunConfig {
   return RunConfig.parse({
@@ -45,7 +60,7 @@ interface Run {
 async function train(name: string, saves: number): Promise<Run> {
   const at = new Map<number, number>()
   const complete = new Map<number, number>()
-  // What an earlier run left to be written would be paid by this one.
+  // Writes that an earlier run left pending would slow this one down.
   execFileSync('sync')
   const context = watched((body) => {
     if (body.event === 'train.metrics') at.set(body.step, performance.now())
@@ -58,11 +73,7 @@ async function train(name: string, saves: number): Promise<Run> {
 /** Milliseconds from the metrics of step `from` to those of the next. */
 const stepAfter = ({ at }: Run, from: number): number => (at.get(from + 1) ?? Number.NaN) - (at.get(from) ?? Number.NaN)
 const range = (from: number, to: number): readonly number[] => Array.from({ length: to - from }, (_, at) => from + at)
-const median = (values: readonly number[]): number =>
-  [...values].sort((a, b) => a - b)[values.length >> 1] ?? Number.NaN
-const ms = (value: number): string => `${value.toFixed(0)} ms`.padStart(9)
-const line = (name: string, values: readonly number[]): string =>
-  `${name.padEnd(38)}${ms(median(values))}${ms(Math.max(...values))}   (${values.length})\n`
+const ms = (value: number): string => `${value.toFixed(0)} ms`
 
 async function bytesIn(folder: string): Promise<number> {
   const sizes = (await readdir(folder)).map(async (name) => (await stat(path.join(folder, name))).size)
@@ -70,14 +81,14 @@ async function bytesIn(folder: string): Promise<number> {
 }
 
 async function measure(): Promise<void> {
-  const script = (name: string, ...args: string[]) =>
-    execFileSync('.venv/bin/python', [path.join('test/support', name), ...args, '--hidden', String(hidden)])
-  script('make_tiny_target.py', path.join(dir, 'target'))
-  script('make_features.py', path.join(dir, 'features'), '--count', '24')
+  const make = (name: string, ...args: string[]) =>
+    execFileSync(venvPython(), [path.join(checkout, 'test/support', name), ...args, '--hidden', values.hidden])
+  make('make_tiny_target.py', path.join(dir, 'target'))
+  make('make_features.py', path.join(dir, 'features'), '--count', '24')
   await produce(configOf('producer', steps), watched())
   const plain = await train('without', 1_000_000)
   const saving = await train('with', every)
-  // The first steps fill caches, and after the last there is none.
+  // The first steps fill caches, and the last step has no step after it.
   const counted = range(2, steps)
   const saved = counted.filter((step) => step % every === 0)
   const whileWritten = counted.filter((step) =>
@@ -89,15 +100,14 @@ async function measure(): Promise<void> {
     ['later step, save being written', whileWritten.map((step) => stepAfter(saving, step))],
     ['save due until complete', saved.map((step) => (saving.complete.get(step) ?? 0) - (saving.at.get(step) ?? 0))],
   ]
-  const size = (await bytesIn(saving.checkpoint)) / 1e6
-  process.stdout.write(
-    `hidden ${hidden}, ${ranks} rank(s), checkpoint of ${size.toFixed(0)} MB${' '.repeat(8)}median  longest\n`,
-  )
-  for (const [name, values] of figures) if (values.length > 0) process.stdout.write(line(name, values))
+  const size = ((await bytesIn(saving.checkpoint)) / 1e6).toFixed(0)
+  const recorder = new Recorder({ title: 'What a checkpoint costs', ...values, name: values.name ?? 'checkpoint' })
+  const title = `hidden ${values.hidden}, ${ranks} rank(s), checkpoint of ${size} MB`
+  const table = recorder.table(title, ['', 'median', 'longest', 'count'])
+  for (const [name, times] of figures) {
+    if (times.length > 0) table.row(name, ms(median(times)), ms(Math.max(...times)), String(times.length))
+  }
+  await recorder.write()
 }
 
-try {
-  await measure()
-} finally {
-  await rm(dir, { recursive: true, force: true })
-}
+await measure()

@@ -1,7 +1,7 @@
 import { lstat, readdir } from 'node:fs/promises'
 import path from 'node:path'
 
-/** Bytes of the files in `dir`, each inode once, without those that `known` has under a name of its own. */
+/** Bytes of the files in `dir`. Each inode counts once, and not at all when it is also linked in `known`. */
 export async function directorySize(dir: string, known: string): Promise<number> {
   const seen = new Set((await files(known)).map(({ inode }) => inode))
   let bytes = 0

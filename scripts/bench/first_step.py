@@ -1,4 +1,4 @@
-"""The other side of scripts/bench/launch.ts: what a rank does until its first step, under torchrun and without Node.
+"""What scripts/bench/launch.ts compares with: a rank's work until its first step, under torchrun and without Node.
 
 `torchrun first_step.py PAYLOAD FEATURES`: the payload of `train.build`, and a feature file whose sample it trains on.
 Rank 0 prints the time of day when the step is done.
@@ -26,7 +26,7 @@ from draftbridge.training.train_session import MicroStep, TrainSession
 def main() -> None:
     rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     meeting = f"tcp://{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
-    # torchrun's own store listens at its address already; the ranks of this job meet beside it.
+    # torchrun already listens at its own address; the ranks of this job meet at the next port.
     host, port = meeting.rsplit(":", 1)
     join(rank, size, choose_device("auto", int(os.environ["LOCAL_RANK"])), f"{host}:{int(port) + 1}", 120)
     import draftbridge.training.session  # noqa: F401  its import registers the op

@@ -1,5 +1,5 @@
-// Builds the bridge against a Python that has all packages already, on a machine where set-up cannot install any:
-// `node scripts/bench/host-bridge.mjs /path/to/python`. node_modules must be there.
+// Builds the bridge against a Python that already has all packages, on a machine where set-up cannot install any.
+// Usage: node scripts/bench/host-bridge.mjs /path/to/python   (node_modules must exist)
 import { mkdirSync } from 'node:fs'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'

@@ -1,34 +1,49 @@
-// How fast feature files become a published store, by the way their tensors are kept. Rounds are interleaved.
-// Usage: npm run bench:ingest [-- DIR [MODE…]]   DIR: on the file system to measure (default: the temp folder)
+// How fast feature files become a published store, by the way in which their tensors are kept. Rounds of all modes alternate.
+// Usage: npm run bench:ingest [-- --dir DIR] [--rounds N] [--sets N] [--record [--name NAME]] [MODE…]
+// --dir: on the file system to measure. --sets: only the first N sets of files. MODE: copy, hardlink, reference, reflink.
 import { execFileSync } from 'node:child_process'
-import { mkdir, mkdtemp, rm } from 'node:fs/promises'
+import { rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
+import { parseArgs } from 'node:util'
 import { embedPython } from '../../src/bridge/python.ts'
 import { RunConfig } from '../../src/config/schema.ts'
 import { systemClock } from '../../src/core/clock.ts'
 import { produceInto } from '../../src/roles/produce/produce.ts'
 import { sharedDirFeatureStore } from '../../src/store/open.ts'
+import { checkout, venvPython } from '../results/checkout.ts'
+import { Recorder, recordOptions } from '../results/recorder.ts'
 import { directorySize } from './directory-size.ts'
+import { scratchFolder } from './scratch-folder.ts'
+import { median } from './statistics.ts'
 
-const ROUNDS = Number(process.env['BENCH_ROUNDS'] ?? 5)
 const SETS = [
   { name: '58.7 MB', count: 32, tokens: 2048, hidden: 3584 },
   { name: '0.5 MB', count: 200, tokens: 64, hidden: 1024 },
   { name: '9 KB', count: 1000, tokens: 16, hidden: 64 },
 ] as const
-const [at = tmpdir(), ...named] = process.argv.slice(2)
-const modes = named.length > 0 ? named : ['copy', 'hardlink', 'reference']
+type FileSet = (typeof SETS)[number]
 
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    ...recordOptions,
+    dir: { type: 'string', default: tmpdir() },
+    rounds: { type: 'string', default: '5' },
+    sets: { type: 'string', default: String(SETS.length) },
+  },
+})
+const modes = positionals.length > 0 ? positionals : ['copy', 'hardlink', 'reference']
+const rounds = Number(values.rounds)
 const python = await embedPython()
-await mkdir(at, { recursive: true })
-const dir = await mkdtemp(path.join(at, 'draftbridge-ingest-'))
+await using scratch = await scratchFolder(values.dir)
+const { dir } = scratch
 
 interface Figure {
   readonly seconds: number
-  /** Of the tensors taken in. */
+  /** Of the tensors that were ingested. */
   readonly bytes: number
-  /** What the store's folder takes up that the feature files do not. */
+  /** What the store's folder takes up beyond the feature files. */
   readonly added: number
 }
 
@@ -38,11 +53,11 @@ async function ingestOnce(set: string, mode: string, round: number): Promise<Fig
     version: 1,
     run: { id: 'bench', dir: out },
     target: { model: path.join(dir, set, 'target') },
-    features: { source: 'files', files: path.join(dir, set, 'features'), ...(mode === 'plain' ? {} : { link: mode }) },
+    features: { source: 'files', files: path.join(dir, set, 'features'), link: mode },
     store: { kind: 'shared-dir', root: path.join(out, 'store') },
     manifest: path.join(out, 'manifest'),
   })
-  // Pending writes of the round before would be paid by this one.
+  // Writes that an earlier round left pending would slow this one down.
   execFileSync('sync')
   await using store = await sharedDirFeatureStore({ python, root: config.store.root, retain: true })
   const begun = performance.now()
@@ -56,38 +71,34 @@ async function ingestOnce(set: string, mode: string, round: number): Promise<Fig
   return { seconds, bytes, added }
 }
 
-const median = (values: readonly number[]): number => [...values].sort((a, b) => a - b)[values.length >> 1] ?? 0
-
-async function measure({ name, count, tokens, hidden }: (typeof SETS)[number]): Promise<void> {
+async function measure({ name, count, tokens, hidden }: FileSet): Promise<readonly (readonly string[])[]> {
   const set = `n${tokens}`
-  const script = path.join(import.meta.dirname, 'make_ingest_files.py')
-  const venv = process.env['DRAFTBRIDGE_VENV'] ?? '.venv'
-  execFileSync(path.join(venv, 'bin/python'), [script, path.join(dir, set), ...[count, tokens, hidden].map(String)])
+  const maker = path.join(checkout, 'scripts/bench/make_ingest_files.py')
+  execFileSync(venvPython(), [maker, path.join(dir, set), ...[count, tokens, hidden].map(String)])
   const figures = new Map<string, Figure[]>(modes.map((mode) => [mode, []]))
+  // The first ingest of a set fills the page cache and is not counted.
   await ingestOnce(set, modes[0] ?? 'copy', -1)
-  for (let round = 0; round < ROUNDS; round += 1) {
+  for (let round = 0; round < rounds; round += 1) {
     for (const mode of modes) figures.get(mode)?.push(await ingestOnce(set, mode, round))
   }
-  const slowest = median(figures.get(modes[0] ?? '')?.map(({ seconds }) => seconds) ?? [])
-  for (const [mode, found] of figures) {
-    const seconds = median(found.map((figure) => figure.seconds))
-    const { bytes = 0, added = 0 } = found[0] ?? {}
-    const row = [
-      `${count} x ${name}`.padEnd(16),
-      mode.padEnd(10),
-      `${Math.round(bytes / 1e6 / seconds)} MB/s`.padStart(11),
-      `${Math.round(count / seconds)} samples/s`.padStart(15),
-      `${(slowest / seconds).toFixed(2)}x`.padStart(8),
-      `${((100 * added) / bytes).toFixed(2)} % added`.padStart(15),
-    ]
-    process.stdout.write(`${row.join('')}\n`)
-  }
   await rm(path.join(dir, set), { recursive: true })
+  const secondsOf = (mode: string): number => median(figures.get(mode)?.map(({ seconds }) => seconds) ?? [])
+  return modes.map((mode) => {
+    const seconds = secondsOf(mode)
+    const { bytes = 0, added = 0 } = figures.get(mode)?.[0] ?? {}
+    return [
+      `${count} x ${name}, ${mode}`,
+      `${Math.round(bytes / 1e6 / seconds)}`,
+      `${Math.round(count / seconds)}`,
+      (secondsOf(modes[0] ?? '') / seconds).toFixed(2),
+      `${((100 * added) / bytes).toFixed(2)} %`,
+    ]
+  })
 }
 
-try {
-  process.stdout.write(`${ROUNDS} rounds, medians; fsync on; MB/s of tensors\n`)
-  for (const set of SETS) await measure(set)
-} finally {
-  await rm(dir, { recursive: true, force: true })
-}
+const recorder = new Recorder({ title: 'Ingest', ...values, name: values.name ?? 'ingest' })
+const columns = ['files, mode', 'MB/s', 'samples/s', `times ${modes[0]}`, 'bytes added']
+const table = recorder.table(`Feature files to a published store; medians of ${rounds} rounds; fsync on`, columns)
+for (const set of SETS.slice(0, Number(values.sets))) for (const row of await measure(set)) table.row(...row)
+recorder.note('MB/s is of tensors. Bytes added are those of the store beyond the feature files.')
+await recorder.write()

@@ -1,114 +1,92 @@
-// From a command to its first finished optimiser step: `draftbridge train` against torchrun with the same model, in turns.
-// Usage: npm run bench:launch [-- --shape qwen|small] [--dir DIR] [--ranks N] [--turns N]
+// Seconds from a command to its first finished optimiser step: `draftbridge train` against torchrun with the same model, in turns.
+// Usage: npm run bench:launch [-- --shape qwen|small] [--dir DIR] [--ranks N] [--turns N] [--record [--name NAME]]
 import { execFileSync } from 'node:child_process'
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { readdir, rm, writeFile } from 'node:fs/promises'
 import { availableParallelism, tmpdir } from 'node:os'
 import path from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { stringify } from 'yaml'
+import { z } from 'zod'
 import { loadConfig } from '../../src/config/load.ts'
 import { readRefManifest } from '../../src/refs/manifest.ts'
 import { buildPayload } from '../../src/roles/train/assemble.ts'
 import { dataOf, prepareRun } from '../../src/roles/train/prepare-run.ts'
+import { checkout, venvPython } from '../results/checkout.ts'
+import { Recorder, recordOptions } from '../results/recorder.ts'
+import { scratchFolder } from './scratch-folder.ts'
+import { median } from './statistics.ts'
+import { draftbridge, eventsNamed, featuresOf, prepareTrainCase, SHAPES } from './train-case.ts'
 
-const checkout = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../..')
 const { values } = parseArgs({
   options: {
+    ...recordOptions,
     shape: { type: 'string', default: 'small' },
     dir: { type: 'string', default: tmpdir() },
     ranks: { type: 'string', default: '1' },
     turns: { type: 'string', default: '3' },
   },
 })
-const venv = process.env['DRAFTBRIDGE_VENV'] ?? path.join(checkout, '.venv')
-const python = path.join(venv, 'bin/python')
-await mkdir(values.dir, { recursive: true })
-const dir = await mkdtemp(path.join(values.dir, 'draftbridge-launch-'))
-const file = path.join(dir, 'draftbridge.yaml')
-const features = path.join(dir, 'features-2048-1')
+const shape = z.enum(SHAPES).parse(values.shape)
+const ranks = Number(values.ranks)
+await using scratch = await scratchFolder(values.dir)
+const { dir } = scratch
 const run = path.join(dir, 'run')
+const size = { length: 2048, live: 1 }
+const train = { epochs: 1, maxSteps: 1, logInterval: 1 }
+const file = await prepareTrainCase({ dir, shape, samples: 2 * ranks, ...size, ranks, train })
 
-function cli(...args: string[]): void {
-  const main = path.join(checkout, 'src/cli/main.ts')
-  const stdio: ['ignore', 'pipe', 'inherit'] = ['ignore', 'pipe', 'inherit']
-  execFileSync(process.execPath, ['--import', 'tsx', main, ...args], { cwd: checkout, stdio })
+interface FirstStep {
+  readonly seconds: number
+  readonly loss: number
 }
 
-async function prepare(): Promise<void> {
-  const script = path.join(checkout, 'scripts/bench/make_train_case.py')
-  execFileSync(python, [script, dir, String(2 * Number(values.ranks)), '2048', '1', values.shape])
-  const config = {
-    version: 1,
-    run: { id: 'launch', dir: run },
-    target: { model: path.join(dir, 'target') },
-    features: { source: 'files', files: path.join(features, '*.ckpt'), link: 'copy' },
-    store: { kind: 'shared-dir', root: path.join(dir, 'store'), durability: 'fast' },
-    manifest: path.join(dir, 'store/manifest'),
-    draft: { vocabSize: values.shape === 'qwen' ? 16000 : 1000 },
-    train: { epochs: 1, maxSteps: 1, logInterval: 1 },
-    launch: { ranksPerNode: Number(values.ranks) },
-  }
-  await writeFile(file, stringify(config))
-  cli('ingest', '-c', file, '--quiet')
-}
-
-/** Seconds until the first step was done, and its loss. */
-async function ours(): Promise<readonly [number, number]> {
+async function ours(): Promise<FirstStep> {
   await rm(run, { recursive: true, force: true })
   const begun = Date.now()
-  cli('train', '-c', file, '--quiet')
-  const lines = (await readFile(path.join(run, 'events.ndjson'), 'utf8')).trim().split('\n')
-  const events = lines.map((line) => JSON.parse(line) as { event: string; ts: number; loss: number })
-  const first = events.find(({ event }) => event === 'train.metrics')
+  draftbridge('train', '-c', file, '--quiet')
+  const [first] = await eventsNamed(run, 'train.metrics')
   if (first === undefined) throw new Error('no step was logged')
-  return [(first.ts - begun) / 1000, first.loss]
+  return { seconds: (first.ts - begun) / 1000, loss: first.loss ?? Number.NaN }
 }
 
-async function theirs(): Promise<readonly [number, number]> {
+const Printed = z.object({ at: z.number(), loss: z.number() })
+
+async function torchrun(): Promise<FirstStep> {
   const config = await loadConfig({ file, env: process.env, sets: [] })
   const data = dataOf(await readRefManifest({ dir: config.manifest }))
-  const prepared = await prepareRun({ ...config, run: { ...config.run, dir: path.join(dir, 'none') } }, data, {
-    rank: 0,
-    worldSize: Number(values.ranks),
-  })
+  const unused = { ...config, run: { ...config.run, dir: path.join(dir, 'none') } }
+  const prepared = await prepareRun(unused, data, { rank: 0, worldSize: ranks })
   const payload = path.join(dir, 'payload.json')
   await writeFile(payload, JSON.stringify(buildPayload(config, data, prepared)))
+  const features = featuresOf(dir, size)
   const [sample = ''] = (await readdir(features)).sort()
-  const begun = Date.now()
-  const torchrun = ['-m', 'torch.distributed.run', '--nproc-per-node', values.ranks]
   const script = path.join(checkout, 'scripts/bench/first_step.py')
-  const args = [...torchrun, script, payload, path.join(features, sample)]
-  // torchrun would leave each rank one thread; ours share the cores.
-  const threads = Math.max(1, Math.floor(availableParallelism() / Number(values.ranks)))
+  const args = ['-m', 'torch.distributed.run', '--nproc-per-node', String(ranks), script, payload]
+  // torchrun would leave each rank one thread; our ranks share the cores.
+  const threads = Math.max(1, Math.floor(availableParallelism() / ranks))
   const env = { ...process.env, OMP_NUM_THREADS: String(threads) }
-  const out = execFileSync(python, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'], env })
-  const { at, loss } = JSON.parse(out.trim().split('\n').at(-1) ?? '') as { at: number; loss: number }
-  return [(at - begun) / 1000, loss]
+  const begun = Date.now()
+  const out = execFileSync(venvPython(), [...args, path.join(features, sample)], {
+    encoding: 'utf8',
+    stdio: 'pipe',
+    env,
+  })
+  const { at, loss } = Printed.parse(JSON.parse(out.trim().split('\n').at(-1) ?? ''))
+  return { seconds: (at - begun) / 1000, loss }
 }
 
-const median = (numbers: readonly number[]): number => [...numbers].sort((a, b) => a - b)[numbers.length >> 1] ?? 0
-
-try {
-  await prepare()
-  const found = { ours: [] as number[], torchrun: [] as number[] }
-  // The first turn fills the page cache and the compile cache.
-  for (let turn = -1; turn < Number(values.turns); turn += 1) {
-    const [mine, loss] = await ours()
-    const [other, theirLoss] = await theirs()
-    if (turn < 0) process.stdout.write(`cold: draftbridge ${mine.toFixed(2)} s, then torchrun ${other.toFixed(2)} s\n`)
-    else {
-      found.ours.push(mine)
-      found.torchrun.push(other)
-      process.stdout.write(
-        `turn ${turn}: draftbridge ${mine.toFixed(2)} s (loss ${loss.toFixed(3)}), torchrun ${other.toFixed(2)} s (loss ${theirLoss.toFixed(3)})\n`,
-      )
-    }
-  }
-  const difference = median(found.ours) - median(found.torchrun)
-  process.stdout.write(
-    `medians: draftbridge ${median(found.ours).toFixed(2)} s, torchrun ${median(found.torchrun).toFixed(2)} s: ${difference.toFixed(2)} s over it (figure: <= 1 s)\n`,
-  )
-} finally {
-  await rm(dir, { recursive: true, force: true })
+const seconds = (value: number): string => `${value.toFixed(2)} s`
+const recorder = new Recorder({ title: 'From a command to its first step', ...values, name: values.name ?? 'launch' })
+const columns = ['turn', 'draftbridge', 'torchrun', 'difference', 'losses']
+const table = recorder.table(`Draft of shape ${shape}, ${ranks} rank(s)`, columns)
+const found: { readonly ours: number; readonly torchrun: number }[] = []
+// The first turn fills the page cache and the compile cache.
+for (let turn = 0; turn <= Number(values.turns); turn += 1) {
+  const [mine, other] = [await ours(), await torchrun()]
+  const losses = `${mine.loss.toFixed(3)}, ${other.loss.toFixed(3)}`
+  const name = turn === 0 ? 'cold' : `warm ${turn}`
+  table.row(name, seconds(mine.seconds), seconds(other.seconds), seconds(mine.seconds - other.seconds), losses)
+  if (turn > 0) found.push({ ours: mine.seconds, torchrun: other.seconds })
 }
+const [mine, other] = [median(found.map((turn) => turn.ours)), median(found.map((turn) => turn.torchrun))]
+table.row('median of the warm turns', seconds(mine), seconds(other), seconds(mine - other), '')
+await recorder.write()

@@ -25,7 +25,7 @@ def main() -> None:
         "eos_token_id": 2,
     }
     (directory / "target" / "config.json").write_text(json.dumps(config))
-    # One noise for all files: what is in them does not change how fast they are moved.
+    # All files hold the same noise: their content does not change how fast they are copied.
     states = torch.randn(1, tokens, 4 * hidden).bfloat16()
     for index in range(count):
         sample = {

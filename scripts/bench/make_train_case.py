@@ -1,7 +1,7 @@
 """A target's frozen parts and feature files for scripts/bench/train.ts: `… DIR COUNT LENGTH LIVE SHAPE`.
 
-LIVE is the share of each sample's tokens that are trained, in turns of 256 tokens with the answer last. SHAPE is `qwen`
-(the draft of Qwen2.5-7B) or `small`.
+LIVE is the share of each sample's tokens that are trained. Samples are turns of 256 tokens that end with the answer.
+SHAPE is `qwen` (the draft of Qwen2.5-7B) or `small`.
 """
 
 from __future__ import annotations

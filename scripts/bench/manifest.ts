@@ -1,27 +1,32 @@
-// What a manifest of many refs costs: bytes on disk, seconds and memory. Each row runs in a process of its own.
-// Usage: npm run bench:manifest [-- REFS]
+// What a manifest of many refs costs: bytes on disk, seconds and memory. Each row runs in its own process.
+// Usage: npm run bench:manifest [-- --refs N] [--record [--name NAME]]
 import { execFileSync } from 'node:child_process'
-import { mkdtemp, readdir, rm, stat } from 'node:fs/promises'
+import { readdir, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+import { z } from 'zod'
 import { specBytes } from '../../src/core/feature-spec.ts'
 import type { SampleRef } from '../../src/core/sample-ref.ts'
 import { ManifestWriter, readRefManifest } from '../../src/refs/manifest.ts'
 import { exampleContract } from '../../test/support/refs.ts'
+import { Recorder, recordOptions } from '../results/recorder.ts'
+import { scratchFolder } from './scratch-folder.ts'
 
 const HIDDEN = 3584
 const FLUSH_MS = 2000
 const RANKS = 8
 
-interface Row {
-  readonly seconds: number
-  /** Of all threads. On a machine that others use too, nearer to what the work costs. */
-  readonly cpuSeconds: number
-  readonly megabytes: number
-}
+const Cost = z.object({
+  seconds: z.number(),
+  /** CPU time of all threads. Other load on the machine changes it less than the wall time. */
+  cpuSeconds: z.number(),
+  /** How much the peak of the process's memory grew. */
+  megabytes: z.number(),
+})
+type Cost = z.output<typeof Cost>
 
-/** Like those of `ingest`: four features, digests that do not repeat, the path of a file. */
+/** A ref like those of `ingest`: four features, digests that do not repeat, the path of a file. */
 function bigRef(index: number): SampleRef {
   const n = 256 + ((index * 7919) % 1793)
   const features = [
@@ -50,7 +55,7 @@ function bigRef(index: number): SampleRef {
   }
 }
 
-/** `flushes`: by the clock, as a producer does it, or after so many refs. */
+/** `flushes`: `clock` flushes every 2 s as a producer does; a number flushes after so many refs. */
 async function write(dir: string, refs: number, flushes: 'clock' | number): Promise<void> {
   const clock = { now: () => Date.now(), sleep: () => Promise.resolve() }
   const { runId, storeId } = bigRef(0)
@@ -72,21 +77,21 @@ async function readRank(dir: string): Promise<void> {
   for (let index = 0; index < refs.length; index += 1) tokens += refs.tokens(index)
   for (let index = 3; index < refs.length; index += RANKS) tokens -= refs.at(index).numTokens
   refs.contentDigest()
-  if (tokens <= 0) throw new Error('a rank with all the tokens')
+  if (tokens <= 0) throw new Error('one rank has all tokens')
 }
 
 const tasks: Record<string, (dir: string, refs: number) => Promise<void>> = {
-  'refs made, and thrown away': async (_, refs) => {
+  'refs made, not written (included in both rows below)': async (_, refs) => {
     for (let index = 0; index < refs; index += 1) bigRef(index)
   },
   'written, flushed every 2 s': (dir, refs) => write(dir, refs, 'clock'),
   'written, flushed every 512 refs': (dir, refs) => write(dir, refs, 512),
-  'one rank of 8: all sums, all tokens, its eighth parsed': (dir) => readRank(dir),
-  'all sums, every line parsed and checked': async (dir) => {
+  'one rank of 8: all sums, all token counts, an eighth parsed': (dir) => readRank(dir),
+  'all sums, every ref parsed and checked': async (dir) => {
     const { refs } = await readRefManifest({ dir })
     refs.checkAll()
   },
-  'gone on with, one ref added': async (dir, refs) => {
+  'resumed: all read and checked, one ref added, published': async (dir, refs) => {
     const { runId, storeId } = bigRef(0)
     const clock = { now: () => Date.now(), sleep: () => Promise.resolve() }
     const work = { dir, runId, storeId, contract: exampleContract, clock }
@@ -96,14 +101,14 @@ const tasks: Record<string, (dir: string, refs: number) => Promise<void>> = {
   },
 }
 
-async function measure(name: string, dir: string, refs: number): Promise<Row> {
+async function measure(task: (dir: string, refs: number) => Promise<void>, dir: string, refs: number): Promise<Cost> {
   const before = process.memoryUsage.rss()
   const begun = performance.now()
   const cpu = process.cpuUsage()
-  await tasks[name]?.(dir, refs)
+  await task(dir, refs)
   const seconds = (performance.now() - begun) / 1000
   const { user, system } = process.cpuUsage(cpu)
-  // The kernel's own mark: a loop that never waits lets no timer sample it.
+  // The kernel's own high-water mark: a loop that never waits lets no timer sample the memory.
   const peak = process.resourceUsage().maxRSS * 1024
   return { seconds, cpuSeconds: (user + system) / 1e6, megabytes: (peak - before) / 1e6 }
 }
@@ -111,28 +116,38 @@ async function measure(name: string, dir: string, refs: number): Promise<Row> {
 async function sizeOf(dir: string): Promise<string> {
   const names = await readdir(dir)
   const sizes = await Promise.all(names.map(async (name) => (await stat(path.join(dir, name))).size))
-  return `${(sizes.reduce((sum, size) => sum + size, 0) / 1e6).toFixed(1)} MB in ${names.length} files`
+  return `${(sizes.reduce((sum, size) => sum + size, 0) / 1e6).toFixed(1)} MB, ${names.length} files`
 }
 
-const self = fileURLToPath(import.meta.url)
-const [first = '600000', dir, count] = process.argv.slice(2)
-if (dir !== undefined) {
-  process.stdout.write(JSON.stringify(await measure(first, dir, Number(count))))
+/** Runs one task in its own process. */
+function measuredApart(name: string, dir: string, refs: number): Cost {
+  const args = [...process.execArgv, import.meta.filename, '--task', name, '--dir', dir, '--refs', String(refs)]
+  return Cost.parse(JSON.parse(execFileSync(process.execPath, args, { encoding: 'utf8' })))
+}
+
+const { values } = parseArgs({
+  options: {
+    ...recordOptions,
+    refs: { type: 'string', default: '600000' },
+    // Set by this script when it starts itself for one row.
+    task: { type: 'string' },
+    dir: { type: 'string', default: '' },
+  },
+})
+const refs = Number(values.refs)
+const task = values.task === undefined ? undefined : tasks[values.task]
+if (task !== undefined) {
+  process.stdout.write(JSON.stringify(await measure(task, values.dir, refs)))
 } else {
-  const refs = Number(first)
-  const root = await mkdtemp(path.join(tmpdir(), 'draftbridge-bench-'))
-  try {
-    process.stdout.write(`${refs} refs\n`)
-    for (const name of Object.keys(tasks)) {
-      const where = path.join(root, name.includes('512') ? 'often' : 'manifest')
-      const args = [...process.execArgv, self, name, where, String(refs)]
-      const row = JSON.parse(execFileSync(process.execPath, args, { encoding: 'utf8' })) as Row
-      const size = name.startsWith('written') ? await sizeOf(where) : ''
-      const times = `${row.seconds.toFixed(2).padStart(7)} s  ${row.cpuSeconds.toFixed(2).padStart(6)} s CPU`
-      const numbers = `${times} ${row.megabytes.toFixed(0).padStart(5)} MB`
-      process.stdout.write(`${name.padEnd(56)} ${numbers}  ${size}\n`)
-    }
-  } finally {
-    await rm(root, { recursive: true, force: true })
+  await using scratch = await scratchFolder(tmpdir())
+  const recorder = new Recorder({ title: 'A manifest of many refs', ...values, name: values.name ?? 'manifest' })
+  const table = recorder.table(`${refs} refs`, ['', 'wall', 'CPU', 'memory', 'on disk'])
+  for (const name of Object.keys(tasks)) {
+    const dir = path.join(scratch.dir, name.includes('512') ? 'often' : 'manifest')
+    const { seconds, cpuSeconds, megabytes } = measuredApart(name, dir, refs)
+    const size = name.startsWith('written') ? await sizeOf(dir) : ''
+    table.row(name, `${seconds.toFixed(2)} s`, `${cpuSeconds.toFixed(2)} s`, `${megabytes.toFixed(0)} MB`, size)
   }
+  recorder.note("Memory is the growth of the process's peak.")
+  await recorder.write()
 }

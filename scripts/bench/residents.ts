@@ -2,42 +2,50 @@ import { linkSync, mkdirSync } from 'node:fs'
 import path from 'node:path'
 import { embedPython } from '../../src/bridge/python.ts'
 import type { TensorSet } from '../../src/bridge/tensor-set.ts'
-import { SampleId } from '../../src/core/ids.ts'
+import { Generation, SampleId } from '../../src/core/ids.ts'
 import { shardOf } from '../../src/store/blob-key.ts'
 import { nameOf } from '../../src/store/blobs/directory/object-names.ts'
 import type { FeatureStore } from '../../src/store/feature-store.ts'
 import { sharedDirFeatureStore } from '../../src/store/open.ts'
-import { about, getting, putting, specimen } from './store-sides.ts'
-import { median, type Side, takeTurns } from './turns.ts'
+import type { Recorder } from '../results/recorder.ts'
+import { median, milliseconds } from './statistics.ts'
+import { getting, putting, specimen, specimenMetadata } from './store-sides.ts'
+import { type Side, takeTurns } from './turns.ts'
 
-const COUNTS = [100, 1000, 10_000, 100_000]
-/** Below what a file system allows of one file. */
+/** Below the number of hard links that a file system allows for one file. */
 const LINKS = 50_000
 
-/** Names of objects as puts make them, each another name of an object that was put: quick, and the same to a listing. */
+/** Fills the store with `count` object names. Most are hard links to one object: quick to make, and the same to a listing. */
 async function fill(root: string, store: FeatureStore, tensors: TensorSet, count: number): Promise<void> {
   let source = ''
   for (let index = 0; index < count; index += 1) {
     const sampleId = SampleId.parse(`resident:${index}`)
     const dir = path.join(root, 'objects', shardOf(sampleId))
     if (index % LINKS === 0) {
-      const ref = await store.put(sampleId, tensors, about)
+      const ref = await store.put(sampleId, tensors, specimenMetadata)
       source = path.join(dir, nameOf(ref))
       continue
     }
     mkdirSync(dir, { mode: 0o700, recursive: true })
-    linkSync(source, path.join(dir, nameOf({ sampleId, generation: 1 as never })))
+    linkSync(source, path.join(dir, nameOf({ sampleId, generation: Generation.parse(1) })))
   }
 }
 
-/** What a put and a get of a small sample take, by how many samples there are. */
-export async function compareResidents(dir: string, turns: number): Promise<void> {
+export interface ResidentsOptions {
+  readonly dir: string
+  readonly turns: number
+  /** How many samples the compared stores hold. */
+  readonly counts: readonly number[]
+}
+
+/** Adds what a put and a get of a small sample take, by how many samples the store holds. */
+export async function compareResidents(recorder: Recorder, { dir, turns, counts }: ResidentsOptions): Promise<void> {
   const python = await embedPython()
   await using tensors = await specimen(4, 64)
   const stores: FeatureStore[] = []
   const sides: Side[] = []
-  process.stdout.write('\nresident samples: put and get of 3 KB (times, and times of 10^2 = 1)\n')
-  for (const count of COUNTS) {
+  const firstPuts: number[] = []
+  for (const count of counts) {
     const root = path.join(dir, `residents-${count}`)
     await using filler = await sharedDirFeatureStore({ python, root, retain: true, durability: 'fast' })
     await fill(root, filler, tensors, count)
@@ -45,19 +53,24 @@ export async function compareResidents(dir: string, turns: number): Promise<void
     const store = await sharedDirFeatureStore({ python, root, retain: true })
     stores.push(store)
     const begun = performance.now()
-    const ref = await store.put(SampleId.parse('own'), tensors, about)
-    process.stdout.write(`  ${count}: the first put, which lists, ${(performance.now() - begun).toFixed(0)} ms\n`)
+    const ref = await store.put(SampleId.parse('own'), tensors, specimenMetadata)
+    firstPuts.push((performance.now() - begun) / 1000)
     sides.push(putting(`put ${count}`, store, tensors), getting(`get ${count}`, store, ref, true))
   }
   const found = await takeTurns(sides, turns)
-  for (const what of ['put', 'get']) {
-    const base = median(found.get(`${what} ${COUNTS[0]}`) ?? [])
-    for (const count of COUNTS) {
-      const time = median(found.get(`${what} ${count}`) ?? [])
-      process.stdout.write(
-        `  ${what} at ${String(count).padEnd(8)} ${(time * 1e3).toFixed(2)} ms  ${(time / base).toFixed(2)}\n`,
-      )
-    }
-  }
   for (const store of stores) await store.close()
+  const timeOf = (what: string, count: number | undefined): number => median(found.get(`${what} ${count}`) ?? [])
+  const ratio = (what: string, count: number): string => (timeOf(what, count) / timeOf(what, counts[0])).toFixed(2)
+  recorder.add({
+    title: 'put and get of 3 KB, by the number of samples in the store',
+    columns: ['samples', 'put', 'ratio', 'get', 'ratio', 'first put, which lists the store'],
+    rows: counts.map((count, index) => [
+      String(count),
+      milliseconds(timeOf('put', count)),
+      ratio('put', count),
+      milliseconds(timeOf('get', count)),
+      ratio('get', count),
+      milliseconds(firstPuts[index] ?? Number.NaN, 0),
+    ]),
+  })
 }

@@ -9,9 +9,10 @@ import type { FeatureStore } from '../../src/store/feature-store.ts'
 import { type SharedDirStoreOptions, sharedDirFeatureStore } from '../../src/store/open.ts'
 import type { Side } from './turns.ts'
 
-export const about = { runId: RunId.parse('bench'), numTokens: 1, provenance: {} }
+/** What a put is told about the specimen. */
+export const specimenMetadata = { runId: RunId.parse('bench'), numTokens: 1, provenance: {} }
 
-/** Random tensors of a sample: 2048 tokens of width 3584 are 58.8 MB. */
+/** The random tensors of one sample. 2048 tokens of width 3584 are 58.8 MB. */
 export async function specimen(tokens: number, width: number): Promise<TensorSet> {
   const features = [
     { name: 'input_ids', shape: [tokens], dtype: 'int64' as const },
@@ -23,10 +24,10 @@ export async function specimen(tokens: number, width: number): Promise<TensorSet
   return new TensorSet(python, await python.call('tensor.synthesize', { features, seed: 1 }))
 }
 
-type Opened = Pick<SharedDirStoreOptions, 'durability'> & { readonly mode: 'none' | 'mac' | 'seal' }
+type StoreSetting = Pick<SharedDirStoreOptions, 'durability'> & { readonly mode: 'none' | 'mac' | 'seal' }
 
-/** A store of its own below `dir`. */
-export async function opened(dir: string, { mode, durability = 'fsync' }: Opened): Promise<FeatureStore> {
+/** A new store below `dir`. */
+export async function newStore(dir: string, { mode, durability = 'fsync' }: StoreSetting): Promise<FeatureStore> {
   const keyFile = path.join(dir, 'key')
   await writeFile(keyFile, randomBytes(32).toString('hex'), { mode: 0o600, flag: 'wx' }).catch(() => undefined)
   const auth = mode === 'none' ? { mode } : { mode, keyFile }
@@ -34,19 +35,19 @@ export async function opened(dir: string, { mode, durability = 'fsync' }: Opened
   return sharedDirFeatureStore({ python: await embedPython(), root, retain: true, durability, auth })
 }
 
-/** The release is not timed: a reader does its work first. */
+/** Times a get. Its release is not timed, because a reader works in between. */
 export const getting = (name: string, store: FeatureStore, ref: SampleRef, verify: boolean): Side => [
   name,
   async () => {
     const begun = performance.now()
     const lease = await store.get(ref, { verify })
-    const taken = (performance.now() - begun) / 1000
+    const seconds = (performance.now() - begun) / 1000
     await lease[Symbol.asyncDispose]()
-    return taken
+    return seconds
   },
 ]
 
-/** Each time a new sample, which is gone after it. */
+/** Times a put of a new sample, which is removed afterwards. */
 export const putting = (name: string, store: FeatureStore, tensors: TensorSet): Side => {
   let count = 0
   return [
@@ -54,10 +55,10 @@ export const putting = (name: string, store: FeatureStore, tensors: TensorSet): 
     async () => {
       const id = SampleId.parse(`put:${count++}`)
       const begun = performance.now()
-      await store.put(id, tensors, about)
-      const taken = (performance.now() - begun) / 1000
+      await store.put(id, tensors, specimenMetadata)
+      const seconds = (performance.now() - begun) / 1000
       await store.abort(id)
-      return taken
+      return seconds
     },
   ]
 }

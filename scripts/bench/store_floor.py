@@ -1,4 +1,4 @@
-"""The other side of scripts/bench/store.ts: what the machine, torch and safetensors do with the same bytes."""
+"""What scripts/bench/store.ts compares with: plain reads and writes, torch and safetensors, on the same bytes."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from safetensors.torch import load_file, save_file
 
 Tensors = dict[str, torch.Tensor]
 # One buffer for all reads, so that none of them pays for fresh memory.
-_room = mmap.mmap(-1, 1 << 27)
-_beside = ThreadPoolExecutor(1)
+_buffer = mmap.mmap(-1, 1 << 27)
+_second_thread = ThreadPoolExecutor(1)
 
 
 def prepare(folder: str, tokens_text: str, width_text: str) -> str:
-    """Write the sample in each form; its size in bytes."""
+    """Write the sample in each form. Gives JSON: `bytes`, its size."""
     tokens, width = int(tokens_text), int(width_text)
     generator = torch.Generator().manual_seed(1)
     sample: Tensors = {
@@ -43,7 +43,7 @@ _raw: dict[str, bytes] = {}
 
 
 def measure(what: str, folder: str) -> float:
-    """Seconds that one turn took."""
+    """Seconds of one turn."""
     task = _TASKS[what]
     begun = time.perf_counter()
     task(folder)
@@ -54,40 +54,40 @@ def _preadv(folder: str) -> None:
     fd = os.open(os.path.join(folder, "sample.raw"), os.O_RDONLY)
     try:
         size, done = os.fstat(fd).st_size, 0
-        view = memoryview(_room)[:size]
+        view = memoryview(_buffer)[:size]
         while done < size:
             done += os.preadv(fd, [view[done:]], done)
     finally:
         os.close(fd)
 
 
-def _preadv_beside(folder: str) -> None:
+def _preadv_two_threads(folder: str) -> None:
     fd = os.open(os.path.join(folder, "sample.raw"), os.O_RDONLY)
     try:
         size = os.fstat(fd).st_size
-        view, step = memoryview(_room)[:size], 1 << 20
+        view, step = memoryview(_buffer)[:size], 1 << 20
         middle = size // 2 // step * step
 
         def half(start: int, end: int) -> None:
             for at in range(start, end, step):
                 os.preadv(fd, [view[at : min(at + step, end)]], at)
 
-        other = _beside.submit(half, 0, middle)
+        other = _second_thread.submit(half, 0, middle)
         half(middle, size)
         other.result()
     finally:
         os.close(fd)
 
 
-def _reference_get(folder: str) -> None:
-    """The reference's path: its store clones what torch.load mapped, and its reader clones that again."""
+def _clone_twice(folder: str) -> None:
+    """SpecForge's path: its store clones what torch.load mapped, and its reader clones that again."""
     loaded: Tensors = torch.load(os.path.join(folder, "sample.ckpt"), map_location="cpu", weights_only=True, mmap=True)
     first = {name: tensor.clone() for name, tensor in loaded.items()}
     _ = {name: tensor.clone() for name, tensor in first.items()}
 
 
 def _safetensors_get(folder: str) -> None:
-    # load_file maps the file; a sum would read it all but also work on it, so the copy is what makes it real.
+    # load_file only maps the file; the copy makes it read all bytes.
     _ = {name: tensor.clone() for name, tensor in load_file(os.path.join(folder, "sample.safetensors")).items()}
 
 
@@ -121,7 +121,7 @@ def _saved(save: Callable[[Tensors, str], None], *, synced: bool = True) -> Call
 
 
 def clean(folder: str) -> float:
-    """Remove what the last write left, outside of what is timed."""
+    """Remove what the last write left. It is not timed."""
     for name in ("out.raw", "out.saved"):
         if os.path.exists(os.path.join(folder, name)):
             os.unlink(os.path.join(folder, name))
@@ -130,8 +130,8 @@ def clean(folder: str) -> float:
 
 _TASKS: dict[str, Callable[[str], None]] = {
     "preadv": _preadv,
-    "preadv, two threads": _preadv_beside,
-    "torch.load + clone twice": _reference_get,
+    "preadv, two threads": _preadv_two_threads,
+    "torch.load + clone twice": _clone_twice,
     "safetensors load + clone": _safetensors_get,
     "write": _written(synced=False),
     "write + fsync": _written(synced=True),

@@ -1,5 +1,5 @@
 /** Sizes of a draft. Widths are numbers of columns. */
-export interface Recipe {
+export interface DraftShape {
   readonly hidden: number
   readonly inner: number
   readonly queryWidth: number
@@ -8,9 +8,14 @@ export interface Recipe {
   readonly draftVocabulary: number
 }
 
-/** What must be computed for a token of a sample of `length`, of which the share `live` is trained, in 7 steps. */
-export function flopsPerToken(recipe: Recipe, { length, live }: { length: number; live: number }): number {
-  const { hidden, inner, queryWidth, keyWidth, vocabulary, draftVocabulary } = recipe
+export const DRAFT_SHAPES: Readonly<Record<'qwen' | 'small', DraftShape>> = {
+  qwen: { hidden: 3584, inner: 18944, queryWidth: 3584, keyWidth: 512, vocabulary: 152064, draftVocabulary: 16000 },
+  small: { hidden: 256, inner: 512, queryWidth: 256, keyWidth: 128, vocabulary: 4000, draftVocabulary: 1000 },
+}
+
+/** Operations that 7 steps need for a token of a sample of `length`, when the share `live` of the tokens is trained. */
+export function flopsPerToken(shape: DraftShape, { length, live }: { length: number; live: number }): number {
+  const { hidden, inner, queryWidth, keyWidth, vocabulary, draftVocabulary } = shape
   const fuse = 3 * hidden ** 2
   const block = 2 * hidden * (queryWidth + 2 * keyWidth) + queryWidth * hidden + 3 * hidden * inner
   const head = hidden * draftVocabulary
@@ -19,7 +24,11 @@ export function flopsPerToken(recipe: Recipe, { length, live }: { length: number
   return 4 * fuse + live * (7 * (6 * block + 6 * head + attention) + teacher)
 }
 
-/** `peak` in TFLOP/s. */
-export function floorTokensPerSecond(recipe: Recipe, about: { length: number; live: number }, peak: number): number {
-  return (peak * 1e12) / flopsPerToken(recipe, about)
+/** The most tokens/s that a device with `peak` TFLOP/s can reach. */
+export function floorTokensPerSecond(
+  shape: DraftShape,
+  sample: { length: number; live: number },
+  peak: number,
+): number {
+  return (peak * 1e12) / flopsPerToken(shape, sample)
 }

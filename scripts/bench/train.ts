@@ -1,26 +1,26 @@
-// Training through the whole path: feature files -> ingest -> store -> loader -> ranks hosted by Node. Prints one row for
-// each case. Usage: npm run bench:train [-- --shape qwen|small] [--dir DIR] [--steps N] [CASE…]; without cases: all.
-import { execFileSync } from 'node:child_process'
+// Training through the whole path: feature files -> ingest -> store -> loader -> ranks hosted by Node. One row for each case.
+// Usage: npm run bench:train [-- --shape qwen|small] [--dir DIR] [--steps N] [--peak TFLOPS] [--record [--name NAME]] [CASE…]
 import { existsSync } from 'node:fs'
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { stringify } from 'yaml'
-import { floorTokensPerSecond, type Recipe } from './train-floor.ts'
-
-const checkout = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../..')
+import { z } from 'zod'
+import { Recorder, recordOptions } from '../results/recorder.ts'
+import { scratchFolder } from './scratch-folder.ts'
+import { median } from './statistics.ts'
+import { draftbridge, eventsNamed, featuresOf, prepareTrainCase, SHAPES } from './train-case.ts'
+import { DRAFT_SHAPES, floorTokensPerSecond } from './train-floor.ts'
 
 interface Case {
   readonly length: number
   readonly live: number
+  /** Of one rank's micro-step. */
   readonly samples: number
   readonly ranks?: number
   readonly sets?: readonly string[]
 }
 
-/** Each is one line of the table. `samples`: of one rank's micro-step. */
 const CASES: Readonly<Record<string, Case>> = {
   'all live, 4 x 2048': { length: 2048, live: 1, samples: 4 },
   'half live, 4 x 2048': { length: 2048, live: 0.5, samples: 4 },
@@ -32,126 +32,91 @@ const CASES: Readonly<Record<string, Case>> = {
   '2 ranks, 4 x 2048': { length: 2048, live: 1, samples: 4, ranks: 2 },
   '2 ranks, replicate': { length: 2048, live: 1, samples: 4, ranks: 2, sets: ['train.parallel=replicate'] },
 }
-const SHAPES: Readonly<Record<string, Recipe>> = {
-  qwen: { hidden: 3584, inner: 18944, queryWidth: 3584, keyWidth: 512, vocabulary: 152064, draftVocabulary: 16000 },
-  small: { hidden: 256, inner: 512, queryWidth: 256, keyWidth: 128, vocabulary: 4000, draftVocabulary: 1000 },
-}
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
+    ...recordOptions,
     shape: { type: 'string', default: 'qwen' },
     dir: { type: 'string', default: tmpdir() },
     steps: { type: 'string', default: '30' },
     peak: { type: 'string', default: '790' },
   },
 })
-const recipe = SHAPES[values.shape]
-if (recipe === undefined) throw new Error(`no shape ${values.shape}: ${Object.keys(SHAPES).join(', ')}`)
+const shape = z.enum(SHAPES).parse(values.shape)
 const steps = Number(values.steps)
-const venv = process.env['DRAFTBRIDGE_VENV'] ?? path.join(checkout, '.venv')
-await mkdir(values.dir, { recursive: true })
-const dir = await mkdtemp(path.join(values.dir, 'draftbridge-train-'))
+await using scratch = await scratchFolder(values.dir)
+const { dir } = scratch
 
-function cli(...args: string[]): number {
-  const begun = performance.now()
-  const main = path.join(checkout, 'src/cli/main.ts')
-  execFileSync(process.execPath, ['--import', 'tsx', main, ...args], {
-    cwd: checkout,
-    stdio: ['ignore', 'pipe', 'inherit'],
-  })
-  return (performance.now() - begun) / 1000
-}
-
-/** The store of a case's features, made once for all cases that read it. */
-async function prepare({ length, live }: Case, samples: number): Promise<string> {
-  const name = `${length}-${live}`
-  const file = path.join(dir, `${name}.yaml`)
+/** The config of a case. Cases that read the same features share a store. */
+async function prepared({ length, live }: Case): Promise<string> {
+  const file = path.join(dir, `${length}-${live}.yaml`)
   if (existsSync(file)) return file
-  const script = path.join(checkout, 'scripts/bench/make_train_case.py')
-  execFileSync(path.join(venv, 'bin/python'), [script, dir, `${samples}`, `${length}`, `${live}`, values.shape], {
-    stdio: 'inherit',
-  })
-  const config = {
-    version: 1,
-    run: { id: `bench-${name}`.replace('.', '_'), dir: path.join(dir, 'run') },
-    target: { model: path.join(dir, 'target') },
-    data: { maxLength: length },
-    features: { source: 'files', files: path.join(dir, `features-${name}`, '*.ckpt') },
-    store: { kind: 'shared-dir', root: path.join(dir, `store-${name}`), durability: 'fast' },
-    manifest: path.join(dir, `store-${name}`, 'manifest'),
-    draft: { vocabSize: recipe?.draftVocabulary },
-    train: { epochs: 1000, maxSteps: steps, logInterval: 5, save: { every: 1_000_000, keep: 1 } },
-  }
-  await writeFile(file, stringify(config))
-  cli('ingest', '-c', file, '--quiet')
-  await rm(path.join(dir, `features-${name}`), { recursive: true })
+  // Few enough samples that the page cache holds them.
+  const samples = length > 2048 ? 8 : 16
+  const train = { epochs: 1000, maxSteps: steps, logInterval: 5, save: { every: 1_000_000, keep: 1 } }
+  await prepareTrainCase({ dir, shape, samples, length, live, ranks: 1, train })
+  await rm(featuresOf(dir, { length, live }), { recursive: true })
   return file
 }
 
-interface Logged {
-  readonly event: string
-  readonly tokensPerSecond: number
-  readonly dataWaitShare: number
-  readonly kernelBuilds: number
-  readonly tflops: number
-  readonly loss: number
-  readonly memory: { readonly reserved: number | null; readonly host: number }
-}
-
-const median = (numbers: readonly number[]): number => [...numbers].sort((a, b) => a - b)[numbers.length >> 1] ?? 0
-
-async function measure(name: string, one: Case): Promise<void> {
-  // Few enough that the page cache holds them.
-  const file = await prepare(one, one.length > 2048 ? 8 : 16)
+async function measure(name: string, one: Case): Promise<readonly string[]> {
+  const file = await prepared(one)
   const run = path.join(dir, 'run')
   await rm(run, { recursive: true, force: true })
-  const sets = [`train.batch.samples=${one.samples}`, `launch.ranksPerNode=${one.ranks ?? 1}`, ...(one.sets ?? [])]
-  const seconds = cli('train', '-c', file, '--quiet', ...sets.flatMap((set) => ['--set', set]))
-  const lines = (await readFile(path.join(run, 'events.ndjson'), 'utf8')).trim().split('\n')
-  const events = lines.map((line) => JSON.parse(line) as Logged)
-  const logged = events.filter(({ event }) => event === 'train.metrics')
-  agrees(name, one, logged[0]?.loss ?? Number.NaN)
+  const { length, samples, ranks = 1 } = one
+  const sets = [`train.batch.samples=${samples}`, `launch.ranksPerNode=${ranks}`, ...(one.sets ?? [])]
+  const seconds = draftbridge('train', '-c', file, '--quiet', ...sets.flatMap((set) => ['--set', set]))
+  const logged = await eventsNamed(run, 'train.metrics')
+  requireEqualFirstLoss(name, one, logged[0]?.loss ?? Number.NaN)
   // The first two logs hold compilation and warm-up.
   const late = logged.slice(2)
   const builds = late.reduce((sum, { kernelBuilds }) => sum + kernelBuilds, 0)
+  if (builds > 0) throw new Error(`${name}: ${builds} kernels were compiled or loaded after the warm-up`)
   const rate = median(late.map(({ tokensPerSecond }) => tokensPerSecond))
-  const ranks = one.ranks ?? 1
-  const floor = ranks * floorTokensPerSecond(recipe as Recipe, one, Number(values.peak))
-  const peak = events.findLast(({ event }) => event === 'train.memory')?.memory
-  const row = [
+  const floor = ranks * floorTokensPerSecond(DRAFT_SHAPES[shape], one, Number(values.peak))
+  const memory = (await eventsNamed(run, 'train.memory')).at(-1)
+  return [
+    name,
     rate.toFixed(0),
-    ((1000 * one.samples * one.length * ranks) / rate).toFixed(1),
-    median(late.map(({ tflops }) => tflops)).toFixed(0),
+    ((1000 * samples * length * ranks) / rate).toFixed(1),
+    median(late.map(({ tflops }) => tflops ?? Number.NaN)).toFixed(0),
     `${((100 * rate) / floor).toFixed(1)} %`,
     `${(100 * Math.max(...late.map(({ dataWaitShare }) => dataWaitShare))).toFixed(2)} %`,
-    ((peak?.reserved ?? peak?.host ?? 0) / 2 ** 30).toFixed(1),
-    String(builds),
-    logged.at(-1)?.loss.toFixed(4) ?? '',
-    `${seconds.toFixed(0)} s`,
+    ((memory?.memory.reserved ?? memory?.memory.host ?? Number.NaN) / 2 ** 30).toFixed(1),
+    logged.at(-1)?.loss?.toFixed(4) ?? '',
+    seconds.toFixed(0),
   ]
-  process.stdout.write(`${name.padEnd(22)}${row.map((cell) => cell.padStart(11)).join('')}\n`)
-  if (builds > 0) throw new Error(`${name}: ${builds} kernels were compiled or loaded after the warm-up`)
 }
 
 const firstLosses = new Map<string, number>()
 
-/** No figure of a run that skips work: cases that train on the same rows begin with the same loss, whatever is saved. */
-function agrees(name: string, { length, live, samples, ranks = 1 }: Case, loss: number): void {
+/** Cases that train on the same rows begin with the same loss, so that no figure comes from skipped work. */
+function requireEqualFirstLoss(name: string, { length, live, samples, ranks = 1 }: Case, loss: number): void {
   const rows = `${length}, ${live}, ${samples * ranks}`
   const known = firstLosses.get(rows) ?? loss
   firstLosses.set(rows, known)
   if (!(Math.abs(loss - known) <= 5e-3 * known)) throw new Error(`${name}: a first loss of ${loss}, elsewhere ${known}`)
 }
 
-try {
-  const columns = ['tokens/s', 'ms/step', 'TFLOP/s', 'of floor', 'worst wait', 'GiB', 'builds', 'loss', 'whole']
-  process.stdout.write(`${'case'.padEnd(22)}${columns.map((cell) => cell.padStart(11)).join('')}\n`)
-  for (const name of positionals.length > 0 ? positionals : Object.keys(CASES)) {
-    const one = CASES[name]
-    if (one === undefined) throw new Error(`no case "${name}": ${Object.keys(CASES).join(' | ')}`)
-    await measure(name, one)
-  }
-} finally {
-  await rm(dir, { recursive: true, force: true })
+const recorder = new Recorder({ title: 'Training through the whole path', ...values, name: values.name ?? 'train' })
+const table = recorder.table(`Draft of shape ${shape}, ${steps} steps; of floor: of ${values.peak} TFLOP/s`, [
+  'case',
+  'tokens/s',
+  'ms/step',
+  'TFLOP/s',
+  'of floor',
+  'worst data wait',
+  'GiB',
+  'last loss',
+  'seconds in all',
+])
+for (const name of positionals.length > 0 ? positionals : Object.keys(CASES)) {
+  const one = CASES[name]
+  if (one === undefined) throw new Error(`no case "${name}": ${Object.keys(CASES).join(' | ')}`)
+  table.row(...(await measure(name, one)))
 }
+recorder.note(
+  'tokens/s, ms/step and TFLOP/s are medians of the log lines after the first 10 steps. GiB is what the CUDA allocator reserved at most.',
+)
+await recorder.write()

@@ -1,12 +1,13 @@
-"""Where the milliseconds of a training step go on a GPU: `python scripts/bench/unroll.py [--profile] [CASE ...]`.
+"""Where the milliseconds of a training step go on a GPU. scripts/bench/unroll.ts runs it and shows its tables.
 
-Checks the fused unroll against fp64 first, then times its parts with device events. The features are made up; a
-run with a store is measured by scripts/bench/train.ts.
+Compares the gradients of the fused unroll with fp64 first, then times its parts with device events. The features are
+random; scripts/bench/train.ts measures a run with a store. Prints one JSON document: `{"tables": [...]}`.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
 from pathlib import Path
@@ -94,22 +95,29 @@ def grads(draft: Draft, loss: Tensor) -> dict[str, Tensor]:
     return {name: p.grad.double() for name, p in draft.named_parameters()}
 
 
-def check() -> None:
-    """Distance from fp64 of the fused and of the plain form in bf16, by parameter."""
+Table = dict[str, object]
+
+
+def distances_from_fp64() -> Table:
+    """Relative distance from fp64 of each parameter's gradient in bf16, by the fused and by the plain form."""
     rig = Rig(SMALL, 3, 700, 0.5)
     draft = draft_of(SMALL, torch.float64)
-    loss, expected = rig.plain(draft, rig.teacher(torch.float64))
-    wanted = grads(draft, loss)
+    loss, _ = rig.plain(draft, rig.teacher(torch.float64))
+    expected = grads(draft, loss)
     found = {}
     for name, run in (("fused", rig.fused), ("plain", rig.plain)):
         draft = draft_of(SMALL, torch.bfloat16)
-        loss, sums = run(draft, rig.teacher(torch.bfloat16))
+        loss, _ = run(draft, rig.teacher(torch.bfloat16))
         found[name] = grads(draft, loss)
-        share = [float((a.double() - b).abs().max() / b.abs().max()) for a, b in zip(sums, expected, strict=True)]
-        print(f"{name:6} sums off by {' '.join(f'{value:.1e}' for value in share)}")
-    for name, gradient in wanted.items():
-        off = {way: float((found[way][name] - gradient).norm() / gradient.norm()) for way in found}
-        print(f"  {name:45} fused {off['fused']:.2e} plain {off['plain']:.2e}")
+    rows = []
+    for name, gradient in expected.items():
+        off = {form: float((found[form][name] - gradient).norm() / gradient.norm()) for form in found}
+        rows.append([name, f"{off['fused']:.2e}", f"{off['plain']:.2e}"])
+    return {
+        "title": "Gradients in bf16, distance from fp64 (norm)",
+        "columns": ["parameter", "fused", "plain"],
+        "rows": rows,
+    }
 
 
 def timed(task, turns: int = 5) -> float:
@@ -127,7 +135,11 @@ def timed(task, turns: int = 5) -> float:
     return sorted(found)[turns // 2]
 
 
-def measure(name: str, profile: bool) -> None:
+COLUMNS = ["case", "tokens/s", "teacher ms", "teacher, stored ms", "teacher + forward ms", "whole ms", "GiB", "first s"]
+
+
+def measure(name: str, profile: bool) -> tuple[list[str], list[Table]]:
+    """The row of one case, and with `profile` the table of its parts."""
     samples, length, live = CASES[name]
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
@@ -142,23 +154,18 @@ def measure(name: str, profile: bool) -> None:
     def whole() -> None:
         rig.fused(draft, teacher, plan)[0].backward()
 
-    told = teacher.summary(rig.hidden[plan.wanted])
-    parts = {
-        "teacher": timed(lambda: teacher.logits(rig.hidden[plan.wanted])),
-        "teacher as stored": timed(lambda: teacher.logits(rig.hidden[plan.wanted], told)),
-        "teacher + forward": timed(lambda: rig.fused(draft, teacher, plan)),
-        "whole": timed(whole),
-    }
-    tokens = samples * length
-    rate = tokens / parts["whole"] * 1000
-    text = ", ".join(f"{part} {ms:.1f} ms" for part, ms in parts.items())
+    stored = teacher.summary(rig.hidden[plan.wanted])
+    parts = [
+        timed(lambda: teacher.logits(rig.hidden[plan.wanted])),
+        timed(lambda: teacher.logits(rig.hidden[plan.wanted], stored)),
+        timed(lambda: rig.fused(draft, teacher, plan)),
+        timed(whole),
+    ]
+    rate = samples * length / parts[-1] * 1000
     peak = torch.cuda.max_memory_allocated() / 2**30
-    print(
-        f"{name:12} {rate:8.0f} tokens/s | {text} | n {len(plan)} | peak {peak:.1f} GiB | first {first:.1f} s",
-        flush=True,
-    )
-    if profile:
-        show_parts(whole)
+    row = [name, f"{rate:.0f}", *(f"{ms:.1f}" for ms in parts), f"{peak:.1f}", f"{first:.1f}"]
+    print(" | ".join(row), file=sys.stderr, flush=True)
+    return row, [parts_of_step(name, whole)] if profile else []
 
 
 PARTS = {
@@ -168,21 +175,21 @@ PARTS = {
     "loss and teacher rows": ("entropy", "fold_teacher", "row_logsumexp"),
     "norms, rope, gate": ("rms_norm", "rotate", "silu_mul"),
 }
+OTHER = "copies, sums, fills"
 
 
-def show_parts(task) -> None:
+def parts_of_step(name: str, step) -> Table:
     """Milliseconds of device time of one step, by what the kernels are for."""
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as found:
-        task()
+        step()
         torch.cuda.synchronize()
-    sums = dict.fromkeys((*PARTS, "copies, sums, fills"), 0.0)
+    sums = dict.fromkeys((*PARTS, OTHER), 0.0)
     for event in found.key_averages():
         names = (part for part, words in PARTS.items() if any(word in event.key for word in words))
-        sums[next(names, "copies, sums, fills")] += event.self_device_time_total / 1000
+        sums[next(names, OTHER)] += event.self_device_time_total / 1000
     whole = sum(sums.values())
-    for part, ms in sums.items():
-        print(f"    {part:26} {ms:8.2f} ms {100 * ms / whole:6.1f} %")
-    print(f"    {'all kernels':26} {whole:8.2f} ms", flush=True)
+    rows = [[part, f"{ms:.2f}", f"{100 * ms / whole:.1f} %"] for part, ms in (*sums.items(), ("all kernels", whole))]
+    return {"title": f"Device time of one step, {name}", "columns": ["part", "ms", "share"], "rows": rows}
 
 
 def main() -> None:
@@ -191,10 +198,14 @@ def main() -> None:
     parser.add_argument("--profile", action="store_true")
     given = parser.parse_args()
     torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
-    check()
+    tables = [distances_from_fp64()]
     if DEVICE.type == "cuda":
-        for name in given.cases or CASES:
-            measure(name, given.profile)
+        measured = [measure(name, given.profile) for name in given.cases or CASES]
+        tables.append(
+            {"title": "Teacher, forward and backward", "columns": COLUMNS, "rows": [row for row, _ in measured]}
+        )
+        tables.extend(part for _, parts in measured for part in parts)
+    print(json.dumps({"tables": tables}))
 
 
 main()

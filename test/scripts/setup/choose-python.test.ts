@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { candidates, choosePython, faultOf } from '../../scripts/setup/choose-python.mjs'
-import type { Probe, PythonFacts } from '../../scripts/setup/probe-python.mjs'
+import { candidates, choosePython, faultOf } from '../../../scripts/setup/choose-python.mjs'
+import type { Probe, PythonFacts } from '../../../scripts/setup/probe-python.mjs'
 
 const debian: PythonFacts = {
   executable: '/usr/bin/python3.11',

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { BEGUN, blankStamp, dueSteps, STEPS, stepKeys } from '../../scripts/setup/stamp.mjs'
+import { BEGUN, blankStamp, dueSteps, STEPS, stepKeys } from '../../../scripts/setup/stamp.mjs'
 
 const inputs = {
   packageLock: 'lock',

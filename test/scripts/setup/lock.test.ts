@@ -5,8 +5,8 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterEach, beforeEach, expect, it } from 'vitest'
-import { holdLock } from '../../scripts/setup/lock.mjs'
-import { endOrphans, noteProgram } from '../../scripts/setup/orphans.mjs'
+import { holdLock } from '../../../scripts/setup/lock.mjs'
+import { endOrphans, noteProgram } from '../../../scripts/setup/orphans.mjs'
 
 let folder: string
 beforeEach(async () => {

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import { inStep, venvBelongsTo } from '../../scripts/setup/packages.mjs'
+import { inStep, venvBelongsTo } from '../../../scripts/setup/packages.mjs'
 
 const lock = {
   packages: {

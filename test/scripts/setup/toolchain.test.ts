@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { missingMessage } from '../../scripts/setup/problem.mjs'
-import { findCompiler, findNodeHeaders, nodeFault } from '../../scripts/setup/toolchain.mjs'
+import { missingMessage } from '../../../scripts/setup/problem.mjs'
+import { findCompiler, findNodeHeaders, nodeFault } from '../../../scripts/setup/toolchain.mjs'
 
 const node = { execPath: '/opt/node/bin/node', version: 'v20.20.2' }
 
