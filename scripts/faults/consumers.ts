@@ -1,6 +1,9 @@
 /**
- * Two consumers of one store, one of them killed again and again: `node --import tsx scripts/faults/consumers.ts
- * [--samples 2000] [--kills 20]`. Prints what became of the samples; exits 1 when a promise was broken.
+ * Two consumers of one store, one of them killed again and again.
+ *
+ *     node --import tsx scripts/faults/consumers.ts [--samples 2000] [--kills 20] [--record [--name NAME]]
+ *
+ * Exit status 1 when a sample was lost or acknowledged twice.
  */
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -12,10 +15,11 @@ import type { SampleRef } from '../../src/core/sample-ref.ts'
 import { sharedDirFeatureStore } from '../../src/store/open.ts'
 import { StoreProcess } from '../../test/support/store-process.ts'
 import { python, sampleSpecs, synthesize } from '../../test/support/tensors.ts'
+import { Recorder, recordOptions } from '../results/recorder.ts'
 
 export interface ConsumersOutcome {
-  /** Gone from the store, and nobody has said that its work was done: at most one for each kill may look like it. */
-  readonly unheard: readonly string[]
+  /** Gone from the store, but no acknowledgement was reported. A kill right after an acknowledgement causes at most one. */
+  readonly unreported: readonly string[]
   readonly unprocessed: readonly string[]
   readonly twice: readonly string[]
   readonly left: number
@@ -29,7 +33,7 @@ interface Options {
   readonly kills: number
 }
 
-/** A kill may fall between an acknowledgement and the word of it: that one is `unheard`, and its sample is gone. */
+/** Puts `samples` samples and has two processes consume them; one of them is killed `kills` times. */
 export async function runConsumers({ root, samples, kills }: Options): Promise<ConsumersOutcome> {
   const started = performance.now()
   await using store = await sharedDirFeatureStore({ python, root, durability: 'fast' })
@@ -39,23 +43,23 @@ export async function runConsumers({ root, samples, kills }: Options): Promise<C
   for (let index = 0; index < samples; index++) {
     refs.push(await store.put(SampleId.parse(`run:${String(index).padStart(8, '0')}`), source, about))
   }
-  const heard: string[] = []
+  const reported: string[] = []
   await using steady = await StoreProcess.open({ root, durability: 'fast' })
   const finished = steady.ask({ do: 'consumeAll', refs })
   const share = Math.max(1, Math.floor(samples / (3 * kills)))
-  for (let kill = 0; kill < kills; kill++) heard.push(...(await killAfter({ root, refs, share })))
+  for (let kill = 0; kill < kills; kill++) reported.push(...(await killAfter({ root, refs, share })))
   await finished
-  heard.push(...steady.acknowledged)
+  reported.push(...steady.acknowledged)
   const missing = await store.missing(refs)
   return {
-    ...judged(refs, heard, missing, kills),
+    ...judged(refs, reported, missing, kills),
     left: refs.length - missing.length,
     kills,
     seconds: Math.round(performance.now() - started) / 1000,
   }
 }
 
-/** Runs the other consumer from the far end until it has done its share, or there is nothing left to do. */
+/** Runs the other consumer from the last sample backwards until it has done its share or nothing is left, then kills it. */
 async function killAfter(given: { root: string; refs: readonly SampleRef[]; share: number }): Promise<string[]> {
   const { root, refs, share } = given
   await using child = await StoreProcess.open({ root, durability: 'fast' })
@@ -72,28 +76,40 @@ async function killAfter(given: { root: string; refs: readonly SampleRef[]; shar
   return child.acknowledged
 }
 
-function judged(refs: readonly SampleRef[], heard: readonly string[], missing: readonly SampleRef[], kills: number) {
+function judged(refs: readonly SampleRef[], reported: readonly string[], missing: readonly SampleRef[], kills: number) {
   const counts = new Map<string, number>()
-  for (const id of heard) counts.set(id, (counts.get(id) ?? 0) + 1)
+  for (const id of reported) counts.set(id, (counts.get(id) ?? 0) + 1)
   const gone = new Set(missing.map((ref) => ref.sampleId))
-  const silent = refs.map((ref) => ref.sampleId).filter((id) => !counts.has(id))
-  const unheard = silent.filter((id) => gone.has(id))
+  const unconfirmed = refs.map((ref) => ref.sampleId).filter((id) => !counts.has(id))
+  const unreported = unconfirmed.filter((id) => gone.has(id))
   return {
-    unheard,
-    unprocessed: [...silent.filter((id) => !gone.has(id)), ...(unheard.length > kills ? unheard : [])],
+    unreported,
+    unprocessed: [...unconfirmed.filter((id) => !gone.has(id)), ...(unreported.length > kills ? unreported : [])],
     twice: [...counts].filter(([, count]) => count > 1).map(([id]) => id),
   }
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const { values } = parseArgs({
-    options: { samples: { type: 'string', default: '2000' }, kills: { type: 'string', default: '20' } },
-  })
+async function main(): Promise<void> {
+  const text = (value: string) => ({ type: 'string', default: value }) as const
+  const { values } = parseArgs({ options: { ...recordOptions, samples: text('2000'), kills: text('20') } })
   const dir = await mkdtemp(path.join(tmpdir(), 'draftbridge-consumers-'))
   const options = { root: path.join(dir, 'store'), samples: Number(values.samples), kills: Number(values.kills) }
-  const outcome = await runConsumers(options)
+  const { unprocessed, twice, left, unreported, seconds } = await runConsumers(options)
   await rm(dir, { recursive: true, force: true })
-  process.stdout.write(`${JSON.stringify({ samples: options.samples, ...outcome })}\n`)
-  const broken = outcome.unprocessed.length + outcome.twice.length + outcome.left
-  process.exit(broken === 0 ? 0 : 1)
+  const recorder = new Recorder({ title: 'Two consumers', ...values, name: values.name ?? 'consumers' })
+  recorder.add({
+    title: `${options.samples} samples, one of two consumers killed ${options.kills} times`,
+    columns: ['', 'samples'],
+    rows: [
+      ['never processed', String(unprocessed.length)],
+      ['acknowledged twice', String(twice.length)],
+      ['left in the store', String(left)],
+      ['acknowledged, but killed before it could say so', String(unreported.length)],
+    ],
+  })
+  recorder.note(`${seconds} s`)
+  await recorder.write()
+  process.exit(unprocessed.length + twice.length + left === 0 ? 0 : 1)
 }
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) await main()

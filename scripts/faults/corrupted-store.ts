@@ -16,9 +16,13 @@ import { exampleContract } from '../../test/support/refs.ts'
 import type { Damage, ManifestFiles, Target } from './corruption-kinds.ts'
 import { filesBelow } from './files-below.ts'
 
-/** `not asked for`: it lies in what this reader did not read, who gets the right bytes; reading all of the sample detects it. */
+/**
+ * `not asked for`: the damage lies in bytes that this reader did not read, and what it read is right. Reading the whole
+ * sample detects the damage.
+ */
 export type Outcome = 'detected' | 'not asked for' | 'harmless' | 'served wrong' | 'error without a code'
-export type Mode = 'none' | 'mac' | 'seal'
+export const MODES = ['none', 'mac', 'seal'] as const
+export type Mode = (typeof MODES)[number]
 
 const TOKENS = 40
 const ROWS = { start: 7, end: 21 }
@@ -30,7 +34,7 @@ const specs: FeatureSpec[] = [
   { name: 'hidden_state', shape: [TOKENS, 16], dtype: 'bfloat16' },
   { name: 'aux_hidden_state', shape: [TOKENS, 48], dtype: 'bfloat16' },
 ]
-/** The ways in which a sample is read: all of it, some tensors, some rows. */
+/** The ways in which a sample is read: all of it, some tensors, some rows, some rows of some tensors. */
 export const readings = [{}, { names: NAMES }, { rows: ROWS }, { names: NAMES, rows: ROWS }] as const
 
 interface Sample extends Target {
@@ -39,7 +43,7 @@ interface Sample extends Target {
   readonly truth: readonly Readonly<Record<string, string>>[]
 }
 
-/** A store of equal-shaped samples, each put twice, and a manifest of two segments; both can be damaged and mended. */
+/** A store of equal-shaped samples, each put twice, and a manifest of two segments; both can be damaged and restored. */
 export class CorruptedStore implements AsyncDisposable {
   readonly samples: readonly Sample[]
   readonly manifest: ManifestFiles
@@ -71,7 +75,7 @@ export class CorruptedStore implements AsyncDisposable {
     return new CorruptedStore(python, store, { samples, manifest, published: await publishedIn(store, manifest) })
   }
 
-  /** What a reader gets while `damage` lies on disk. `generation`: of a ref that names a later put. */
+  /** What a reader gets while `damage` lies on disk. `generation`: how many puts later the generation is that the ref names. */
   async read(sample: Sample, damage: Damage, reading: number, generation: number): Promise<Outcome> {
     const ref = { ...sample.ref, generation: Generation.parse(sample.ref.generation + generation) }
     return await this.#while(damage, async () => {
@@ -98,11 +102,11 @@ export class CorruptedStore implements AsyncDisposable {
     } catch (error) {
       return error instanceof CodedError ? 'detected' : 'error without a code'
     } finally {
-      for (const file of damage.keys()) await this.#mend(file)
+      for (const file of damage.keys()) await this.#restore(file)
     }
   }
 
-  async #mend(file: string): Promise<void> {
+  async #restore(file: string): Promise<void> {
     const whole = this.samples.find((sample) => sample.file === file)?.bytes ?? this.manifest.bytes.get(file)
     if (whole === undefined) await rm(file)
     else await writeFile(file, whole)
@@ -162,7 +166,7 @@ async function manifestOf(store: FeatureStore, samples: readonly Sample[], dir: 
   return { root: path.join(dir, 'manifest.json'), segments, bytes }
 }
 
-/** All that a consumer takes from a manifest. */
+/** All that a consumer reads from a manifest. */
 async function publishedIn(store: FeatureStore, { root }: ManifestFiles): Promise<unknown> {
   const manifest = await readRefManifest({ dir: path.dirname(root), storeId: store.id, key: store.key })
   const { runId, storeId, contract } = manifest

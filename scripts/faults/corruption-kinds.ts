@@ -4,16 +4,16 @@ import type { Random } from './random.ts'
 export interface Target {
   readonly file: string
   readonly bytes: Buffer
-  /** Where the header's text ends and padding begins, and where the data begins. */
+  /** Offset at which the header's text ends and the padding begins, and offset of the data. */
   readonly text: number
   readonly data: number
   /** The object that this one replaced, which is gone from the store. */
   readonly stale: Buffer
-  /** Its file name, if its generation were one later. */
+  /** The file name it would have with the next generation. */
   readonly laterFile: string
 }
 
-/** What is to lie on disk: bytes by file. */
+/** The bytes to write, by file. */
 export type Damage = ReadonlyMap<string, Buffer>
 type Kind = (random: Random, target: Target, other: Target) => Damage
 
@@ -38,7 +38,7 @@ function noise(random: Random, length: number): Buffer {
   return Buffer.from(Array.from({ length }, () => random.below(256)))
 }
 
-/** What can befall an object file. `other` has tensors of the same names, dtypes and shapes. */
+/** Kinds of damage to an object file. `other` has tensors of the same names, dtypes and shapes. */
 export const objectKinds: Readonly<Record<string, Kind>> = {
   'bit flip in the header length': flipIn(() => [0, 8]),
   'bit flip in the header': flipIn(({ text }) => [8, text]),
@@ -69,7 +69,7 @@ export const objectKinds: Readonly<Record<string, Kind>> = {
   },
 }
 
-/** A file of a manifest, and what it holds. */
+/** The files of a manifest, and what each holds. */
 export interface ManifestFiles {
   readonly root: string
   readonly segments: readonly string[]
@@ -79,7 +79,7 @@ type ManifestKind = (random: Random, files: ManifestFiles) => Damage
 
 const content = ({ bytes }: ManifestFiles, file: string): Buffer => bytes.get(file) ?? Buffer.alloc(0)
 
-/** What can befall a manifest. */
+/** Kinds of damage to a manifest. */
 export const manifestKinds: Readonly<Record<string, ManifestKind>> = {
   'bit flip in a segment': (random, files) => {
     const file = random.of(files.segments)

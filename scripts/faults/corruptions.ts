@@ -1,16 +1,19 @@
 /**
  * Random damage to stored objects and manifests: every one must be detected, or change nothing that a reader gets.
  *
- *     node --import tsx scripts/faults/corruptions.ts [--count 10000] [--seed 1] [--auth none|mac|seal]
+ *     node --import tsx scripts/faults/corruptions.ts [--count 10000] [--seed 1] [--auth none|mac|seal] [--record]
  *
- * Prints a table by kind, and ends with 1 when wrong bytes were served or an error had no code.
+ * Exit status 1 when wrong bytes were served or an error had no code.
  */
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { parseArgs } from 'node:util'
+import { z } from 'zod'
 import { embedPython, type Python } from '../../src/bridge/python.ts'
-import { CorruptedStore, type Mode, type Outcome, readings } from './corrupted-store.ts'
+import { Recorder, recordOptions } from '../results/recorder.ts'
+import { markdownOf, type Table } from '../results/table.ts'
+import { CorruptedStore, MODES, type Mode, type Outcome, readings } from './corrupted-store.ts'
 import { manifestKinds, objectKinds } from './corruption-kinds.ts'
 import { Random } from './random.ts'
 
@@ -21,7 +24,7 @@ export type Tallies = Readonly<Record<string, Tally>>
 const LATER = 'an object under a later generation'
 const kinds = [...Object.keys(objectKinds), ...Object.keys(manifestKinds)]
 
-/** The same damage for the same seed, count and mode, as far as the files themselves are the same. */
+/** Damages a store `count` times. The same seed, count and mode give the same damage to the same files. */
 export async function corruptions(
   python: Python,
   given: { readonly dir: string; readonly mode: Mode; readonly count: number; readonly seed: number },
@@ -58,31 +61,33 @@ const emptyTally = (): Tally => ({
   'error without a code': 0,
 })
 
-export function tallyTable(tallies: Tallies): string {
-  const lines = Object.entries(tallies).map(([kind, tally]) => {
+export function tallyTable(tallies: Tallies, title: string): Table {
+  const rows = Object.entries(tallies).map(([kind, tally]) => {
     const count = OUTCOMES.reduce((sum, outcome) => sum + tally[outcome], 0)
-    return `| ${[kind, count, ...OUTCOMES.map((outcome) => tally[outcome])].join(' | ')} |`
+    return [kind, ...[count, ...OUTCOMES.map((outcome) => tally[outcome])].map(String)]
   })
-  return [
-    `| damage | count | ${OUTCOMES.join(' | ')} |`,
-    `| --- |${' ---: |'.repeat(1 + OUTCOMES.length)}`,
-    ...lines,
-  ].join('\n')
+  return { title, columns: ['damage', 'count', ...OUTCOMES], rows }
 }
 
-/** How often a reader was given something else than was put, or no reason. */
+/** The tallies as text, for a test that fails. */
+export const tallyText = (tallies: Tallies, title: string): string => markdownOf(tallyTable(tallies, title))
+
+/** How often a reader got other bytes than were put, or an error without a code. */
 export const failures = (tallies: Tallies): number =>
   Object.values(tallies).reduce((sum, tally) => sum + tally['served wrong'] + tally['error without a code'], 0)
 
 async function main(): Promise<void> {
   const text = (value: string) => ({ type: 'string', default: value }) as const
-  const { values } = parseArgs({ options: { count: text('10000'), seed: text('1'), auth: text('none') } })
-  const mode = values.auth as Mode
+  const options = { ...recordOptions, count: text('10000'), seed: text('1'), auth: text('none') }
+  const { values } = parseArgs({ options })
+  const mode = z.enum(MODES).parse(values.auth)
   const dir = await mkdtemp(path.join(tmpdir(), 'draftbridge-corruptions-'))
   const given = { dir, mode, count: Number(values.count), seed: Number(values.seed) }
   const tallies = await corruptions(await embedPython(), given)
   await rm(dir, { recursive: true })
-  process.stdout.write(`auth ${mode}, seed ${given.seed}, ${given.count} corruptions\n\n${tallyTable(tallies)}\n`)
+  const recorder = new Recorder({ title: 'Corruptions', ...values, name: values.name ?? `corruptions-${mode}` })
+  recorder.add(tallyTable(tallies, `auth ${mode}, seed ${given.seed}, ${given.count} corruptions`))
+  await recorder.write()
   process.exitCode = failures(tallies) > 0 ? 1 : 0
 }
 

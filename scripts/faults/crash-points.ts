@@ -1,30 +1,29 @@
 /**
- * Every point at which an operation on a store can be killed, and whether the store keeps its promises after it.
+ * Kills each operation on a store at every point at which it can be killed, and checks the store's promises afterwards.
  *
- *     node --import tsx scripts/faults/crash-points.ts [--kill] [OPERATION...]
+ *     node --import tsx scripts/faults/crash-points.ts [--kill] [--record [--name NAME]] [OPERATION...]
  *
- * Without --kill one process runs each operation and the disk is copied after every call; with it a process of its own is
- * killed before every call. Ends with 1 when a promise was broken.
+ * Without --kill one process runs each operation, and the disk is copied after every call. With --kill a new process is
+ * killed before every call. Exit status 1 when a promise was broken.
  */
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
+import { parseArgs } from 'node:util'
+import { Recorder, recordOptions } from '../results/recorder.ts'
 import { type CrashState, crashStates } from './crash-states.ts'
-import { markdown, rows } from './fault-table.ts'
+import { brokenLines, type FaultOutcome, faultTable } from './fault-table.ts'
 import { kills } from './kills.ts'
 import { operations } from './operations.ts'
 import { whyNoStrace } from './traced-calls.ts'
 import { WorkerProcess } from './worker-process.ts'
 
-export interface Outcome {
-  readonly operation: string
-  readonly fault: string
-  readonly broken: readonly string[]
-  /** States before it that were not seen, because two threads made their calls at one moment. `--kill` meets them. */
+export interface Outcome extends FaultOutcome {
+  /** States right before it that were not copied, because two threads made their calls at the same time. `--kill` meets them. */
   readonly unseen: number
 }
 
-/** Two threads may make their calls before the process stands still; seldom in all of several runs. */
+/** Two threads may make their calls before the process stops. That seldom happens in every one of several runs. */
 const RUNS = 3
 
 async function statesApart(worker: WorkerProcess, name: string, scratch: string): Promise<readonly CrashState[]> {
@@ -36,53 +35,57 @@ async function statesApart(worker: WorkerProcess, name: string, scratch: string)
   return states
 }
 
-/** Copies the disk after every call of every operation; the processes that made the copies are gone when they are judged. */
+/** Copies the disk after every call of every operation. The copies are checked when the process that was copied has ended. */
 export async function judgeStates(names: readonly string[], scratch: string): Promise<readonly Outcome[]> {
-  const looker = WorkerProcess.start()
+  const starting = WorkerProcess.start()
   const worker = await WorkerProcess.start()
   const states = []
   for (const [index, name] of names.entries()) {
     states.push(...(await statesApart(worker, name, path.join(scratch, String(index)))))
   }
   await worker[Symbol.asyncDispose]()
-  await using judge = await looker
+  await using checker = await starting
   const outcomes: Outcome[] = []
   for (const { operation, call, merged, dir, before } of states) {
-    const answer = await judge.ask({ do: 'check', operation, dir, before })
-    const broken = answer?.broken ?? [answer?.message ?? 'the one who looks ended itself']
+    const answer = await checker.ask({ do: 'check', operation, dir, before })
+    const broken = answer?.broken ?? [answer?.message ?? 'the checking process ended']
     outcomes.push({ operation, fault: call, broken, unseen: merged })
   }
   return outcomes
 }
 
-async function* killedOnes(names: readonly string[], scratch: string): AsyncGenerator<Outcome> {
-  await using looker = await WorkerProcess.start()
+async function* killedAtEachCall(names: readonly string[], scratch: string): AsyncGenerator<Outcome> {
+  await using checker = await WorkerProcess.start()
   for (const [index, name] of names.entries()) {
-    for await (const { operation, call, nth, broken } of kills(looker, name, path.join(scratch, String(index)))) {
+    for await (const { operation, call, nth, broken } of kills(checker, name, path.join(scratch, String(index)))) {
       process.stderr.write(`${operation}: killed before ${call} ${nth}: ${broken.join('; ') || 'nothing broken'}\n`)
       yield { operation, fault: call, broken, unseen: 0 }
     }
   }
 }
 
-async function main(args: readonly string[]): Promise<void> {
+async function main(): Promise<void> {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: { ...recordOptions, kill: { type: 'boolean', default: false } },
+  })
   const reason = whyNoStrace()
   if (reason !== null) throw new Error(reason)
-  const chosen = args.filter((arg) => !arg.startsWith('--'))
-  const names = chosen.length > 0 ? chosen : Object.keys(operations)
+  const names = positionals.length > 0 ? positionals : Object.keys(operations)
   const scratch = await mkdtemp(path.join(tmpdir(), 'draftbridge-faults-'))
   const outcomes: Outcome[] = []
-  if (args.includes('--kill')) for await (const outcome of killedOnes(names, scratch)) outcomes.push(outcome)
+  if (values.kill) for await (const outcome of killedAtEachCall(names, scratch)) outcomes.push(outcome)
   else outcomes.push(...(await judgeStates(names, scratch)))
   await rm(scratch, { recursive: true, force: true })
-  process.stdout.write(`${markdown(rows(outcomes), 'call')}\n`)
-  for (const { operation, fault, broken } of outcomes) {
-    if (broken.length > 0) process.stdout.write(`broken: ${operation}, ${fault}: ${broken.join('; ')}\n`)
-  }
+  const [title, name] = values.kill ? ['Kills', 'kills'] : ['Crash states', 'crash-states']
+  const recorder = new Recorder({ title, ...values, name: values.name ?? name })
+  recorder.add(faultTable('What a killed process leaves', 'call', outcomes))
+  for (const line of brokenLines(outcomes)) recorder.note(line)
   const unseen = outcomes.reduce((sum, outcome) => sum + outcome.unseen, 0)
   if (unseen > 0)
-    process.stdout.write(`${unseen} more states lie between calls of two threads at one moment: not seen\n`)
+    recorder.note(`${unseen} more states lie between simultaneous calls of two threads and were not copied.`)
+  await recorder.write()
   process.exitCode = outcomes.some(({ broken }) => broken.length > 0) ? 1 : 0
 }
 
-if (process.argv[1] === import.meta.filename) await main(process.argv.slice(2))
+if (process.argv[1] === import.meta.filename) await main()

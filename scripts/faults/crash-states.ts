@@ -11,7 +11,7 @@ export interface CrashState {
   readonly operation: string
   readonly call: string
   readonly after: string
-  /** Calls of other threads that were made before the process stood still. */
+  /** Calls of other threads that were made before all threads had stopped. */
   readonly merged: number
   readonly dir: string
   readonly before: Before
@@ -22,9 +22,8 @@ const copy = promisify(execFile)
 /**
  * Every state that a kill can leave behind, from one run of the operation.
  *
- * strace stops the whole process at each call that may change a file. What lies on disk while all its threads stand still
- * is what a kill at that moment leaves: nothing but the kernel could still change it. So it is copied, and the
- * process goes on to the next call.
+ * strace stops the whole process at each call that may change a file. While all its threads are stopped, the files on
+ * disk are what a kill at that moment would leave. They are copied, and the process goes on to the next call.
  */
 export async function crashStates(
   worker: WorkerProcess,
@@ -49,8 +48,11 @@ export async function crashStates(
   const answered = worker.ask({ do: 'run', operation, dir, before }).finally(() => running.abort())
   while (!running.signal.aborted) {
     const since = performance.now()
-    // A stop whose line strace does not tell is one that it told together with another.
-    while (!running.signal.aborted && !((stopped || performance.now() - since > 200) && (await stands(worker.pid)))) {
+    // strace may print two stops as one line; after 200 ms the threads themselves are looked at.
+    while (
+      !running.signal.aborted &&
+      !((stopped || performance.now() - since > 200) && (await isStopped(worker.pid)))
+    ) {
       await new Promise((resolve) => setTimeout(resolve, 1))
     }
     const fresh = tracing.calls.slice(seen).filter((call) => touches(call, dir))
@@ -70,7 +72,7 @@ export async function crashStates(
 }
 
 /** Whether all threads of a traced process are stopped. */
-async function stands(pid: number): Promise<boolean> {
+async function isStopped(pid: number): Promise<boolean> {
   const tasks = `/proc/${pid}/task`
   for (const thread of await readdir(tasks)) {
     const stat = await readFile(path.join(tasks, thread, 'stat'), 'utf8').catch(() => ') t')

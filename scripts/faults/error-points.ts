@@ -4,19 +4,19 @@ import type { Answer } from './worker.ts'
 const ERRORS = ['ENOSPC', 'EDQUOT', 'EIO', 'EINTR', 'EMFILE'] as const
 type Errno = (typeof ERRORS)[number]
 
-/** Calls that take away. When one of them fails, what it should have removed may stay until the next gc. */
+/** Calls that remove. When one of them fails, what it should have removed may stay until the next gc. */
 export const REMOVING = /^(unlink|rmdir|rename)/
 const NEEDING_ROOM = /^(openat|p?write|mkdir|link|rename|symlink|ftruncate|fallocate|copy_file_range|fsync|fdatasync)/
 
 export interface Point {
-  /** The thread that makes the call: its place among all threads of the process, by age. */
+  /** The thread that makes the call: its index among all threads of the process, oldest first. */
   readonly thread: number
   readonly call: string
   readonly nth: number
   readonly errno: Errno
 }
 
-/** Which of an operation's calls are made to fail. `ends`: the first and the last of each name, enough for every kind. */
+/** Which of an operation's calls are made to fail. `ends`: only the first and the last call of each name. */
 export type Extent = 'all' | 'ends'
 
 const canFail = (call: string, errno: Errno): boolean => {
@@ -25,7 +25,7 @@ const canFail = (call: string, errno: Errno): boolean => {
   return errno === 'ENOSPC' ? NEEDING_ROOM.test(call) : true
 }
 
-/** The calls of a watched run that are to fail, each with the errors that it can have. */
+/** The calls of a traced run that are to fail, each with the errors that it can have. */
 export function pointsOf(
   calls: readonly TracedCall[],
   threads: readonly string[],
@@ -50,11 +50,11 @@ const ends = (group: readonly TracedCall[]): readonly TracedCall[] => [
   ...new Set([...group.slice(0, 1), ...group.slice(-1)]),
 ]
 
-/** What is wrong with how an operation ended, given what it met. */
+/** What is wrong with the answer of an operation into which `errno` was injected; nothing when it is right. */
 export function wrongAnswer({ call, errno }: Pick<Point, 'call' | 'errno'>, { failed, message }: Answer): string[] {
-  if (errno === 'EINTR') return failed === undefined ? [] : [`an interrupted call was not made again: ${message}`]
+  if (errno === 'EINTR') return failed === undefined ? [] : [`an interrupted call was not repeated: ${message}`]
   const right = errno === 'ENOSPC' || errno === 'EDQUOT' ? 'STORE_FULL' : 'STORE_UNAVAILABLE'
   if (failed === right) return []
   if (failed !== undefined) return [`failed with ${failed}, not ${right}: ${message}`]
-  return call === 'fsync' ? ['a failed fsync was not told'] : []
+  return call === 'fsync' ? ['a failed fsync was not reported'] : []
 }

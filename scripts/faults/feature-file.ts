@@ -19,13 +19,13 @@ const target = {
   eos_token_id: 2,
 }
 
-/** A target that can be described but not run: taking features in asks for no more. */
+/** A target folder with a config and no weights. Ingest needs no more. */
 export async function writeTarget(dir: string): Promise<void> {
   await mkdir(dir, { recursive: true })
   await writeFile(path.join(dir, 'config.json'), JSON.stringify(target))
 }
 
-/** The features of one sample of `tokens` tokens, in a safetensors file written by hand. */
+/** Writes the features of one sample of `tokens` tokens as a safetensors file, without any library. */
 export async function writeFeatureFile(file: string, tokens: number): Promise<void> {
   const ids = Buffer.from(BigInt64Array.from({ length: tokens }, (_, at) => BigInt(3 + at)).buffer)
   const mask = Buffer.from(BigInt64Array.from({ length: tokens }, () => 1n).buffer)

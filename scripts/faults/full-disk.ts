@@ -9,7 +9,7 @@ import { RunId, SampleId } from '../../src/core/ids.ts'
 import type { SampleRef } from '../../src/core/sample-ref.ts'
 import { sharedDirFeatureStore } from '../../src/store/open.ts'
 
-/** A file system of `mebibytes`, which is gone when it is disposed. Null with the reason where mounting is not allowed. */
+/** Mounts a file system of `mebibytes`; disposing unmounts it. Gives the reason as text where mounting is not allowed. */
 export async function smallDisk(mebibytes: number): Promise<(AsyncDisposable & { readonly dir: string }) | string> {
   const dir = await mkdtemp(path.join(tmpdir(), 'draftbridge-disk-'))
   try {
@@ -35,7 +35,7 @@ export interface FilledDisk {
   readonly staged: readonly string[]
 }
 
-/** Puts samples of 3.5 MiB into a store on `dir` until it is full, then looks at what is there. */
+/** Puts samples of 3.5 MiB into a store on `dir` until it is full, then reports what the store holds. */
 export async function fillDisk(python: Python, dir: string): Promise<FilledDisk> {
   const root = path.join(dir, 'store')
   await using store = await sharedDirFeatureStore({ python, root, retain: true })

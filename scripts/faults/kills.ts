@@ -17,15 +17,15 @@ interface Point {
 
 /**
  * Kills a fresh process before each call of `operation` that may change a file, by strace's
- * `inject=CALL:signal=SIGKILL:when=N`, and looks at what it left. strace counts for each thread by itself, so when two
- * threads make calls of one name, the one that comes to N first is the one that is killed.
+ * `inject=CALL:signal=SIGKILL:when=N`, and checks what it left. strace counts the calls of each thread separately, so
+ * when two threads make calls of one name, the thread that reaches N first is killed.
  */
-export async function* kills(looker: WorkerProcess, operation: string, scratch: string): AsyncGenerator<Kill> {
+export async function* kills(checker: WorkerProcess, operation: string, scratch: string): AsyncGenerator<Kill> {
   let next = WorkerProcess.start()
   try {
-    for (const { call, nth } of await pointsOf(looker, operation, scratch)) {
+    for (const { call, nth } of await pointsOf(checker, operation, scratch)) {
       const dir = path.join(scratch, `${call}-${nth}`)
-      const before = (await looker.ask({ do: 'prepare', operation, dir }))?.before
+      const before = (await checker.ask({ do: 'prepare', operation, dir }))?.before
       if (before === undefined) throw new Error(`${operation} cannot be prepared`)
       const worker = await next
       next = WorkerProcess.start()
@@ -36,8 +36,8 @@ export async function* kills(looker: WorkerProcess, operation: string, scratch: 
         if (answer !== null) broken.push(`the process was not killed, though strace saw ${tracing.calls.length} calls`)
       }
       await worker[Symbol.asyncDispose]()
-      const found = await looker.ask({ do: 'check', operation, dir, before })
-      broken.push(...(found?.broken ?? [found?.message ?? 'the one who looks ended itself']))
+      const found = await checker.ask({ do: 'check', operation, dir, before })
+      broken.push(...(found?.broken ?? [found?.message ?? 'the checking process ended']))
       yield { operation, call, nth, broken }
       await rm(dir, { recursive: true })
     }
@@ -46,10 +46,10 @@ export async function* kills(looker: WorkerProcess, operation: string, scratch: 
   }
 }
 
-/** From a run that is only watched, in a process of its own as the killed ones are. */
-async function pointsOf(looker: WorkerProcess, operation: string, scratch: string): Promise<readonly Point[]> {
+/** All calls of a traced run that is not killed, made by a new process as each killed run is. */
+async function pointsOf(checker: WorkerProcess, operation: string, scratch: string): Promise<readonly Point[]> {
   const dir = path.join(scratch, 'watched')
-  const before = (await looker.ask({ do: 'prepare', operation, dir }))?.before
+  const before = (await checker.ask({ do: 'prepare', operation, dir }))?.before
   if (before === undefined) throw new Error(`${operation} cannot be prepared`)
   await using worker = await WorkerProcess.start()
   await using tracing = await trace({ pid: worker.pid })

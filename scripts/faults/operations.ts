@@ -26,7 +26,7 @@ export interface Before {
   readonly refs: readonly { readonly ref: SampleRef; readonly fate: Fate }[]
 }
 
-/** One thing a process does to a store. Both halves find everything below `dir`: `store`, `manifest`, `files`, `target`. */
+/** Something a process does to a store. `prepare` and `run` use `store`, `manifest`, `files` and `target` below `dir`. */
 export interface Operation {
   readonly prepare: (dir: string) => Promise<Before>
   readonly run: (dir: string, before: Before) => Promise<void>
@@ -55,7 +55,7 @@ export async function putSample(store: FeatureStore, id: SampleId, seed: number)
   return await store.put(id, tensors, about)
 }
 
-/** An operation on a store that holds two samples already, by a process of its own each time. */
+/** An operation on a store that already holds two samples. Each run opens the store anew. */
 function onStore(fate: Fate, run: (store: FeatureStore, subject: SampleRef) => Promise<unknown>): Operation {
   return {
     prepare: async (dir) => {
@@ -75,8 +75,8 @@ function onStore(fate: Fate, run: (store: FeatureStore, subject: SampleRef) => P
   }
 }
 
-/** What processes that were killed in the middle may leave: an unpublished object, and a superseded one. */
-async function leaveBehind(dir: string): Promise<Before> {
+/** Makes what killed processes may leave: an unpublished object, and one that a newer put replaced. */
+async function withLeftovers(dir: string): Promise<Before> {
   const kept = await onStore('freed', async () => undefined).prepare(dir)
   const root = path.join(dir, 'store')
   const place = path.join(root, 'staging', DEAD)
@@ -138,7 +138,7 @@ export const operations: Readonly<Record<string, Operation>> = {
   }),
   quarantine: onStore('freed', (store, subject) => store.quarantine(subject, 'a fault was injected')),
   gc: {
-    prepare: leaveBehind,
+    prepare: withLeftovers,
     run: async (dir) => {
       await sweepAll(dir)
     },
@@ -147,7 +147,7 @@ export const operations: Readonly<Record<string, Operation>> = {
     prepare: async (dir) => {
       await mkdir(path.join(dir, 'files'))
       await writeTarget(path.join(dir, 'target'))
-      // What Python imports for it is imported here, where nothing is traced.
+      // Python's imports for this operation happen here, where nothing is traced.
       await (await embedPython()).call('target.describe', { model: path.join(dir, 'target') })
       for (const tokens of [5, 7]) await writeFeatureFile(path.join(dir, 'files', `${tokens}.safetensors`), tokens)
       await using store = await openStore(dir, true)

@@ -10,7 +10,7 @@ import { filesBelow } from './files-below.ts'
 import { type Before, openStore, operations, putSample, SUBJECT, sweepAll } from './operations.ts'
 import { visibleRefs } from './visible-objects.ts'
 
-/** What a process that comes after a fault finds broken in `dir`. Nothing, if the store keeps its promises. */
+/** The promises that a later process finds broken in `dir`. None, if the store keeps its promises. */
 export async function brokenPromises(dir: string, operation: string, before: Before): Promise<readonly string[]> {
   const broken: string[] = []
   const expect = async (promise: string, task: () => Promise<string | null>): Promise<void> => {
@@ -46,7 +46,7 @@ async function isReadable(store: FeatureStore, ref: SampleRef): Promise<boolean>
   }
 }
 
-// One whose removal has begun may lie there for a while, and is told as gone.
+// An object whose removal has begun may stay for a while; a get already says that it is gone.
 async function allReadable(store: FeatureStore, root: string, { refs }: Before): Promise<string | null> {
   const freed = refs.filter(({ fate }) => fate === 'freed').map(({ ref }) => keyText(ref))
   for (const ref of await visibleRefs(root)) {
@@ -74,7 +74,7 @@ async function manifestReadable(store: FeatureStore, dir: string): Promise<strin
   return null
 }
 
-/** A run that was killed is started again by hand, and must then end well. Only a consumed sample cannot come again. */
+/** Repeats the operation, as a user would after a kill. It must succeed, unless its sample was consumed already. */
 async function again(dir: string, operation: string, before: Before): Promise<string | null> {
   const task = operations[operation]
   if (task === undefined) throw new Error(`no operation ${operation}`)

@@ -8,7 +8,7 @@ export class Random {
 
   /** A whole number from 0 to `below` - 1. */
   below(below: number): number {
-    // mulberry32: small, and good enough to choose where to do harm.
+    // mulberry32: small, and random enough to choose where to damage a file.
     this.#state = (this.#state + 0x6d2b79f5) >>> 0
     let mixed = this.#state
     mixed = Math.imul(mixed ^ (mixed >>> 15), mixed | 1)

@@ -1,14 +1,14 @@
 import { execFileSync, spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
 
-/** What can change a file system. `openat` counts only where it makes a file. */
+/** System calls that can change a file system. `openat` counts only when it creates a file. */
 const CALLS = [
   ...['openat', 'write', 'writev', 'pwrite64', 'pwritev', 'fsync', 'fdatasync', 'ftruncate', 'fallocate'],
   ...['rename', 'renameat', 'renameat2', 'link', 'linkat', 'symlink', 'symlinkat', 'unlink', 'unlinkat'],
   ...['mkdir', 'mkdirat', 'rmdir', 'utimensat', 'copy_file_range', 'sendfile', 'ioctl'],
 ]
 
-/** One call as strace tells it. */
+/** One call as strace prints it. */
 export interface TracedCall {
   readonly thread: string
   readonly name: string
@@ -35,21 +35,21 @@ export function whyNoStrace(): string | null {
 
 interface TraceOptions {
   readonly pid: number
-  /** Only this thread of it, so that the calls of others do not count. */
+  /** Only this thread is traced, so that calls of other threads do not count. */
   readonly thread?: number
-  /** strace's own words, such as `unlink:error=EIO:when=2`; `ALL` stands for every call that changes a file system. */
+  /** An expression in strace's syntax, such as `unlink:error=EIO:when=2`. `ALL` stands for every traced call. */
   readonly inject?: string
   readonly onLine?: (line: string) => void
 }
 
-/** The thread was gone. */
+/** strace could not attach, because the thread had ended. */
 export class NotAttached extends Error {}
 
 /** Attaches strace to a process and all its threads, now and to come. */
 export async function trace({ pid, thread, inject, onLine }: TraceOptions): Promise<Trace> {
   const all = CALLS.join(',')
-  const whom = thread === undefined ? ['-f', '-p', String(pid)] : ['-p', String(thread)]
-  const args = ['-y', '-s', '0', '-e', `trace=${all}`, ...whom]
+  const traced = thread === undefined ? ['-f', '-p', String(pid)] : ['-p', String(thread)]
+  const args = ['-y', '-s', '0', '-e', `trace=${all}`, ...traced]
   if (inject !== undefined) args.push('-e', `inject=${inject.replace('ALL', all)}`)
   const child = spawn('strace', args, { stdio: ['ignore', 'ignore', 'pipe'] })
   const closed = new Promise<void>((resolve) => child.once('close', () => resolve()))

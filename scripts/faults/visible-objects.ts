@@ -7,11 +7,11 @@ import { filesBelow } from './files-below.ts'
 
 const DTYPES: Readonly<Record<string, string>> = { I64: 'int64', F32: 'float32', BF16: 'bfloat16' }
 const Tensor = z.object({ dtype: z.string(), shape: z.array(z.number()) })
-const Elsewhere = z.object({ tensors: z.record(z.string(), Tensor) })
+const Extern = z.object({ tensors: z.record(z.string(), Tensor) })
 
 /**
- * The ref of every object that a reader could see, as the object itself tells it: a put that was killed never handed
- * out its own. Throws what is no whole header.
+ * The ref of every visible object, read from the object's own header: a put that was killed never returned its ref.
+ * Throws when a header is not whole.
  */
 export async function visibleRefs(store: string): Promise<readonly SampleRef[]> {
   const objects = path.join(store, 'objects')
@@ -22,8 +22,8 @@ async function refOf(file: string): Promise<SampleRef> {
   const bytes = await readFile(file)
   const { __metadata__, ...rest } = JSON.parse(bytes.toString('utf8', 8, 8 + Number(bytes.readBigUInt64LE(0))))
   const metadata = z.record(z.string(), z.string()).parse(__metadata__)
-  const elsewhere = Elsewhere.parse(JSON.parse(metadata['extern'] ?? '{"tensors":{}}')).tensors
-  const tensors = Object.entries({ ...z.record(z.string(), Tensor).parse(rest), ...elsewhere })
+  const externTensors = Extern.parse(JSON.parse(metadata['extern'] ?? '{"tensors":{}}')).tensors
+  const tensors = Object.entries({ ...z.record(z.string(), Tensor).parse(rest), ...externTensors })
   const features = tensors.map(([name, { dtype, shape }]) => {
     return FeatureSpec.parse({ name, shape, dtype: DTYPES[dtype] ?? dtype })
   })

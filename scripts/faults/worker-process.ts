@@ -8,7 +8,7 @@ import type { Answer, Request } from './worker.ts'
 const here = path.dirname(fileURLToPath(import.meta.url))
 type Child = ChildProcessByStdio<Writable, Readable, null>
 
-/** A worker, as its driver sees it. Answers come in the order of the requests; null when it was killed instead. */
+/** A worker process, seen from the process that drives it. Answers come in the order of the requests; null: it was killed. */
 export class WorkerProcess implements AsyncDisposable {
   readonly pid: number
   readonly #child: Child

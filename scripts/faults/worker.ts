@@ -1,4 +1,4 @@
-/** One process that meets the faults, or looks at what they left: a JSON request a line in, a JSON answer a line out. */
+/** A process that runs operations while faults are injected, or checks what they left. One JSON request or answer per line. */
 import { mkdir } from 'node:fs/promises'
 import { createInterface } from 'node:readline'
 import { embedPython } from '../../src/bridge/python.ts'
@@ -14,7 +14,7 @@ export type Request =
 export interface Answer {
   readonly before?: Before
   readonly broken?: readonly string[]
-  /** Of the operation, when it failed: its code, or the error's text when it has none. */
+  /** The code of the error with which the operation failed, or `no code`. */
   readonly failed?: string
   readonly message?: string
 }
@@ -37,7 +37,7 @@ const failure = (error: unknown): Answer => {
   return { failed: 'no code', message }
 }
 
-// Loaded before the first request, so that nothing of it is counted among the calls of an operation.
+// Python is loaded before the first request, so that its calls do not count as calls of an operation.
 const python = await embedPython()
 await python.call('host.live', {})
 const say = (value: unknown) => process.stdout.write(`${JSON.stringify(value)}\n`)

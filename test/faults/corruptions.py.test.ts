@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import { corruptions, failures, tallyTable } from '../../scripts/faults/corruptions.ts'
+import { corruptions, failures, tallyText } from '../../scripts/faults/corruptions.ts'
 import { checkHandlesAfterEach, python } from '../support/python.ts'
 import { tempDir } from '../support/temp-dir.ts'
 
@@ -14,7 +14,7 @@ const seeds = [
 ] as const
 it.each(seeds)('auth %s: no damage that seed %i does is served', async (mode, seed, count) => {
   const tallies = await corruptions(python, { dir: await tempDir(), mode, count, seed })
-  expect(failures(tallies), `seed ${seed}\n${tallyTable(tallies)}`).toBe(0)
+  expect(failures(tallies), tallyText(tallies, `seed ${seed}`)).toBe(0)
   for (const kind of ['bit flip in a tensor', 'cut short', 'two objects swapped', 'header of another object']) {
     // Damage to tensors or rows that nobody asked for cannot be seen, and is none to the reader.
     expect(tallies[kind]?.detected, kind).toBeGreaterThan(0)

@@ -26,8 +26,8 @@ describe('a process that is killed', () => {
 
   it('is killed for good by a signal too, and leaves the same', async (context) => {
     if (reason !== null) context.skip(reason)
-    await using looker = await WorkerProcess.start()
-    const first = await kills(looker, 'abort', await tempDir()).next()
+    await using checker = await WorkerProcess.start()
+    const first = await kills(checker, 'abort', await tempDir()).next()
     expect(first).toMatchObject({ done: false, value: { broken: [] } })
   }, 600_000)
 
