@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { checkDependencies } from './check/dependencies.ts'
+import { checkDocMentions } from './check/doc-mentions.ts'
 import { checkTrackedFiles } from './check/tracked-files.ts'
 
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..')
@@ -24,6 +25,7 @@ const checks: Record<string, () => Promise<Verdict>> = {
   'ruff format': () => run([venv('ruff'), 'format', '--check', '--quiet', ...settings, ...PYTHON]),
   mypy: () => run([venv('mypy'), '--config-file', 'python/pyproject.toml', 'python/draftbridge']),
   'tracked files': async () => checkTrackedFiles(root, await run(['git', 'ls-files', '-z'])),
+  documents: async () => checkDocMentions(root, await run(['git', 'ls-files', '-z'])),
 }
 const CRUISE = ['--config', '.dependency-cruiser.cjs', '--output-type', 'json']
 

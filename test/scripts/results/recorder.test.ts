@@ -20,12 +20,12 @@ async function measureWith(recorder: Recorder): Promise<void> {
 }
 
 it('a recorded file has the date, the commit, the machine, the command and every figure that was printed', async () => {
-  const out = await tempDir()
-  const recorder = new Recorder({ title: 'A store of samples', record: true, name: 'store', out })
+  const [out, name] = [await tempDir(), 'store']
+  const recorder = new Recorder({ title: 'A store of samples', record: true, name, out })
   const text = await printed(() => measureWith(recorder))
   expect(text).toContain('put none')
   expect(text).toContain('1.53 ms')
-  const file = await readFile(path.join(out, 'store.md'), 'utf8')
+  const file = await readFile(path.join(out, `${name}.md`), 'utf8')
   expect(file.split('\n')[0]).toBe('# A store of samples')
   expect(file).toMatch(/\| date \| \d{4}-\d{2}-\d{2} \|/)
   for (const fact of ['commit', 'cpu', 'memory', 'gpu', 'kernel', 'versions', 'command']) {
