@@ -22,7 +22,8 @@ from draftbridge.drafts.eagle3.fused.buffers import Buffers
 from draftbridge.drafts.eagle3.fused.kernels import torch_rows, triton_rows
 from draftbridge.drafts.eagle3.fused.objective import Objective
 from draftbridge.drafts.eagle3.fused.plan import plan_fused
-from draftbridge.drafts.eagle3.fused.unroll import Inputs, fused_unroll
+from draftbridge.drafts.eagle3.fused.trace import Inputs
+from draftbridge.drafts.eagle3.fused.unroll import fused_unroll
 from draftbridge.drafts.eagle3.row_plan import plan_rows
 from draftbridge.drafts.eagle3.teacher import Teacher
 from draftbridge.drafts.eagle3.ttt_loss import TttOptions, decayed, ploss_shares, unroll

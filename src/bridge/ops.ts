@@ -69,7 +69,7 @@ export const ops = {
       dtype: TorchDtype,
       threads: Count,
       /** Also store what is known of the target's logits. */
-      tell: z.boolean().default(false),
+      storeTeacher: z.boolean().default(false),
     }),
     z.strictObject({ handle: Handle, device: z.enum(['cpu', 'cuda']), contract: CaptureContract }),
   ),

@@ -84,7 +84,7 @@ export const trainOps = {
       unroll: z.enum(['auto', 'fused', 'plain']),
       compact: z.boolean(),
       recompute: z.boolean(),
-      told: z.boolean(),
+      storedTeacher: z.boolean(),
       seed: Count,
       finalNorm: z.enum(['post', 'pre']),
     }),

@@ -32,8 +32,8 @@ def cpu_has_bfloat16() -> bool:
 class Capture:
     """A target in memory, with its tokenizer. Owns the model until it is freed."""
 
-    def __init__(self, model: str, tokenizer: str | None, dtype: torch.dtype, tell: bool = False) -> None:
-        """`tell`: also what is known of the target's logits."""
+    def __init__(self, model: str, tokenizer: str | None, dtype: torch.dtype, store_teacher: bool = False) -> None:
+        """`store_teacher`: also compute the features that `summary_features` returns."""
         self.shape = target.describe(model)
         self.aux_layers = target.aux_layers(self.shape["numLayers"])
         self.tokenizer = target.load_tokenizer(model, tokenizer)
@@ -45,7 +45,7 @@ class Capture:
         # The base model: without the head, so that no logits are made.
         self._model: Any = target.load_model(model, self.compute_dtype).base_model.to(self.device)
         self._teacher: Teacher | None = None
-        if tell:
+        if store_teacher:
             head = load_target_weights(model).head.to(self.device, self.compute_dtype)
             none = torch.empty(0, dtype=torch.int64)
             self._teacher = Teacher(head, none, kernels=row_kernels(self.device, self.compute_dtype))
@@ -76,7 +76,7 @@ class Capture:
         ]
 
     @torch.inference_mode()
-    def told(self, hidden: torch.Tensor) -> TensorDict:
+    def summary_features(self, hidden: torch.Tensor) -> TensorDict:
         """The features that say what the target's logits are at these stored rows [n, H]; none if not asked for."""
         if self._teacher is None:
             return {}
@@ -130,7 +130,7 @@ def _open(payload: Payload) -> Payload:
     if payload["threads"]:
         torch.set_num_threads(payload["threads"])
     model = str(payload["model"])
-    capture = Capture(model, payload["tokenizer"], getattr(torch, payload["dtype"]), payload["tell"])
+    capture = Capture(model, payload["tokenizer"], getattr(torch, payload["dtype"]), payload["storeTeacher"])
     contract = _contract(capture, model)
     return {"handle": TABLE.mint(capture), "device": capture.device.type, "contract": contract}
 
@@ -153,7 +153,7 @@ def _forward(payload: Payload) -> Payload:
     states = capture.states([sample["input_ids"] for sample in samples])
     complete: list[TensorDict] = []
     for at, (sample, (hidden, aux)) in enumerate(zip(samples, states, strict=True)):
-        features = {**sample, "hidden_state": hidden, "aux_hidden_state": aux, **capture.told(hidden)}
+        features = {**sample, "hidden_state": hidden, "aux_hidden_state": aux, **capture.summary_features(hidden)}
         require_finite(features, ("hidden_state", "aux_hidden_state"), f"samples[{at}]")
         complete.append(features)
     return {"sets": [minted(features) for features in complete]}

@@ -11,12 +11,12 @@ from torch import Tensor
 from draftbridge.bridge.errors import BridgeError
 from draftbridge.bridge.handles import TensorDict
 from draftbridge.drafts.eagle3.row_plan import effective_mask
-from draftbridge.drafts.eagle3.teacher import Told
+from draftbridge.drafts.eagle3.teacher import TeacherSummary
 
 _NAMES = ("input_ids", "loss_mask", "hidden_state", "aux_hidden_state")
-TOLD = ("target_token", "target_logsumexp")
+SUMMARY_FEATURES = ("target_token", "target_logsumexp")
 """Features that a producer may add: int32 and fp32 [n]."""
-_TOLD_DTYPES = (torch.int32, torch.float32)
+_SUMMARY_DTYPES = (torch.int32, torch.float32)
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Batch:
     hidden_state: Tensor  # [N, H]
     aux: Tensor  # [N, 3H]
     lengths: tuple[int, ...]
-    told: Told | None = None  # of all N rows
+    summary: TeacherSummary | None = None  # of all N rows
 
     @property
     def positions(self) -> int:
@@ -50,15 +50,15 @@ def joined(cut: Sequence[TensorDict]) -> Batch:
     """Samples that `cut` has checked, end to end."""
     ids, mask, hidden, aux = (torch.cat([sample[name] for sample in cut]) for name in _NAMES)
     lengths = tuple(sample["input_ids"].numel() for sample in cut)
-    if not is_told(cut):
+    if not has_summary(cut):
         return Batch(ids, mask, hidden, aux, lengths)
-    token, total = (torch.cat([sample[name] for sample in cut]) for name in TOLD)
-    return Batch(ids, mask, hidden, aux, lengths, Told(token.long(), total))
+    token, total = (torch.cat([sample[name] for sample in cut]) for name in SUMMARY_FEATURES)
+    return Batch(ids, mask, hidden, aux, lengths, TeacherSummary(token.long(), total))
 
 
-def is_told(cut: Sequence[TensorDict]) -> bool:
+def has_summary(cut: Sequence[TensorDict]) -> bool:
     """Has the producer stored what it knew of the target's logits, of all of these samples."""
-    return all(name in sample for sample in cut for name in TOLD)
+    return all(name in sample for sample in cut for name in SUMMARY_FEATURES)
 
 
 def collate(samples: Sequence[TensorDict], max_length: int) -> Batch:
@@ -86,11 +86,11 @@ def _checked(sample: TensorDict, index: int, first: TensorDict, max_length: int)
             raise _invalid(index, name, f"{kind}, the first sample has {first[name].dtype} {list(first[name].shape)}")
     if sample["aux_hidden_state"].shape[1] != 3 * sample["hidden_state"].shape[1]:
         raise _invalid(index, "aux_hidden_state", f"width {sample['aux_hidden_state'].shape[1]}")
-    told = [name for name in TOLD if name in sample]
-    for name, dtype in zip(TOLD, _TOLD_DTYPES, strict=True):
-        if name in told and (sample[name].shape != sample["input_ids"].shape or sample[name].dtype != dtype):
+    summary = [name for name in SUMMARY_FEATURES if name in sample]
+    for name, dtype in zip(SUMMARY_FEATURES, _SUMMARY_DTYPES, strict=True):
+        if name in summary and (sample[name].shape != sample["input_ids"].shape or sample[name].dtype != dtype):
             raise _invalid(index, name, f"{sample[name].dtype} {list(sample[name].shape)}")
-    return {name: sample[name][:max_length] for name in (*_NAMES, *told)}
+    return {name: sample[name][:max_length] for name in (*_NAMES, *summary)}
 
 
 def _invalid(index: int, name: str, found: str) -> BridgeError:

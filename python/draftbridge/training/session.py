@@ -103,7 +103,7 @@ def _build(payload: Payload) -> Payload:
         frozen,
         _ttt_options(payload["ttt"]),
         _optimizer_options(payload["optimizer"], payload["totalSteps"]),
-        Savings(_fused(payload["unroll"], half), payload["compact"], payload["recompute"], payload["told"]),
+        Savings(_fused(payload["unroll"], half), payload["compact"], payload["recompute"], payload["storedTeacher"]),
     )
     return {"handle": TABLE.mint(session), "parameters": parameters}
 

@@ -13,8 +13,8 @@ from draftbridge.bridge.handles import TensorDict
 from draftbridge.drafts.eagle3.draft import DraftConfig
 from draftbridge.drafts.eagle3.flops import unroll_flops
 from draftbridge.drafts.eagle3.row_plan import RowPlan, effective_mask
-from draftbridge.drafts.eagle3.teacher import Told
-from draftbridge.training.batch import TOLD, Batch, cut, is_told, joined, nothing
+from draftbridge.drafts.eagle3.teacher import TeacherSummary
+from draftbridge.training.batch import SUMMARY_FEATURES, Batch, cut, has_summary, joined, nothing
 from draftbridge.training.unrolling import Plan, Rows, Unrolling
 
 
@@ -76,11 +76,13 @@ class Staging:
                 for name in ("input_ids", "hidden_state", "aux_hidden_state")
             )
             moved = self._unrolling.moved(plan)
-            told = None
-            if self._unrolling.asks_for_told and is_told(whole):
-                token, total = (self._sent([sample[name] for sample in whole])[moved.wanted] for name in TOLD)
-                told = Told(token.long(), total)
-            rows = Rows(ids, aux.to(self._dtype), hidden.to(self._dtype)[moved.wanted], moved, told)
+            summary = None
+            if self._unrolling.uses_stored_teacher and has_summary(whole):
+                token, total = (
+                    self._sent([sample[name] for sample in whole])[moved.wanted] for name in SUMMARY_FEATURES
+                )
+                summary = TeacherSummary(token.long(), total)
+            rows = Rows(ids, aux.to(self._dtype), hidden.to(self._dtype)[moved.wanted], moved, summary)
             ready = self._stream.record_event()
         staged = self._staged(rows, plan, mask, lengths, ready)
         # The samples lie in memory that others wait for; the copies are a small part of a step.
@@ -95,10 +97,10 @@ class Staging:
             tensor.to(self._device, non_blocking=True)
             for tensor in (batch.input_ids, batch.aux, batch.hidden_state[plan.wanted])
         )
-        told = batch.told if self._unrolling.asks_for_told else None
-        if told is not None:
-            told = Told(*(part[plan.wanted].to(self._device, non_blocking=True) for part in told))
-        return self._staged(Rows(ids, aux, hidden, moved, told), plan, batch.loss_mask, batch.lengths, None)
+        summary = batch.summary if self._unrolling.uses_stored_teacher else None
+        if summary is not None:
+            summary = TeacherSummary(*(part[plan.wanted].to(self._device, non_blocking=True) for part in summary))
+        return self._staged(Rows(ids, aux, hidden, moved, summary), plan, batch.loss_mask, batch.lengths, None)
 
     def _staged(
         self, rows: Rows, plan: Plan, mask: Tensor, lengths: tuple[int, ...], ready: torch.cuda.Event | None
@@ -110,7 +112,7 @@ class Staging:
             positions=len(lengths) * max(lengths, default=0),
             loss_tokens=int(effective_mask(mask, lengths).sum()),
             samples=len(lengths),
-            flops=unroll_flops(self._config, plan.work(), told=rows.told is not None),
+            flops=unroll_flops(self._config, plan.work(), stored_teacher=rows.summary is not None),
             ready=ready,
         )
         self._alive.add(staged)
@@ -129,4 +131,4 @@ class Staging:
 def _tensors(rows: Rows) -> list[Tensor]:
     plans = (rows.plan, *rows.plan.steps) if isinstance(rows.plan, RowPlan) else (rows.plan,)
     planned = [value for plan in plans for value in vars(plan).values() if isinstance(value, Tensor)]
-    return [rows.ids, rows.aux, rows.hidden, *(rows.told or ()), *planned]
+    return [rows.ids, rows.aux, rows.hidden, *(rows.summary or ()), *planned]

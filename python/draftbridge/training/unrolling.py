@@ -20,9 +20,10 @@ from draftbridge.drafts.eagle3.fused.kernels import torch_rows
 from draftbridge.drafts.eagle3.fused.kernels.row_kernels import RowKernels
 from draftbridge.drafts.eagle3.fused.objective import Objective
 from draftbridge.drafts.eagle3.fused.plan import FusedPlan, plan_fused
-from draftbridge.drafts.eagle3.fused.unroll import Inputs, fused_sums, fused_unroll
+from draftbridge.drafts.eagle3.fused.trace import Inputs
+from draftbridge.drafts.eagle3.fused.unroll import fused_sums, fused_unroll
 from draftbridge.drafts.eagle3.row_plan import RowPlan, plan_rows
-from draftbridge.drafts.eagle3.teacher import Teacher, Told
+from draftbridge.drafts.eagle3.teacher import Teacher, TeacherSummary
 from draftbridge.drafts.eagle3.ttt_loss import StepSums, TttOptions, decayed, ploss_shares, unroll
 
 
@@ -50,7 +51,7 @@ class Rows:
     aux: Tensor  # [N,3H]
     hidden: Tensor  # [R,H], of the plan's wanted rows
     plan: Plan
-    told: Told | None  # of the plan's wanted rows
+    summary: TeacherSummary | None  # of the plan's wanted rows
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class Savings:
     """Rows that lead to no loss are left out."""
     recompute: bool = False
     """The MLP's activations are made twice and not kept: less memory, more time. Of the fused unroll."""
-    told: bool = True
+    stored_teacher: bool = True
     """What the producer has stored of the target's logits is used, where it has."""
 
 
@@ -84,8 +85,8 @@ class Unrolling(ABC):
         self._savings = savings or Savings()
 
     @property
-    def asks_for_told(self) -> bool:
-        return self._savings.told
+    def uses_stored_teacher(self) -> bool:
+        return self._savings.stored_teacher
 
     @property
     def buffer_bytes(self) -> int:
@@ -148,7 +149,7 @@ class PlainUnrolling(Unrolling):
     def _work(self, rows: Rows) -> Callable[[Draft], StepSums]:
         plan = rows.plan
         assert isinstance(plan, RowPlan)
-        targets = self._teacher(rows.hidden, rows.told)
+        targets = self._teacher(rows.hidden, rows.summary)
         return lambda whole: unroll(whole, self._embedding, rows.ids, rows.aux, plan, targets)
 
     def _half(self, draft: SharedDraft) -> torch.autocast | nullcontext[None]:
@@ -197,7 +198,7 @@ class FusedUnrolling(Unrolling):
 
     def _inputs(self, rows: Rows) -> Inputs:
         assert isinstance(rows.plan, FusedPlan)
-        teacher = self._teacher.logits(rows.hidden, rows.told)
+        teacher = self._teacher.logits(rows.hidden, rows.summary)
         return Inputs(self._embedding, rows.ids, rows.aux, rows.plan, teacher, self._savings.recompute)
 
 

@@ -41,7 +41,7 @@ export async function planCapture(config: RunConfig, python: Python): Promise<So
     const { handle, device, contract } = await python.call('capture.open', {
       ...target,
       threads: 0,
-      tell: data.teacher,
+      storeTeacher: data.teacher,
     })
     // A CPU gains nothing from a batch and loses its padding; alone, a sample's bits do not depend on its neighbours.
     const batchTokens = device === 'cpu' ? 1 : data.batchTokens

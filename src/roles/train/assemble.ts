@@ -75,7 +75,7 @@ export function buildPayload(config: TrainingConfig, data: TrainingData, run: Pr
     unroll: train.unroll,
     compact: train.compact,
     recompute: train.recompute,
-    told: train.storedTeacher,
+    storedTeacher: train.storedTeacher,
     seed: config.run.seed,
     finalNorm: data.contract.finalNorm,
   }

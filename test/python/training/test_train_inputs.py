@@ -246,7 +246,7 @@ def built(tmp_path: Path) -> Iterator[dict[str, Any]]:
         "unroll": "auto",
         "compact": True,
         "recompute": False,
-        "told": True,
+        "storedTeacher": True,
         "parallel": "fsdp",
         "seed": 3,
         "finalNorm": "post",

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from draftbridge.bridge.errors import BridgeError
+from draftbridge.drafts.eagle3.rms_norm import RMSNorm
 
 T = TypeVar("T")
 
@@ -65,21 +66,6 @@ class DraftConfig:
                 fix="key-value heads must divide the heads, the draft vocabulary must fit into the target's",
             )
         return config
-
-
-class RMSNorm(nn.Module):
-    """Llama's RMSNorm: statistics in fp32 or wider, back to the input's dtype, then the weight."""
-
-    def __init__(self, size: int, eps: float) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(size))
-        self.eps = eps
-
-    def forward(self, x: Tensor) -> Tensor:
-        wide = x.to(torch.promote_types(x.dtype, torch.float32))
-        scaled = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + self.eps)
-        out: Tensor = self.weight * scaled.to(x.dtype)
-        return out
 
 
 def rope_tables(positions: Tensor, head_dim: int, theta: float) -> tuple[Tensor, Tensor]:

@@ -26,8 +26,8 @@ class Work:
     """(computed row, key of step 0 that it sees)."""
 
 
-def unroll_flops(config: DraftConfig, work: Work, told: bool = False) -> float:
-    """Forward and backward. `told`: of the target's head only the draft's columns are needed.
+def unroll_flops(config: DraftConfig, work: Work, stored_teacher: bool = False) -> float:
+    """Forward and backward. `stored_teacher`: of the target's head only the draft's columns are needed.
 
     Counted as the plain unroll multiplies: what the fused one makes once for all steps counts as often as it is needed.
     The few keys that a row makes for itself are left out (0.01 %), and so is what is made twice to save memory.
@@ -38,6 +38,6 @@ def unroll_flops(config: DraftConfig, work: Work, told: bool = False) -> float:
     layer = 2 * hidden * queries + queries * hidden + 3 * hidden * config.intermediate_size
     later = sum(work.computed[1:]) * _TRAINED * 2 * hidden * keys
     heads = sum(work.with_logits) * _TRAINED * hidden * config.draft_vocab_size
-    teacher = work.wanted * 2 * hidden * (config.draft_vocab_size if told else config.vocab_size)
+    teacher = work.wanted * 2 * hidden * (config.draft_vocab_size if stored_teacher else config.vocab_size)
     attention = sum(work.pairs) * _ATTENTION * queries
     return float(first + sum(work.computed) * _TRAINED * layer + later + heads + teacher + attention)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from draftbridge.drafts.eagle3.fused.kernels import torch_rows
 from draftbridge.drafts.eagle3.fused.kernels.row_kernels import Best, RowKernels
+from draftbridge.drafts.eagle3.rms_norm import rms_norm
 
 # Columns of target logits alive at once; with some hundred rows a slice stays near a core's cache.
 _CHUNK = 16384
@@ -24,7 +25,7 @@ class TeacherLogits(NamedTuple):
     best: Tensor  # [R], int64: draft id of the target's likeliest token, -1 if it is outside the draft vocabulary
 
 
-class Told(NamedTuple):
+class TeacherSummary(NamedTuple):
     """What a producer has stored of the target's logits, so that a trainer need not make them over all tokens."""
 
     token: Tensor  # [R], int64: the likeliest token
@@ -47,9 +48,7 @@ class FinalNorm:
     eps: float
 
     def __call__(self, hidden: Tensor) -> Tensor:
-        wide = hidden.to(torch.promote_types(hidden.dtype, torch.float32))
-        scaled = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + self.eps)
-        return self.weight * scaled.to(hidden.dtype)
+        return rms_norm(hidden, self.weight, self.eps)
 
 
 class Teacher:
@@ -87,29 +86,30 @@ class Teacher:
         return (self._head, self._to_draft, self._ids, *(tensor for tensor in optional if tensor is not None))
 
     @torch.no_grad()
-    def __call__(self, hidden: Tensor, told: Told | None = None) -> Targets:
+    def __call__(self, hidden: Tensor, summary: TeacherSummary | None = None) -> Targets:
         """`hidden` [R, H]: the target's last hidden state as stored."""
-        found = self.logits(hidden, told)
+        found = self.logits(hidden, summary)
         wide = found.logits.to(found.total.dtype)
         return Targets(torch.softmax(wide, -1), torch.exp(found.draft_total - found.total), found.best)
 
     @torch.no_grad()
-    def logits(self, hidden: Tensor, told: Told | None = None) -> TeacherLogits:
-        """`hidden` [R, H]: the target's last hidden state as stored. With `told` only the draft's columns are made."""
+    def logits(self, hidden: Tensor, summary: TeacherSummary | None = None) -> TeacherLogits:
+        """`hidden` [R, H]: the target's last hidden state as stored. With `summary` only the draft's
+        columns are computed."""
         kernels = self._kernels
-        if told is None:
+        if summary is None:
             draft, best = self._scan(hidden)
-            told = Told(best.token, best.total)
+            summary = TeacherSummary(best.token, best.total)
         else:
             draft = self._normed(hidden) @ self._draft_head().T
-        total = told.total.to(kernels.wide(draft.dtype))
-        return TeacherLogits(draft, kernels.row_logsumexp(draft), total, self._to_draft[told.token])
+        total = summary.total.to(kernels.wide(draft.dtype))
+        return TeacherLogits(draft, kernels.row_logsumexp(draft), total, self._to_draft[summary.token])
 
     @torch.no_grad()
-    def summary(self, hidden: Tensor) -> Told:
+    def summary(self, hidden: Tensor) -> TeacherSummary:
         """What a producer stores of these rows."""
         best = self._scan(hidden)[1]
-        return Told(best.token, best.total.float())
+        return TeacherSummary(best.token, best.total.float())
 
     def _normed(self, hidden: Tensor) -> Tensor:
         hidden = hidden.to(self._head.dtype)

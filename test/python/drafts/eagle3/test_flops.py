@@ -38,13 +38,13 @@ LLAMA = replace(
 
 
 def per_token(
-    config: DraftConfig, length: int = 2048, steps: int = 7, with_logits: float = 1.0, told: bool = False
+    config: DraftConfig, length: int = 2048, steps: int = 7, with_logits: float = 1.0, stored_teacher: bool = False
 ) -> float:
     """GFLOP for each token of samples of one length, all rows computed."""
     headed = int(length * with_logits)
     each = (length,) * steps
     work = Work(length, each, (headed,) * steps, headed, (length * (length + 1) // 2,) * steps)
-    return unroll_flops(config, work, told) / length / 1e9
+    return unroll_flops(config, work, stored_teacher) / length / 1e9
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def per_token(
         (per_token(QWEN, steps=1), 3.48),
         (per_token(LLAMA), 17.39),
         # Without the teacher's 1.09 over all tokens, with 0.23 over the draft's.
-        (per_token(QWEN, told=True), 16.90 - 1.09 + 0.23),
+        (per_token(QWEN, stored_teacher=True), 16.90 - 1.09 + 0.23),
     ],
 )
 def test_the_count_equals_the_figures_worked_out_by_hand(found: float, figure: float) -> None:

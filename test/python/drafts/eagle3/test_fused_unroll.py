@@ -10,7 +10,8 @@ from draftbridge.drafts.eagle3.fused.buffers import Buffers
 from draftbridge.drafts.eagle3.fused.kernels import torch_rows
 from draftbridge.drafts.eagle3.fused.objective import Objective
 from draftbridge.drafts.eagle3.fused.plan import plan_fused
-from draftbridge.drafts.eagle3.fused.unroll import Inputs, fused_unroll
+from draftbridge.drafts.eagle3.fused.trace import Inputs
+from draftbridge.drafts.eagle3.fused.unroll import fused_unroll
 from draftbridge.drafts.eagle3.row_plan import plan_rows
 from draftbridge.drafts.eagle3.ttt_loss import StepSums, TttOptions, decayed, ploss_shares, unroll
 from small_case import CONFIG, MASKS, SmallCase, batch_of

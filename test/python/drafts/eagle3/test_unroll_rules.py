@@ -13,7 +13,8 @@ from draftbridge.drafts.eagle3.fused.kernels import torch_rows
 from draftbridge.drafts.eagle3.fused.kernels.row_kernels import OwnKeys
 from draftbridge.drafts.eagle3.fused.objective import Objective
 from draftbridge.drafts.eagle3.fused.plan import FusedPlan, plan_fused
-from draftbridge.drafts.eagle3.fused.unroll import Inputs, fused_unroll
+from draftbridge.drafts.eagle3.fused.trace import Inputs
+from draftbridge.drafts.eagle3.fused.unroll import fused_unroll
 from draftbridge.drafts.eagle3.row_plan import Piece
 from draftbridge.drafts.eagle3.teacher import FinalNorm, Teacher
 from draftbridge.drafts.eagle3.ttt_loss import TttOptions

@@ -11,7 +11,6 @@ What it saves against autograd over the plain unroll, each an identity of real a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -22,24 +21,10 @@ from draftbridge.drafts.eagle3.draft import Draft, DraftConfig
 from draftbridge.drafts.eagle3.fused.buffers import Buffers
 from draftbridge.drafts.eagle3.fused.kernels.row_kernels import RowKernels
 from draftbridge.drafts.eagle3.fused.objective import Objective, step_sums
-from draftbridge.drafts.eagle3.fused.plan import FusedPlan
+from draftbridge.drafts.eagle3.fused.trace import Inputs, Trace
 from draftbridge.drafts.eagle3.fused.unroll_backward import backward
-from draftbridge.drafts.eagle3.fused.unroll_forward import Trace, forward
+from draftbridge.drafts.eagle3.fused.unroll_forward import forward
 from draftbridge.drafts.eagle3.fused.weights import trained, unpacked
-from draftbridge.drafts.eagle3.teacher import TeacherLogits
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """`embedding` [V,H]; `ids` [N]; `aux` [N,3H], low, mid, high; all on the device."""
-
-    embedding: Tensor
-    ids: Tensor
-    aux: Tensor
-    plan: FusedPlan
-    teacher: TeacherLogits
-    recompute: bool = False
-    """Make the MLP's activations again in the backward pass and do not keep them."""
 
 
 def fused_unroll(

@@ -10,7 +10,7 @@ from torch import Tensor
 from draftbridge.drafts.eagle3.fused.buffers import Buffers
 from draftbridge.drafts.eagle3.fused.causal import causal_backward
 from draftbridge.drafts.eagle3.fused.kernels.row_kernels import HeadTensors, RowKernels
-from draftbridge.drafts.eagle3.fused.unroll_forward import Trace
+from draftbridge.drafts.eagle3.fused.trace import Trace
 from draftbridge.drafts.eagle3.fused.weights import Weights
 
 

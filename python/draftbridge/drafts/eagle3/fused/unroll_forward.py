@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -21,59 +20,8 @@ from draftbridge.drafts.eagle3.fused.kernels.row_kernels import (
 )
 from draftbridge.drafts.eagle3.fused.mlp import KeptMlp, Mlp, RecomputedMlp
 from draftbridge.drafts.eagle3.fused.objective import Objective
-from draftbridge.drafts.eagle3.fused.plan import FusedPlan
+from draftbridge.drafts.eagle3.fused.trace import Inputs, Trace
 from draftbridge.drafts.eagle3.fused.weights import Weights, packed
-
-if TYPE_CHECKING:
-    from draftbridge.drafts.eagle3.fused.unroll import Inputs
-
-
-@dataclass
-class Trace:
-    """A batch of N rows, n of them computed at each of K steps. H hidden, Wq and Wk columns of queries and of keys."""
-
-    config: DraftConfig
-    plan: FusedPlan
-    weights: Weights
-    aux: Tensor
-    heads: Heads
-    packed: Packed
-    table: RotaryTable  # for the computed rows, shift 0
-    first_table: RotaryTable  # for all rows
-    tokens: Tensor  # [N+1,H] embeddings, frozen
-    token_scale: Tensor
-    token_units: Tensor  # [N+1,H] after their norm
-    first: Tensor  # [N,H] the fused features: hidden states of step 0
-    first_scale: Tensor
-    first_units: Tensor  # [N,H] after the hidden norm
-    keys: Tensor  # [N,Wk] of step 0, and values
-    values: Tensor
-    own: OwnKeys  # of steps 1..K-1
-    hidden: Tensor  # [K+1,n,H] what goes into each step, and what comes out of the last
-    hidden_scales: list[Tensor]
-    units: Tensor  # [K,n,H] after the hidden norm
-    queries: Tensor  # [K,N,Wq]
-    attended: list[Tensor]  # K times [N,Wq]
-    attention_totals: list[Tensor]  # K times [heads,N]
-    middle: Tensor  # [K,n,H] after attention and its residual
-    middle_scales: list[Tensor]
-    middle_units: Tensor  # [K,n,H] after the MLP's norm
-    mlp: Mlp
-    hidden_grads: Tensor  # [K,n,H] gradient by each step's output that comes through its logits
-    head_grad: Tensor  # [Vd,H], wide
-    head_norm_grad: Tensor  # [H], wide
-    stats: Tensor  # [K,3,n]
-    trained: Tensor  # bool [K,n]
-
-    @property
-    def steps(self) -> int:
-        return self.stats.shape[0]
-
-    def own_until(self, step: int) -> OwnKeys:
-        """What rows have made for themselves up to and with this step."""
-        own = self.own
-        parts = (own.keys[:step], own.values[:step], own.key_grads[:step], own.value_grads[:step])
-        return OwnKeys(*parts, own.heads, own.size)
 
 
 def forward(

@@ -21,24 +21,24 @@ from small_case import CONFIG, MASKS, OPTIONS, RAW_CONFIG, SmallCase, batch_of
 ALONE = World(0, 1, torch.device("cpu"))
 
 
-def told(case: SmallCase, sample: TensorDict) -> TensorDict:
+def with_summary(case: SmallCase, sample: TensorDict) -> TensorDict:
     token, total = case.teacher().summary(sample["hidden_state"])
     return sample | {"target_token": token.int(), "target_logsumexp": total}
 
 
 def test_a_capture_stores_the_argmax_and_the_logsumexp_of_the_targets_own_logits(tiny_target: str) -> None:
     ids = torch.arange(3, 40)
-    capture = Capture(tiny_target, None, torch.float32, tell=True)
+    capture = Capture(tiny_target, None, torch.float32, store_teacher=True)
     [(hidden, _)] = capture.states([ids])
-    features = capture.told(hidden)
+    features = capture.summary_features(hidden)
     with torch.inference_mode():
         logits = target.load_model(tiny_target, torch.float32)(ids[None]).logits[0]
     assert torch.equal(features["target_token"], logits.argmax(-1).int())
     torch.testing.assert_close(features["target_logsumexp"], torch.logsumexp(logits, -1))
-    assert Capture(tiny_target, None, torch.float32).told(hidden) == {}
+    assert Capture(tiny_target, None, torch.float32).summary_features(hidden) == {}
 
 
-def test_the_teacher_makes_the_same_of_what_it_is_told() -> None:
+def test_the_teacher_computes_the_same_from_a_stored_summary() -> None:
     case = SmallCase()
     hidden = case.random(11, CONFIG.hidden_size)
     teacher = case.teacher()
@@ -47,16 +47,16 @@ def test_the_teacher_makes_the_same_of_what_it_is_told() -> None:
 
 
 @pytest.mark.parametrize("fused", [False, True])
-def test_a_session_trains_alike_and_looks_at_what_is_stored_only_if_it_may(fused: bool) -> None:
+def test_a_session_trains_alike_and_uses_the_stored_summary_only_if_it_is_allowed_to(fused: bool) -> None:
     case = SmallCase(torch.float32)
     samples = [case.sample(mask) for mask in MASKS]
-    stored = [told(case, sample) for sample in samples]
+    stored = [with_summary(case, sample) for sample in samples]
     lies = [sample | {"target_token": torch.zeros_like(sample["target_token"])} for sample in stored]
 
     def curve(given: list[TensorDict], use: bool) -> list[float]:
         frozen = Frozen(case.embedding, case.teacher(), case.vocabulary, CONFIG, RAW_CONFIG)
         draft = share_draft(case.draft(), ALONE, "replicate", False)
-        savings = Savings(fused=fused, told=use)
+        savings = Savings(fused=fused, stored_teacher=use)
         session = TrainSession(ALONE, draft, frozen, TttOptions(steps=3), replace(OPTIONS), savings)
         return [row["loss"] for row in train(session, [batch_of(*given)], 3)]
 
@@ -70,8 +70,8 @@ def test_a_session_trains_alike_and_looks_at_what_is_stored_only_if_it_may(fused
 
 def test_what_is_stored_in_another_form_is_refused() -> None:
     case = SmallCase(torch.float32)
-    good = told(case, case.sample(MASKS[0]))
-    assert collate([good], 5).told is not None
+    good = with_summary(case, case.sample(MASKS[0]))
+    assert collate([good], 5).summary is not None
     for wrong in (good["target_token"].long(), good["target_token"][:-1]):
         with pytest.raises(BridgeError) as caught:
             collate([good | {"target_token": wrong}], 64)
