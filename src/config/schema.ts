@@ -77,6 +77,10 @@ const Draft = z.strictObject({
   vocabSize: Count.default(32000),
   /** How the draft's own head starts: as the reference does (normal, std 0.02), or from the target head's rows. */
   init: z.enum(['normal', 'target-head']).default('normal'),
+  /** EAGLE-3.1: an RMSNorm for each auxiliary state before they are fused. A file in `config` decides for itself. */
+  fcNorm: z.boolean().default(false),
+  /** EAGLE-3.1: the next step of the draft starts from its normed output. */
+  normOutput: z.boolean().default(false),
 })
 
 const Ttt = z.strictObject({

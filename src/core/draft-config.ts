@@ -1,6 +1,9 @@
 import { z } from 'zod'
 import type { TargetShape } from './target-contract.ts'
 
+/** Norms of other EAGLE3 variants. An engine that reads one as true runs another model than the one trained here. */
+const NOT_OURS = 'this draft has no such norm; set it to false (fc_norm and norm_output can be switched on)'
+
 /** The draft's `config.json`: transformers' names, because serving engines read the same file. */
 export const DraftConfig = z.looseObject({
   architectures: z.array(z.string()).default(['LlamaForCausalLMEagle3']),
@@ -18,13 +21,26 @@ export const DraftConfig = z.looseObject({
   max_position_embeddings: z.number().int().positive(),
   tie_word_embeddings: z.literal(false).default(false),
   hidden_act: z.literal('silu').default('silu'),
+  // No default: a run's identity is a hash of this object, and equal drafts must keep equal hashes.
+  /** EAGLE-3.1: each auxiliary state has an RMSNorm of its own before they are fused. */
+  fc_norm: z.boolean().optional(),
+  /** EAGLE-3.1: the next step starts from the normed output, which the head reads too. */
+  norm_output: z.boolean().optional(),
+  norm_before_fc: z.literal(false, NOT_OURS).nullish(),
+  norm_before_residual: z.literal(false, NOT_OURS).nullish(),
   bos_token_id: z.number().int().nullish(),
   eos_token_id: z.union([z.number().int(), z.array(z.number().int())]).nullish(),
 })
 export type DraftConfig = z.infer<typeof DraftConfig>
 
-/** `draft.config: auto`: one layer of the target's own sizes. */
-export function draftConfigFor(target: TargetShape, draftVocabSize: number): DraftConfig {
+/** The switches of EAGLE-3.1 by their names in `draftbridge.yaml`. */
+export interface NormSwitches {
+  readonly fcNorm: boolean
+  readonly normOutput: boolean
+}
+
+/** `draft.config: auto`: one layer of the target's own sizes. A switch that is off is not named. */
+export function draftConfigFor(target: TargetShape, draftVocabSize: number, norms: NormSwitches): DraftConfig {
   return DraftConfig.parse({
     hidden_size: target.hiddenSize,
     intermediate_size: target.intermediateSize,
@@ -38,5 +54,7 @@ export function draftConfigFor(target: TargetShape, draftVocabSize: number): Dra
     max_position_embeddings: target.maxPositions,
     bos_token_id: target.bosId,
     eos_token_id: target.eosIds.length === 1 ? target.eosIds[0] : target.eosIds,
+    ...(norms.fcNorm ? { fc_norm: true } : {}),
+    ...(norms.normOutput ? { norm_output: true } : {}),
   })
 }

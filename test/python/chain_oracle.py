@@ -67,23 +67,33 @@ class ChainOracle:
         up = w["midlayer.mlp.up_proj.weight"] @ n
         return z + w["midlayer.mlp.down_proj.weight"] @ (gate * torch.sigmoid(gate) * up)
 
+    def fused(self, aux: Tensor) -> Tensor:
+        c, w = self.config, self.w
+        if not c.fc_norm:
+            return w["fc.weight"] @ aux
+        parts = aux.view(3, c.hidden_size)
+        return w["fc.weight"] @ torch.cat([rms(parts[i], w[f"fc_norm.{i}.weight"], c.rms_norm_eps) for i in range(3)])
+
+    def recurrent(self, raw: Tensor) -> Tensor:
+        """What the next step starts from."""
+        return rms(raw, self.w["norm.weight"], self.config.rms_norm_eps) if self.config.norm_output else raw
+
     def chain(self, sample: TensorDict, row: int) -> list[Tensor]:
-        """Outputs a^k of one row, as long as there are tokens to feed."""
+        """Raw outputs a^k of the layer for one row, as long as there are tokens to feed."""
         x, aux = sample["input_ids"].tolist(), sample["aux_hidden_state"]
         cache = []
         for j in range(row + 1):
-            start = self.w["fc.weight"] @ aux[j]
+            start = self.fused(aux[j])
             query, key, value = self.qkv(x[j + 1], start, j)
             cache.append((key, value))
-        hidden = self.layer(start, query, cache)
-        outputs = [hidden]
+        outputs = [self.layer(start, query, cache)]
         for k in range(1, self.ttt.steps):
             if row + k + 1 >= len(x):
                 break
+            hidden = self.recurrent(outputs[-1])
             query, key, value = self.qkv(x[row + k + 1], hidden, row + k)
             cache.append((key, value))
-            hidden = self.layer(hidden, query, cache)
-            outputs.append(hidden)
+            outputs.append(self.layer(hidden, query, cache))
         return outputs
 
     def run(self, samples: list[TensorDict]) -> Chain:

@@ -36,9 +36,9 @@ def tiny_target(seed: int = 0) -> LlamaForCausalLM:
     return LlamaForCausalLM(config).eval()
 
 
-def random_draft(ids: torch.Tensor) -> Draft:
+def random_draft(ids: torch.Tensor, **switches: bool) -> Draft:
     """Weights ten times the usual, so that every part of it decides over its guesses."""
-    draft = initial_draft(DraftConfig(**{**vars(CONFIG), "draft_vocab_size": len(ids)}), seed=1).eval()
+    draft = initial_draft(DraftConfig(**{**vars(CONFIG), "draft_vocab_size": len(ids), **switches}), seed=1).eval()
     with torch.no_grad():
         for weight in draft.parameters():
             weight.mul_(10 if weight.dim() == 2 else 1)
@@ -66,10 +66,10 @@ class HelpedDrafter(DraftDecoder):
 class Rig:
     """A target, a draft over the tokens `ids`, and a decoder of both."""
 
-    def __init__(self, ids: torch.Tensor | None = None, eos: Sequence[int] = ()) -> None:
+    def __init__(self, ids: torch.Tensor | None = None, eos: Sequence[int] = (), **switches: bool) -> None:
         self.ids = torch.arange(VOCAB) if ids is None else ids
         self.model = tiny_target()
-        self.draft = random_draft(self.ids)
+        self.draft = random_draft(self.ids, **switches)
         self.eos = tuple(eos)
         self.target = TargetDecoder(self.model, aux_layers(LAYERS))
         offsets = self.ids - torch.arange(len(self.ids))
@@ -124,7 +124,7 @@ class Oracle:
         return int(self.rig.model(torch.tensor([list(sequence)]), use_cache=False).logits[0, -1].argmax())
 
     def guesses(self, sequence: Sequence[int], count: int) -> list[int]:
-        """Step k feeds back its own raw output at one position more, behind the rows of all true features."""
+        """Step k feeds back its own output at one position more, behind the rows of all true features."""
         draft, ids = self.rig.draft, torch.tensor([list(sequence)])
         states = self.rig.model(ids, use_cache=False, output_hidden_states=True).hidden_states
         aux = torch.cat([states[layer + 1] for layer in aux_layers(LAYERS)], -1)

@@ -44,6 +44,7 @@ class SmallCase:
 
     dtype: torch.dtype = torch.float64
     seed: int = 0
+    config: DraftConfig = CONFIG
     generator: torch.Generator = field(init=False)
     embedding: Tensor = field(init=False)
     head: Tensor = field(init=False)
@@ -60,7 +61,7 @@ class SmallCase:
         return torch.randn(shape, generator=self.generator, dtype=torch.float64).to(self.dtype)
 
     def draft(self) -> Draft:
-        draft = initial_draft(CONFIG, 1).to(self.dtype)
+        draft = initial_draft(self.config, 1).to(self.dtype)
         with torch.no_grad():
             for parameter in draft.parameters():
                 parameter.mul_(10 if parameter.dim() == 2 else 1.3)
@@ -86,7 +87,8 @@ class SmallCase:
         options: OptimizerOptions = OPTIONS,
         fused: bool = False,
     ) -> TrainSession:
-        frozen = Frozen(self.embedding, self.teacher(), self.vocabulary, CONFIG, RAW_CONFIG)
+        raw = {name: getattr(self.config, name) for name in self.config.__dataclass_fields__}
+        frozen = Frozen(self.embedding, self.teacher(), self.vocabulary, self.config, raw)
         draft = share_draft(self.draft(), world, kind, False)
         return TrainSession(world, draft, frozen, ttt, options, Savings(fused=fused))
 

@@ -35,6 +35,8 @@ draft:
   config: auto              # auto: one layer of the target's sizes | a config.json
   vocabSize: 32000
   init: normal              # normal | target-head (starts better when data are few)
+  # fcNorm: true            # EAGLE-3.1: norm each auxiliary state; the engine must support it
+  # normOutput: true        # EAGLE-3.1: each draft step starts from the normed output of the step before
 
 train:
   epochs: 10

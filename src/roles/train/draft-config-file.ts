@@ -1,18 +1,21 @@
-import { DraftConfig, draftConfigFor } from '../../core/draft-config.ts'
+import { DraftConfig, draftConfigFor, type NormSwitches } from '../../core/draft-config.ts'
 import { finding } from '../../core/errors.ts'
 import { readTextOrNull } from '../../core/files/atomic-file.ts'
 import type { CaptureContract } from '../../core/target-contract.ts'
 
 /**
  * The draft to train: `auto` is one layer of the target's own sizes, anything else is a `config.json`.
- * @throws CONFIG_INVALID for a file that is no draft config, CONTRACT_MISMATCH for one made for another target.
+ * @throws CONFIG_INVALID for a file that is no draft config or leaves off a norm that `draft` switches on,
+ * CONTRACT_MISMATCH for one made for another target.
  */
 export async function resolveDraftConfig(
-  draft: { readonly config: string; readonly vocabSize: number },
+  draft: NormSwitches & { readonly config: string; readonly vocabSize: number },
   contract: CaptureContract,
 ): Promise<DraftConfig> {
-  if (draft.config === 'auto') return draftConfigFor(contract.shape, draft.vocabSize)
+  if (draft.config === 'auto') return draftConfigFor(contract.shape, draft.vocabSize, draft)
   const config = await readDraftConfig(draft.config)
+  requireSwitched(draft.config, 'draft.fcNorm', draft.fcNorm, 'fc_norm', config.fc_norm)
+  requireSwitched(draft.config, 'draft.normOutput', draft.normOutput, 'norm_output', config.norm_output)
   const { hiddenSize, vocabSize } = contract.shape
   requireEqual(draft.config, 'hidden_size', config.hidden_size, hiddenSize)
   requireEqual(draft.config, 'vocab_size', config.vocab_size, vocabSize)
@@ -45,6 +48,17 @@ export async function readDraftConfig(file: string): Promise<DraftConfig> {
     field,
     found: issue?.message ?? '',
     fix,
+  })
+}
+
+/** The file decides what the draft is; a switch in draftbridge.yaml that the file contradicts would do nothing. */
+function requireSwitched(file: string, field: string, on: boolean, name: string, found: boolean | undefined): void {
+  if (!on || found === true) return
+  throw finding('CONFIG_INVALID', 'the draft config leaves off a norm that draftbridge.yaml switches on', {
+    file,
+    field,
+    found: `true; the file has ${name}: ${found ?? 'nothing'}`,
+    fix: `set ${name} to true in the file, or leave ${field} out`,
   })
 }
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from chain_oracle import ChainOracle, rms
 from decoding_rig import (
     HIDDEN,
     LAYERS,
@@ -19,6 +20,7 @@ from decoding_rig import (
 )
 from draftbridge.decoding.chain_decoder import ChainDecoder, best_of, count_positions
 from draftbridge.decoding.draft_decoder import DraftDecoder
+from draftbridge.drafts.eagle3.ttt_loss import TttOptions
 from draftbridge.target.target import aux_layers
 
 
@@ -54,6 +56,29 @@ def test_guesses_ids_and_counts_are_those_of_a_decoder_without_caches(ids: torch
         assert done.tokens == len(done.output_ids) - 1
         own = {guess for guesses in rig.drafter.own for guess in guesses}
         assert len(own) > 3 and own <= set(ids.tolist())
+
+
+@pytest.mark.parametrize("switches", [{"fc_norm": True}, {"norm_output": True}, {"fc_norm": True, "norm_output": True}])
+def test_a_draft_with_switched_norms_guesses_what_its_unroll_computes(switches: dict[str, bool]) -> None:
+    """Against the oracle of the training loss: it decodes, if the tokens that it is fed are the guesses."""
+    rig = Rig(half_vocabulary(), **switches)
+    with torch.no_grad():
+        for weight in rig.draft.parameters():
+            if weight.dim() == 1:
+                weight.add_(torch.linspace(-0.4, 0.4, weight.numel()))
+    for prompt in prompts(3, seed=7):
+        done = assert_as_defined(rig, prompt, 12, 4)
+        known, guesses = [*prompt, done.output_ids[0]], rig.drafter.own[0]
+        with torch.inference_mode():
+            states = rig.model(torch.tensor([known[:-1]]), output_hidden_states=True).hidden_states
+            aux = torch.cat([states[layer + 1][0] for layer in aux_layers(LAYERS)], -1)
+            ttt = TttOptions(steps=4)
+            oracle = ChainOracle(rig.draft, rig.model.model.embed_tokens.weight, rig.model.lm_head.weight, rig.ids, ttt)
+            sample = {"input_ids": torch.tensor([*known, *guesses]), "aux_hidden_state": aux}
+            outputs = oracle.chain(sample, len(prompt) - 1)
+            norm = rig.draft.norm.weight
+            logits = [rig.draft.lm_head.weight @ rms(raw, norm, rig.draft.config.rms_norm_eps) for raw in outputs]
+        assert guesses == [int(rig.ids[row.argmax()]) for row in logits]
 
 
 @pytest.mark.parametrize("steps", [0, 1, 3, 7])

@@ -1,4 +1,17 @@
-"""The draft model: one decoder layer over [embedding ; hidden], with a head over the draft vocabulary."""
+"""The draft model: one decoder layer over [embedding ; hidden], with a head over the draft vocabulary.
+
+EAGLE-3.1 (arXiv 2605.09992) adds two switches, in the names that engines read from `config.json`; both are off by
+default:
+
+- `fc_norm`: each of the three auxiliary states has an RMSNorm of its own (`fc_norm.0` low, `fc_norm.1` mid, `fc_norm.2`
+  high; eps is `rms_norm_eps`), applied before the states are joined and fused by `fc`. Recurrent states pass neither.
+- `norm_output`: the final norm is applied to the layer's output once. The head reads that normed output, and the next
+  step starts from it. Off: the head reads the normed output, the next step starts from the raw one.
+
+Sources of the rules: vLLM 0.32 `vllm/model_executor/models/llama_eagle3.py` (`LlamaModel.forward`,
+`combine_hidden_states`; pull request 42764); speculators 0.9 `speculators/models/eagle3/core.py` and `config.py` (pull
+requests 610 and 670).
+"""
 
 from __future__ import annotations
 
@@ -18,7 +31,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class DraftConfig:
-    """Sizes of a draft, in the names of its `config.json`."""
+    """Sizes and switches of a draft, in the names of its `config.json`."""
 
     hidden_size: int
     intermediate_size: int
@@ -30,10 +43,14 @@ class DraftConfig:
     rms_norm_eps: float
     rope_theta: float
     max_position_embeddings: int
+    fc_norm: bool = False
+    norm_output: bool = False
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any], file: str | None = None) -> DraftConfig:
-        """Read a `config.json`. `rope_parameters` (transformers 5) wins. CONFIG_INVALID if a size is missing."""
+        """Read a `config.json`. `rope_parameters` (transformers 5) wins. CONFIG_INVALID if a size is missing, if a
+        switch is not a boolean, or for a norm that this draft does not have."""
+        _refuse_other_norms(raw, file)
         rope = raw.get("rope_parameters") or {}
         try:
             heads = int(raw["num_attention_heads"])
@@ -49,6 +66,8 @@ class DraftConfig:
                 rms_norm_eps=float(raw.get("rms_norm_eps", 1e-6)),
                 rope_theta=float(rope.get("rope_theta", raw.get("rope_theta", 10000.0))),
                 max_position_embeddings=int(raw.get("max_position_embeddings", 2048)),
+                fc_norm=_switch(raw, "fc_norm", file),
+                norm_output=_switch(raw, "norm_output", file),
             )
         except KeyError as exc:
             name = str(exc.args[0])
@@ -66,6 +85,37 @@ class DraftConfig:
                 fix="key-value heads must divide the heads, the draft vocabulary must fit into the target's",
             )
         return config
+
+
+# Norms of other EAGLE3 variants. An engine that reads one as true runs another model than the one trained here.
+_OTHER_NORMS = ("norm_before_fc", "norm_before_residual")
+
+
+def _refuse_other_norms(raw: Mapping[str, Any], file: str | None) -> None:
+    for name in _OTHER_NORMS:
+        if raw.get(name):
+            raise BridgeError(
+                "CONFIG_INVALID",
+                "The draft configuration asks for a norm that this draft does not have.",
+                file=file,
+                field=name,
+                found=str(raw[name]),
+                fix=f"set {name} to false; fc_norm and norm_output are the norms that can be switched on",
+            )
+
+
+def _switch(raw: Mapping[str, Any], name: str, file: str | None) -> bool:
+    value = raw.get(name)
+    if value is None or isinstance(value, bool):
+        return bool(value)
+    raise BridgeError(
+        "CONFIG_INVALID",
+        "A switch of the draft configuration is not a boolean.",
+        file=file,
+        field=name,
+        found=repr(value),
+        fix="write true or false",
+    )
 
 
 def rope_tables(positions: Tensor, head_dim: int, theta: float) -> tuple[Tensor, Tensor]:
@@ -124,6 +174,8 @@ class Draft(nn.Module):
     def __init__(self, config: DraftConfig) -> None:
         super().__init__()
         self.config = config
+        norms = [RMSNorm(config.hidden_size, config.rms_norm_eps) for _ in range(3)] if config.fc_norm else []
+        self.fc_norm = nn.ModuleList(norms)
         self.fc = nn.Linear(3 * config.hidden_size, config.hidden_size, bias=False)
         self.midlayer = MidLayer(config)
         self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
@@ -135,6 +187,9 @@ class Draft(nn.Module):
 
     def fuse(self, aux: Tensor) -> Tensor:
         """Target features [..., 3H] (low, mid, high) -> hidden [..., H]. Only for rows that have target features."""
+        if self.config.fc_norm:
+            states = aux.chunk(len(self.fc_norm), -1)
+            aux = torch.cat([norm(state) for norm, state in zip(self.fc_norm, states, strict=True)], -1)
         out: Tensor = self.fc(aux)
         return out
 
@@ -160,15 +215,20 @@ class Draft(nn.Module):
         return self.query(mixed, positions), *self.key_value(mixed, positions)
 
     def finish(self, hidden: Tensor, attended: Tensor) -> Tensor:
-        """hidden [...,H], attention output [...,heads*d] -> the layer's output [...,H], raw: the next step's hidden."""
+        """hidden [...,H], attention output [...,heads*d] -> the step's output [...,H], which is the next step's hidden:
+        the layer's output, normed if `norm_output` is on and raw if it is off."""
         layer = self.midlayer
         z = hidden + layer.self_attn.o_proj(attended)
-        out: Tensor = z + layer.mlp(layer.post_attention_layernorm(z))
-        return out
+        raw: Tensor = z + layer.mlp(layer.post_attention_layernorm(z))
+        return self._normed(raw) if self.config.norm_output else raw
 
     def logits(self, output: Tensor) -> Tensor:
-        """The layer's output [...,H] -> logits [...,Vd]."""
-        out: Tensor = self.lm_head(self.norm(output))
+        """What `finish` returned [...,H] -> logits [...,Vd]. The head reads an output that was normed exactly once."""
+        out: Tensor = self.lm_head(output if self.config.norm_output else self._normed(output))
+        return out
+
+    def _normed(self, raw: Tensor) -> Tensor:
+        out: Tensor = self.norm(raw)
         return out
 
     def _heads(self, flat: Tensor) -> Tensor:

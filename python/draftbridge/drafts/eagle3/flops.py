@@ -34,7 +34,9 @@ def unroll_flops(config: DraftConfig, work: Work, stored_teacher: bool = False) 
     """
     hidden, queries = config.hidden_size, config.num_attention_heads * config.head_dim
     keys = 2 * config.num_key_value_heads * config.head_dim
-    first = work.rows * (_FROZEN_INPUT * 3 * hidden * hidden + _TRAINED * 2 * hidden * keys)
+    # With `fc_norm` the input of `fc` is trained too: its norms' weights need the gradient by it.
+    fusion = _TRAINED if config.fc_norm else _FROZEN_INPUT
+    first = work.rows * (fusion * 3 * hidden * hidden + _TRAINED * 2 * hidden * keys)
     layer = 2 * hidden * queries + queries * hidden + 3 * hidden * config.intermediate_size
     later = sum(work.computed[1:]) * _TRAINED * 2 * hidden * keys
     heads = sum(work.with_logits) * _TRAINED * hidden * config.draft_vocab_size

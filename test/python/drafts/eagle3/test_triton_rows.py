@@ -12,6 +12,7 @@ from draftbridge.drafts.eagle3.fused.kernels.row_kernels import (
     HeadTensors,
     OwnKeys,
     RotaryTable,
+    RowKernels,
 )
 from torch import Tensor
 
@@ -68,6 +69,32 @@ def test_rms_norm_backward(dtype: torch.dtype, residual: bool) -> None:
     triton_rows.rms_norm_weight_grad(grad, x, scale, mine)
     torch_rows.rms_norm_weight_grad(grad, x, scale, theirs)
     same(mine, theirs, dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_rms_norm_of_rows_that_lie_apart(dtype: torch.dtype) -> None:
+    weight, wholes = random(20, dtype=dtype), [random(9, 60, dtype=dtype) for _ in range(2)]
+    middle, by_middle = (whole[:, 20:40] for whole in wholes)
+    found, expected = pair(torch.full_like(wholes[0], 3.0))
+    scale = triton_rows.rms_norm(middle, weight, 1e-5, found[:, 20:40])
+    same(scale, torch_rows.rms_norm(middle, weight, 1e-5, expected[:, 20:40]), torch.float32)
+    same(found, expected, dtype)
+    mine, theirs = pair(random(20))
+    triton_rows.rms_norm_weight_grad(by_middle, middle, scale, mine)
+    torch_rows.rms_norm_weight_grad(by_middle, middle, scale, theirs)
+    same(mine, theirs, dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("kernels", [triton_rows, torch_rows], ids=["triton", "torch"])
+def test_the_gradient_of_rms_norm_may_replace_what_it_is_made_of(dtype: torch.dtype, kernels: RowKernels) -> None:
+    x, grad, weight = (random(*shape, dtype=dtype) for shape in ((9, 20), (9, 20), (20,)))
+    scale = torch_rows.rms_norm(x, weight, 1e-5, torch.empty_like(x))
+    (mine, theirs), apart = pair(random(20)), torch.empty_like(x)
+    kernels.rms_norm_backward(grad.clone(), x, scale, weight, theirs, None, apart)
+    kernels.rms_norm_backward(grad, x, scale, weight, mine, None, grad)
+    assert torch.equal(grad, apart)
+    assert torch.equal(mine, theirs)
 
 
 def table(rows: int) -> RotaryTable:

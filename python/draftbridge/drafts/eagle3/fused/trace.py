@@ -35,7 +35,9 @@ class Trace:
     config: DraftConfig
     plan: FusedPlan
     weights: Weights
-    aux: Tensor
+    fusion_input: Tensor  # [N,3H] what `fc` multiplies: the auxiliary states, each normed if `fc_norm` is on
+    aux: Tensor  # [N,3H]
+    aux_scales: list[Tensor]  # of each auxiliary state, if `fc_norm` is on
     heads: Heads
     packed: Packed
     table: RotaryTable  # for the computed rows, shift 0
@@ -50,6 +52,8 @@ class Trace:
     values: Tensor
     own: OwnKeys  # of steps 1..K-1
     hidden: Tensor  # [K+1,n,H] what goes into each step, and what comes out of the last
+    raw_outputs: Tensor  # [K,n,H] the layer's outputs before the final norm: `hidden[1:]` unless `norm_output` is on
+    output_scales: list[Tensor]  # of the final norm at each step
     hidden_scales: list[Tensor]
     units: Tensor  # [K,n,H] after the hidden norm
     queries: Tensor  # [K,N,Wq]
@@ -59,7 +63,7 @@ class Trace:
     middle_scales: list[Tensor]
     middle_units: Tensor  # [K,n,H] after the MLP's norm
     mlp: Mlp
-    hidden_grads: Tensor  # [K,n,H] gradient by each step's output that comes through its logits
+    output_grads: Tensor  # [K,n,H] gradient by each step's output that comes through its logits
     head_grad: Tensor  # [Vd,H], wide
     head_norm_grad: Tensor  # [H], wide
     stats: Tensor  # [K,3,n]

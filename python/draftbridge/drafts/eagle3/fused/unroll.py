@@ -83,7 +83,7 @@ class _Unroll(torch.autograd.Function):
         *weights: Tensor,
     ) -> Tensor:
         trace.append(forward(config, inputs, objective, kernels, buffers, weights))
-        ctx.trace, ctx.kernels, ctx.buffers = trace[0], kernels, buffers
+        ctx.trace, ctx.config, ctx.kernels, ctx.buffers = trace[0], config, kernels, buffers
         ctx.save_for_backward(*weights)
         return trace[0].stats.new_zeros(())
 
@@ -92,4 +92,4 @@ class _Unroll(torch.autograd.Function):
     def backward(ctx: Any, _: Tensor) -> tuple[Tensor | None, ...]:
         grads = backward(ctx.trace, ctx.kernels, ctx.buffers)
         del ctx.trace
-        return (None,) * 6 + unpacked(grads, ctx.saved_tensors)
+        return (None,) * 6 + unpacked(ctx.config, grads, ctx.saved_tensors)

@@ -34,7 +34,9 @@ def backward(trace: Trace, kernels: RowKernels, buffers: Buffers) -> Weights:
     later: Tensor | None = None
     for k in reversed(range(trace.steps)):
         if later is not None:
-            trace.hidden_grads[k] += later
+            trace.output_grads[k] += later
+        if trace.config.norm_output:
+            _final_norm(trace, kernels, k)
         _mlp(trace, kernels, flow, k)
         later = _attention(trace, kernels, flow, k)
     assert later is not None
@@ -60,8 +62,27 @@ def _begin(trace: Trace, kernels: RowKernels, buffers: Buffers) -> _Flow:
     )
 
 
+def _final_norm(trace: Trace, kernels: RowKernels, k: int) -> None:
+    """Replaces the gradient by step k's normed output by that by the raw one."""
+    given, raw, scale = trace.output_grads[k], trace.raw_outputs[k], trace.output_scales[k]
+    kernels.rms_norm_backward(given, raw, scale, trace.weights.head_norm, trace.head_norm_grad, None, given)
+
+
+def _fc_norms(trace: Trace, kernels: RowKernels, first: Tensor) -> tuple[Tensor, ...]:
+    """Gradients [H] by the weights of `fc_norm`, from `first` [N,H], the gradient by the fused features."""
+    norms = trace.weights.fc_norms
+    if not norms:
+        return ()
+    grads = tuple(torch.zeros(norm.shape, dtype=trace.stats.dtype, device=norm.device) for norm in norms)
+    by_input = first @ trace.weights.fc
+    states = (whole.chunk(len(norms), 1) for whole in (by_input, trace.aux))
+    for by_state, state, scale, grad in zip(*states, trace.aux_scales, grads, strict=True):
+        kernels.rms_norm_weight_grad(by_state, state, scale, grad)
+    return grads
+
+
 def _mlp(trace: Trace, kernels: RowKernels, flow: _Flow, k: int) -> None:
-    weights, given = trace.weights, trace.hidden_grads[k]
+    weights, given = trace.weights, trace.output_grads[k]
     by_units = trace.mlp.back(k, given, trace.middle_units[k])
     scale = trace.middle_scales[k]
     kernels.rms_norm_backward(by_units, trace.middle[k], scale, weights.mlp_norm, flow.mlp_norm, given, flow.middle[k])
@@ -115,10 +136,11 @@ def _weights(trace: Trace, kernels: RowKernels, flow: _Flow, later: Tensor) -> W
     first[slice(None) if plan.rows is None else plan.rows] += later
     by_token = flow.by_token.to(dtype)
     token_norm = torch.zeros_like(flow.hidden_norm)
-    by_gate_up, by_down = trace.mlp.weight_grads(trace.hidden_grads, trace.middle_units)
+    by_gate_up, by_down = trace.mlp.weight_grads(trace.output_grads, trace.middle_units)
     kernels.rms_norm_weight_grad(by_token @ weights.by_token, trace.tokens, trace.token_scale, token_norm)
     return Weights(
-        fc=first.T @ trace.aux.to(dtype),
+        fc=first.T @ trace.fusion_input,
+        fc_norms=_fc_norms(trace, kernels, first),
         by_token=by_token.T @ trace.token_units,
         by_hidden=by_hidden,
         out=_flat(flow.middle).T @ _attended(trace),

@@ -34,7 +34,7 @@ def forward(
 ) -> Trace:
     """Without an objective there is no gradient by the logits, and no backward pass: only the losses are found."""
     with torch.no_grad():
-        trace = _begin(config, inputs, kernels, buffers, packed(given), inputs.plan.tokens.shape[0])
+        trace = _begin(config, inputs, kernels, buffers, packed(config, given), inputs.plan.tokens.shape[0])
         by_token = kernels.matmul_wide(trace.token_units, trace.weights.by_token.T)
         _first_keys(trace, kernels, by_token)
         best = inputs.teacher.best[inputs.plan.targets.clamp(min=0)]
@@ -60,20 +60,23 @@ def _begin(
     query_width, key_width = heads.query * heads.size, heads.key * heads.size
     hidden = config.hidden_size
 
-    def room(name: str, *shape: int, of: torch.dtype = dtype) -> Tensor:
-        return buffers.take(name, shape, of)
+    def take(name: str, *shape: int) -> Tensor:
+        return buffers.take(name, shape, dtype)
 
     ids = torch.cat((inputs.ids, inputs.ids.new_zeros(1)))
     tokens = inputs.embedding[ids].to(dtype)
-    token_units = room("token_units", total + 1, hidden)
+    token_units = take("token_units", total + 1, hidden)
     token_scale = kernels.rms_norm(tokens, weights.token_norm, config.rms_norm_eps, token_units)
-    first = torch.mm(inputs.aux.to(dtype), weights.fc.T, out=room("first", total, hidden))
-    first_units = room("first_units", total, hidden)
+    aux = inputs.aux.to(dtype)
+    fusion_input, aux_scales = _normed_states(config, aux, weights, kernels, buffers)
+    first = torch.mm(fusion_input, weights.fc.T, out=take("first", total, hidden))
+    first_units = take("first_units", total, hidden)
     first_scale = kernels.rms_norm(first, weights.hidden_norm, config.rms_norm_eps, first_units)
-    states, units = room("hidden", steps + 1, n, hidden), room("units", steps, n, hidden)
+    states, units = take("hidden", steps + 1, n, hidden), take("units", steps, n, hidden)
+    raw_outputs = take("raw_outputs", steps, n, hidden) if config.norm_output else states[1:]
     at = slice(None) if plan.rows is None else plan.rows
     states[0], units[0] = first[at], first_units[at]
-    queries = room("queries", steps, total, query_width)
+    queries = take("queries", steps, total, query_width)
     if plan.rows is not None:
         # Rows that are not computed are still seen by the causal kernel: they must be finite.
         queries.zero_()
@@ -83,7 +86,9 @@ def _begin(
         config=config,
         plan=plan,
         weights=weights,
-        aux=inputs.aux,
+        fusion_input=fusion_input,
+        aux=aux,
+        aux_scales=aux_scales,
         heads=heads,
         packed=Packed(plan.bounds, plan.longest, heads.size),
         table=RotaryTable(cos, sin, plan.positions, 0),
@@ -94,33 +99,46 @@ def _begin(
         first=first,
         first_scale=first_scale,
         first_units=first_units,
-        keys=room("keys", total, key_width),
-        values=room("values", total, key_width),
+        keys=take("keys", total, key_width),
+        values=take("values", total, key_width),
         own=OwnKeys(
-            room("own_keys", *own_shape),
-            room("own_values", *own_shape),
+            take("own_keys", *own_shape),
+            take("own_values", *own_shape),
             buffers.zeros("own_key_grads", own_shape, wide),
             buffers.zeros("own_value_grads", own_shape, wide),
             heads.key,
             heads.size,
         ),
         hidden=states,
+        raw_outputs=raw_outputs,
+        output_scales=[],
         hidden_scales=[first_scale[at]],
         units=units,
         queries=queries,
         attended=[],
         attention_totals=[],
-        middle=room("middle", steps, n, hidden),
+        middle=take("middle", steps, n, hidden),
         middle_scales=[],
-        middle_units=room("middle_units", steps, n, hidden),
+        middle_units=take("middle_units", steps, n, hidden),
         mlp=_mlp_of(inputs, kernels, buffers, weights, steps),
-        hidden_grads=room("hidden_grads", steps, n, hidden),
+        output_grads=take("output_grads", steps, n, hidden),
         # Not a buffer: it may become the parameter's gradient itself.
         head_grad=torch.zeros(config.draft_vocab_size, hidden, dtype=wide, device=device),
         head_norm_grad=torch.zeros(hidden, dtype=wide, device=device),
         stats=torch.zeros(steps, 3, n, dtype=wide, device=device),
         trained=torch.empty(0, dtype=torch.bool, device=device),
     )
+
+
+def _normed_states(
+    config: DraftConfig, aux: Tensor, weights: Weights, kernels: RowKernels, buffers: Buffers
+) -> tuple[Tensor, list[Tensor]]:
+    """`fc_norm`: the auxiliary states [N,3H], each after its norm, and the norms' scales. Off: `aux` itself."""
+    if not weights.fc_norms:
+        return aux, []
+    units = buffers.take("aux_units", tuple(aux.shape), aux.dtype)
+    parts = zip(*(whole.chunk(len(weights.fc_norms), 1) for whole in (aux, units)), weights.fc_norms, strict=True)
+    return units, [kernels.rms_norm(state, weight, config.rms_norm_eps, unit) for state, unit, weight in parts]
 
 
 def _mlp_of(inputs: Inputs, kernels: RowKernels, buffers: Buffers, weights: Weights, steps: int) -> Mlp:
@@ -177,7 +195,7 @@ def _mlp(trace: Trace, kernels: RowKernels, k: int) -> None:
     torch.addmm(trace.hidden[k], attended, weights.out.T, out=trace.middle[k])
     scale = kernels.rms_norm(trace.middle[k], weights.mlp_norm, trace.config.rms_norm_eps, trace.middle_units[k])
     trace.middle_scales.append(scale)
-    trace.mlp.run(k, trace.middle_units[k], trace.middle[k], trace.hidden[k + 1])
+    trace.mlp.run(k, trace.middle_units[k], trace.middle[k], trace.raw_outputs[k])
 
 
 def _entropy_rows(trace: Trace, inputs: Inputs, best: Tensor, k: int) -> EntropyRows:
@@ -204,10 +222,11 @@ def _head(
     k: int,
 ) -> None:
     """The loss of step k and, with a goal, its gradient by the step's output; the head's own gradient is added up."""
-    weights = trace.weights
-    out = trace.hidden[k + 1]
-    units = torch.empty_like(out)
-    scale = kernels.rms_norm(out, weights.head_norm, trace.config.rms_norm_eps, units)
+    weights, raw = trace.weights, trace.raw_outputs[k]
+    chained = trace.config.norm_output
+    units = trace.hidden[k + 1] if chained else torch.empty_like(raw)
+    scale = kernels.rms_norm(raw, weights.head_norm, trace.config.rms_norm_eps, units)
+    trace.output_scales.append(scale)
     torch.mm(units, weights.head.T, out=logits)
     if goal is None:
         kernels.entropy(logits, rows)
@@ -219,7 +238,11 @@ def _head(
         kernels.entropy(logits, rows)
         kernels.entropy_grad(logits, rows, *objective.weights(k, total, rows.stats))
     kernels.accumulate(trace.head_grad, logits.T, units)
+    if chained:
+        # The gradient by the normed output. The next step adds its own before both go through the norm.
+        torch.mm(logits, weights.head, out=trace.output_grads[k])
+        return
     by_units = torch.mm(logits, weights.head)
     kernels.rms_norm_backward(
-        by_units, out, scale, weights.head_norm, trace.head_norm_grad, None, trace.hidden_grads[k]
+        by_units, raw, scale, weights.head_norm, trace.head_norm_grad, None, trace.output_grads[k]
     )

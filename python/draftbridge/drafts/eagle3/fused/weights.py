@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from draftbridge.drafts.eagle3.draft import Draft
+from draftbridge.drafts.eagle3.draft import Draft, DraftConfig
 
 _ATTENTION = "midlayer.self_attn."
 _MLP = "midlayer.mlp."
 _QKV = tuple(f"{_ATTENTION}{part}_proj.weight" for part in "qkv")
-NAMES = (
+_NAMES = (
     "fc.weight",
     *_QKV,
     f"{_ATTENTION}o_proj.weight",
@@ -25,6 +25,12 @@ NAMES = (
     "norm.weight",
     "lm_head.weight",
 )
+_FC_NORMS = tuple(f"fc_norm.{state}.weight" for state in range(3))
+
+
+def names(config: DraftConfig) -> tuple[str, ...]:
+    """The trained weights of a draft, in the order in which the fused unroll takes them."""
+    return (*_NAMES, *_FC_NORMS) if config.fc_norm else _NAMES
 
 
 @dataclass(frozen=True)
@@ -32,6 +38,7 @@ class Weights:
     """W: query, key and value columns together, Wq of them for queries; I: width of the MLP."""
 
     fc: Tensor  # [H,3H]
+    fc_norms: tuple[Tensor, ...]  # one [H] for each auxiliary state; none if `fc_norm` is off
     by_token: Tensor  # [W,H] the halves of the projections that see the embedding
     by_hidden: Tensor  # [W,H] those that see the hidden state
     out: Tensor  # [H,Wq]
@@ -45,20 +52,21 @@ class Weights:
 
 
 def trained(draft: Draft) -> list[Tensor]:
-    """All parameters, in the order of NAMES."""
-    found = dict(draft.named_parameters())
-    if set(found) != set(NAMES):
-        raise RuntimeError(f"the fused unroll knows other parameters: {sorted(set(found) ^ set(NAMES))}")
-    return [found[name] for name in NAMES]
+    """All parameters, in the order of `names`."""
+    found, expected = dict(draft.named_parameters()), names(draft.config)
+    if set(found) != set(expected):
+        raise RuntimeError(f"the fused unroll knows other parameters: {sorted(set(found) ^ set(expected))}")
+    return [found[name] for name in expected]
 
 
-def packed(given: tuple[Tensor, ...]) -> Weights:
-    """Copies what has to be cut or joined; the rest is what was given."""
-    by_name = dict(zip(NAMES, given, strict=True))
+def packed(config: DraftConfig, given: tuple[Tensor, ...]) -> Weights:
+    """`given` in the order of `names`. Copies what has to be cut or joined; the rest is what was given."""
+    by_name = dict(zip(names(config), given, strict=True))
     hidden = by_name["fc.weight"].shape[0]
     halves = [torch.cat([by_name[name][:, part] for name in _QKV]) for part in (slice(hidden), slice(hidden, None))]
     return Weights(
         fc=by_name["fc.weight"],
+        fc_norms=tuple(by_name[name] for name in _FC_NORMS) if config.fc_norm else (),
         by_token=halves[0],
         by_hidden=halves[1],
         out=by_name[f"{_ATTENTION}o_proj.weight"],
@@ -72,9 +80,9 @@ def packed(given: tuple[Tensor, ...]) -> Weights:
     )
 
 
-def unpacked(grads: Weights, like: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """Gradients in the order of NAMES, in the dtypes of `like`."""
-    shapes = dict(zip(NAMES, like, strict=True))
+def unpacked(config: DraftConfig, grads: Weights, like: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Gradients in the order of `names`, in the dtypes of `like`."""
+    shapes = dict(zip(names(config), like, strict=True))
     inner = shapes[f"{_MLP}gate_proj.weight"].shape[0]
     joined = torch.cat((grads.by_token, grads.by_hidden), 1)
     parts = torch.split(joined, [shapes[name].shape[0] for name in _QKV])
@@ -90,4 +98,5 @@ def unpacked(grads: Weights, like: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         "norm.weight": grads.head_norm,
         "lm_head.weight": grads.head,
     }
-    return tuple(by_name[name].to(shapes[name].dtype) for name in NAMES)
+    by_name |= dict(zip(_FC_NORMS, grads.fc_norms, strict=False))
+    return tuple(by_name[name].to(weight.dtype) for name, weight in shapes.items())

@@ -7,15 +7,15 @@ import triton.language as tl
 
 
 @triton.jit
-def rms_norm(x, weight, out, scale, width, eps, BLOCK: tl.constexpr):
+def rms_norm(x, weight, out, scale, x_stride, out_stride, width, eps, BLOCK: tl.constexpr):
     row = tl.program_id(0).to(tl.int64)
     columns = tl.arange(0, BLOCK)
     inside = columns < width
-    value = tl.load(x + row * width + columns, mask=inside, other=0.0).to(tl.float32)
+    value = tl.load(x + row * x_stride + columns, mask=inside, other=0.0).to(tl.float32)
     factor = 1.0 / tl.sqrt(tl.sum(value * value, 0) / width + eps)
     unit = (value * factor).to(out.dtype.element_ty).to(tl.float32)
     weights = tl.load(weight + columns, mask=inside, other=0.0).to(tl.float32)
-    tl.store(out + row * width + columns, (weights * unit).to(out.dtype.element_ty), mask=inside)
+    tl.store(out + row * out_stride + columns, (weights * unit).to(out.dtype.element_ty), mask=inside)
     tl.store(scale + row, factor)
 
 
@@ -43,14 +43,16 @@ def rms_norm_backward(
 
 
 @triton.jit(do_not_specialize=["rows"])
-def rms_norm_weight_grad(grad, x, scale, partial, rows, width, BLOCK: tl.constexpr):
+def rms_norm_weight_grad(grad, x, scale, partial, grad_stride, x_stride, rows, width, BLOCK: tl.constexpr):
     columns = tl.arange(0, BLOCK)
     inside = columns < width
     total = tl.zeros((BLOCK,), tl.float32)
     for index in range(tl.program_id(0), rows, tl.num_programs(0)):
-        at = index * width + columns
-        given = tl.load(grad + at, mask=inside, other=0.0).to(tl.float32)
-        unit = tl.load(x + at, mask=inside, other=0.0).to(tl.float32) * tl.load(scale + index)
+        # Rows of a wider matrix: their offsets may need more than 32 bits.
+        row = tl.full((), index, tl.int64)
+        given = tl.load(grad + row * grad_stride + columns, mask=inside, other=0.0).to(tl.float32)
+        value = tl.load(x + row * x_stride + columns, mask=inside, other=0.0).to(tl.float32)
+        unit = value * tl.load(scale + index)
         total += given * unit.to(x.dtype.element_ty).to(tl.float32)
     tl.store(partial + tl.program_id(0).to(tl.int64) * width + columns, total, mask=inside)
 

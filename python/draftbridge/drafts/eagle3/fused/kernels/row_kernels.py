@@ -104,7 +104,8 @@ class RowKernels(Protocol):
         ...
 
     def rms_norm(self, x: Tensor, weight: Tensor, eps: float, out: Tensor) -> Tensor:
-        """Llama's RMSNorm of x [n,H] into `out`; the reciprocal root mean squares [n], wide."""
+        """Llama's RMSNorm of x [n,H] into `out`; returns the reciprocal root mean squares [n], wide.
+        Rows of both may lie apart."""
         ...
 
     def rms_norm_backward(
@@ -117,11 +118,12 @@ class RowKernels(Protocol):
         residual: Tensor | None,
         out: Tensor,
     ) -> None:
-        """out = residual + gradient by x; adds the weight's gradient to `weight_grad` [H], wide."""
+        """out = residual + gradient by x; adds the weight's gradient to `weight_grad` [H], wide.
+        `out` may be `grad`."""
         ...
 
     def rms_norm_weight_grad(self, grad: Tensor, x: Tensor, scale: Tensor, weight_grad: Tensor) -> None:
-        """Only the weight's gradient, for an input that is frozen."""
+        """Only the weight's gradient, for a frozen input. Rows of `grad` and `x` may lie apart."""
         ...
 
     def rotate(

@@ -68,7 +68,8 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float, out: Tensor) -> Tensor:
     rows, width = x.shape
     scale = torch.empty(rows, dtype=torch.float32, device=x.device)
     block = _block(width)
-    norm_kernels.rms_norm[(rows,)](x, weight, out, scale, width, eps, BLOCK=block, num_warps=_warps(block))
+    strides = (x.stride(0), out.stride(0))
+    norm_kernels.rms_norm[(rows,)](x, weight, out, scale, *strides, width, eps, BLOCK=block, num_warps=_warps(block))
     return scale
 
 
@@ -102,7 +103,7 @@ def rms_norm_weight_grad(grad: Tensor, x: Tensor, scale: Tensor, weight_grad: Te
     programs = min(rows, _PROGRAMS)
     partial = torch.empty(programs, width, dtype=torch.float32, device=x.device)
     norm_kernels.rms_norm_weight_grad[(programs,)](
-        grad, x, scale, partial, rows, width, BLOCK=block, num_warps=_warps(block)
+        grad, x, scale, partial, grad.stride(0), x.stride(0), rows, width, BLOCK=block, num_warps=_warps(block)
     )
     weight_grad += partial.sum(0)
 
