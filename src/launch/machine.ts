@@ -5,8 +5,11 @@ import { isErrno } from '../core/errors.ts'
 import type { Machine } from './topology.ts'
 
 /** What this machine offers, without loading torch: GPUs are the device files that this container was given. */
-export async function thisMachine(visibleGpus = process.env['CUDA_VISIBLE_DEVICES']): Promise<Machine> {
-  const devices = (await devicesOf('/dev')).filter((name) => /^nvidia\d+$/.test(name)).length
+export async function thisMachine(
+  visibleGpus = process.env['CUDA_VISIBLE_DEVICES'],
+  deviceFolder = '/dev',
+): Promise<Machine> {
+  const devices = (await devicesOf(deviceFolder)).filter((name) => /^nvidia\d+$/.test(name)).length
   const chosen = visibleGpus?.split(',').filter((id) => id.trim() !== '' && id.trim() !== '-1').length
   return { gpus: chosen === undefined ? devices : Math.min(chosen, devices), cores: os.availableParallelism() }
 }

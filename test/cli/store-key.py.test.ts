@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process'
-import { readdir, readFile, writeFile } from 'node:fs/promises'
+import { chmod, readdir, readFile, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { beforeAll, describe, expect, it } from 'vitest'
@@ -19,7 +19,7 @@ beforeAll(async () => {
 interface Ended {
   readonly code: number | null
   readonly text: string
-  /** `/proc/<pid>/cmdline` of the process and its children, as often as it could be read. */
+  /** `/proc/<pid>/cmdline` of the process, as often as it could be read. */
   readonly argv: string
 }
 
@@ -95,6 +95,10 @@ describe('the key of a store is nowhere in what the program writes, prints or is
     expect([both.code, both.text]).toEqual([64, expect.stringContaining('two different store keys')])
     const none = await cli(['ingest', '-c', await configIn(run, { mode: 'none' }), '-v'], plainEnv)
     expect([none.code, none.text]).toEqual([77, expect.stringContaining('protected by a key')])
-    for (const ended of [refused, both, none]) await expectUnsaid(run, ended, 1, 2)
+    const open = await keyFile(1)
+    await chmod(open, 0o644)
+    const readable = await cli(['ingest', '-c', await configIn(run, { mode: 'mac', keyFile: open }), '-v'], plainEnv)
+    expect([readable.code, readable.text]).toEqual([77, expect.stringContaining('mode 0644')])
+    for (const ended of [refused, both, none, readable]) await expectUnsaid(run, ended, 1, 2)
   })
 })

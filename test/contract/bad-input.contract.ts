@@ -51,10 +51,12 @@ function describeBadInput(subject: Subject): void {
   const ids = ['../x', '/etc/x', 'a/b', 'a\0b', '', '.', '..', '-x', 'x'.repeat(201), 'é', 'a b']
   it.each(ids)('refuses the sample id %j in put, abort and get', async (text) => {
     const store = await open()
+    const ref = await put(store, s0, 1)
     await using source = await sample(1)
     const id = text as SampleId
     await expect(store.put(id, source, about)).rejects.toMatchObject({ code: 'REF_INVALID' })
     await expect(store.abort(id)).rejects.toMatchObject({ code: 'REF_INVALID' })
+    await expect(store.get({ ...ref, sampleId: id })).rejects.toMatchObject({ code: 'REF_INVALID' })
   })
 
   it('takes the longest id there is', async () => {

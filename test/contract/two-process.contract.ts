@@ -28,8 +28,9 @@ function describeData({ both, put }: Words): void {
     let done = false
     const putting = (async () => {
       for (let seed = 1; seed <= 10; seed++) last = await put(there, s0, seed)
+    })().finally(() => {
       done = true
-    })()
+    })
     // Whatever is read while the other side puts is all of one put, or is said to have been replaced.
     while (!done) {
       const { ref, digests } = last

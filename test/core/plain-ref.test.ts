@@ -111,6 +111,6 @@ describe('a ref that is plainly good', () => {
     let looks = 0
     const shifty = { ...good }
     Object.defineProperty(shifty, 'sampleId', { get: () => (looks++ === 0 ? 'run:0' : '../../x'), enumerable: true })
-    expect(plainRef(shifty)?.sampleId ?? 'run:0').toMatch(/^run:/)
+    expect([plainRef(shifty)?.sampleId, looks]).toEqual(['run:0', 1])
   })
 })

@@ -1,7 +1,11 @@
+import { writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
-import { expect, it } from 'vitest'
+import os from 'node:os'
+import path from 'node:path'
+import { expect, it, onTestFinished, vi } from 'vitest'
 import { freePort, thisMachine } from '../../src/launch/machine.ts'
 import { RankPlace, topology } from '../../src/launch/topology.ts'
+import { tempDir } from '../support/temp-dir.ts'
 
 const one = {
   nodes: 1,
@@ -42,7 +46,17 @@ it('a free port can be bound', async () => {
   })
 })
 
-it('GPUs hidden by CUDA_VISIBLE_DEVICES do not count', async () => {
-  expect((await thisMachine('')).gpus).toBe(0)
-  expect((await thisMachine('-1')).gpus).toBe(0)
+it('a GPU is a device file that CUDA_VISIBLE_DEVICES does not hide', async () => {
+  const devices = await tempDir()
+  const names = ['nvidia0', 'nvidia1', 'nvidia2', 'nvidia10', 'nvidiactl', 'nvidia-uvm', 'sda1']
+  for (const name of names) await writeFile(path.join(devices, name), '')
+  vi.stubEnv('CUDA_VISIBLE_DEVICES', undefined)
+  onTestFinished(() => void vi.unstubAllEnvs())
+  const gpus = async (visible?: string) => (await thisMachine(visible, devices)).gpus
+  expect(await gpus()).toBe(4)
+  expect([await gpus(''), await gpus('-1'), await gpus(' , -1')]).toEqual([0, 0, 0])
+  expect([await gpus('2'), await gpus('GPU-a, GPU-b'), await gpus('0,1,2,3,4,5')]).toEqual([1, 2, 4])
+  vi.stubEnv('CUDA_VISIBLE_DEVICES', '1,2')
+  expect(await thisMachine(undefined, devices)).toEqual({ gpus: 2, cores: os.availableParallelism() })
+  expect((await thisMachine(undefined, path.join(devices, 'none'))).gpus).toBe(0)
 })

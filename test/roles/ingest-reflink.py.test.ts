@@ -45,12 +45,9 @@ async function mounted(mkfs: string, flags: readonly string[]): Promise<{ dir: s
   return { dir }
 }
 
-it.each(KINDS)("clones share blocks with the user's files and nothing else: %s", async (_, mkfs, flags) => {
+it.for(KINDS)("clones share blocks with the user's files and nothing else: %s", async ([_, mkfs, flags], { skip }) => {
   const found = await mounted(mkfs, flags)
-  if ('why' in found) {
-    process.stdout.write(`skipped: ${found.why}\n`)
-    return
-  }
+  if ('why' in found) return skip(found.why)
   const { dir } = found
   const files = path.join(dir, 'features')
   await cp(path.join(inputs, 'features'), files, { recursive: true })

@@ -78,6 +78,8 @@ describe('the library, in one process and without the command line', () => {
       return await runtime.fit()
     }
     await expect(train()).rejects.toMatchObject({ code: 'SAMPLE_NOT_FOUND' })
+    await expectNoHandles()
+    expect(await trainShared('after', watched())).toMatchObject({ step: 3, stopped: false })
   })
 
   it('refuses a checkpoint that was harmed', async () => {

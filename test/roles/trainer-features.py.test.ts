@@ -53,6 +53,7 @@ describe('memory and throughput', () => {
       expect(memory.host).toBeGreaterThan(2 ** 27)
     }
     expect(started?.peakTflops).toBeGreaterThan(1e-4)
+    expect(all(run, 'train.metrics')).toHaveLength(4)
     for (const { tflops, peakShare } of all(run, 'train.metrics')) {
       expect(tflops).toBeGreaterThan(0)
       expect(peakShare).toBeCloseTo((tflops ?? 0) / (started?.peakTflops ?? 0), 9)

@@ -72,6 +72,10 @@ describe('validation', () => {
       await train({ name: 'both', ranks: 2, validation: { share: 0.3, every: 2 } }),
     ]
     const [mine, theirs] = [validations(alone), validations(both)]
+    expect(mine.map(({ step, samples }) => [step, samples])).toEqual([
+      [2, 3],
+      [4, 3],
+    ])
     expect(theirs.map(({ step, samples, tokens, lossTokens }) => [step, samples, tokens, lossTokens])).toEqual(
       mine.map(({ step, samples, tokens, lossTokens }) => [step, samples, tokens, lossTokens]),
     )

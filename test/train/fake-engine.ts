@@ -1,21 +1,32 @@
-import type { OpInput, OpName } from '../../src/bridge/ops.ts'
+import { type OpInput, type OpName, ops } from '../../src/bridge/ops.ts'
 import type { Python } from '../../src/bridge/python.ts'
 import { TensorSet } from '../../src/bridge/tensor-set.ts'
-import { CodedError, finding } from '../../src/core/errors.ts'
-import { Generation, RunId, SampleId, StoreId } from '../../src/core/ids.ts'
-import type { SampleRef } from '../../src/core/sample-ref.ts'
+import { CodedError, finding, hasCode } from '../../src/core/errors.ts'
+import { SampleRef } from '../../src/core/sample-ref.ts'
 import type { Claim, ClaimedMany, GetOptions, Lease } from '../../src/store/feature-store.ts'
 import { LostSamples } from '../../src/train/data/lost-samples.ts'
 import type { ConsumerStore } from '../../src/train/data/sample-reader.ts'
 
 type Reply = (input: never) => unknown
 
-/** Python as the training loop sees it: handles that must be freed, and answers that a test may change. */
+/** What `train.metrics` reports of one step, where a test does not care. */
+export const stepFigures = {
+  ...{ steps: 1, loss: 1, gradNorm: 1, lr: 1, ploss: [], acc: [], acceptanceRate: [], tokens: 8, lossTokens: 4 },
+  ...{ flops: 1000, kernelBuilds: 0 },
+}
+
+const noMemory = { parameters: 0, gradients: 0, optimizer: 0, frozen: 0, buffers: 0, batches: 0, host: 0 }
+
+/**
+ * Python as the training loop sees it: handles that must be freed, and answers that a test may change. Inputs and answers
+ * go through the schemas of the real ops, so that no test rests on a reply that Python could not give.
+ */
 export class FakeEngine implements Python {
   readonly live = new Set<number>()
   readonly calls: { readonly op: OpName; readonly input: unknown }[] = []
   readonly answers: Partial<Record<OpName, Reply>> = {}
   #next = 1
+  #running = 0
 
   mint(): number {
     const handle = this.#next
@@ -24,19 +35,41 @@ export class FakeEngine implements Python {
     return handle
   }
 
-  async call<K extends OpName>(op: K, input: OpInput<K>): Promise<never> {
+  async call<K extends OpName>(op: K, given: OpInput<K>): Promise<never> {
+    const input = ops[op].input.parse(given)
     this.calls.push({ op, input })
-    await new Promise((resolve) => setImmediate(resolve))
-    const answer = this.answers[op]
-    if (answer !== undefined) return (await answer(input as never)) as never
-    if (op === 'handle.free') return this.#free((input as OpInput<'handle.free'>).handle) as never
-    if (op === 'train.snapshot') return { handle: this.mint() } as never
-    if (op === 'batch.build') return { handle: this.mint(), tokens: 1, positions: 1, lossTokens: 1 } as never
-    return {} as never
+    this.#running += 1
+    try {
+      await turn()
+      const answer = this.answers[op]
+      return ops[op].output.parse(
+        answer === undefined ? this.#answer(op, input) : await answer(input as never),
+      ) as never
+    } finally {
+      this.#running -= 1
+    }
   }
 
   named(op: OpName): readonly unknown[] {
     return this.calls.flatMap((call) => (call.op === op ? [call.input] : []))
+  }
+
+  /** Resolves once no call is running and none follows from the earlier ones by itself. */
+  async idle(): Promise<void> {
+    for (let quiet = 0, seen = -1; quiet < 20; quiet += 1) {
+      await turn()
+      if (this.#running > 0 || this.calls.length !== seen) quiet = 0
+      seen = this.calls.length
+    }
+  }
+
+  #answer(op: OpName, input: unknown): unknown {
+    if (op === 'handle.free') return this.#free((input as OpInput<'handle.free'>).handle)
+    if (op === 'train.snapshot') return { handle: this.mint() }
+    if (op === 'snapshot.write') return { files: [] }
+    if (op === 'batch.build') return { handle: this.mint(), tokens: 1, positions: 1, lossTokens: 1 }
+    if (op === 'train.memory') return { ...noMemory, allocated: null, reserved: null }
+    return {}
   }
 
   #free(handle: number): Record<string, never> {
@@ -45,20 +78,23 @@ export class FakeEngine implements Python {
   }
 }
 
-export function fakeRef(index: number): SampleRef {
-  return {
+const turn = () => new Promise((resolve) => setImmediate(resolve))
+
+export function fakeRef(index: number, changes: { numTokens?: number; bytes?: number } = {}): SampleRef {
+  const { numTokens = 4, bytes = 8 * numTokens } = changes
+  return SampleRef.parse({
     schemaVersion: 1,
-    runId: RunId.parse('run'),
-    sampleId: SampleId.parse(`sample-${index}`),
-    storeId: StoreId.parse('store'),
-    generation: Generation.parse(1),
+    runId: 'run',
+    sampleId: `sample-${index}`,
+    storeId: 'store',
+    generation: 1,
     strategy: 'eagle3',
-    features: [],
-    digests: {},
-    numTokens: 4,
-    bytes: 0,
+    features: [{ name: 'input_ids', shape: [numTokens], dtype: 'int64' }],
+    digests: { input_ids: 'xxh3_64:0123456789abcdef' },
+    numTokens,
+    bytes,
     provenance: {},
-  }
+  })
 }
 
 /** A store whose leases and claims are counted, and which lacks or has damaged the samples that it is told to. */
@@ -91,10 +127,16 @@ export class FakeStore implements ConsumerStore {
   }
 
   async claimMany(refs: readonly SampleRef[]): Promise<ClaimedMany> {
-    const gone = refs.filter(({ sampleId }) => this.missing.has(sampleId))
-    const rest = refs.filter(({ sampleId }) => !this.missing.has(sampleId))
-    for (const ref of rest) this.#requireGood(ref)
-    return { claims: await Promise.all(rest.map((ref) => this.claim(ref))), busy: [], gone }
+    const outcomes = await Promise.allSettled(refs.map((ref) => this.claim(ref)))
+    const claims = outcomes.flatMap((outcome) => (outcome.status === 'fulfilled' ? [outcome.value] : []))
+    const errors = outcomes.map((outcome) => (outcome.status === 'rejected' ? outcome.reason : undefined))
+    const damaged = errors.find((error) => hasCode(error, 'SAMPLE_CORRUPT'))
+    if (damaged !== undefined) {
+      for (const claim of claims) await claim[Symbol.asyncDispose]()
+      throw damaged
+    }
+    const failed = (code: 'STORE_BUSY' | 'SAMPLE_NOT_FOUND') => refs.filter((_, at) => hasCode(errors[at], code))
+    return { claims, busy: failed('STORE_BUSY'), gone: failed('SAMPLE_NOT_FOUND') }
   }
 
   async claim(ref: SampleRef): Promise<Claim> {

@@ -1,8 +1,7 @@
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import os from 'node:os'
 import path from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest'
 import type { OpInput } from '../../src/bridge/ops.ts'
 import { CheckpointFolder } from '../../src/train/checkpoints/checkpoint.ts'
 import { batchPlan } from '../../src/train/data/batch-plan.ts'
@@ -10,7 +9,7 @@ import { Loader } from '../../src/train/data/loader.ts'
 import { type StepMetrics, Trainer, type TrainOutcome } from '../../src/train/trainer.ts'
 import { validationRounds } from '../../src/train/validation/validation-rounds.ts'
 import { Validator } from '../../src/train/validation/validator.ts'
-import { FakeEngine, FakeStore, fakeLosses, fakeRef } from './fake-engine.ts'
+import { FakeEngine, FakeStore, fakeLosses, fakeRef, stepFigures } from './fake-engine.ts'
 
 // What the loop tells besides training: five samples to train on, three to look at, eight steps.
 const refs = Array.from({ length: 5 }, (_, index) => fakeRef(index))
@@ -50,19 +49,24 @@ afterEach(() => rm(dir, { recursive: true, force: true }))
 
 function engine(): FakeEngine {
   const python = new FakeEngine()
-  const figures = { loss: 1, ploss: [], acceptanceRate: [], tokens: 8, lossTokens: 4 }
-  let steps = 0
+  let [steps, told] = [0, 0]
+  /** Each step once, up to this one. */
+  const stepsUpTo = (last: number) => {
+    const watched = Array.from({ length: last - told }, (_, at) => ({ step: told + 1 + at, loss: 1, gradNorm: 1 }))
+    told = last
+    return watched
+  }
   python.answers['train.step'] = ({ boundary, stop, lost }: OpInput<'train.step'>) => {
     if (boundary) steps += 1
     // As on a GPU, where the host sees a step once the next one is under way.
-    const watched = boundary && steps > 1 ? [{ step: steps - 1, loss: 1, gradNorm: 1 }] : []
+    const watched = boundary && steps - 1 > told ? stepsUpTo(steps - 1) : []
     return { stepped: boundary, stop: stop && boundary, globalStep: steps, lost, saved: 0, watched }
   }
-  python.answers['train.metrics'] = () => {
-    const watched = [{ step: steps, loss: 1, gradNorm: 1 }]
-    return { ...figures, acc: [], steps: 1, gradNorm: 1, lr: 1, flops: 1000, kernelBuilds: 0, watched }
-  }
-  python.answers['train.validation'] = () => ({ ...figures, acc: [0.5, 0.5], samples: 2 })
+  // It waits for the device, and so has seen every step.
+  python.answers['train.metrics'] = () => ({ ...stepFigures, watched: stepsUpTo(steps) })
+  const { loss, ploss, acceptanceRate, tokens, lossTokens } = stepFigures
+  const found = { loss, ploss, acceptanceRate, tokens, lossTokens, acc: [0.5, 0.5], samples: 2 }
+  python.answers['train.validation'] = () => found
   return python
 }
 
@@ -101,6 +105,16 @@ function train(given: Given = {}): Promise<TrainOutcome> {
   }).run()
 }
 
+/** Runs `work` each time that the engine has answered `op`. */
+function passing(op: 'train.step' | 'train.validation', work: () => void): void {
+  const answer = python.answers[op]
+  python.answers[op] = async (input: never) => {
+    const reply = await answer?.(input)
+    work()
+    return reply
+  }
+}
+
 const recordOf = async (step: number) => {
   const text = await readFile(path.join(dir, `step-00000${step}`, 'checkpoint.json'), 'utf8')
   return JSON.parse(text) as { metric: unknown }
@@ -109,7 +123,7 @@ const recordOf = async (step: number) => {
 describe('what is told of steps', () => {
   it('is every step once and in order, however late the host sees it', async () => {
     await train()
-    expect(seen.filter((step, at) => seen.indexOf(step) === at)).toEqual([1, 2, 3, 4, 5, 6, 7, 8])
+    expect(seen).toEqual([1, 2, 3, 4, 5, 6, 7, 8])
   })
 
   it('is the memory after the first step and at the end, and the rate of operations with the metrics', async () => {
@@ -144,13 +158,16 @@ describe('validation', () => {
   })
 
   it('takes no time of the training: the rate of tokens does not know of it', async () => {
-    const answer = python.answers['train.validation']
-    python.answers['train.validation'] = async (input: never) => {
-      await sleep(600)
-      return answer?.(input)
-    }
+    // Time by hand: a micro-step takes one second, a validation ten minutes.
+    let now = 0
+    const time = vi.spyOn(performance, 'now').mockImplementation(() => now)
+    onTestFinished(() => void time.mockRestore())
+    passing('train.step', () => (now += 1000))
+    passing('train.validation', () => (now += 600_000))
     await train({ validateEvery: 3 })
-    for (const { tokensPerSecond } of metrics) expect(tokensPerSecond).toBeGreaterThan(8 / 0.6)
+    // Two steps of two micro-steps each; the run's very last step is one of one.
+    expect(metrics.map(({ tokensPerSecond }) => tokensPerSecond)).toEqual([2, 2, 2, 8 / 3])
+    expect(metrics.map(({ dataWaitShare }) => dataWaitShare)).toEqual([0, 0, 0, 0])
   })
 
   it('has as many rounds on a rank with fewer samples', async () => {

@@ -7,7 +7,7 @@ import { CheckpointFolder } from '../../src/train/checkpoints/checkpoint.ts'
 import { batchPlan } from '../../src/train/data/batch-plan.ts'
 import { Loader } from '../../src/train/data/loader.ts'
 import { type StepMetrics, Trainer, type TrainOutcome } from '../../src/train/trainer.ts'
-import { FakeEngine, FakeStore, fakeLosses, fakeRef } from './fake-engine.ts'
+import { FakeEngine, FakeStore, fakeLosses, fakeRef, stepFigures } from './fake-engine.ts'
 
 const refs = Array.from({ length: 5 }, (_, index) => fakeRef(index))
 const plan = batchPlan(
@@ -41,20 +41,7 @@ function engine(): FakeEngine {
     if (boundary) steps += 1
     return { stepped: boundary, stop: stop && boundary, globalStep: steps, lost: lost + elsewhere, saved, watched: [] }
   }
-  python.answers['train.metrics'] = () => ({
-    steps: 1,
-    loss: 1,
-    gradNorm: 1,
-    lr: 1,
-    ploss: [],
-    acc: [],
-    acceptanceRate: [],
-    tokens: 8,
-    lossTokens: 4,
-    flops: 1000,
-    kernelBuilds: 0,
-    watched: [],
-  })
+  python.answers['train.metrics'] = () => ({ ...stepFigures, watched: [] })
   return python
 }
 

@@ -108,8 +108,12 @@ describe('scale', () => {
   it('gives a flat line and a single point a height', () => {
     for (const values of [[3, 3], [0], []]) {
       const { at, ticks } = linear(values, [100, 0], true)
-      expect(at(values[0] ?? 0)).toBeGreaterThanOrEqual(0)
-      expect(ticks.length).toBeGreaterThan(1)
+      const [value, low, high] = [values[0] ?? 0.5, ticks[0] ?? Number.NaN, ticks.at(-1) ?? Number.NaN]
+      expect([low < high, low <= value, value <= high]).toEqual([true, true, true])
+      expect(at(low)).toBeCloseTo(100)
+      expect(at(high)).toBeCloseTo(0)
+      expect(at(value)).toBeGreaterThanOrEqual(0)
+      expect(at(value)).toBeLessThanOrEqual(100)
     }
   })
 })

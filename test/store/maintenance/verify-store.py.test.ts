@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
-import { cp, readFile, rename, symlink, writeFile } from 'node:fs/promises'
+import { renameSync } from 'node:fs'
+import { cp, readFile, symlink, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { beforeEach, describe, expect, it } from 'vitest'
 import type { SampleRef } from '../../../src/core/sample-ref.ts'
@@ -116,12 +117,12 @@ describe('a check of a whole store', () => {
   it('passes over a sample that is freed while it looks', async () => {
     const refs = await fillStore(root, { run: 2 })
     const file = await objectFile(root, at(refs, 0))
-    let moved = false
-    const onProgress = (): void => {
-      if (!moved) void rename(file, `${root}.gone`)
-      moved = true
+    const onProgress: VerifyOptions['onProgress'] = ({ objects }) => {
+      // Once all objects are listed, and before the first is read.
+      if (objects === 0) renameSync(file, `${root}.gone`)
     }
-    const { bad } = await verified({ onProgress })
-    expect(bad).toEqual([])
+    expect(await verified({ onProgress })).toMatchObject({ objects: 2, bad: [] })
+    expect(await filesIn(root, 'objects')).toHaveLength(1)
+    expect(await filesIn(root, 'quarantine')).toEqual([])
   })
 })

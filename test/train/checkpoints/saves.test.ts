@@ -9,7 +9,7 @@ import { CheckpointFolder } from '../../../src/train/checkpoints/checkpoint.ts'
 import { batchPlan } from '../../../src/train/data/batch-plan.ts'
 import { Loader } from '../../../src/train/data/loader.ts'
 import { Trainer, type TrainOutcome } from '../../../src/train/trainer.ts'
-import { FakeEngine, FakeStore, fakeLosses, fakeRef } from '../fake-engine.ts'
+import { FakeEngine, FakeStore, fakeLosses, fakeRef, stepFigures } from '../fake-engine.ts'
 
 // One epoch of 15 micro-steps, in windows of 2: 8 steps.
 const refs = Array.from({ length: 15 }, (_, index) => fakeRef(index))
@@ -61,6 +61,7 @@ beforeEach(async () => {
     if (boundary) steps += 1
     return { stepped: boundary, stop: false, globalStep: steps, lost: 0, saved: mine + told, watched: [] }
   }
+  python.answers['train.metrics'] = () => ({ ...stepFigures, watched: [] })
   python.answers['snapshot.write'] = (input: OpInput<'snapshot.write'>) => disk.write(input)
 })
 afterEach(() => rm(dir, { recursive: true, force: true }))

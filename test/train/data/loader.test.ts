@@ -1,5 +1,4 @@
-import { setTimeout as sleep } from 'node:timers/promises'
-import { beforeEach, describe, expect, it } from 'vitest'
+import { beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { finding } from '../../../src/core/errors.ts'
 import { batchPlan, type MicroStep } from '../../../src/train/data/batch-plan.ts'
 import { type Batch, Loader } from '../../../src/train/data/loader.ts'
@@ -7,7 +6,7 @@ import { LostSamples } from '../../../src/train/data/lost-samples.ts'
 import type { Loss } from '../../../src/train/data/sample-reader.ts'
 import { FakeEngine, FakeStore, fakeLosses, fakeRef } from '../fake-engine.ts'
 
-const refs = Array.from({ length: 8 }, (_, index) => ({ ...fakeRef(index), bytes: 100 }))
+const refs = Array.from({ length: 8 }, (_, index) => fakeRef(index, { bytes: 100 }))
 const plan = batchPlan(
   refs.map((ref) => ref.numTokens),
   { epochs: 1, maxSteps: null, batch: { samples: 2 }, accumulate: 1, shuffle: true, seed: 1, worldSize: 1, rank: 0 },
@@ -41,7 +40,7 @@ describe('the loader', () => {
     const seen: (readonly number[])[] = []
     await drain(loader(), async ({ step }) => {
       seen.push(step.samples)
-      await sleep(5)
+      await python.idle()
       expect(store.leased).toEqual([])
     })
     expect(seen).toEqual([...plan.from(0)].map((step) => step.samples))
@@ -57,7 +56,7 @@ describe('the loader', () => {
   it.each([1, 2, 3])('makes %i batches ahead of the one in use and no more', async (prefetch) => {
     const counts: number[] = []
     await drain(loader(prefetch), async () => {
-      await sleep(10)
+      await python.idle()
       counts.push(python.named('batch.build').length)
     })
     expect(counts).toEqual([0, 1, 2, 3].map((done) => Math.min(4, done + 1 + prefetch)))
@@ -71,7 +70,7 @@ describe('the loader', () => {
     const each = 2 * 100
     const counts: number[] = []
     await drain(loader(3, fakeLosses(8), fit * each), async () => {
-      await sleep(10)
+      await python.idle()
       counts.push(python.named('batch.build').length)
     })
     expect(counts).toEqual([0, 1, 2, 3].map((done) => Math.min(4, done + 1 + made)))
@@ -94,16 +93,40 @@ describe('the loader', () => {
   })
 
   it('counts the time that the loop waits, and only that', async () => {
+    let now = 0
+    const time = vi.spyOn(performance, 'now').mockImplementation(() => now)
+    onTestFinished(() => void time.mockRestore())
+    const finish: (() => void)[] = []
     python.answers['batch.build'] = async () => {
-      await sleep(20)
+      await new Promise<void>((resolve) => finish.push(resolve))
       return { handle: python.mint(), tokens: 1, positions: 1, lossTokens: 1 }
     }
-    const starved = loader(1)
-    await drain(starved, () => undefined)
-    expect(starved.waitedMs).toBeGreaterThan(60)
-    const fed = loader(2)
-    await drain(fed, () => sleep(120))
-    expect(fed.waitedMs).toBeLessThan(starved.waitedMs)
+    const until = (holds: () => boolean) => vi.waitUntil(holds, { timeout: 60_000, interval: 5 })
+    const building = (count: number) => until(() => finish.length === count)
+    const counted = loader(1)
+    const batches = counted[Symbol.asyncIterator]()
+    const first = batches.next()
+    await building(1)
+    now += 300
+    finish[0]?.()
+    await using _first = (await first).value as Batch
+    expect(counted.waitedMs).toBe(300)
+    // The loop works for a minute, and its next batch is there when it asks.
+    await building(2)
+    finish[1]?.()
+    await until(() => store.leased.length === 0)
+    now += 60_000
+    await using _second = (await batches.next()).value as Batch
+    expect(counted.waitedMs).toBe(300)
+    const third = batches.next()
+    await building(3)
+    now += 50
+    finish[2]?.()
+    await using _third = (await third).value as Batch
+    expect(counted.waitedMs).toBe(350)
+    await building(4)
+    finish[3]?.()
+    await batches.return()
   })
 })
 
@@ -139,7 +162,7 @@ describe('a failure', () => {
 
 describe('a batch', () => {
   it('is one read of the store, and what lies behind the cut is not read', async () => {
-    const long = refs.map((ref, index) => (index % 2 === 0 ? ref : { ...ref, numTokens: 40 }))
+    const long = refs.map((ref, index) => (index % 2 === 0 ? ref : fakeRef(index, { numTokens: 40 })))
     const given = { python, store, refs: long, maxLength: 16, session: 1, prefetch: 1, lost: fakeLosses(8) }
     const steps = [{ ...first(), samples: [1, 0, 3, 2] }]
     await drain(new Loader({ ...given, steps, onLost: () => undefined }), () => undefined)
@@ -207,7 +230,7 @@ describe('samples that are consumed once', () => {
     const consuming = loader(1)
     const order = [...plan.from(0)].map(({ samples }) => samples.map((index) => `sample-${index}`))
     await drain(consuming, async ({ step }) => {
-      await sleep(5)
+      await python.idle()
       expect(python.live.size).toBeLessThanOrEqual(2)
       if (step.cursor === 1) await consuming.durable(1)
       expect(store.acknowledged).toEqual(step.cursor === 0 ? [] : order[0])
