@@ -14,7 +14,8 @@ it('turns a failure into the coded error that it stands for', () => {
   expect(open({ ...failure, code: 'STORE_FULL', details: { file: '/x' } })).toThrow(
     expect.objectContaining({ code: 'STORE_FULL', message: 'no', details: { file: '/x' } }),
   )
-  expect(open({ ...failure, type: 'OutOfMemoryError' })).toThrow(expect.objectContaining({ code: 'OUT_OF_MEMORY' }))
+  for (const type of ['OutOfMemoryError', 'MemoryError'])
+    expect(open({ ...failure, type })).toThrow(expect.objectContaining({ code: 'OUT_OF_MEMORY' }))
 })
 
 it('does not take a reply of another form for a value', () => {

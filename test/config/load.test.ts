@@ -93,8 +93,9 @@ describe('paths', () => {
 
   it('expand ~ and variables, in paths only', async () => {
     const env = { HOME: '/home/ann', MODELS: '/models' }
-    const text = `version: 1\ntarget: { model: '\${MODELS}/a.gguf' }\nstore: { root: ~/features }\n`
+    const text = `version: 1\ntarget: { model: '\${MODELS}/a.gguf' }\nstore: { root: ~/features }\nrun: { dir: '~' }\n`
     const config = await load(text, env)
+    expect(config.run.dir).toBe('/home/ann')
     expect(config.target.model).toBe('/models/a.gguf')
     expect(config.store.root).toBe('/home/ann/features')
   })

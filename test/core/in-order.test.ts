@@ -60,4 +60,12 @@ describe('tasks in order', () => {
     await tasks.abandon()
     expect(await tasks.next()).toBeUndefined()
   })
+
+  it('take no room any more once they are abandoned', async () => {
+    const tasks = new InOrder<number>(ROOM, async () => undefined)
+    tasks.begin(8, async () => 1)
+    await tasks.abandon()
+    tasks.begin(5, async () => 2)
+    expect([tasks.hasRoomFor(5), tasks.hasRoomFor(6)]).toEqual([true, false])
+  })
 })

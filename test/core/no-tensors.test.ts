@@ -60,6 +60,7 @@ const disguises: Readonly<Record<string, unknown>> = {
   'a value that JSON would not show': Object.defineProperty({}, 'x', { value: Buffer.alloc(1), enumerable: false }),
   'a symbol as key': { [Symbol('x')]: Buffer.alloc(1) },
   'a proxy': new Proxy({}, {}),
+  'bytes under the key length': { length: Buffer.alloc(1) },
 }
 it.each(Object.entries(disguises))('refuses %s, at the top and below', (_, value) => {
   const refusal = expect.objectContaining({ code: 'REF_INVALID', exitCode: 65 })

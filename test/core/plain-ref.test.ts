@@ -92,6 +92,10 @@ describe('a ref that is plainly good', () => {
     expect(ref?.features[0]?.shape).not.toBe(good.features[0]?.shape)
   })
 
+  it('has a feature: one without any is left to the schema', () => {
+    expect(plainRef({ ...good, features: [], digests: {} })).toBeNull()
+  })
+
   it('is one by its schema, and comes back as from there', () => {
     const changes = fc.array(fc.tuple(place, odd), { maxLength: 3 })
     let plain = 0

@@ -29,6 +29,9 @@ const run = (acts: readonly string[], more: Partial<Parameters<typeof supervise>
     ...more,
   })
 
+/** Longer than a rank takes to start on a machine that is busy with other tests: it is silent until then. */
+const SILENCE = 12
+
 async function started(count: number): Promise<readonly number[]> {
   for (;;) {
     const text = await readFile(pids, 'utf8').catch(() => '')
@@ -99,9 +102,13 @@ describe('ranks that end well', () => {
 
 describe('the first failure ends all', () => {
   it('and a rank killed from outside is RANK_DIED with its signal, phase and last lines', async () => {
-    const running = run(['wait', 'hang'])
-    const kill = started(2).then(async () => {
-      await sleep(300)
+    let hangs: () => void = () => undefined
+    // It says so on the link on which its phase came before.
+    const hanging = new Promise<void>((resolve) => {
+      hangs = resolve
+    })
+    const running = run(['wait', 'hang'], { onEvent: (rank) => (rank === 1 ? hangs() : undefined) })
+    const kill = hanging.then(async () => {
       const log = path.join(folder, 'logs', 'rank-1.log')
       while ((await readFile(log, 'utf8').catch(() => '')) === '') await sleep(20)
       const children = await started(2)
@@ -136,7 +143,7 @@ describe('the first failure ends all', () => {
   })
 
   it('and a rank whose event loop stands still is RANK_HUNG with its phase', async () => {
-    const { error } = await failureOf(run(['wait', 'freeze'], { silenceSeconds: 4 }), 2)
+    const { error } = await failureOf(run(['wait', 'freeze'], { silenceSeconds: SILENCE }), 2)
     expect(error).toMatchObject({ code: 'RANK_HUNG', details: { rank: 1, phase: 'about to freeze' } })
   })
 })
@@ -149,7 +156,7 @@ it('ranks end themselves when their supervisor is killed with SIGKILL', async ()
   ])
   const ranks = await started(2)
   supervisor.kill('SIGKILL')
-  const end = Date.now() + 5000
+  const end = Date.now() + 60_000
   while (living(ranks).length > 0 && Date.now() < end) await sleep(50)
   expect(living(ranks)).toEqual([])
 })

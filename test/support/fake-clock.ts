@@ -14,8 +14,14 @@ export class FakeClock implements Clock {
   }
 
   async sleep(ms: number, signal?: AbortSignal): Promise<void> {
+    requireGoing(signal)
     this.#now += ms
     await this.onSleep(this.#now)
-    signal?.throwIfAborted()
+    requireGoing(signal)
   }
+}
+
+// The error of node:timers/promises.
+function requireGoing(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) throw new DOMException('The operation was aborted', 'AbortError')
 }

@@ -43,6 +43,11 @@ describe('spikes', () => {
     expect(found.at(-1)?.step).toBeLessThan(220)
   })
 
+  it('are held against the middle of two where the number of steps is even', () => {
+    const found = watch(10, (step) => (step === 21 ? 1000 : step % 2 === 0 ? 3 : 1), 21)
+    expect(found).toEqual([{ step: 21, of: 'loss', value: 1000, typical: 2 }])
+  })
+
   it('are fewer with a higher factor', () => {
     const loss = (step: number) => (step % 50 === 0 ? 12 : 8) + tremor(step)
     expect(watch(2, loss).length).toBeGreaterThan(watch(6, loss).length)

@@ -80,7 +80,7 @@ def test_stored_rows_hold_no_more_memory_than_their_own(capture: Capture) -> Non
     for ids, (last, aux) in zip(IDS, capture.states(IDS), strict=True):
         assert last.untyped_storage().nbytes() == len(ids) * 32 * 4
         assert aux.untyped_storage().nbytes() == len(ids) * 96 * 4
-        assert not last.is_inference() or last.is_contiguous()
+        assert last.is_contiguous() and aux.is_contiguous()
 
 
 def test_features_that_are_no_numbers_are_refused() -> None:

@@ -248,8 +248,20 @@ def test_gradients_are_clipped_by_their_global_norm(world: World) -> None:
     assert clipped == pytest.approx(0.25, rel=1e-4)
 
 
-def test_more_ranks_than_devices_is_named() -> None:
-    assert choose_device("auto", 0).type in ("cpu", "cuda")
+@pytest.mark.parametrize(
+    ("wanted", "devices", "chosen"),
+    [("auto", 0, "cpu"), ("auto", 2, "cuda:1"), ("cuda", 2, "cuda:1"), ("cpu", 0, "cpu"), ("cpu", 2, "cpu")],
+)
+def test_auto_takes_the_device_of_the_local_rank_where_there_is_one(
+    monkeypatch: pytest.MonkeyPatch, wanted: str, devices: int, chosen: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: devices)
+    assert choose_device(wanted, 1) == torch.device(chosen)
+
+
+@pytest.mark.parametrize(("wanted", "devices"), [("auto", 1), ("cuda", 1), ("cuda", 0)])
+def test_more_ranks_than_devices_is_named(monkeypatch: pytest.MonkeyPatch, wanted: str, devices: int) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: devices)
     with pytest.raises(BridgeError) as caught:
-        choose_device("cuda", 99)
-    assert caught.value.details["field"] == "launch.ranksPerNode"
+        choose_device(wanted, 1)
+    assert (caught.value.code, caught.value.details["field"]) == ("CONFIG_INVALID", "launch.ranksPerNode")

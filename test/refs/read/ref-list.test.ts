@@ -45,10 +45,16 @@ describe('a list of refs', () => {
       const hashes = Object.values(digests).map((text) => text.slice(8))
       return ` [ "${sampleId}" , ${generation}, 0, ${numTokens} , ${bytes}, ${JSON.stringify(hashes)}, ${JSON.stringify(provenance)} ]\n`
     })
-    const list = new RefList({ ...shared, keys: [] }, [new SegmentLines('f', Buffer.from(lines.join('')), refs.length)])
-    expect([...list]).toEqual(refs)
-    expect(list.tokens(3)).toBe(refs[3]?.numTokens)
-    expect(list.contentDigest()).toBe(made.contentDigest())
+    // The same bytes as ours but for an id that is spelled with an escape.
+    const close = (line: string) => line.replaceAll(/ ([[\]",])|([[\]",]) /g, '$1$2').replace('"run:', '"\\u0072un:')
+    for (const written of [lines, lines.map((line) => close(line.trim()).concat('\n'))]) {
+      const segment = new SegmentLines('f', Buffer.from(written.join('')), refs.length)
+      const list = new RefList({ ...shared, keys: [] }, [segment])
+      expect([...list]).toEqual(refs)
+      expect(list.checkAll()).toEqual(refs.map(({ sampleId }) => sampleId))
+      expect(list.tokens(3)).toBe(refs[3]?.numTokens)
+      expect(list.contentDigest()).toBe(made.contentDigest())
+    }
   })
 })
 

@@ -105,7 +105,7 @@ describe('what makes two runs the same run', () => {
 })
 
 describe('samples that are held out', () => {
-  const others = Array.from({ length: 4 }, (_, index) => ref(100 + index))
+  const others = Array.from({ length: 4 }, (_, index) => ref(100 + index, { numTokens: 20 }))
   const withOthers = (more: Partial<TrainingData> = {}): TrainingData => ({
     ...data(eight),
     validation: { refs: RefList.of(others), contract, ...more },
@@ -136,9 +136,9 @@ describe('samples that are held out', () => {
     expect(Object.keys(identity)).not.toContain('train.deterministic')
   })
 
-  it('of a manifest are its samples, at most the limit, and all of the others are trained on', async () => {
+  it('of a manifest are its samples, at most the limit and cut at maxLength, and all of the others are trained on', async () => {
     const { validation, refs } = await prepareRun(config({ validation: { ...held, limit: 3 } }), withOthers(), alone)
-    expect([validation?.refs.length, validation?.lengths, refs.length]).toEqual([3, [10, 10, 10], 8])
+    expect([validation?.refs.length, validation?.lengths, refs.length]).toEqual([3, [16, 16, 16], 8])
   })
 
   it('must have been captured as those that are trained on', async () => {

@@ -70,6 +70,12 @@ describe('retention', () => {
     expect((await readdir(dir)).sort()).toEqual(['mine', 'step-000004', 'step-000005'])
   })
 
+  it('leaves the folder of a later step, which another start of the run may be writing', async () => {
+    await mkdir(path.join(dir, 'step-000009'), { recursive: true })
+    for (const step of [2, 3, 4]) await save(step, 2)
+    expect((await readdir(dir)).sort()).toEqual(['step-000003', 'step-000004', 'step-000009'])
+  })
+
   it('keeps one more, the best by its metric, for as long as there is no better one', async () => {
     const kept: string[][] = []
     for (const [at, metric] of [null, 0.5, 0.25, 0.25, 0.5, null, 0.75, 0.5, 0.5].entries()) {

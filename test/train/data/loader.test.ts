@@ -146,6 +146,22 @@ describe('a failure', () => {
     nothingHeld()
   })
 
+  it('of giving back a lease leaves no batch behind', async () => {
+    const broken = new Error('the store is gone')
+    const leased = store.getMany.bind(store)
+    store.getMany = async (...given) => {
+      const [first, ...others] = await leased(...given)
+      if (first === undefined) throw new Error('nothing leased')
+      const giveBack = async () => {
+        await first[Symbol.asyncDispose]()
+        throw broken
+      }
+      return [{ ...first, [Symbol.asyncDispose]: giveBack }, ...others]
+    }
+    await expect(drain(loader(1), () => undefined)).rejects.toBe(broken)
+    nothingHeld()
+  })
+
   it('of collating names every sample of the batch', async () => {
     python.answers['batch.build'] = () => {
       throw finding('FEATURE_INVALID', 'lengths differ', { field: 'loss_mask' })
@@ -162,7 +178,11 @@ describe('a failure', () => {
 
 describe('a batch', () => {
   it('is one read of the store, and what lies behind the cut is not read', async () => {
-    const long = refs.map((ref, index) => (index % 2 === 0 ? ref : fakeRef(index, { numTokens: 40 })))
+    const long = refs.map((ref, index) => {
+      if (index % 2 !== 0) return fakeRef(index, { numTokens: 40 })
+      // As long as the cut, and so read whole.
+      return index === 0 ? fakeRef(index, { numTokens: 16 }) : ref
+    })
     const given = { python, store, refs: long, maxLength: 16, session: 1, prefetch: 1, lost: fakeLosses(8) }
     const steps = [{ ...first(), samples: [1, 0, 3, 2] }]
     await drain(new Loader({ ...given, steps, onLost: () => undefined }), () => undefined)
