@@ -10,7 +10,8 @@ export default class CountsReporter implements Reporter {
   }
 }
 
-// A module that does not load, a hook that throws and an error outside any test have no failed test, and are failures.
+// A module that does not load, a hook that throws and an error outside any test have no failed test, and are failures. So
+// is a test that is skipped without a reason, as by `it.skip`, or because another one is `it.only`.
 function countsOf(modules: readonly TestModule[], unhandled: readonly SerializedError[]): Counts {
   const tests = modules.flatMap((module) => [...module.children.allTests()])
   const suites = modules.flatMap((module) => [module, ...module.children.allSuites()])
@@ -18,16 +19,23 @@ function countsOf(modules: readonly TestModule[], unhandled: readonly Serialized
     ...tests.filter((test) => test.result().state === 'failed').map(nameOf),
     ...suites.flatMap((suite) => suite.errors().map(({ message }) => `${moduleOf(suite)}: ${message}`)),
     ...unhandled.map(({ message }) => `outside any test: ${message}`),
+    ...tests.filter(isSkippedSilently).map((test) => `${nameOf(test)}: skipped without a reason`),
   ]
   return {
     passed: tests.filter((test) => test.result().state === 'passed').length,
     failed: failures.length,
     skipped: tests.flatMap((test) => {
       const result = test.result()
-      return result.state === 'skipped' ? [{ name: nameOf(test), reason: result.note ?? 'no reason given' }] : []
+      return result.state === 'skipped' ? [{ name: nameOf(test), reason: result.note ?? 'no reason' }] : []
     }),
     failures: failures.map((text) => text.split('\n')[0] ?? text),
   }
+}
+
+/** Where a hook or the module failed, its tests are skipped for that reason. */
+function isSkippedSilently(test: TestCase): boolean {
+  const result = test.result()
+  return result.state === 'skipped' && result.note === undefined && test.module.ok()
 }
 
 const nameOf = (test: TestCase) => `${test.module.relativeModuleId}: ${test.fullName}`

@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process'
 import { expect, it } from 'vitest'
 import { checkDependencies } from '../../scripts/check/dependencies.ts'
 import { faultsOf } from '../../scripts/check/tracked-files.ts'
@@ -22,6 +23,13 @@ it('the sum counts failures and errors of pytest, and keeps the reasons of what 
 
 it('a run of no tests is told as a failure', () => {
   expect(summaryLine({ passed: 0, failed: 0, skipped: [], failures: [] })).toBe('0 passed, 1 failed')
+})
+
+it('the test command fails when its filter fits no test, and says so', () => {
+  const args = ['--import', 'tsx', 'scripts/test.ts', 'test/there-is-no-such-file']
+  const { status, stdout } = spawnSync(process.execPath, args, { encoding: 'utf8' })
+  expect(status).toBe(1)
+  expect(stdout).toMatch(/\nfailed: vitest .+\n(no test ran.*\n)?0 passed, 1 failed\n$/)
 })
 
 it('a cruise that saw nothing fails, and so does one that broke a rule', () => {

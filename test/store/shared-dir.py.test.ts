@@ -147,14 +147,10 @@ describe('two producers on one directory', () => {
     const program = path.resolve('test/support/put-repeatedly.ts')
     const child = run(process.execPath, ['--import', 'tsx', program, root, '40'])
     const ours: SampleRef[] = []
-    let childDone = false
-    const theirs = child
-      .finally(() => {
-        childDone = true
-      })
-      .then(({ stdout }) => z.array(SampleRef).parse(JSON.parse(stdout)))
-    theirs.catch(() => undefined)
-    for (let seed = 0; !childDone; seed++) ours.push(await put(subject, SampleId.parse('contended'), seed))
+    let childRuns = true
+    const theirs = child.then(({ stdout }) => z.array(SampleRef).parse(JSON.parse(stdout)))
+    void theirs.catch(() => undefined).then(() => (childRuns = false))
+    for (let seed = 0; childRuns; seed++) ours.push(await put(subject, SampleId.parse('contended'), seed))
     const all = [...ours, ...(await theirs)].sort((a, b) => a.generation - b.generation)
     expect(new Set(all.map((ref) => ref.generation)).size).toBe(all.length)
     const newest = SampleRef.parse(all.pop())

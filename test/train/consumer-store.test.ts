@@ -3,7 +3,7 @@ import { RunId, StoreId } from '../../src/core/ids.ts'
 import type { SampleRef } from '../../src/core/sample-ref.ts'
 import { FeatureStore } from '../../src/store/feature-store.ts'
 import type { ConsumerStore } from '../../src/train/data/sample-reader.ts'
-import { hollowPorts, hollowSet } from '../support/watched-ports.ts'
+import { hollowPorts, hollowSet, sharedMemory } from '../support/watched-ports.ts'
 import { FakeEngine, FakeStore, fakeRef } from './fake-engine.ts'
 
 /** A store with three samples, as a consumer sees it. */
@@ -22,7 +22,7 @@ async function fake(retain: boolean): Promise<Subject> {
 }
 
 async function real(retain: boolean): Promise<Subject> {
-  const store = new FeatureStore(hollowPorts(), { id: StoreId.parse('store'), retain })
+  const store = new FeatureStore(hollowPorts(sharedMemory()), { id: StoreId.parse('store'), retain })
   const about = { runId: RunId.parse('run'), numTokens: 2, provenance: {} }
   const put = async ({ sampleId }: SampleRef) => {
     await using tensors = hollowSet()
