@@ -3,6 +3,7 @@ import { FeatureSpec, isPlainSpec } from '../core/feature-spec.ts'
 import { hasOnly, isCount, isList, isObject, isText } from '../core/plain.ts'
 import { DIGEST } from '../core/sample-ref.ts'
 import { Count, Digests, Handle, Int, Minted, Names, op, Session } from './op.ts'
+import { PythonError } from './python-error.ts'
 
 const Metadata = z.record(z.string(), z.string())
 /** A key that `key.open` opened; null in a store without one. */
@@ -33,19 +34,8 @@ const ExternSource = z.strictObject({
   offsets: z.record(z.string(), Count),
 })
 
-/** What Python says of one damaged object of a batch; the others are served. */
-export const ObjectError = z.strictObject({
-  error: z.strictObject({
-    code: z.string(),
-    message: z.string(),
-    details: z.looseObject({
-      file: z.string().optional(),
-      field: z.string().optional(),
-      found: z.string().optional(),
-      fix: z.string().optional(),
-    }),
-  }),
-})
+/** The result for one damaged object of a batch; the other objects are returned. */
+export const ObjectError = z.strictObject({ error: PythonError })
 export type ObjectError = z.output<typeof ObjectError>
 
 const FoundObject = z.strictObject({ set: Minted, metadata: Metadata, digests: Digests })

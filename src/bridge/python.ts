@@ -1,8 +1,8 @@
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
+import pLimit, { type LimitFunction } from 'p-limit'
 import { CodedError } from '../core/errors.ts'
 import { openEnvelope } from './envelope.ts'
-import { Gate } from './gate.ts'
 import { type Lane, type OpInput, type OpName, type OpOutput, ops } from './ops.ts'
 
 export interface Python {
@@ -55,10 +55,10 @@ async function start(): Promise<Python> {
 
 /** A pending call holds one of libuv's four threads: more than these few would starve `fs`. */
 function lanes(call: PyCall): Python {
-  const gates: Record<Lane, Gate> = { io: new Gate(1), engine: new Gate(1), bulk: new Gate(2) }
+  const limits: Record<Lane, LimitFunction> = { io: pLimit(1), engine: pLimit(1), bulk: pLimit(2) }
   return {
     call<K extends OpName>(op: K, input: OpInput<K>): Promise<OpOutput<K>> {
-      return gates[ops[op].lane].run(() => invoke(call, op, input))
+      return limits[ops[op].lane](() => invoke(call, op, input))
     },
   }
 }

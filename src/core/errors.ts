@@ -1,5 +1,12 @@
-/** Every failure this program can report. The code decides the exit status and whether a retry can help. */
-const TABLE = {
+/** The signals that ask a command to stop, and the exit status of a command that they stopped. */
+export const STOP_EXIT = { SIGINT: 130, SIGTERM: 143 } as const
+export type StopSignal = keyof typeof STOP_EXIT
+
+/**
+ * Every failure this program can report. The code decides the exit status and whether a retry can help.
+ * `ErrorCode` in python/draftbridge/bridge/errors.py lists the same codes; a test compares the two.
+ */
+export const errorTable = {
   CONFIG_INVALID: { exit: 64, retryable: false },
   REF_INVALID: { exit: 65, retryable: false },
   MANIFEST_INVALID: { exit: 65, retryable: false },
@@ -24,11 +31,11 @@ const TABLE = {
   STORE_FULL: { exit: 75, retryable: true },
   STORE_BUSY: { exit: 75, retryable: true },
   STORE_AUTH: { exit: 77, retryable: false },
-  INTERRUPTED: { exit: 130, retryable: false },
+  INTERRUPTED: { exit: STOP_EXIT.SIGINT, retryable: false },
 } as const satisfies Record<string, { exit: number; retryable: boolean }>
 
-export type ErrorCode = keyof typeof TABLE
-export const errorCodes = Object.keys(TABLE) as readonly ErrorCode[]
+export type ErrorCode = keyof typeof errorTable
+export const errorCodes = Object.keys(errorTable) as readonly ErrorCode[]
 
 /** Where bad input was met: enough for the reader to open the right file at the right place and mend it. */
 export interface Finding {
@@ -45,7 +52,7 @@ interface Special {
   PYTHON_RAISED: { readonly op: string; readonly type: string; readonly traceback: string }
   RANK_DIED: { readonly rank: number; readonly exitCode?: number; readonly signal?: string; readonly phase?: string }
   RANK_HUNG: { readonly rank: number; readonly phase?: string }
-  INTERRUPTED: { readonly signal: 'SIGINT' | 'SIGTERM' }
+  INTERRUPTED: { readonly signal: StopSignal }
 }
 export type Details<C extends ErrorCode> = C extends keyof Special ? Special[C] : Finding
 
@@ -61,12 +68,12 @@ export class CodedError<C extends ErrorCode = ErrorCode> extends Error {
   }
 
   get exitCode(): number {
-    if (this.code === 'INTERRUPTED' && 'signal' in this.details && this.details.signal === 'SIGTERM') return 143
-    return TABLE[this.code].exit
+    const { exit } = errorTable[this.code]
+    return hasCode(this, 'INTERRUPTED') && this.details.signal === 'SIGTERM' ? STOP_EXIT.SIGTERM : exit
   }
 
   get retryable(): boolean {
-    return TABLE[this.code].retryable
+    return errorTable[this.code].retryable
   }
 }
 
@@ -91,7 +98,7 @@ export function hasCode<C extends ErrorCode>(error: unknown, ...codes: C[]): err
   return error instanceof CodedError && (codes as ErrorCode[]).includes(error.code)
 }
 
-export const isErrorCode = (text: string): text is ErrorCode => Object.hasOwn(TABLE, text)
+export const isErrorCode = (text: string): text is ErrorCode => Object.hasOwn(errorTable, text)
 
 export function isErrno(error: unknown, ...codes: readonly string[]): error is NodeJS.ErrnoException {
   return error instanceof Error && 'code' in error && typeof error.code === 'string' && codes.includes(error.code)

@@ -4,7 +4,7 @@ import type { SampleId, StoreId } from '../core/ids.ts'
 import type { SampleRef } from '../core/sample-ref.ts'
 import type { StoreKey } from './auth/store-auth.ts'
 import { type BlobKey, keyText } from './blob-key.ts'
-import { Gate } from './gate.ts'
+import { StoreOperations } from './store-operations.ts'
 import type { FoundObject, Inventory } from './maintenance/inventory.ts'
 import { listedInventory } from './maintenance/listed-inventory.ts'
 import { type Judgement, type SweepOptions, type SweepReport, sweep } from './maintenance/sweep.ts'
@@ -55,7 +55,7 @@ export class FeatureStore implements AsyncDisposable {
   /** What signs manifests of this store; null in a store without a key. Closing the store closes it. */
   readonly key: StoreKey | null
   readonly #parts: StoreParts
-  readonly #gate: Gate
+  readonly #operations: StoreOperations
   readonly #inventory: Inventory
   readonly #puts: PutPath
   readonly #borrows: BorrowPath
@@ -68,9 +68,9 @@ export class FeatureStore implements AsyncDisposable {
     this.memberId = ports.coordination.memberId
     this.#parts = assembleParts(ports, { id, retain, space })
     this.#inventory = files ?? listedInventory(ports.blobs)
-    this.#gate = new Gate(this.#parts.members)
+    this.#operations = new StoreOperations(this.#parts.members)
     this.#puts = new PutPath(this.#parts)
-    this.#borrows = new BorrowPath(this.#parts, new ReadPath(this.#parts, verify), this.#gate)
+    this.#borrows = new BorrowPath(this.#parts, new ReadPath(this.#parts, verify), this.#operations)
   }
 
   /** The way in for everybody else: a member that is known by its id has its place already, so it can be fenced. */
@@ -93,7 +93,7 @@ export class FeatureStore implements AsyncDisposable {
 
   /** Publishes a copy of `tensors` as the newest generation of the sample; older ones are gone when it returns. */
   put(sampleId: SampleId, tensors: TensorSet, about: PutAbout): Promise<SampleRef> {
-    return this.#gate.run('put', () => this.#puts.put(parsedId(sampleId), tensors, about))
+    return this.#operations.run('put', () => this.#puts.put(parsedId(sampleId), tensors, about))
   }
 
   /** The bytes that were put under exactly this ref. SAMPLE_STALE or SAMPLE_NOT_FOUND when they are not there. */
@@ -105,7 +105,7 @@ export class FeatureStore implements AsyncDisposable {
 
   /** Several gets with one call of `Blobs.read`. All of them, in order, or the first error and nothing leased. */
   getMany(refs: readonly SampleRef[], options: GetOptions = {}): Promise<readonly Lease[]> {
-    return this.#gate.run('get', async () => {
+    return this.#operations.run('get', async () => {
       return this.#borrows.lease(
         refs.map((ref) => this.#ownRef(ref)),
         options,
@@ -118,7 +118,7 @@ export class FeatureStore implements AsyncDisposable {
    * @throws STORE_BUSY while another living process has it.
    */
   claim(ref: SampleRef, options: GetOptions = {}): Promise<Claim> {
-    return this.#gate.run('claim', async () => {
+    return this.#operations.run('claim', async () => {
       const [outcome] = await this.#borrows.claim([this.#ownRef(ref)], options)
       if (outcome === undefined || outcome instanceof Error) throw outcome
       return outcome
@@ -127,7 +127,7 @@ export class FeatureStore implements AsyncDisposable {
 
   /** Claims what it can, with one call of `Blobs.read`. Throws, and gives all back, only when a sample is damaged. */
   claimMany(refs: readonly SampleRef[], options: GetOptions = {}): Promise<ClaimedMany> {
-    return this.#gate.run('claim', async () => {
+    return this.#operations.run('claim', async () => {
       const own = refs.map((ref) => this.#ownRef(ref))
       const outcomes = await this.#borrows.claim(own, options)
       const claims = outcomes.filter((outcome): outcome is Claim => !(outcome instanceof Error))
@@ -141,7 +141,7 @@ export class FeatureStore implements AsyncDisposable {
 
   /** Those of `refs` whose exact generation is not stored. Lists the store once, and reads no sample. */
   missing(refs: readonly SampleRef[]): Promise<readonly SampleRef[]> {
-    return this.#gate.run('missing', async () => {
+    return this.#operations.run('missing', async () => {
       const stored = new Set((await this.#parts.blobs.list()).map(keyText))
       return refs.filter((ref) => !stored.has(keyText(ref)))
     })
@@ -149,17 +149,17 @@ export class FeatureStore implements AsyncDisposable {
 
   /** Removes all generations of a sample, also a half-made one. Says nothing when there is none. */
   abort(sampleId: SampleId): Promise<void> {
-    return this.#gate.run('abort', () => this.#puts.abort(parsedId(sampleId)))
+    return this.#operations.run('abort', () => this.#puts.abort(parsedId(sampleId)))
   }
 
   /** Takes a damaged sample out of reach of everybody and keeps it, with the reason beside it, for a person to look at. */
   quarantine(ref: SampleRef, reason: string): Promise<void> {
-    return this.#gate.run('quarantine', () => this.#puts.quarantine(this.#ownRef(ref), reason))
+    return this.#operations.run('quarantine', () => this.#puts.quarantine(this.#ownRef(ref), reason))
   }
 
   /** From here on nothing that another member does has an effect: neither its puts nor its acknowledgements. */
   fence(memberId: string): Promise<void> {
-    return this.#gate.run('fence', () => this.#parts.members.fence(parsedMember(memberId)))
+    return this.#operations.run('fence', () => this.#parts.members.fence(parsedMember(memberId)))
   }
 
   /**
@@ -169,12 +169,12 @@ export class FeatureStore implements AsyncDisposable {
   sweep({ keep, ...options }: FeatureSweep): Promise<SweepReport> {
     const judge =
       keep === undefined ? null : async ({ key }: FoundObject): Promise<Judgement> => (keep(key) ? 'listed' : 'orphan')
-    return this.#gate.run('sweep', () => sweep(this.#parts, this.#inventory, { ...options, judge }))
+    return this.#operations.run('sweep', () => sweep(this.#parts, this.#inventory, { ...options, judge }))
   }
 
   /** What the stored samples take up. */
   usage(): Promise<SpaceUsage> {
-    return this.#gate.run('usage', () => this.#parts.space.usage())
+    return this.#operations.run('usage', () => this.#parts.space.usage())
   }
 
   /** Waits for what is under way, then frees everything this store object holds, leases and claims included. */
@@ -188,7 +188,7 @@ export class FeatureStore implements AsyncDisposable {
   }
 
   async #close(): Promise<void> {
-    await this.#gate.close()
+    await this.#operations.close()
     try {
       await this.#borrows.close()
     } finally {

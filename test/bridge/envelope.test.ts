@@ -19,7 +19,14 @@ it('turns a failure into the coded error that it stands for', () => {
 })
 
 it('does not take a reply of another form for a value', () => {
-  for (const reply of [{}, { ok: true }, { ok: 'yes', value: 1 }, { ...failure, extra: 1 }, { ok: false }]) {
+  for (const reply of [
+    {},
+    { ok: true },
+    { ok: 'yes', value: 1 },
+    { ...failure, extra: 1 },
+    { ...failure, code: 'NO_SUCH_CODE' },
+    { ok: false },
+  ]) {
     expect(open(reply)).toThrow()
   }
 })

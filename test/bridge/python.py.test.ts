@@ -4,6 +4,7 @@ import { promisify } from 'node:util'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { ops } from '../../src/bridge/ops.ts'
 import { embedPython } from '../../src/bridge/python.ts'
+import { errorCodes } from '../../src/core/errors.ts'
 import { installProbes, listPythonOps } from '../support/probe-ops.ts'
 import {
   checkHandlesAfterEach,
@@ -78,9 +79,20 @@ describe('a call', () => {
     })
   })
 
-  it('that runs out of memory, or raises a code nobody knows, is told apart', async () => {
+  it('that runs out of memory has a code of its own', async () => {
     await expect(call('probe.raise', { code: 'MemoryError' })).rejects.toMatchObject({ code: 'OUT_OF_MEMORY' })
-    await expect(call('probe.raise', { code: 'NO_SUCH_CODE' })).rejects.toMatchObject({ code: 'PYTHON_RAISED' })
+  })
+
+  it('can raise the codes of the table, and no other one is defined in Python', async () => {
+    const { codes } = await call('probe.codes', {})
+    expect(codes.toSorted()).toEqual(errorCodes.toSorted())
+  })
+
+  it('cannot raise a code that is not in the table', async () => {
+    await expect(call('probe.raise', { code: 'NO_SUCH_CODE' })).rejects.toMatchObject({
+      code: 'PYTHON_RAISED',
+      message: expect.stringContaining('ValueError: NO_SUCH_CODE is not in the table of error codes'),
+    })
   })
 
   it('runs on its lane: one thread each, one call at a time, in order, and the lanes side by side', async () => {

@@ -13,6 +13,7 @@ const probes = {
   'probe.run.bulk': run('bulk'),
   'probe.echo': op('io', z.object({ value }), z.object({ value, repr: z.string() })),
   'probe.make': op('io', z.object({ which: z.string() }), z.object({ value: z.number() })),
+  'probe.codes': op('io', z.object({}), z.object({ codes: z.array(z.string()) })),
   'probe.raise': op('engine', z.object({ code: z.string().nullable() }), z.object({})),
 }
 type Probes = typeof probes

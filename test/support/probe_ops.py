@@ -6,7 +6,7 @@ import threading
 import time
 from typing import get_args
 
-from draftbridge.bridge.errors import BridgeError
+from draftbridge.bridge.errors import ERROR_CODES, BridgeError
 from draftbridge.bridge.registry import Lane, Payload, op
 
 
@@ -28,6 +28,11 @@ def _echo(payload: Payload) -> Payload:
 @op("probe.make", "io")
 def _make(payload: Payload) -> Payload:
     return {"value": {"one": 1.0, "nan": float("nan"), "third": 1 / 3}[payload["which"]]}
+
+
+@op("probe.codes", "io")
+def _codes(_: Payload) -> Payload:
+    return {"codes": list(ERROR_CODES)}
 
 
 @op("probe.raise", "engine")

@@ -56,11 +56,14 @@ def write_durably(file: Path, pieces: Iterable[bytes | memoryview]) -> int:
 
 
 def _unwritable(file: Path, exc: OSError) -> BridgeError:
-    code, what, fix = "STORE_UNAVAILABLE", "A checkpoint cannot be written.", "see that run.dir is mounted and writable"
-    if exc.errno in (errno.ENOSPC, errno.EDQUOT):
-        code, what, fix = "STORE_FULL", "There is no room left for a checkpoint.", "free space or lower train.save.keep"
     found = f"{errno.errorcode.get(exc.errno or 0, 'error')}: {exc.strerror}"
-    return BridgeError(code, what, file=str(file), found=found, fix=f"{fix}, then start again: {_KEPT}")
+    if exc.errno in (errno.ENOSPC, errno.EDQUOT):
+        fix = f"free space or lower train.save.keep, then start again: {_KEPT}"
+        return BridgeError(
+            "STORE_FULL", "There is no room left for a checkpoint.", file=str(file), found=found, fix=fix
+        )
+    fix = f"check that run.dir is mounted and writable, then start again: {_KEPT}"
+    return BridgeError("STORE_UNAVAILABLE", "A checkpoint cannot be written.", file=str(file), found=found, fix=fix)
 
 
 def write_tensors(file: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> int:

@@ -1,8 +1,8 @@
 import path from 'node:path'
 import type { Command } from 'commander'
+import { stoppable } from '../../core/interruption.ts'
 import { withExamples } from '../flags.ts'
 import type { Stop } from '../sessions/stop.ts'
-import { stoppable } from '../sessions/stoppable.ts'
 import { placeOf, type StoreFlags, withManifestFlag, withStoreFlags } from '../store-flags.ts'
 
 export function addRekey(store: Command, stop: Stop): void {

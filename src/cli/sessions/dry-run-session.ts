@@ -1,12 +1,13 @@
 import { loadConfig } from '../../config/load.ts'
 import { systemClock } from '../../core/clock.ts'
+import { asInterruption } from '../../core/interruption.ts'
 import type { EventBody } from '../../report/events/events.ts'
 import { eventLine } from '../../report/events/events-file.ts'
 import { Progress } from '../../report/text/progress.ts'
 import { rehearsalText } from '../../report/text/rehearsal-text.ts'
 import { dryRun } from '../../roles/train/dry-run.ts'
 import { type RunFlags, SELF } from '../flags.ts'
-import { asInterruption, configFlag } from './role-session.ts'
+import { configFlag } from './role-session.ts'
 import type { Stop } from './stop.ts'
 
 /** A dry run from config to summary. Events go to the screen only: the run's folder stays as it is. */

@@ -5,6 +5,7 @@ import type { RunConfig } from '../../config/schema.ts'
 import { systemClock } from '../../core/clock.ts'
 import { CodedError } from '../../core/errors.ts'
 import { makeFolder } from '../../core/files/make-folder.ts'
+import { asInterruption } from '../../core/interruption.ts'
 import type { RunEvent } from '../../report/events/events.ts'
 import { EventsFile, eventLine, readEvents } from '../../report/events/events-file.ts'
 import { writeReport } from '../../report/page/write-report.ts'
@@ -73,14 +74,6 @@ async function conclude(flags: RunFlags, dir: string, places: SummaryPlaces): Pr
   if (flags.quiet === true) return
   const { events } = await readEvents(dir)
   process.stderr.write(`\n${summaryText(events, places)}\n`)
-}
-
-/** A wait that was cut short by the signal throws Node's AbortError; to the reader it is the same stop. */
-export function asInterruption(error: unknown, signal: AbortSignal): unknown {
-  const cut = signal.aborted && (error === signal.reason || (error instanceof Error && error.name === 'AbortError'))
-  if (!cut) return error
-  const name = signal.reason === 'SIGTERM' ? 'SIGTERM' : 'SIGINT'
-  return new CodedError('INTERRUPTED', `stopped by ${name}; the same command goes on from here`, { signal: name })
 }
 
 /** After training: evaluate it. A run that was finished before has its checkpoint named again, and no rank begins. */

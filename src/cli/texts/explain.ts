@@ -1,4 +1,4 @@
-import { CodedError, type ErrorCode, errorCodes, isErrorCode } from '../../core/errors.ts'
+import { type ErrorCode, errorCodes, errorTable, isErrorCode, STOP_EXIT } from '../../core/errors.ts'
 import { nearest } from '../../core/nearest.ts'
 import { explanations } from './explanations.ts'
 
@@ -23,17 +23,15 @@ export function explainAll(): Answer {
 
 function textOf(code: ErrorCode): string {
   const { cause, fix } = explanations[code]
-  const { exitCode, retryable } = sample(code)
-  const again = retryable ? 'yes' : 'no'
-  return `${code}\n  cause: ${cause}\n  fix:   ${fix}\n  exit:  ${exitCode}\n  retry: ${again}`
+  const again = errorTable[code].retryable ? 'yes' : 'no'
+  return `${code}\n  cause: ${cause}\n  fix:   ${fix}\n  exit:  ${exitOf(code)}\n  retry: ${again}`
 }
 
 const dataOf = (code: ErrorCode) => ({
   code,
   exit: exitOf(code),
-  retryable: sample(code).retryable,
+  retryable: errorTable[code].retryable,
   ...explanations[code],
 })
-const exitOf = (code: ErrorCode): string | number => (code === 'INTERRUPTED' ? '130 / 143' : sample(code).exitCode)
-// The table of exit codes is the error class's own; an instance is how it is read.
-const sample = (code: ErrorCode): CodedError => new CodedError(code, '', {} as never)
+const exitOf = (code: ErrorCode): string | number =>
+  code === 'INTERRUPTED' ? Object.values(STOP_EXIT).join(' / ') : errorTable[code].exit

@@ -1,6 +1,7 @@
 import path from 'node:path'
 import type { Clock } from '../../core/clock.ts'
-import { CodedError, finding } from '../../core/errors.ts'
+import { type CodedError, finding } from '../../core/errors.ts'
+import { throwIfStopped } from '../../core/interruption.ts'
 import { readManifestRoot } from '../root/manifest-root.ts'
 import { type ManifestRoot, ROOT_FILE } from '../root/manifest-schema.ts'
 import type { RootKey } from '../root/root-mac.ts'
@@ -31,7 +32,7 @@ export async function waitForManifest(options: WaitOptions): Promise<Manifest> {
   let told = false
   let heartbeat: number | undefined
   for (;;) {
-    stopIfAsked(signal, dir)
+    throwIfStopped(signal, `stopped while waiting for the manifest in ${dir}`)
     const root = (await readManifestRoot(dir, key))?.root
     if (root?.state === 'complete') return readRefManifest({ dir, key })
     if (root?.state === 'failed') throw peerFailed(dir, root)
@@ -46,12 +47,6 @@ export async function waitForManifest(options: WaitOptions): Promise<Manifest> {
       if (!signal.aborted) throw error
     })
   }
-}
-
-function stopIfAsked(signal: AbortSignal, dir: string): void {
-  if (!signal.aborted) return
-  const name = signal.reason === 'SIGTERM' ? 'SIGTERM' : 'SIGINT'
-  throw new CodedError('INTERRUPTED', `stopped while waiting for the manifest in ${dir}`, { signal: name })
 }
 
 const peerFailed = (dir: string, root: ManifestRoot): CodedError =>

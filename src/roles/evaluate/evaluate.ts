@@ -3,9 +3,10 @@ import type { Decoded, OpInput } from '../../bridge/ops.ts'
 import { embedPython, type Python } from '../../bridge/python.ts'
 import { Owned } from '../../bridge/tensor-set.ts'
 import type { RunConfig } from '../../config/schema.ts'
-import { CodedError, finding, hasCode } from '../../core/errors.ts'
+import { finding, hasCode } from '../../core/errors.ts'
 import { replaceFile } from '../../core/files/atomic-file.ts'
 import { makeFolder } from '../../core/files/make-folder.ts'
+import { throwIfStopped } from '../../core/interruption.ts'
 import type { RoleContext } from '../context.ts'
 import { requireDraftFor } from './draft-checkpoint.ts'
 import { type EvalPrompt, readEvalPrompts } from './eval-prompts.ts'
@@ -36,7 +37,7 @@ export async function evaluate(
   context.events.emit({ event: 'eval.started', prompts: prompts.length, steps })
   const answers: Answer[] = []
   for (const prompt of prompts) {
-    stopIfAsked(context.signal)
+    throwIfStopped(context.signal, 'evaluation stopped between two prompts; nothing was written')
     answers.push(await answer(python, session.handle, prompt, { maxNewTokens, steps }))
     context.events.emit({ event: 'eval.prompt', done: answers.length, total: prompts.length })
   }
@@ -100,10 +101,4 @@ async function save(report: EvalReport, dir: string): Promise<string> {
   await makeFolder(dir, 'run.dir')
   await replaceFile(file, `${JSON.stringify(report)}\n`)
   return file
-}
-
-function stopIfAsked(signal: AbortSignal): void {
-  if (!signal.aborted) return
-  const name = signal.reason === 'SIGTERM' ? 'SIGTERM' : 'SIGINT'
-  throw new CodedError('INTERRUPTED', 'evaluation stopped between two prompts; nothing was written', { signal: name })
 }

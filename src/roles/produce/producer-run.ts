@@ -4,6 +4,7 @@ import type { RunConfig } from '../../config/schema.ts'
 import { CodedError, type ErrorCode, finding, hasCode } from '../../core/errors.ts'
 import type { SampleId } from '../../core/ids.ts'
 import { InOrder } from '../../core/in-order.ts'
+import { throwIfStopped } from '../../core/interruption.ts'
 import type { SampleRef } from '../../core/sample-ref.ts'
 import type { ManifestWriter, RefList } from '../../refs/manifest.ts'
 import type { EventBody } from '../../report/events/events.ts'
@@ -83,7 +84,7 @@ export class ProducerRun {
         if (item.kind === 'empty') this.#totals.skipped += 1
         else if (item.kind === 'sample') await this.#begin(puts, item, counter)
         await this.#keepUp()
-        stopIfAsked(context.signal)
+        throwIfStopped(context.signal, 'the producer stopped between two samples; it goes on when started again')
       }
     } finally {
       await this.#publishAll(puts)
@@ -213,14 +214,6 @@ export function producedBefore(refs: RefList, total: number): Totals {
 export const codeOf = (error: unknown): ErrorCode => (error instanceof CodedError ? error.code : 'PYTHON_RAISED')
 
 const lossTokensOf = (ref: SampleRef): number => Number(ref.provenance['lossTokens'] ?? 0)
-
-function stopIfAsked(signal: AbortSignal): void {
-  if (!signal.aborted) return
-  const name = signal.reason === 'SIGTERM' ? 'SIGTERM' : 'SIGINT'
-  throw new CodedError('INTERRUPTED', 'the producer stopped between two samples; it goes on when started again', {
-    signal: name,
-  })
-}
 
 const nothingToTrain = (total: number): CodedError =>
   finding('FEATURE_INVALID', 'no sample has a trained token', {

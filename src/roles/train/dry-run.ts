@@ -2,7 +2,8 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import os from 'node:os'
 import path from 'node:path'
 import type { RunConfig } from '../../config/schema.ts'
-import { CodedError, hasCode } from '../../core/errors.ts'
+import { hasCode } from '../../core/errors.ts'
+import { interrupted } from '../../core/interruption.ts'
 import type { EventBody } from '../../report/events/events.ts'
 import { verify } from '../../train/checkpoints/checkpoint.ts'
 import type { RoleContext } from '../context.ts'
@@ -36,7 +37,5 @@ export async function dryRun(config: RunConfig, context: RoleContext): Promise<R
   })
   await rm(logDir, { recursive: true, force: true })
   if (!context.signal.aborted) return found
-  throw new CodedError('INTERRUPTED', 'stopped; a dry run leaves nothing to go on from', {
-    signal: context.signal.reason === 'SIGTERM' ? 'SIGTERM' : 'SIGINT',
-  })
+  throw interrupted('stopped; a dry run leaves nothing to go on from', context.signal)
 }

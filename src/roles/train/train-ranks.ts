@@ -2,8 +2,9 @@ import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { z } from 'zod'
 import type { RunConfig } from '../../config/schema.ts'
-import { CodedError, finding } from '../../core/errors.ts'
+import { finding } from '../../core/errors.ts'
 import { makeFolder } from '../../core/files/make-folder.ts'
+import { interrupted } from '../../core/interruption.ts'
 import { claimFolder } from '../../core/liveness/folder-claim.ts'
 import { freePort, thisMachine } from '../../launch/machine.ts'
 import { supervise } from '../../launch/supervisor.ts'
@@ -45,9 +46,7 @@ export async function trainRanks(
   const results = await runRanks(specs, { logDir: path.join(config.run.dir, 'logs'), signal, events })
   const { step, checkpoint, stopped } = Outcome.parse(results[0])
   if (!stopped) return { step, checkpoint }
-  throw new CodedError('INTERRUPTED', `stopped after step ${step}; the next start goes on from ${checkpoint}`, {
-    signal: signal.reason === 'SIGTERM' ? 'SIGTERM' : 'SIGINT',
-  })
+  throw interrupted(`stopped after step ${step}; the next start goes on from ${checkpoint}`, signal)
 }
 
 /** One process for each spec; what rank 0 reports is passed on. @throws what `supervise` throws. */

@@ -3,7 +3,7 @@ import { finding } from '../../core/errors.ts'
 import type { SampleRef } from '../../core/sample-ref.ts'
 import { keyText } from '../blob-key.ts'
 
-import { closedError, type Gate } from '../gate.ts'
+import { closedError, type StoreOperations } from '../store-operations.ts'
 import type { StoreParts } from '../store-parts.ts'
 import type { GetOptions, ReadPath, Wanted } from './read-path.ts'
 
@@ -34,13 +34,13 @@ type Found = TensorSet | Error | null
 export class BorrowPath {
   readonly #parts: StoreParts
   readonly #reads: ReadPath
-  readonly #gate: Gate
+  readonly #operations: StoreOperations
   readonly #held = new Set<TensorSet>()
 
-  constructor(parts: StoreParts, reads: ReadPath, gate: Gate) {
+  constructor(parts: StoreParts, reads: ReadPath, operations: StoreOperations) {
     this.#parts = parts
     this.#reads = reads
-    this.#gate = gate
+    this.#operations = operations
   }
 
   /** All of them in order, or the first error and nothing held. */
@@ -108,7 +108,7 @@ export class BorrowPath {
     return Promise.all(
       refs.map(async (ref, index) => {
         const [ours = false, copy = null] = [taken[index], found[index]]
-        if (ours === true && copy instanceof TensorSet && !this.#gate.closed) {
+        if (ours === true && copy instanceof TensorSet && !this.#operations.closed) {
           this.#held.add(copy)
           return copy
         }
@@ -124,7 +124,7 @@ export class BorrowPath {
   // That it could not be taken says more than what was read of it meanwhile.
   async #whyNot(ref: SampleRef, taken: Taken, found: Found): Promise<Error> {
     if (taken instanceof Error) return taken
-    if (taken && this.#gate.closed) return closedError('get')
+    if (taken && this.#operations.closed) return closedError('get')
     if (taken && found instanceof Error) return found
     return this.#reads.whyMissing(ref).catch(asError)
   }
@@ -149,18 +149,18 @@ export class BorrowPath {
   }
 
   #leaseOf(ref: SampleRef, tensors: TensorSet): Lease {
-    const release = () => this.#endInGate('release', tensors, () => this.#parts.leases.drop(ref, !this.#parts.retain))
+    const release = () => this.#endBorrow('release', tensors, () => this.#parts.leases.drop(ref, !this.#parts.retain))
     return { ref, tensors, [Symbol.asyncDispose]: once(release) }
   }
 
   #claimOf(ref: SampleRef, tensors: TensorSet): Claim {
     let acknowledged: Promise<void> | undefined
-    const giveBack = once(() => this.#endInGate('give back', tensors, () => this.#giveBack(ref)))
+    const giveBack = once(() => this.#endBorrow('give back', tensors, () => this.#giveBack(ref)))
     return {
       ref,
       tensors,
       acknowledge: () => {
-        acknowledged ??= this.#gate.run('acknowledge', () => this.#acknowledge(ref, tensors))
+        acknowledged ??= this.#operations.run('acknowledge', () => this.#acknowledge(ref, tensors))
         return acknowledged
       },
       // Whether it was acknowledged or not: what it still holds is given back, and that is nothing after it was.
@@ -180,9 +180,9 @@ export class BorrowPath {
   }
 
   // The end of a get or claim is no operation of its own: after close(), which has freed all copies, it does nothing.
-  async #endInGate(operation: string, tensors: TensorSet, giveBack: () => Promise<void>): Promise<void> {
-    if (this.#gate.closed) return
-    await this.#gate.run(operation, () => this.#end(tensors, giveBack))
+  async #endBorrow(operation: string, tensors: TensorSet, giveBack: () => Promise<void>): Promise<void> {
+    if (this.#operations.closed) return
+    await this.#operations.run(operation, () => this.#end(tensors, giveBack))
   }
 
   async #end(tensors: TensorSet, giveBack: () => Promise<void>): Promise<void> {

@@ -8,7 +8,7 @@ const FENCE_TRIES = 5
 const FENCE_MS = 20
 
 /** Every operation of a store goes through here: none begins once it is closed, or once it was taken for dead. */
-export class Gate {
+export class StoreOperations {
   readonly #members: Members
   readonly #active = new Set<Promise<unknown>>()
   #closed = false
