@@ -35,8 +35,8 @@ function saving(name: string, keep: number): RunConfig {
   return { ...config, train: { ...config.train, save: { every: EVERY, keep } } }
 }
 
-/** What the folder of checkpoints looks like while one is being saved. */
-interface Sight {
+/** The folder of checkpoints while one is being saved. */
+interface SaveState {
   /** The newest step that has a folder. */
   readonly step: number
   /** The files in it. */
@@ -45,7 +45,7 @@ interface Sight {
   readonly earlier: readonly number[]
 }
 
-async function look(checkpoints: string): Promise<Sight | null> {
+async function saveState(checkpoints: string): Promise<SaveState | null> {
   const steps = (await namesIn(checkpoints)).map((name) => Number(name.slice('step-'.length))).sort((a, b) => a - b)
   const step = steps.pop()
   if (step === undefined) return null
@@ -55,11 +55,11 @@ async function look(checkpoints: string): Promise<Sight | null> {
 }
 
 const RECORD = 'checkpoint.json'
-// What is listed may be gone by the time that it is read.
+// A folder may be removed between being listed and being read.
 const namesIn = (folder: string): Promise<readonly string[]> => readdir(folder).catch(() => [])
 
 /** Moments of a save, by the files that are there. Each has a checkpoint before it that could be lost. */
-const moments: Readonly<Record<string, (sight: Sight) => boolean>> = {
+const moments: Readonly<Record<string, (state: SaveState) => boolean>> = {
   'the folder is made': ({ files }) => files.length === 0,
   'the model is being written': ({ files }) => files.length === 1 && files[0] === 'model.safetensors',
   'the optimiser is being written': ({ files }) => files.includes('optimizer.safetensors') && files.length === 3,
@@ -70,25 +70,30 @@ const moments: Readonly<Record<string, (sight: Sight) => boolean>> = {
 }
 
 /**
- * Stops the process each time that it seems to be there, looks again while nothing moves, and kills it if it is. Answers
- * with what was there then; null when the run ended before.
+ * Kills the process when `reached` gives a state: stops it then, reads the state again while no thread runs, and lets it
+ * go on if the moment has passed. Returns the state at the kill; null if the run ended before.
  */
-async function killAt(pid: number, there: () => Promise<Sight | null>, over: AbortSignal): Promise<Sight | null> {
-  while (!over.aborted) {
-    if ((await there()) === null) {
+async function killAt(
+  pid: number,
+  reached: () => Promise<SaveState | null>,
+  ended: AbortSignal,
+): Promise<SaveState | null> {
+  while (!ended.aborted) {
+    if ((await reached()) === null) {
       await new Promise((resolve) => setImmediate(resolve))
       continue
     }
     process.kill(pid, 'SIGSTOP')
-    while (!(await stands(pid))) await new Promise((resolve) => setImmediate(resolve))
-    const sight = await there()
-    process.kill(pid, sight === null ? 'SIGCONT' : 'SIGKILL')
-    if (sight !== null) return sight
+    while (!(await isStopped(pid))) await new Promise((resolve) => setImmediate(resolve))
+    const state = await reached()
+    process.kill(pid, state === null ? 'SIGCONT' : 'SIGKILL')
+    if (state !== null) return state
   }
   return null
 }
 
-async function stands(pid: number): Promise<boolean> {
+/** Whether all threads of a process are stopped. */
+async function isStopped(pid: number): Promise<boolean> {
   const tasks = `/proc/${pid}/task`
   const threads = (await readdir(tasks)).map((thread) => path.join(tasks, thread, 'stat'))
   const stats = await Promise.all(threads.map((file) => readFile(file, 'utf8').catch(() => ') T')))
@@ -99,27 +104,27 @@ describe('a SIGKILL of the rank that writes', () => {
   const broken = () => saving('broken', 2)
   const checkpoints = () => path.join(dir, 'broken', 'checkpoints')
 
-  it.each(Object.entries(moments))('while %s does not cost the last good checkpoint', async (_, there) => {
-    const over = new AbortController()
-    let killing: Promise<Sight | null> | undefined
+  it.each(Object.entries(moments))('while %s does not cost the last good checkpoint', async (_, isMoment) => {
+    const ended = new AbortController()
+    let killing: Promise<SaveState | null> | undefined
     const context = watched((body) => {
       if (body.event !== 'train.metrics' || killing !== undefined) return
-      const isThere = async () => {
-        const sight = await look(checkpoints())
-        return sight !== null && sight.earlier.length > 0 && there(sight) ? sight : null
+      const reached = async () => {
+        const state = await saveState(checkpoints())
+        return state !== null && state.earlier.length > 0 && isMoment(state) ? state : null
       }
-      killing = rankProcesses().then((ranks) => killAt(ranks.get(0) ?? 0, isThere, over.signal))
+      killing = rankProcesses().then((ranks) => killAt(ranks.get(0) ?? 0, reached, ended.signal))
       killing.catch(() => undefined)
     })
     const died = expect(consume(broken(), context)).rejects.toMatchObject({
       code: 'RANK_DIED',
       details: { rank: 0, signal: 'SIGKILL' },
     })
-    await died.finally(() => over.abort())
-    const sight = await killing
+    await died.finally(() => ended.abort())
+    const state = await killing
     const newest = await new CheckpointFolder(checkpoints()).newest()
-    if (sight === undefined || sight === null || newest === null) throw new Error('nothing was saved')
-    expect(newest.record.globalStep).toBe(sight.files.includes(RECORD) ? sight.step : sight.earlier.at(-1))
+    if (state === undefined || state === null || newest === null) throw new Error('nothing was saved')
+    expect(newest.record.globalStep).toBe(state.files.includes(RECORD) ? state.step : state.earlier.at(-1))
     await expect(verify(newest)).resolves.toBeUndefined()
     expect((await rankProcesses()).size).toBe(0)
   })

@@ -33,7 +33,7 @@ const store = await sharedDirFeatureStore({
 })
 const about = { runId: RunId.parse('run'), numTokens: 6, provenance: {} }
 const holds = new Map<number, Lease | Claim>()
-const say = (answer: Answer) => process.stdout.write(`${JSON.stringify(answer)}\n`)
+const report = (answer: Answer) => process.stdout.write(`${JSON.stringify(answer)}\n`)
 
 async function held(lease: Lease): Promise<Answer> {
   const hold = holds.size + 1
@@ -49,7 +49,7 @@ function holdOf({ hold }: Command): Lease | Claim {
   return found
 }
 
-const deeds: Record<Command['do'], (command: Command) => Promise<Answer>> = {
+const handlers: Record<Command['do'], (command: Command) => Promise<Answer>> = {
   put: async (command) => {
     await using source = await synthesize(command.seed ?? 0, sampleSpecs(6))
     return { ref: await store.put(idOf(command), source, about), digests: await digestsOf(source) }
@@ -60,7 +60,7 @@ const deeds: Record<Command['do'], (command: Command) => Promise<Answer>> = {
     await holdOf(command)[Symbol.asyncDispose]()
     return {}
   },
-  giveBack: (command) => deeds.release(command),
+  giveBack: (command) => handlers.release(command),
   acknowledge: async (command) => {
     const hold = holdOf(command)
     if ('acknowledge' in hold) await hold.acknowledge()
@@ -80,7 +80,7 @@ const deeds: Record<Command['do'], (command: Command) => Promise<Answer>> = {
   },
 }
 
-/** Claims, works and acknowledges until every sample is gone. Says each one, the moment it is acknowledged. */
+/** Claims, reads and acknowledges samples until all are gone. Reports each one as soon as it is acknowledged. */
 async function consumeAll(refs: readonly SampleRef[]): Promise<void> {
   let left = refs
   while (left.length > 0) {
@@ -95,7 +95,7 @@ async function consumed(ref: SampleRef): Promise<boolean> {
     await using claim = await store.claim(ref)
     await digestsOf(claim.tensors)
     await claim.acknowledge()
-    say({ acknowledged: ref.sampleId })
+    report({ acknowledged: ref.sampleId })
   } catch (error) {
     if (hasCode(error, 'STORE_BUSY')) return false
     if (!hasCode(error, 'SAMPLE_NOT_FOUND')) throw error
@@ -103,11 +103,11 @@ async function consumed(ref: SampleRef): Promise<boolean> {
   return true
 }
 
-say({ memberId: store.memberId })
+report({ memberId: store.memberId })
 for await (const line of createInterface({ input: process.stdin })) {
   const command = JSON.parse(line) as Command
-  say(
-    await deeds[command.do](command).catch((error: unknown) => {
+  report(
+    await handlers[command.do](command).catch((error: unknown) => {
       const code = error instanceof Error && 'code' in error ? String(error.code) : 'no code'
       return { error: { code, message: error instanceof Error ? error.message : String(error) } }
     }),

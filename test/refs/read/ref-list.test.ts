@@ -58,6 +58,15 @@ describe('a list of refs', () => {
   })
 })
 
+it('a line that goes on in the next one is no ref', () => {
+  const { specs } = RefList.of(refs)
+  const bytes = Buffer.from('["run:1",1,0,5,120,["0123456789abcdef"\n"x"],{}]\n')
+  const root = { runId: 'run' as never, storeId: 'store-a' as never, specs, keys: [] }
+  const list = new RefList(root, [new SegmentLines('f', bytes, 2)])
+  for (const ask of [() => list.at(0), () => list.tokens(0), () => list.contentDigest()])
+    expect(ask).toThrow(expect.objectContaining({ code: 'REF_INVALID' }))
+})
+
 describe('a manifest while it is written', () => {
   it('shows what is published so far, whatever its state', async () => {
     const given = await work()

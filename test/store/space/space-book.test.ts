@@ -73,6 +73,14 @@ describe.each(Object.entries(kinds))('space on the notes of %s', (_, notesOf) =>
     expect(500 - shared.objects.total).toBeLessThan(40)
   })
 
+  it('counts what it grants to puts that ask at the same time', async () => {
+    const shared = await world()
+    const { put, book } = await bookIn(shared, 100)
+    const puts = await Promise.allSettled([0, 1, 2, 3, 4].map((index) => put(`a${index}`, 40)))
+    expect(puts.filter(({ status }) => status === 'fulfilled')).toHaveLength(2)
+    expect([shared.objects.peak, await book.usage()]).toEqual([80, { bytes: 80, quota: 100 }])
+  })
+
   it('keeps room for what is being put, until it is cancelled', async () => {
     const shared = await world()
     const [one, other] = [await bookIn(shared, 100), await bookIn(shared, 100)]
@@ -123,6 +131,16 @@ describe.each(Object.entries(kinds))('space on the notes of %s', (_, notesOf) =>
     await alive.put('a', 90)
     expect(shared.peers.fenced).toEqual([dead.memberId])
     expect((await onTheBooks(shared.notes))?.reserved).toEqual({})
+  })
+
+  it('never fences itself, whatever its peers say of it', async () => {
+    const shared = await world()
+    const { book, memberId, put } = await bookIn(shared, 100)
+    await book.reserve(30)
+    shared.peers.gone.add(memberId)
+    await book.recount()
+    await put('a', 70)
+    expect(shared.peers.fenced).toEqual([])
   })
 
   it('takes over the lock of a dead member', async () => {
