@@ -1,5 +1,5 @@
 /**
- * Decodes with a draft whose outputs and pass counts are known, and compares.
+ * Decodes with a draft whose outputs and pass counts are known, and compares them.
  *
  *   node --import tsx scripts/check-reference-draft.ts --model GGUF --draft DIR --prompts FILE --expected FILE [--limit N]
  *
@@ -30,7 +30,7 @@ const given = z
   .object({ model: z.string(), draft: z.string(), prompts: z.string(), expected: z.string(), limit: z.coerce.number() })
   .parse(values)
 
-const say = (line: string): boolean => process.stdout.write(`${line}\n`)
+const print = (line: string): boolean => process.stdout.write(`${line}\n`)
 const expected = Expected.parse(JSON.parse(await readFile(given.expected, 'utf8'))).slice(0, given.limit)
 const dir = await mkdtemp(path.join(tmpdir(), 'draftbridge-reference-'))
 try {
@@ -59,12 +59,12 @@ function quietContext(): RoleContext {
 }
 
 function compare(report: EvalReport, wanted: Expected): number {
-  say('prompt            steps  ids   tokens  (file)  passes  (file)')
+  print('prompt            steps  ids   tokens  (file)  passes  (file)')
   const rows = wanted.flatMap((entry) => STEPS.map((steps) => compareRow(report, entry, steps)))
-  for (const steps of STEPS) sayPooled(report, wanted, steps)
+  for (const steps of STEPS) printPooled(report, wanted, steps)
   const differences = rows.filter((equal) => !equal).length
-  say(`plain: ${report.speed.plainTokensPerSecond.toFixed(1)} tokens/s; lossless: ${report.lossless}`)
-  say(differences === 0 ? 'no difference' : `${differences} differences`)
+  print(`plain: ${report.speed.plainTokensPerSecond.toFixed(1)} tokens/s; lossless: ${report.lossless}`)
+  print(differences === 0 ? 'no difference' : `${differences} differences`)
   return differences
 }
 
@@ -74,15 +74,15 @@ function compareRow(report: EvalReport, entry: Expected[number], steps: (typeof 
   const equalIds = row !== undefined && firstDifference(row.outputIds, entry.output_ids) === null
   const equal = equalIds && row.tokens === pool.tokens && row.passes === pool.passes
   const counts = [row?.tokens, pool.tokens, row?.passes, pool.passes].map((n) => String(n ?? '-').padStart(6))
-  say(`${entry.id.padEnd(18)}${steps}      ${equalIds ? 'same' : 'DIFF'}${counts.join('  ')}${equal ? '' : '  <-'}`)
+  print(`${entry.id.padEnd(18)}${steps}      ${equalIds ? 'same' : 'DIFF'}${counts.join('  ')}${equal ? '' : '  <-'}`)
   return equal
 }
 
-function sayPooled(report: EvalReport, wanted: Expected, steps: (typeof STEPS)[number]): void {
+function printPooled(report: EvalReport, wanted: Expected, steps: (typeof STEPS)[number]): void {
   const sum = (field: 'tokens' | 'passes'): number =>
     wanted.reduce((all, entry) => all + entry[`steps_${steps}`][field], 0)
   const speed = report.speed.bySteps[String(steps)]
   const acceptance = report.acceptance[String(steps)]?.map((share) => share?.toFixed(3) ?? '-').join(' ')
-  say(`tau at ${steps} steps: ${report.tau[steps]?.toFixed(4)}  (file ${(sum('tokens') / sum('passes')).toFixed(4)})`)
-  say(`  ${speed?.tokensPerSecond.toFixed(1)} tokens/s, ${speed?.speedUp.toFixed(2)} x plain; accepted ${acceptance}`)
+  print(`tau at ${steps} steps: ${report.tau[steps]?.toFixed(4)}  (file ${(sum('tokens') / sum('passes')).toFixed(4)})`)
+  print(`  ${speed?.tokensPerSecond.toFixed(1)} tokens/s, ${speed?.speedUp.toFixed(2)} x plain; accepted ${acceptance}`)
 }

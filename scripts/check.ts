@@ -1,4 +1,4 @@
-// Every check that needs no test run: one line each, all of them even when an early one fails.
+// Runs every check that is not a test, and prints a line for each. All of them run, even when an early one fails.
 import { spawn } from 'node:child_process'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -54,7 +54,7 @@ async function report(name: string, check: () => Promise<Verdict>): Promise<bool
   return ok
 }
 
-/** Two at a time: more would only wait for each other on a small machine. */
+/** Runs two checks at a time: on a small machine more would only slow each other down. */
 async function checkAll(): Promise<string[]> {
   const queue = Object.entries(checks)
   const failed: string[] = []

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// `npx draftbridge` in a checkout. Set-up links it among the programs of the packages.
+// What `npx draftbridge` runs in a checkout. Set-up links it into node_modules/.bin.
 import { register } from 'tsx/esm/api'
 
 register()

@@ -1,4 +1,4 @@
-/** `npm run goldens -- [--device cuda] [DIR]`: hold golden vectors against the trainer. The comparison itself is Python. */
+/** `npm run goldens -- [--device cuda] [DIR]`: compares the trainer with golden vectors. The comparison itself is Python. */
 import { spawnSync } from 'node:child_process'
 import path from 'node:path'
 

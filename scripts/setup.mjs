@@ -1,5 +1,5 @@
 // Makes a checkout ready: node packages, .venv, Python packages, the bridge, and a check that it all works together.
-// Plain Node and no packages, because it runs before there are any. Usage is printed by --help.
+// It uses plain Node and no packages, because it runs before any are installed. --help prints the usage.
 import { existsSync, readFileSync, realpathSync } from 'node:fs'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -31,20 +31,22 @@ async function main(options) {
     if (!options.quiet) say(`nothing to do (${seconds(begun)}): ${stamp.summary}`)
     return
   }
-  await bring(options)
+  await setUp(options)
   say(`ready in ${seconds(begun)}`)
 }
 
 /** @param {Options} options */
-async function bring(options) {
+async function setUp(options) {
   const earlier = readStamp(checkout.stamp).interpreter?.executable
   const tools = preflight(checkout, { flag: options.python, earlier })
   const { executable, version } = tools.python
-  const onWait = (/** @type {number} */ pid) => say(`waiting for the set-up that runs already (process ${pid})`)
+  const onWait = (/** @type {number} */ pid) => say(`waiting for another set-up of this checkout (process ${pid})`)
   const lock = await holdLock(checkout.lock, { pollMs: 200, onWait })
   try {
-    await endOrphans(checkout.running, (pid) => say(`ending what a killed set-up left running (process ${pid})`))
-    // Read again: whoever held the lock may have done the work.
+    await endOrphans(checkout.running, (pid) =>
+      say(`ending a program that a killed set-up left running (process ${pid})`),
+    )
+    // Read again: the set-up that held the lock may have done the work.
     const stamp = readStamp(checkout.stamp)
     const asked = options.python ?? process.env['DRAFTBRIDGE_PYTHON'] ?? null
     const interpreter = { asked, executable, version, mark: markOf(executable) }
@@ -56,7 +58,7 @@ async function bring(options) {
 }
 
 /**
- * The interpreter of the earlier set-up, if it is what is wanted now and its file has not been replaced since.
+ * The interpreter of the earlier set-up, if it is the one asked for now and its file has not been replaced.
  * @param {Stamp} stamp
  * @param {string | undefined} flag
  * @returns {Interpreter | null}
@@ -82,7 +84,7 @@ function due(stamp, interpreter, { dev }) {
   return dueSteps(stamp, keysOf(interpreter), { dev, exists: (step) => existsSync(ARTEFACTS[step]) })
 }
 
-/** @type {Record<Step, string>} one file of each step that is written last, or close to it */
+/** @type {Record<Step, string>} for each step, a file that it writes at or near its end */
 const ARTEFACTS = {
   node: path.join(root, 'node_modules/.bin/draftbridge'),
   venv: path.join(checkout.venv, 'bin/python'),

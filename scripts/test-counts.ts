@@ -16,7 +16,7 @@ export function add(a: Counts, b: Counts): Counts {
   }
 }
 
-/** The line that scripts read. Zero tests are not a success, so they are told as one failure. */
+/** The summary line, which other scripts parse. A run of no tests counts as one failure. */
 export function summaryLine({ passed, failed, skipped }: Counts): string {
   const failures = passed + failed === 0 ? 1 : failed
   return `${passed} passed, ${failures} failed${skipped.length > 0 ? `, ${skipped.length} skipped` : ''}`

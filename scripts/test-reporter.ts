@@ -2,7 +2,7 @@ import { writeFileSync } from 'node:fs'
 import type { Reporter, SerializedError, TestCase, TestModule } from 'vitest/node'
 import type { Counts } from './test-counts.ts'
 
-/** Writes the counts of a vitest run to the file named by DRAFTBRIDGE_TEST_COUNTS. vitest makes it from a path. */
+/** Writes the counts of a vitest run to the file named by DRAFTBRIDGE_TEST_COUNTS. vitest loads this class by its path. */
 export default class CountsReporter implements Reporter {
   onTestRunEnd(modules: readonly TestModule[], unhandled: readonly SerializedError[]): void {
     const file = process.env['DRAFTBRIDGE_TEST_COUNTS']
@@ -10,8 +10,8 @@ export default class CountsReporter implements Reporter {
   }
 }
 
-// A module that does not load, a hook that throws and an error outside any test have no failed test, and are failures. So
-// is a test that is skipped without a reason, as by `it.skip`, or because another one is `it.only`.
+// A module that does not load, a hook that throws, an error outside any test and a test that is skipped without a reason
+// (`it.skip`, or because another one is `it.only`) count as failures, though no test failed.
 function countsOf(modules: readonly TestModule[], unhandled: readonly SerializedError[]): Counts {
   const tests = modules.flatMap((module) => [...module.children.allTests()])
   const suites = modules.flatMap((module) => [module, ...module.children.allSuites()])

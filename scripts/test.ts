@@ -1,4 +1,4 @@
-// All tests of both languages, and one plain line that sums them up. Arguments are vitest's file filters.
+// Runs all tests of both languages and prints one summary line. Arguments are vitest's file filters.
 import { spawn } from 'node:child_process'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -56,6 +56,6 @@ async function testAll(filters: readonly string[]): Promise<Counts> {
 const counts = await testAll(process.argv.slice(2))
 for (const { name, reason } of counts.skipped) process.stdout.write(`skipped: ${name}: ${reason}\n`)
 for (const failure of counts.failures) process.stdout.write(`failed: ${failure}\n`)
-if (counts.passed + counts.failed === 0) process.stdout.write('no test ran: that is a failure\n')
+if (counts.passed + counts.failed === 0) process.stdout.write('no test ran, which counts as a failure\n')
 process.stdout.write(`${summaryLine(counts)}\n`)
 process.exitCode = counts.failed > 0 || counts.passed === 0 ? 1 : 0

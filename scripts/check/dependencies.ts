@@ -14,8 +14,8 @@ interface Verdict {
 }
 
 /**
- * Reads dependency-cruiser's JSON. It reports no violation when it sees no module or resolves no import, for instance
- * with an unknown compiler, so an empty cruise fails.
+ * Reads dependency-cruiser's JSON. It reports no violation when it finds no module or resolves no import, for instance
+ * with an unknown compiler, so a result without modules or imports fails.
  */
 export function checkDependencies({ output }: Verdict): Verdict {
   const start = output.indexOf('{')
@@ -23,7 +23,7 @@ export function checkDependencies({ output }: Verdict): Verdict {
   const { modules, summary } = Cruise.parse(JSON.parse(output.slice(start)))
   const ours = modules.filter(({ source }) => source.startsWith('src/')).length
   if (ours === 0 || summary.totalDependenciesCruised === 0) {
-    return { ok: false, output: `it saw ${ours} modules and ${summary.totalDependenciesCruised} imports` }
+    return { ok: false, output: `it found ${ours} modules and ${summary.totalDependenciesCruised} imports` }
   }
   const lines = summary.violations.map(({ from, to, rule }) => `${rule.name}: ${from} -> ${to}`)
   return { ok: lines.length === 0, output: lines.join('\n') }

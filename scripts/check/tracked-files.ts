@@ -4,7 +4,8 @@ import path from 'node:path'
 const LONGEST = 300
 const SOURCE = /\.(ts|mts|mjs|cjs|js|py)$/
 
-// Where packages come from is each machine's own setting. Written in pieces, or this file would break its own rule.
+// Which index serves packages is a setting of each machine, not of the repository. The words are split, because this file
+// must obey its own rule.
 const ADDRESSES = ['"resolved' + '":', '--index' + '-url', '--extra-index' + '-url', 'registry' + '=http']
 
 interface Verdict {
@@ -12,7 +13,7 @@ interface Verdict {
   readonly output: string
 }
 
-/** What is wrong with one file, a line each. */
+/** The faults of one file, a line each. */
 export function faultsOf(file: string, text: string): string[] {
   const faults: string[] = []
   const lines = text.split('\n').length - (text.endsWith('\n') ? 1 : 0)
@@ -30,7 +31,7 @@ export async function checkTrackedFiles(root: string, listing: Verdict): Promise
   return { ok: output === '' && files.length > 0, output: files.length > 0 ? output : 'git lists no file' }
 }
 
-/** Empty for a file that is tracked and gone, and for one that is not text. */
+/** The text of a file; empty when it is removed or binary. */
 async function textOf(file: string): Promise<string> {
   const text = await readFile(file, 'utf8').catch(() => '')
   return text.includes('\0') ? '' : text

@@ -6,7 +6,7 @@ export class Checkout {
   constructor(root) {
     this.root = root
     this.venv = path.join(root, '.venv')
-    /** Ours alone, ignored by git; may be deleted at any time. */
+    /** Only set-up uses it, and git ignores it. It may be deleted at any time. */
     this.state = path.join(root, '.setup')
     this.logs = path.join(this.state, 'log')
     this.stamp = path.join(this.state, 'stamp.json')

@@ -5,13 +5,13 @@ export const OLDEST = [3, 10]
 export const NEWEST = [3, 13]
 
 /**
- * `explicit`: the user named it, so nothing else will do.
+ * `explicit`: the user named it, so no other interpreter is tried.
  * @typedef {{ command: string, from: string, explicit: boolean }} Candidate
  */
 
 /**
- * The interpreters to try, best first. The one that an earlier set-up used comes before what PATH happens to hold, so
- * that a changed PATH does not rebuild everything.
+ * The interpreters to try, best first. The interpreter of an earlier set-up comes before those on PATH, so that a changed
+ * PATH does not rebuild everything.
  * @param {{ flag?: string | undefined, env?: string | undefined, earlier?: string | undefined }} asked
  * @returns {Candidate[]}
  */
@@ -28,21 +28,21 @@ export function candidates({ flag, env, earlier }) {
 }
 
 /**
- * The first candidate that the bridge can be built against, or why each was passed over.
+ * The first candidate that the bridge can be built against, or why each candidate was rejected.
  * @param {readonly Candidate[]} list
  * @param {(command: string) => Probe} probe
  * @returns {{ ok: true, facts: PythonFacts, from: string } | { ok: false, missing: Missing }}
  */
 export function choosePython(list, probe) {
   /** @type {{ candidate: Candidate, fault: Missing }[]} */
-  const refused = []
+  const rejected = []
   for (const candidate of list) {
     const answer = probe(candidate.command)
     const fault = answer.ok ? faultOf(answer.facts, candidate.command) : absent(candidate, answer.reason)
     if (answer.ok && fault === null) return { ok: true, facts: answer.facts, from: candidate.from }
-    if (fault !== null) refused.push({ candidate, fault })
+    if (fault !== null) rejected.push({ candidate, fault })
   }
-  return { ok: false, missing: worthMending(refused) }
+  return { ok: false, missing: closestToWorking(rejected) }
 }
 
 /**
@@ -125,7 +125,7 @@ function inRange(version) {
 /**
  * @param {Candidate} candidate
  * @param {string} reason
- * @returns {Missing | null} null where an implicit candidate simply is not there: that is no news
+ * @returns {Missing | null} null when an implicit candidate does not exist, which is not worth reporting
  */
 function absent({ command, from, explicit }, reason) {
   if (reason === 'not found' && !explicit) return null
@@ -134,13 +134,13 @@ function absent({ command, from, explicit }, reason) {
 
 /**
  * Leads with the interpreter closest to working (a missing package beats a wrong version), and names the others.
- * @param {readonly { candidate: Candidate, fault: Missing }[]} refused
+ * @param {readonly { candidate: Candidate, fault: Missing }[]} rejected
  * @returns {Missing}
  */
-function worthMending(refused) {
-  const best = refused.find(({ fault }) => fault.what !== python().what) ?? refused[0]
+function closestToWorking(rejected) {
+  const best = rejected.find(({ fault }) => fault.what !== python().what) ?? rejected[0]
   if (best === undefined) return { ...python(), found: 'no python3 on PATH' }
-  const others = refused.filter((one) => one !== best && one.fault.found !== best.fault.found)
+  const others = rejected.filter((one) => one !== best && one.fault.found !== best.fault.found)
   const also = [...new Set(others.map(({ fault }) => `\n    also:  ${fault.found} (${fault.what})`))].join('')
   return { ...best.fault, found: best.fault.found + also }
 }

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { startOf } from './process-start.mjs'
 
 /**
- * Waits until no other set-up works in this checkout, then holds the lock. A lock whose owner is dead is taken over.
+ * Waits until no other set-up runs in this checkout, then holds the lock. The lock of a dead owner is taken over.
  * @param {string} file
  * @param {{ pollMs: number, onWait: (pid: number) => void }} options
  * @returns {Promise<{ release: () => void }>}
@@ -13,14 +13,14 @@ export async function holdLock(file, { pollMs, onWait }) {
   mkdirSync(path.dirname(file), { recursive: true })
   const mine = `${file}.${process.pid}`
   writeFileSync(mine, `${process.pid} ${startOf(process.pid) ?? ''}`)
-  let told = false
+  let announced = false
   try {
-    while (!taken(mine, file)) {
+    while (!tryTake(mine, file)) {
       const owner = ownerOf(file)
-      if (owner !== null && !isAlive(owner)) stealFrom(owner, file, mine)
+      if (owner !== null && !isAlive(owner)) takeOver(owner, file, mine)
       else {
-        if (owner !== null && !told) onWait(owner.pid)
-        told = true
+        if (owner !== null && !announced) onWait(owner.pid)
+        announced = true
         await sleep(pollMs)
       }
     }
@@ -31,11 +31,11 @@ export async function holdLock(file, { pollMs, onWait }) {
 }
 
 /**
- * A link appears with its content and fails when the name is there, so there is no moment of an empty lock.
+ * Takes the lock if it is free. A link appears with its content and fails when the name exists, so a lock is never empty.
  * @param {string} mine
  * @param {string} file
  */
-function taken(mine, file) {
+function tryTake(mine, file) {
   try {
     linkSync(mine, file)
     return true
@@ -65,7 +65,7 @@ function ownerOf(file) {
  * @param {Owner} owner
  */
 function isAlive({ pid, start }) {
-  // Without /proc nothing is known of starts, and the id alone has to do.
+  // Without /proc start times are unknown, so only the id is compared.
   if (start !== '') return startOf(pid) === start
   try {
     process.kill(pid, 0)
@@ -76,19 +76,19 @@ function isAlive({ pid, start }) {
 }
 
 /**
- * Of several that see the same dead owner, the rename lets one win. What it moved is looked at again: if another had
- * won before, that is a live lock, and it goes back.
+ * Removes the lock of a dead owner. When several processes try, the rename succeeds for one of them. If it moved the lock
+ * of a process that was faster, that lock is alive and is put back.
  * @param {Owner} dead
  * @param {string} file
  * @param {string} mine
  */
-function stealFrom(dead, file, mine) {
+function takeOver(dead, file, mine) {
   const aside = `${mine}.stale`
   try {
     renameSync(file, aside)
   } catch {
     return
   }
-  if (readFileSync(aside, 'utf8') !== dead.text) taken(aside, file)
+  if (readFileSync(aside, 'utf8') !== dead.text) tryTake(aside, file)
   rmSync(aside, { force: true })
 }

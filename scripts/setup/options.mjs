@@ -4,8 +4,8 @@ import { SetupProblem } from './problem.mjs'
 export const USAGE = `npm run setup [-- options]     (the other npm scripts call it themselves)
 
   --python PATH   build against this interpreter (else DRAFTBRIDGE_PYTHON, else the first on PATH that can be embedded)
-  --dev           the Python packages of tests and checks too
-  --quiet         print only when something has to be done
+  --dev           also install the Python packages of tests and checks
+  --quiet         print only when there is something to do
 `
 
 /** @typedef {{ python?: string | undefined, dev: boolean, quiet: boolean }} Options */

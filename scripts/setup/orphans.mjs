@@ -4,10 +4,10 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { startOf } from './process-start.mjs'
 
 /**
- * Notes that a program runs for us, under its process id and the time it started.
+ * Records that set-up started a program: a file named after its process id and start time.
  * @param {string} folder
  * @param {number | undefined} pid
- * @returns {() => void} to be called when it has ended
+ * @returns {() => void} removes the record; call it when the program has ended
  */
 export function noteProgram(folder, pid) {
   const start = pid === undefined ? null : startOf(pid)
@@ -19,8 +19,8 @@ export function noteProgram(folder, pid) {
 }
 
 /**
- * Ends what a killed set-up left running: a pip that outlives it would go on writing into the `.venv` that the next
- * set-up makes. Only for the holder of the lock, and only programs that a set-up noted.
+ * Ends programs that a killed set-up left running: such a pip would go on writing into the `.venv` of the next set-up.
+ * Only the holder of the lock may call it. It ends only programs that a set-up recorded.
  * @param {string} folder
  * @param {(pid: number) => void} onEnd
  */

@@ -16,40 +16,41 @@ const COMMAND = 'node_modules/.bin/draftbridge'
  * @param {PackageLock} lock package-lock.json
  * @param {PackageLock | null} installed node_modules/.package-lock.json
  */
-export function inStep(lock, installed) {
-  const there = installed?.packages
-  if (there === undefined) return false
+export function matchesLock(lock, installed) {
+  const packages = installed?.packages
+  if (packages === undefined) return false
   return Object.entries(lock.packages ?? {}).every(([name, wanted]) => {
     if (name === '') return true
-    const found = there[name]
+    const found = packages[name]
     if (found === undefined) return wanted.optional === true
     return found.version === wanted.version && found.integrity === wanted.integrity
   })
 }
 
 /** @param {Checkout} checkout */
-export function nodePackagesInStep({ root }) {
+export function nodePackagesMatchLock({ root }) {
   const installed = path.join(root, 'node_modules/.package-lock.json')
   const needed = [installed, path.join(root, 'node_modules/tsx/package.json'), path.join(root, COMMAND)]
   if (!needed.every((file) => existsSync(file))) return false
-  return inStep(readJson(path.join(root, 'package-lock.json')), readJson(installed))
+  return matchesLock(readJson(path.join(root, 'package-lock.json')), readJson(installed))
 }
 
 /**
- * No package runs a script of its own: the one native package is compiled by us, against the chosen interpreter.
+ * Installs the packages of package-lock.json. None runs install scripts: set-up compiles the only native package itself,
+ * against the chosen interpreter.
  * @param {Checkout} checkout
  * @param {string[]} npm
  */
 export async function installNodePackages({ root, logs }, npm) {
   const options = ['--ignore-scripts', '--no-audit', '--no-fund', '--loglevel', 'error']
   await run([...npm, 'ci', ...options], { cwd: root, log: path.join(logs, 'npm.log') })
-  // So that `npx draftbridge` finds it: npm links the programs of a package's dependencies, not its own.
+  // For `npx draftbridge`: npm links the programs of a package's dependencies, not those of the package itself.
   mkdirSync(path.join(root, 'node_modules/.bin'), { recursive: true })
   symlinkSync('../../scripts/draftbridge.mjs', path.join(root, COMMAND))
 }
 
 /**
- * Whether `.venv` was made from this interpreter, by what its own description says.
+ * Whether `.venv` was made from this interpreter, according to its pyvenv.cfg.
  * @param {string} description text of pyvenv.cfg
  * @param {Pick<PythonFacts, 'executable' | 'version'>} facts
  * @param {(file: string) => string} resolve real path of a file
@@ -84,10 +85,10 @@ export async function makeVenv({ root, venv, logs }, { executable }) {
 }
 
 /**
- * Only wheels, only those whose hash is written down, and only those listed: nothing is compiled, nothing is resolved.
+ * Installs exactly the listed wheels, whose hashes must match. Nothing is compiled and no version is resolved.
  * @param {Checkout} checkout
  * @param {string} requirements
- * @param {{ again: boolean }} options `again` puts a package back even if it looks installed
+ * @param {{ again: boolean }} options `again` reinstalls packages even if they look installed
  */
 export async function installPythonPackages({ root, venv, logs }, requirements, { again }) {
   const options = [

@@ -10,7 +10,7 @@ import { findCompiler, findNodeHeaders, headerVersion, npmCommand, runs } from '
 /** @import { Missing } from './problem.mjs' */
 
 /**
- * Everything that the long steps will need, found before the first of them starts.
+ * All tools that the long steps need. They are looked for before the first step starts.
  * @typedef {{ python: PythonFacts, compiler: string[], npm: string[], npmRoot: string | null }} Tools
  */
 
@@ -56,7 +56,7 @@ function nodeHeadersMissing(npmRoot) {
 }
 
 /**
- * The folder of npm itself, when it brings the node-gyp that can fetch headers.
+ * The folder of npm itself, if it contains the node-gyp that can fetch headers.
  * @param {string} file
  * @returns {string | null}
  */
@@ -72,7 +72,7 @@ function onPath(name) {
 }
 
 /**
- * The interpreter of a `.venv` that is already there, so that a lost stamp does not rebuild it.
+ * The interpreter of an existing `.venv`, so that a lost stamp does not rebuild it.
  * @param {Checkout} checkout
  * @returns {string | undefined}
  */

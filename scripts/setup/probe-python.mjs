@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process'
 
 /**
- * What an interpreter says of itself. A shim, a symlink or an active virtual environment all answer with the
+ * What an interpreter reports about itself. A shim, a symlink or an active virtual environment all answer with the
  * installation behind them, so two names of one installation give equal facts.
  * @typedef {object} PythonFacts
  * @property {string} executable the installation's own program, never a shim or a virtual environment's link
@@ -46,7 +46,7 @@ print(json.dumps({
 `
 
 /**
- * Runs `command` and asks it. Never throws: a candidate that does not run is a reason, not a failure.
+ * Runs `command` and reads its facts. Never throws: for a command that does not run, the answer holds the reason.
  * @param {string} command a path, or a name to look up on PATH
  * @returns {Probe}
  */

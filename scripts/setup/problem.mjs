@@ -1,7 +1,7 @@
 /** What `sysexits` calls "unavailable"; the same status that PYTHON_UNAVAILABLE has in src/core/errors.ts. */
 export const UNAVAILABLE = 69
 
-/** A reason why set-up cannot go on, in words for the person at the terminal. Never a bug of ours. */
+/** Why set-up cannot continue, for the person at the terminal. Not used for bugs of set-up itself. */
 export class SetupProblem extends Error {
   /** @param {string} message */
   constructor(message) {
@@ -16,7 +16,7 @@ export class SetupProblem extends Error {
  */
 
 /**
- * Everything that is missing in one message, so that it takes one installation to mend and not one per attempt.
+ * One message that lists everything that is missing, so that one installation fixes all of it.
  * @param {readonly Missing[]} missing
  */
 export function missingMessage(missing) {

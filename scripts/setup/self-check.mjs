@@ -1,5 +1,5 @@
-// Run as a program of its own: CPython can start once per process, and a crash in it must not take set-up along.
-// Prints one line of versions. Reads DRAFTBRIDGE_VENV and EXPECTED_PYTHON (`3.11.7`); PYTHONPATH names ./python.
+// Runs in its own process: CPython can start once per process, and a crash must not end set-up.
+// Prints one line of versions. Reads DRAFTBRIDGE_VENV and EXPECTED_PYTHON (for example `3.11.7`); PYTHONPATH must name ./python.
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 

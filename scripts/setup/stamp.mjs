@@ -19,7 +19,7 @@ import path from 'node:path'
 export const STEPS = /** @type {const} */ (['node', 'venv', 'python', 'dev', 'bridge', 'check'])
 /** @typedef {typeof STEPS[number]} Step */
 
-/** The key of a step that was started: what it left behind is not to be trusted. */
+/** The key of a step that was started and not finished: what it left cannot be trusted. */
 export const BEGUN = 'begun'
 
 /** @returns {Stamp} */
@@ -28,7 +28,7 @@ export function blankStamp() {
 }
 
 /**
- * The key of every step. Each includes the keys of the steps it stands on, so a change below redoes what is above.
+ * The key of every step. It includes the keys of the steps that it depends on, so a change repeats all later steps.
  * @param {{ packageLock: string, requirements: string, devRequirements: string, python: string, node: string,
  *   recipe: string }} inputs contents and identities; `recipe` is the text of the code that does the steps
  * @returns {Record<Step, string>}
@@ -49,7 +49,7 @@ export function stepKeys({ packageLock, requirements, devRequirements, python, n
 }
 
 /**
- * Steps to do, in order. A step is due when its key differs or what it made is gone; `dev` only when asked for.
+ * Steps to do, in order. A step is due when its key differs or what it made is missing; `dev` only when asked for.
  * @param {Stamp} stamp
  * @param {Record<Step, string>} keys
  * @param {{ dev: boolean, exists: (step: Step) => boolean }} options
@@ -57,10 +57,10 @@ export function stepKeys({ packageLock, requirements, devRequirements, python, n
  */
 export function dueSteps(stamp, keys, { dev, exists }) {
   const due = new Set(STEPS.filter((step) => stamp.done[step] !== keys[step] || !exists(step)))
-  // pip that was killed can leave a package that looks installed and is not.
+  // A pip that was killed can leave a package that looks installed but is not complete.
   if (stamp.done['python'] === BEGUN) due.add('venv')
   if (due.has('venv')) for (const step of /** @type {const} */ (['python', 'dev', 'bridge'])) due.add(step)
-  // `npm ci` empties node_modules, and the bridge lies in there.
+  // `npm ci` empties node_modules, which contains the bridge.
   if (due.has('node')) due.add('bridge')
   if (due.has('bridge') || due.has('python')) due.add('check')
   if (!dev) due.delete('dev')
@@ -76,7 +76,7 @@ export function digest(...parts) {
 
 /**
  * @param {string} file
- * @returns {Stamp} a blank one for a file that is absent or not ours
+ * @returns {Stamp} a blank stamp when the file is missing or is not a stamp
  */
 export function readStamp(file) {
   try {
@@ -93,9 +93,9 @@ export function readStamp(file) {
  */
 export function writeStamp(file, stamp) {
   mkdirSync(path.dirname(file), { recursive: true })
-  const half = `${file}.${process.pid}`
-  writeFileSync(half, `${JSON.stringify(stamp, null, 2)}\n`)
-  renameSync(half, file)
+  const temporary = `${file}.${process.pid}`
+  writeFileSync(temporary, `${JSON.stringify(stamp, null, 2)}\n`)
+  renameSync(temporary, file)
 }
 
 /** @param {string} executable */

@@ -32,7 +32,7 @@ export function seconds(begun) {
   return `${((performance.now() - begun) / 1000).toFixed(1)} s`
 }
 
-// What would send an installation elsewhere, or make one interpreter read another's packages.
+// Variables that would redirect an installation, or make one interpreter read another's packages.
 const FOREIGN = ['PYTHONHOME', 'PYTHONPATH', 'PIP_TARGET', 'PIP_PREFIX', 'PIP_USER', 'PIP_REQUIRE_VIRTUALENV']
 
 /** @returns {NodeJS.ProcessEnv} */
@@ -43,7 +43,7 @@ function cleanEnvironment() {
 }
 
 /**
- * Runs a program with its output in a log file; a silent minute is broken by its last line.
+ * Runs a program with its output in a log file. While it runs, its last line is shown every 20 seconds.
  * @param {string[]} command
  * @param {{ cwd: string, log: string, env?: NodeJS.ProcessEnv }} options `log` lies in the `log` folder of the state
  * @returns {Promise<string>} what it printed, both streams
@@ -54,7 +54,7 @@ export async function run(command, { cwd, log, env }) {
   const sink = createWriteStream(log)
   const child = spawn(program, args, { cwd, env: { ...cleanEnvironment(), ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
   const ended = noteProgram(path.join(path.dirname(log), '../running'), child.pid)
-  const forget = endWithUs(child)
+  const forget = endWithSetup(child)
   let output = ''
   const begun = performance.now()
   const heartbeat = setInterval(() => say(`  ${seconds(begun)}  ${lastLine(output)}`), HEARTBEAT_MS)
@@ -77,11 +77,12 @@ export async function run(command, { cwd, log, env }) {
 }
 
 /**
- * A signal to set-up ends the program that it runs too, or that would go on writing while the next set-up begins.
+ * Makes a signal to set-up also end the program that it runs. Otherwise that program would go on writing during the next
+ * set-up.
  * @param {import('node:child_process').ChildProcess} child
  * @returns {() => void} stops listening
  */
-function endWithUs(child) {
+function endWithSetup(child) {
   const listeners = Object.entries({ SIGINT: 130, SIGTERM: 143, SIGHUP: 129 }).map(([signal, status]) => {
     const end = () => {
       child.kill('SIGTERM')

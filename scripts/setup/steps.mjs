@@ -1,7 +1,13 @@
 import { existsSync, realpathSync } from 'node:fs'
 import path from 'node:path'
 import { buildBridge, nodeHeaders } from './bridge.mjs'
-import { installNodePackages, installPythonPackages, makeVenv, nodePackagesInStep, venvBelongsTo } from './packages.mjs'
+import {
+  installNodePackages,
+  installPythonPackages,
+  makeVenv,
+  nodePackagesMatchLock,
+  venvBelongsTo,
+} from './packages.mjs'
 import { venvDescription } from './preflight.mjs'
 import { SetupProblem } from './problem.mjs'
 import { BEGUN, writeStamp } from './stamp.mjs'
@@ -12,8 +18,8 @@ import { run, say, step } from './step.mjs'
 /** @import { Stamp, Step } from './stamp.mjs' */
 
 /**
- * Does the steps that are due. Each is struck from the stamp before it begins and entered after it ends, so whatever
- * interrupts it, the next set-up does it again.
+ * Does the steps that are due. A step is marked as begun in the stamp before it starts and as done after it ends, so the
+ * next set-up repeats a step that was interrupted.
  * @param {Checkout} checkout
  * @param {Tools} tools
  * @param {{ stamp: Stamp, keys: Record<Step, string>, due: Step[] }} plan
@@ -36,52 +42,52 @@ export async function doSteps(checkout, tools, { stamp, keys, due }) {
       if (name === 'check') summary = await step('self-check', () => selfCheck(checkout, tools))
       else await WORK[name](checkout, tools, { begun, packagesBegun })
     } catch (error) {
-      // It ended by itself, so it cleaned up after itself: to be done again, but no reason to distrust what is there.
+      // A step that fails cleans up after itself: it must be repeated, but what exists can be trusted.
       enter(name, '')
       throw error
     }
     enter(name)
   }
-  const rows = ROWS.map((row) => due.filter((name) => row.includes(name)))
-  await allEnded(rows.map((row) => inOrder(row, perform)))
+  const sequences = PARALLEL.map((steps) => due.filter((name) => steps.includes(name)))
+  await allEnded(sequences.map((steps) => inOrder(steps, perform)))
   if (!due.includes('check')) return
   await perform('check')
   say(summary)
 }
 
 /**
- * Two rows of steps that need nothing of each other: pip waits for the network while the compiler works.
+ * Two sequences of steps that do not depend on each other: pip waits for the network while the compiler works.
  * @type {Step[][]}
  */
-const ROWS = [
+const PARALLEL = [
   ['node', 'bridge'],
   ['venv', 'python', 'dev'],
 ]
 
 /**
- * @param {Step[]} row
+ * @param {Step[]} steps
  * @param {(name: Step) => Promise<void>} perform
  */
-async function inOrder(row, perform) {
-  for (const name of row) await perform(name)
+async function inOrder(steps, perform) {
+  for (const name of steps) await perform(name)
 }
 
 /**
- * Fails like the first that fails, but only when all have ended: none may go on writing after the lock is released.
- * @param {Promise<void>[]} rows
+ * Waits for all sequences and then fails as the first one failed: none may go on writing after the lock is released.
+ * @param {Promise<void>[]} sequences
  */
-async function allEnded(rows) {
-  for (const row of await Promise.allSettled(rows)) if (row.status === 'rejected') throw row.reason
+async function allEnded(sequences) {
+  for (const ended of await Promise.allSettled(sequences)) if (ended.status === 'rejected') throw ended.reason
 }
 
 /**
- * `begun`: an earlier set-up was killed in this step; `packagesBegun`: in the one that installs Python packages.
+ * `begun`: an earlier set-up was killed in this step; `packagesBegun`: it was killed while it installed Python packages.
  * @typedef {{ begun: boolean, packagesBegun: boolean }} Circumstances
  * @type {Record<Exclude<Step, 'check'>, (checkout: Checkout, tools: Tools, about: Circumstances) => Promise<void>>}
  */
 const WORK = {
   async node(checkout, { npm }, { begun }) {
-    if (!begun && nodePackagesInStep(checkout)) return
+    if (!begun && nodePackagesMatchLock(checkout)) return
     await step('node packages', () => installNodePackages(checkout, npm))
   },
 
@@ -89,7 +95,7 @@ const WORK = {
     const description = venvDescription(checkout)
     const ours = description !== null && venvBelongsTo(description, python, realPath)
     if (ours && !begun && !packagesBegun) return
-    if (description !== null && !ours) say(`.venv belongs to another Python than ${python.version}; it is made anew`)
+    if (description !== null && !ours) say(`.venv belongs to another Python than ${python.version}; it is replaced`)
     await step('.venv', () => makeVenv(checkout, python))
   },
 
@@ -111,7 +117,7 @@ const WORK = {
 }
 
 /**
- * In a process of its own, with the environment that the bridge gives itself.
+ * Runs self-check.mjs in its own process, in the environment that the bridge uses.
  * @param {Checkout} checkout
  * @param {Tools} tools
  * @returns {Promise<string>} one line of versions
@@ -121,10 +127,12 @@ async function selfCheck({ root, venv, logs }, { python }) {
   const program = path.join(root, 'scripts/setup/self-check.mjs')
   const check = run([process.execPath, program], { cwd: root, log: path.join(logs, 'self-check.log'), env })
   const output = await check.catch((error) => {
-    throw new SetupProblem(`${error.message}\nthe parts do not work together; delete .venv and .setup to start anew`)
+    throw new SetupProblem(
+      `${error.message}\nthe parts do not work together; delete .venv and .setup, and run set-up again`,
+    )
   })
   const summary = output.split('\n').find((line) => line.startsWith('node ')) ?? ''
-  if (summary === '') throw new SetupProblem(`the self-check ended without a word; its output: ${output}`)
+  if (summary === '') throw new SetupProblem(`the self-check printed no versions; its output: ${output}`)
   return summary
 }
 

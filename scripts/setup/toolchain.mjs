@@ -39,8 +39,8 @@ export function runs(program) {
 }
 
 /**
- * Headers of the running Node: beside the program itself, else where the user said that they are. The interface that
- * the bridge uses is stable within a major version.
+ * Headers of the running Node: beside the program itself, else in the folder that the user named. The interface that the
+ * bridge uses is stable within a major version.
  * @param {{ execPath: string, version: string, nodedir?: string | undefined }} node
  * @param {(folder: string) => string | null} versionIn major version of the headers in a folder
  * @returns {{ include: string | null, seen: string[] }}
@@ -66,7 +66,7 @@ export function headerVersion(include) {
 }
 
 /**
- * The npm that started us, else the one beside the running Node, else PATH's.
+ * The npm that started set-up, else the npm beside the running Node, else the npm on PATH.
  * @param {string | undefined} execpath npm's own npm_execpath
  * @returns {string[]}
  */

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import { inStep, venvBelongsTo } from '../../../scripts/setup/packages.mjs'
+import { matchesLock, venvBelongsTo } from '../../../scripts/setup/packages.mjs'
 
 const lock = {
   packages: {
@@ -11,14 +11,14 @@ const lock = {
 const zod = { version: '4.6.7', integrity: 'sha512-a' }
 
 it('node_modules is in step when only packages of other platforms are absent', () => {
-  expect(inStep(lock, { packages: { 'node_modules/zod': zod } })).toBe(true)
-  expect(inStep(lock, { packages: {} })).toBe(false)
-  expect(inStep(lock, null)).toBe(false)
+  expect(matchesLock(lock, { packages: { 'node_modules/zod': zod } })).toBe(true)
+  expect(matchesLock(lock, { packages: {} })).toBe(false)
+  expect(matchesLock(lock, null)).toBe(false)
 })
 
 it('node_modules is out of step when one package has another version or other content', () => {
-  expect(inStep(lock, { packages: { 'node_modules/zod': { ...zod, version: '4.6.6' } } })).toBe(false)
-  expect(inStep(lock, { packages: { 'node_modules/zod': { ...zod, integrity: 'sha512-c' } } })).toBe(false)
+  expect(matchesLock(lock, { packages: { 'node_modules/zod': { ...zod, version: '4.6.6' } } })).toBe(false)
+  expect(matchesLock(lock, { packages: { 'node_modules/zod': { ...zod, integrity: 'sha512-c' } } })).toBe(false)
 })
 
 it('a virtual environment belongs to the interpreter whose program and version it names', () => {
