@@ -9,7 +9,7 @@ export interface CommandsOptions {
   readonly env: NodeJS.ProcessEnv
 }
 
-/** A command that ended badly; what it said is on the screen already. */
+/** A command failed. Its own message is on the screen already. */
 export class CommandFailed extends Error {
   readonly exitCode: number
   constructor(name: string, exitCode: number) {
@@ -18,9 +18,10 @@ export class CommandFailed extends Error {
   }
 }
 
-const PATIENCE_MS = 20_000
+/** How long a command may take to stop before it is killed. */
+const STOP_TIMEOUT_MS = 20_000
 
-/** Commands of `draftbridge`, each in a process of its own, with their events shown on one screen. */
+/** Runs commands of `draftbridge` as separate processes and shows their progress on one screen. */
 export class Commands {
   readonly #options: CommandsOptions
   readonly #running = new Set<ChildProcess>()
@@ -30,12 +31,12 @@ export class Commands {
     this.#options = options
   }
 
-  /** Runs one command to its end. When one fails, the others are asked to stop. */
+  /** Runs one command to its end. When it fails, the other commands are asked to stop. */
   async run(name: string, args: readonly string[]): Promise<void> {
     const { checkout, env } = this.#options
     const main = path.join(checkout, 'src', 'cli', 'main.ts')
     const argv = ['--import', 'tsx', main, ...args, '--json-lines', '--quiet']
-    // Detached, so that a Ctrl-C in the terminal reaches only this process, which passes it on once.
+    // Detached, so that Ctrl-C in the terminal reaches only this process, which forwards it once.
     const child = spawn(process.execPath, argv, {
       cwd: checkout,
       env,
@@ -43,27 +44,27 @@ export class Commands {
       detached: true,
     })
     this.#running.add(child)
-    const exitCode = await shown(child, name)
+    const exitCode = await showUntilEnd(child, name)
     this.#running.delete(child)
     if (exitCode === 0) return
-    // What fails after the first does so because it was asked to stop, or because its peer is gone.
+    // Later failures follow from the first: those commands were asked to stop, or their peer is gone.
     this.#failure ??= new CommandFailed(name, exitCode)
     this.stop('SIGTERM')
     throw this.#failure
   }
 
-  /** Passes the wish to stop on; who does not follow in time is ended. */
+  /** Sends the signal to all running commands. Those that do not stop in time are killed. */
   stop(signal: NodeJS.Signals): void {
-    const asked = [...this.#running]
-    for (const child of asked) child.kill(signal)
+    const stopping = [...this.#running]
+    for (const child of stopping) child.kill(signal)
     setTimeout(() => {
-      for (const child of asked) child.kill('SIGKILL')
-    }, PATIENCE_MS).unref()
+      for (const child of stopping) child.kill('SIGKILL')
+    }, STOP_TIMEOUT_MS).unref()
   }
 }
 
-/** Shows what a command reports until it has ended and said all; gives its exit code. */
-function shown(child: ChildProcess, name: string): Promise<number> {
+/** Shows a command's events and messages until it has ended. Gives its exit code. */
+function showUntilEnd(child: ChildProcess, name: string): Promise<number> {
   const label = `${name.padEnd(8)} | `
   const progress = new Progress({ screen: process.stderr, env: process.env, label })
   if (child.stdout !== null) {

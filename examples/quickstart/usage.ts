@@ -1,15 +1,15 @@
 export const USAGE = `Usage: npm run quickstart [-- --fresh]
 
-  --fresh  begin again; what an earlier start left in runs/quickstart is deleted
+  --fresh  start again; deletes runs/quickstart first
   --help   show this text
 `
 
-/** What the command line asks for, or the argument that it should not have. */
-export type Asked =
+/** What the command line asks for, or an argument that does not exist. */
+export type QuickstartRequest =
   | { readonly what: 'run' | 'fresh' | 'help' }
   | { readonly what: 'unknown'; readonly argument: string }
 
-export function askedFor(args: readonly string[]): Asked {
+export function parseQuickstartArgs(args: readonly string[]): QuickstartRequest {
   const argument = args.find((arg) => !['--fresh', '--help', '-h'].includes(arg))
   if (args.includes('--help') || args.includes('-h')) return { what: 'help' }
   if (argument !== undefined) return { what: 'unknown', argument }

@@ -3,9 +3,9 @@ import os from 'node:os'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { newestCheckpoint, standingOf } from '../../examples/quickstart/standing.ts'
+import { newestCheckpoint, quickstartState } from '../../examples/quickstart/quickstart-state.ts'
 import { tauNote } from '../../examples/quickstart/tau-note.ts'
-import { askedFor } from '../../examples/quickstart/usage.ts'
+import { parseQuickstartArgs } from '../../examples/quickstart/usage.ts'
 import { loadConfig } from '../../src/config/load.ts'
 import { writeResolvedConfig } from '../../src/config/resolved.ts'
 import type { RunConfig } from '../../src/config/schema.ts'
@@ -36,10 +36,10 @@ const clock = { now: () => 1, sleep: async () => undefined }
 
 describe('its command line', () => {
   it('is refused where it has a word that it does not know', () => {
-    expect(askedFor([])).toEqual({ what: 'run' })
-    expect(askedFor(['--fresh'])).toEqual({ what: 'fresh' })
-    expect(askedFor(['--frsh'])).toEqual({ what: 'unknown', argument: '--frsh' })
-    expect(askedFor(['--fresh', '--help'])).toEqual({ what: 'help' })
+    expect(parseQuickstartArgs([])).toEqual({ what: 'run' })
+    expect(parseQuickstartArgs(['--fresh'])).toEqual({ what: 'fresh' })
+    expect(parseQuickstartArgs(['--frsh'])).toEqual({ what: 'unknown', argument: '--frsh' })
+    expect(parseQuickstartArgs(['--fresh', '--help'])).toEqual({ what: 'help' })
   })
 })
 
@@ -60,7 +60,7 @@ describe('the note on tau', () => {
 describe('the quickstart', () => {
   it('begins where nothing is', async () => {
     const nothing = { begun: false, featuresReady: false, producerFailed: false, trained: false, measured: false }
-    expect(await standingOf(config)).toEqual(nothing)
+    expect(await quickstartState(config)).toEqual(nothing)
   })
 
   it('goes on from complete features, and not from a manifest that is still open', async () => {
@@ -68,9 +68,9 @@ describe('the quickstart', () => {
     await mkdir(config.manifest)
     const root = path.join(config.manifest, 'manifest.json')
     await writeFile(root, '{"state":"open"}')
-    expect(await standingOf(config)).toMatchObject({ begun: true, featuresReady: false })
+    expect(await quickstartState(config)).toMatchObject({ begun: true, featuresReady: false })
     await writeFile(root, '{"state":"complete"}')
-    expect(await standingOf(config)).toMatchObject({ featuresReady: true, trained: false })
+    expect(await quickstartState(config)).toMatchObject({ featuresReady: true, trained: false })
   })
 
   it('takes the newest checkpoint that is complete', async () => {
@@ -86,14 +86,14 @@ describe('the quickstart', () => {
     for (const body of [trainStarted(null), metrics(100, 4)]) log.emit(body)
     log.emit({ event: 'train.finished', step: 100, seconds: 1, checkpoint: draft })
     log.emit(evaluated())
-    expect(await standingOf(config)).toMatchObject({ trained: true, measured: false })
+    expect(await quickstartState(config)).toMatchObject({ trained: true, measured: false })
     log.emit({ ...evaluated(), draft } as ReturnType<typeof evaluated>)
-    expect(await standingOf(config)).toMatchObject({ trained: true, measured: true })
+    expect(await quickstartState(config)).toMatchObject({ trained: true, measured: true })
   })
 
   it('does not mix two settings in one run', async () => {
     await writeResolvedConfig(config, { replace: true })
     const other = { ...config, train: { ...config.train, epochs: 99 } }
-    await expect(standingOf(other)).rejects.toThrow('--fresh')
+    await expect(quickstartState(other)).rejects.toThrow('--fresh')
   })
 })

