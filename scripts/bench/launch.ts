@@ -2,7 +2,7 @@
 // Usage: npm run bench:launch [-- --shape qwen|small] [--dir DIR] [--ranks N] [--turns N] [--record [--name NAME]]
 import { execFileSync } from 'node:child_process'
 import { readdir, rm, writeFile } from 'node:fs/promises'
-import { availableParallelism, tmpdir } from 'node:os'
+import { availableParallelism } from 'node:os'
 import path from 'node:path'
 import { parseArgs } from 'node:util'
 import { z } from 'zod'
@@ -11,20 +11,12 @@ import { readRefManifest } from '../../src/refs/manifest.ts'
 import { buildPayload } from '../../src/roles/train/assemble.ts'
 import { dataOf, prepareRun } from '../../src/roles/train/prepare-run.ts'
 import { checkout, venvPython } from '../results/checkout.ts'
-import { Recorder, recordOptions } from '../results/recorder.ts'
+import { Recorder } from '../results/recorder.ts'
 import { scratchFolder } from './scratch-folder.ts'
 import { median } from './statistics.ts'
-import { draftbridge, eventsNamed, featuresOf, prepareTrainCase, SHAPES } from './train-case.ts'
+import { caseOptions, draftbridge, eventsNamed, featuresOf, prepareTrainCase, SHAPES } from './train-case.ts'
 
-const { values } = parseArgs({
-  options: {
-    ...recordOptions,
-    shape: { type: 'string', default: 'small' },
-    dir: { type: 'string', default: tmpdir() },
-    ranks: { type: 'string', default: '1' },
-    turns: { type: 'string', default: '3' },
-  },
-})
+const { values } = parseArgs({ options: { ...caseOptions, turns: { type: 'string', default: '3' } } })
 const shape = z.enum(SHAPES).parse(values.shape)
 const ranks = Number(values.ranks)
 await using scratch = await scratchFolder(values.dir)

@@ -1,26 +1,17 @@
 // The losses of a run that is killed and resumed against those of a run that is not, step by step. On a CPU they are equal.
 // Usage: npm run bench:resume [-- --shape qwen|small] [--dir DIR] [--ranks N] [--steps N] [--record [--name NAME]]
 import { spawn } from 'node:child_process'
-import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { createInterface } from 'node:readline'
 import { parseArgs } from 'node:util'
 import { z } from 'zod'
 import { eventOf } from '../../src/report/events/events-file.ts'
 import { checkout } from '../results/checkout.ts'
-import { Recorder, recordOptions } from '../results/recorder.ts'
+import { Recorder } from '../results/recorder.ts'
 import { scratchFolder } from './scratch-folder.ts'
-import { draftbridgeCommand, eventsNamed, prepareTrainCase, SHAPES } from './train-case.ts'
+import { caseOptions, draftbridgeCommand, eventsNamed, prepareTrainCase, SHAPES } from './train-case.ts'
 
-const { values } = parseArgs({
-  options: {
-    ...recordOptions,
-    shape: { type: 'string', default: 'small' },
-    dir: { type: 'string', default: tmpdir() },
-    ranks: { type: 'string', default: '1' },
-    steps: { type: 'string', default: '12' },
-  },
-})
+const { values } = parseArgs({ options: { ...caseOptions, steps: { type: 'string', default: '12' } } })
 const shape = z.enum(SHAPES).parse(values.shape)
 await using scratch = await scratchFolder(values.dir)
 const { dir } = scratch

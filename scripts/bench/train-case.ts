@@ -1,15 +1,25 @@
 import { execFileSync } from 'node:child_process'
 import { writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { stringify } from 'yaml'
 import type { EventBody } from '../../src/report/events/events.ts'
 import { readEvents } from '../../src/report/events/events-file.ts'
 import { checkout, venvPython } from '../results/checkout.ts'
+import { recordOptions } from '../results/recorder.ts'
 
 /** Sizes of the draft: that of Qwen2.5-7B, or one that a CPU trains in seconds. */
 export const SHAPES = ['qwen', 'small'] as const
 export type Shape = (typeof SHAPES)[number]
 const DRAFT_VOCABULARY: Readonly<Record<Shape, number>> = { qwen: 16000, small: 1000 }
+
+/** Options of the scripts that train one case, for `parseArgs`. */
+export const caseOptions = {
+  ...recordOptions,
+  shape: { type: 'string', default: 'small' },
+  dir: { type: 'string', default: tmpdir() },
+  ranks: { type: 'string', default: '1' },
+} as const
 
 /** What is trained: `samples` feature files of `length` tokens, of which the share `live` is trained. */
 export interface TrainCase {
