@@ -24,7 +24,7 @@ interface Totals {
   readonly at: number
 }
 
-/** Costs so far. The difference of two totals is what the time between them cost. */
+/** Costs of the process up to now. The difference of two totals is the cost of the time between them. */
 const totals = (): Totals => ({
   calls: laneCosts.io.calls + laneCosts.engine.calls,
   engineMs: laneCosts.engine.overheadMs,

@@ -31,7 +31,7 @@ interface FirstStep {
   readonly loss: number
 }
 
-async function ours(): Promise<FirstStep> {
+async function draftbridgeFirstStep(): Promise<FirstStep> {
   await rm(run, { recursive: true, force: true })
   const begun = Date.now()
   draftbridge('train', '-c', file, '--quiet')
@@ -42,7 +42,7 @@ async function ours(): Promise<FirstStep> {
 
 const Printed = z.object({ at: z.number(), loss: z.number() })
 
-async function torchrun(): Promise<FirstStep> {
+async function torchrunFirstStep(): Promise<FirstStep> {
   const config = await loadConfig({ file, env: process.env, sets: [] })
   const data = dataOf(await readRefManifest({ dir: config.manifest }))
   const unused = { ...config, run: { ...config.run, dir: path.join(dir, 'none') } }
@@ -70,15 +70,15 @@ const seconds = (value: number): string => `${value.toFixed(2)} s`
 const recorder = new Recorder({ title: 'From a command to its first step', ...values, name: values.name ?? 'launch' })
 const columns = ['turn', 'draftbridge', 'torchrun', 'difference', 'losses']
 const table = recorder.table(`Draft of shape ${shape}, ${ranks} rank(s)`, columns)
-const found: { readonly ours: number; readonly torchrun: number }[] = []
+const found: { readonly draftbridge: number; readonly torchrun: number }[] = []
 // The first turn fills the page cache and the compile cache.
 for (let turn = 0; turn <= Number(values.turns); turn += 1) {
-  const [mine, other] = [await ours(), await torchrun()]
-  const losses = `${mine.loss.toFixed(3)}, ${other.loss.toFixed(3)}`
+  const [ours, other] = [await draftbridgeFirstStep(), await torchrunFirstStep()]
+  const losses = `${ours.loss.toFixed(3)}, ${other.loss.toFixed(3)}`
   const name = turn === 0 ? 'cold' : `warm ${turn}`
-  table.row(name, seconds(mine.seconds), seconds(other.seconds), seconds(mine.seconds - other.seconds), losses)
-  if (turn > 0) found.push({ ours: mine.seconds, torchrun: other.seconds })
+  table.row(name, seconds(ours.seconds), seconds(other.seconds), seconds(ours.seconds - other.seconds), losses)
+  if (turn > 0) found.push({ draftbridge: ours.seconds, torchrun: other.seconds })
 }
-const [mine, other] = [median(found.map((turn) => turn.ours)), median(found.map((turn) => turn.torchrun))]
-table.row('median of the warm turns', seconds(mine), seconds(other), seconds(mine - other), '')
+const [ours, other] = [median(found.map((turn) => turn.draftbridge)), median(found.map((turn) => turn.torchrun))]
+table.row('median of the warm turns', seconds(ours), seconds(other), seconds(ours - other), '')
 await recorder.write()

@@ -9,7 +9,7 @@ import type { FeatureStore } from '../../src/store/feature-store.ts'
 import { type SharedDirStoreOptions, sharedDirFeatureStore } from '../../src/store/open.ts'
 import type { Side } from './turns.ts'
 
-/** What a put is told about the specimen. */
+/** The metadata with which the specimen is put. */
 export const specimenMetadata = { runId: RunId.parse('bench'), numTokens: 1, provenance: {} }
 
 /** The random tensors of one sample. 2048 tokens of width 3584 are 58.8 MB. */

@@ -1,7 +1,7 @@
 import type { Recorder } from '../results/recorder.ts'
 import { median, milliseconds, quantile } from './statistics.ts'
 
-/** One of several things that are compared: its name, and a turn, which gives the seconds that count. */
+/** One of the compared operations: its name, and one timed run, which gives seconds. */
 export type Side = readonly [name: string, turn: () => Promise<number>]
 
 /** Seconds of each turn of one side. */

@@ -21,9 +21,9 @@ export function checkDependencies({ output }: Verdict): Verdict {
   const start = output.indexOf('{')
   if (start < 0) return { ok: false, output }
   const { modules, summary } = Cruise.parse(JSON.parse(output.slice(start)))
-  const ours = modules.filter(({ source }) => source.startsWith('src/')).length
-  if (ours === 0 || summary.totalDependenciesCruised === 0) {
-    return { ok: false, output: `it found ${ours} modules and ${summary.totalDependenciesCruised} imports` }
+  const sources = modules.filter(({ source }) => source.startsWith('src/')).length
+  if (sources === 0 || summary.totalDependenciesCruised === 0) {
+    return { ok: false, output: `it found ${sources} modules and ${summary.totalDependenciesCruised} imports` }
   }
   const lines = summary.violations.map(({ from, to, rule }) => `${rule.name}: ${from} -> ${to}`)
   return { ok: lines.length === 0, output: lines.join('\n') }

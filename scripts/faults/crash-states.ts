@@ -23,7 +23,7 @@ const copy = promisify(execFile)
  * Every state that a kill can leave behind, from one run of the operation.
  *
  * strace stops the whole process at each call that may change a file. While all its threads are stopped, the files on
- * disk are what a kill at that moment would leave. They are copied, and the process goes on to the next call.
+ * disk are what a kill at that moment would leave. They are copied, and the process continues to the next call.
  */
 export async function crashStates(
   worker: WorkerProcess,

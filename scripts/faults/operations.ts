@@ -55,7 +55,7 @@ export async function putSample(store: FeatureStore, id: SampleId, seed: number)
   return await store.put(id, tensors, about)
 }
 
-/** An operation on a store that already holds two samples. Each run opens the store anew. */
+/** An operation on a store that already holds two samples. Each run opens the store again. */
 function onStore(fate: Fate, run: (store: FeatureStore, subject: SampleRef) => Promise<unknown>): Operation {
   return {
     prepare: async (dir) => {

@@ -16,7 +16,7 @@ export function describeMachine(): readonly (readonly [string, string])[] {
   ]
 }
 
-/** The commit that was measured. A copy without git, such as a GPU machine has, is told it by BENCH_COMMIT. */
+/** The commit that was measured. In a copy without git, for example on a GPU machine, BENCH_COMMIT names it. */
 function commit(): string {
   const given = process.env['BENCH_COMMIT']
   if (given !== undefined) return given

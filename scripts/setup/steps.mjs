@@ -93,9 +93,9 @@ const WORK = {
 
   async venv(checkout, { python }, { begun, packagesBegun }) {
     const description = venvDescription(checkout)
-    const ours = description !== null && venvBelongsTo(description, python, realPath)
-    if (ours && !begun && !packagesBegun) return
-    if (description !== null && !ours) say(`.venv belongs to another Python than ${python.version}; it is replaced`)
+    const belongs = description !== null && venvBelongsTo(description, python, realPath)
+    if (belongs && !begun && !packagesBegun) return
+    if (description !== null && !belongs) say(`.venv belongs to another Python than ${python.version}; it is replaced`)
     await step('.venv', () => makeVenv(checkout, python))
   },
 
