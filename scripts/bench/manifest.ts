@@ -51,7 +51,10 @@ function bigRef(index: number): SampleRef {
     digests: Object.fromEntries(features.map(({ name }, place) => [name, digest(place)])),
     numTokens: n,
     bytes,
-    provenance: { from, fileBytes: bytes + 2048, lossTokens: n - 90, truncated: false },
+    trainedTokens: n - 90,
+    truncated: false,
+    sourceBytes: bytes + 2048,
+    provenance: { from },
   }
 }
 

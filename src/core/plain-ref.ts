@@ -15,6 +15,7 @@ const FIELDS = [
   ...(['schemaVersion', 'runId', 'sampleId', 'storeId', 'generation', 'strategy'] as const),
   ...(['features', 'digests', 'numTokens', 'bytes', 'provenance'] as const),
 ]
+const OPTIONAL_FIELDS = ['trainedTokens', 'truncated', 'sourceBytes'] as const
 /** More than these are looked at by the schema. */
 const FEW = 64
 
@@ -23,8 +24,9 @@ const FEW = 64
  * tensors. It may still be no ref, and a "no" has to be looked into.
  */
 export function carriesLittle(given: unknown): boolean {
-  if (!hasOnly(given, FIELDS)) return false
+  if (!hasOnly(given, FIELDS, OPTIONAL_FIELDS)) return false
   const { features, digests, provenance } = given
+  if (!OPTIONAL_FIELDS.every((name) => ['undefined', 'number', 'boolean'].includes(typeof given[name]))) return false
   if (!isList(features) || features.length > MAX_FEATURES || !features.every(isPlainSpec)) return false
   return isObject(digests) && Reflect.ownKeys(digests).length === features.length && isShort(provenance)
 }
@@ -42,12 +44,18 @@ export function plainRef(given: unknown): SampleRef | null {
     return null
   if (!isCount(ref.generation) || ref.generation === 0 || !isCount(ref.numTokens) || !isCount(ref.bytes)) return null
   if (ref.features.length === 0 || !ref.features.every(isPlainSpec)) return null
+  if (!hasGoodFacts(ref)) return null
   return Object.entries(ref.digests).every(isDigest) && isProvenance(ref.provenance) ? ref : null
 }
 
 function copyOf({ features, digests, provenance, ...ref }: SampleRef): SampleRef {
   const specs = features.map(({ name, shape, dtype }) => ({ name, shape: [...shape], dtype }))
   return { ...ref, features: specs, digests: { ...digests }, provenance: { ...provenance } }
+}
+
+function hasGoodFacts({ trainedTokens, truncated, sourceBytes }: SampleRef): boolean {
+  if (truncated !== undefined && typeof truncated !== 'boolean') return false
+  return [trainedTokens, sourceBytes].every((count) => count === undefined || isCount(count))
 }
 
 const isDigest = ([name, digest]: readonly [string, unknown]): boolean =>

@@ -16,8 +16,14 @@ export function isObject(value: unknown): value is Readonly<Record<string, unkno
 export const isList = (value: unknown): value is readonly unknown[] =>
   Array.isArray(value) && Reflect.ownKeys(value).length === value.length + 1
 
-/** An object with these properties and no others. */
-export function hasOnly<K extends string>(value: unknown, names: readonly K[]): value is Readonly<Record<K, unknown>> {
-  if (!isObject(value) || Reflect.ownKeys(value).length !== names.length) return false
+/** An object with all of `names`, some of `optional`, and no other property. */
+export function hasOnly<K extends string, O extends string = never>(
+  value: unknown,
+  names: readonly K[],
+  optional: readonly O[] = [],
+): value is Readonly<Record<K | O, unknown>> {
+  if (!isObject(value)) return false
+  const present = optional.filter((name) => Object.hasOwn(value, name))
+  if (Reflect.ownKeys(value).length !== names.length + present.length) return false
   return names.every((name) => Object.hasOwn(value, name))
 }

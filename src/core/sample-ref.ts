@@ -10,8 +10,22 @@ export const Digest = z.string().regex(DIGEST)
 
 export const STRATEGY = 'eagle3'
 export const MAX_FEATURES = 32
-/** Characters of what provenance may say, and of what it may call it. */
+/** The most characters of a provenance key, and of a text value. */
 export const PROVENANCE = { name: 64, text: 1024 } as const
+
+const Count = z.number().int().nonnegative()
+
+/** Facts about a sample that the program acts on. A field that is absent is unknown. */
+const facts = {
+  /** Tokens that count in the loss. */
+  trainedTokens: Count.optional(),
+  /** Whether the sample was cut to `data.maxLength`. */
+  truncated: z.boolean().optional(),
+  /** Size of the feature file that the sample was read from. */
+  sourceBytes: Count.optional(),
+}
+export const SampleFacts = z.strictObject(facts)
+export type SampleFacts = z.infer<typeof SampleFacts>
 
 /** One sample as the control plane knows it: everything but the tensors. */
 export const SampleRef = z.strictObject({
@@ -25,7 +39,8 @@ export const SampleRef = z.strictObject({
   digests: z.record(z.string(), Digest),
   numTokens: z.number().int().nonnegative(),
   bytes: z.number().int().nonnegative(),
-  /** Where the sample came from (file, conversation id, counts). Short scalars only. */
+  ...facts,
+  /** Where the sample came from, for people: the program never acts on it. Short scalars only. */
   provenance: z.record(
     z.string().max(PROVENANCE.name),
     z.union([z.string().max(PROVENANCE.text), z.number(), z.boolean(), z.null()]),

@@ -6,7 +6,8 @@ const BATCH = 1
 
 /** One ref as the reference's single-file manifest has it. Where it has no field of its own, it goes into `metadata`. */
 export function referenceRef(ref: SampleRef, index: number, contract: CaptureContract): Record<string, unknown> {
-  const { runId, sampleId, storeId, generation, strategy, features, digests, numTokens, bytes, provenance } = ref
+  const { runId, sampleId, storeId, generation, strategy, features, digests, numTokens, bytes } = ref
+  const { trainedTokens, truncated, sourceBytes, provenance } = ref
   const specs = features.map(({ name, shape, dtype }) => {
     const rest = { device_hint: null, required: true, target_repr: null, target_meta: {} }
     return [name, { name, shape: [BATCH, ...shape], dtype, ...rest }]
@@ -27,6 +28,9 @@ export function referenceRef(ref: SampleRef, index: number, contract: CaptureCon
     estimated_bytes: bytes,
     metadata: {
       ...provenance,
+      fileBytes: sourceBytes,
+      lossTokens: trainedTokens,
+      truncated,
       run_id: runId,
       strategy,
       format: 'offline_eagle3',

@@ -35,6 +35,8 @@ it('carries little, unless there is more to it than a ref has or its values are 
     { ...good, features: [{ ...good.features[0], data: new Uint8Array(9) }] },
     ...[new Uint8Array(9), { deep: 1 }, 'x'.repeat(1025), [1]].map((value) => ({ ...good, provenance: { value } })),
     { ...good, provenance: many },
+    { ...good, trainedTokens: [1, 2] },
+    { ...good, truncated: 'x'.repeat(1025) },
   ]
   for (const each of more) expect(carriesLittle(each)).toBe(false)
 })
@@ -70,7 +72,7 @@ const place = fc.constantFrom(
   ['features', 1, 'shape', 1],
   ...['input_ids', 'hidden_state', 'other', '__proto__'].map((key) => ['digests', key]),
   ...['file', 'index', 'k'.repeat(64), 'k'.repeat(65), '__proto__', 'constructor'].map((key) => ['provenance', key]),
-  ['uri'],
+  ...['uri', 'trainedTokens', 'truncated', 'sourceBytes'].map((key) => [key]),
 )
 
 function changed(changes: readonly (readonly [readonly (string | number)[], unknown])[]): unknown {

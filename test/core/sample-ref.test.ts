@@ -19,6 +19,14 @@ it('survives JSON unchanged', () => {
   expect(SampleRef.parse(JSON.parse(JSON.stringify(good)))).toEqual(good)
 })
 
+it('may state facts, which are checked', () => {
+  const ref = { ...good, trainedTokens: 3, truncated: true, sourceBytes: 99 }
+  expect(SampleRef.parse(ref)).toEqual(ref)
+  for (const wrong of [{ trainedTokens: -1 }, { trainedTokens: '3' }, { truncated: 1 }, { sourceBytes: 0.5 }]) {
+    expect(SampleRef.safeParse({ ...ref, ...wrong }).success).toBe(false)
+  }
+})
+
 const spoils: Readonly<Record<string, object>> = {
   'a future schema version': { schemaVersion: 2 },
   'an unknown key': { uri: 'file:///x' },

@@ -26,7 +26,9 @@ export function exampleRef(index: number, { n = 5 + index, ...changes }: Partial
     digests: Object.fromEntries(features.map(({ name }) => [name, digest])),
     numTokens: n,
     bytes: features.reduce((sum, spec) => sum + specBytes(spec), 0),
-    provenance: { from: `data_${index}.ckpt`, lossTokens: n - 2, truncated: index % 2 === 0 },
+    trainedTokens: n - 2,
+    truncated: index % 2 === 0,
+    provenance: { from: `data_${index}.ckpt` },
     ...changes,
   })
 }

@@ -1,4 +1,5 @@
 import { specBytes } from '../../core/feature-spec.ts'
+import { isCount } from '../../core/plain.ts'
 import type { KeyList, RefLine, SpecTemplate } from './ref-line.ts'
 
 const SAMPLE_ID = /^[A-Za-z0-9][A-Za-z0-9._:-]{0,199}$/
@@ -34,7 +35,7 @@ export interface Known {
  * decide, and to say what is wrong; "yes" is never said of what the schema refuses.
  */
 export function isPlainlyGood(json: unknown, length: number, { sizes, keys }: Known): json is RefLine {
-  if (length > SHORT || !Array.isArray(json) || json.length !== 7) return false
+  if (length > SHORT || !Array.isArray(json) || !hasGoodFacts(json)) return false
   const [id, generation, index, tokens, bytes, hashes, provenance] = json as readonly unknown[]
   if (typeof id !== 'string' || !SAMPLE_ID.test(id)) return false
   if (!isCount(generation) || generation === 0) return false
@@ -44,7 +45,15 @@ export function isPlainlyGood(json: unknown, length: number, { sizes, keys }: Kn
   return areHashes(hashes, size.features) && isPlainOrigin(provenance, keys)
 }
 
-const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0
+/** Whether a line ends where it should: behind its provenance in schema version 1, behind good facts else. */
+function hasGoodFacts(line: readonly unknown[]): boolean {
+  if (line.length !== 8) return line.length === 7
+  const value = line[7]
+  if (!Array.isArray(value) || value.length !== 3) return false
+  const [trainedTokens, truncated, sourceBytes] = value as readonly unknown[]
+  if (truncated !== null && truncated !== 0 && truncated !== 1) return false
+  return (trainedTokens === null || isCount(trainedTokens)) && (sourceBytes === null || isCount(sourceBytes))
+}
 
 function areHashes(value: unknown, count: number): boolean {
   if (!Array.isArray(value) || value.length !== count) return false

@@ -1,7 +1,8 @@
 import { z } from 'zod'
 import { Dtype, type FeatureSpec, specBytes } from '../../core/feature-spec.ts'
 import { Generation, SampleId } from '../../core/ids.ts'
-import { DIGEST, Digest, SampleRef, SCHEMA_VERSION } from '../../core/sample-ref.ts'
+import { isCount } from '../../core/plain.ts'
+import { DIGEST, Digest, type SampleFacts, SampleRef, SCHEMA_VERSION } from '../../core/sample-ref.ts'
 
 /** `n` stands for the sample's number of tokens. Only the first axis may have it. */
 const Axis = z.number().int().nonnegative()
@@ -28,9 +29,14 @@ export interface Shared {
   readonly keys: readonly KeyList[]
 }
 
+const Count = z.number().int().nonnegative()
+/** Trained tokens, whether the sample was cut (1 or 0), bytes of its source file; null where that is unknown. */
+const FactsLine = z.tuple([Count.nullable(), z.literal([0, 1]).nullable(), Count.nullable()])
+
 /**
  * One ref on one line: sample id, generation, index of its template, tokens, bytes, digests in the template's order
- * (hex only), provenance: index of its key list, then the values. Run, store, strategy and schema version stand in the root once.
+ * (hex only), provenance: index of its key list, then the values; facts. Run, store, strategy and schema version stand in the
+ * root once. Lines of schema version 1 have no facts: three keys of their provenance are the facts.
  */
 export const RefLine = z.tuple([
   SampleId,
@@ -40,6 +46,7 @@ export const RefLine = z.tuple([
   z.number().int().nonnegative(),
   z.array(z.string().regex(/^[0-9a-f]{16}$/)).max(32),
   ProvenanceLine,
+  FactsLine.optional(),
 ])
 export type RefLine = z.infer<typeof RefLine>
 
@@ -83,7 +90,9 @@ export function toLine(ref: SampleRef, template: number, provenance: RefLine[6])
     const digest = ref.digests[name] ?? ''
     return (DIGEST.test(digest) ? digest : Digest.parse(digest)).slice(DIGEST_PREFIX.length)
   })
-  return [ref.sampleId, ref.generation, template, ref.numTokens, ref.bytes, digests, provenance]
+  const { trainedTokens = null, truncated, sourceBytes = null } = ref
+  const facts: RefLine[7] = [trainedTokens, truncated === undefined ? null : truncated ? 1 : 0, sourceBytes]
+  return [ref.sampleId, ref.generation, template, ref.numTokens, ref.bytes, digests, provenance, facts]
 }
 
 /** What a line says beside the root, or the reason when the two do not fit together. */
@@ -92,7 +101,7 @@ export function fromLine(
   root: { readonly runId: SampleRef['runId']; readonly storeId: SampleRef['storeId'] },
   { specs, keys }: Shared,
 ): SampleRef | string {
-  const [sampleId, generation, index, numTokens, bytes, hashes, origin] = line
+  const [sampleId, generation, index, numTokens, bytes, hashes, origin, facts] = line
   const template = specs[index]
   if (template === undefined) return `spec template ${index}; the root has ${specs.length}`
   if (hashes.length !== template.length) return `${hashes.length} digests for ${template.length} features`
@@ -117,8 +126,33 @@ export function fromLine(
     digests,
     numTokens,
     bytes,
-    provenance,
+    ...(facts === undefined ? factsOfVersion1(provenance) : { ...factsOf(facts), provenance }),
   }
+}
+
+function factsOf([trainedTokens, truncated, sourceBytes]: z.infer<typeof FactsLine>): SampleFacts {
+  return {
+    ...(trainedTokens === null ? {} : { trainedTokens }),
+    ...(truncated === null ? {} : { truncated: truncated === 1 }),
+    ...(sourceBytes === null ? {} : { sourceBytes }),
+  }
+}
+
+/** Where version 1 has the facts: producers wrote them among the provenance. */
+const VERSION_1_NAMES = { lossTokens: 'trainedTokens', truncated: 'truncated', fileBytes: 'sourceBytes' } as const
+
+function isFactOfVersion1([name, value]: readonly [string, unknown]): boolean {
+  if (!Object.hasOwn(VERSION_1_NAMES, name)) return false
+  return name === 'truncated' ? typeof value === 'boolean' : isCount(value)
+}
+
+function factsOfVersion1(provenance: SampleRef['provenance']): SampleFacts & Pick<SampleRef, 'provenance'> {
+  const entries = Object.entries(provenance)
+  const facts = entries
+    .filter(isFactOfVersion1)
+    .map(([name, value]) => [VERSION_1_NAMES[name as keyof typeof VERSION_1_NAMES], value])
+  const rest = entries.filter((entry) => !isFactOfVersion1(entry))
+  return { ...Object.fromEntries(facts), provenance: Object.fromEntries(rest) }
 }
 
 function named([list, ...values]: readonly unknown[], lists: readonly KeyList[]): SampleRef['provenance'] | null {

@@ -1,7 +1,7 @@
 import path from 'node:path'
 import { type CodedError, finding } from '../../core/errors.ts'
 import { readTextOrNull } from '../../core/files/atomic-file.ts'
-import { MANIFEST_FORMAT, MANIFEST_VERSION, ManifestRoot, ManifestVersion, ROOT_FILE } from './manifest-schema.ts'
+import { MANIFEST_FORMAT, ManifestRoot, ManifestVersion, READABLE_VERSIONS, ROOT_FILE } from './manifest-schema.ts'
 import { expectSigned, type RootKey } from './root-mac.ts'
 
 export interface RootFile {
@@ -36,11 +36,11 @@ function parseRoot(file: string, text: string): ManifestRoot {
       fix,
     )
   }
-  if (version.data.schema_version !== MANIFEST_VERSION) {
+  if (!(READABLE_VERSIONS as readonly number[]).includes(version.data.schema_version)) {
     throw finding('MANIFEST_INVALID', 'this manifest has a version that this program does not know', {
       file,
       field: 'schema_version',
-      found: `${version.data.schema_version}; this program reads ${MANIFEST_VERSION}`,
+      found: `${version.data.schema_version}; this program reads ${READABLE_VERSIONS.join(' and ')}`,
       fix: 'use the version of draftbridge that the producer used',
     })
   }

@@ -6,7 +6,9 @@ import { KeyList, SpecTemplate } from '../lines/ref-line.ts'
 import { toCamel, toSnake } from './wire-case.ts'
 
 export const MANIFEST_FORMAT = 'draftbridge.manifest'
-export const MANIFEST_VERSION = 1
+/** What is written. Version 1 has lines without facts (ref-line.ts) and is read, and gone on from, as well. */
+export const MANIFEST_VERSION = 2
+export const READABLE_VERSIONS = [1, MANIFEST_VERSION] as const
 export const ROOT_FILE = 'manifest.json'
 export const COUNTS_FILE = 'token-counts.ndjson'
 
@@ -39,7 +41,7 @@ const Contract = z.unknown().transform((wire, context) => {
 
 const wireRoot = {
   format: z.literal(MANIFEST_FORMAT),
-  schema_version: z.literal(MANIFEST_VERSION),
+  schema_version: z.literal(READABLE_VERSIONS),
   run_id: RunId,
   store_id: StoreId,
   /** Null only when the producer failed before it knew. */

@@ -12,6 +12,7 @@ import { readManifestRoot } from '../root/manifest-root.ts'
 import {
   COUNTS_FILE,
   emptyRoot,
+  MANIFEST_VERSION,
   type ManifestRoot,
   ROOT_FILE,
   type SegmentEntry,
@@ -199,7 +200,8 @@ export class ManifestWriter implements AsyncDisposable {
 
   async #replaceRoot(change: Partial<ManifestRoot>): Promise<void> {
     const { key = null, clock } = this.#options
-    const root = { ...this.#root, ...change, heartbeat: clock.now() }
+    // New lines have facts, also in a manifest that was begun under version 1.
+    const root: ManifestRoot = { ...this.#root, ...change, schema_version: MANIFEST_VERSION, heartbeat: clock.now() }
     // The names of what the root lists have to be on disk before it is.
     if (root.segments !== this.#root.segments || root.token_counts !== null) await this.#stage.sync()
     await this.#stage.publish(ROOT_FILE, await signedRootText(root, key))

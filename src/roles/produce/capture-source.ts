@@ -156,6 +156,7 @@ function fits(batch: readonly Waiting[], next: Waiting, budget: number): boolean
 
 function sampleOf({ sampleId, where, about }: Waiting, tensors: TensorSet): SourceSample {
   const { numTokens, lossTokens, truncated } = about
-  const provenance = { from: where.slice(-1000), lossTokens, truncated }
-  return { kind: 'sample', sampleId, origin: where, tensors, numTokens, lossTokens, truncated, provenance }
+  const facts = { trainedTokens: lossTokens, truncated }
+  const provenance = { from: where.slice(-1000) }
+  return { kind: 'sample', sampleId, origin: where, tensors, numTokens, facts, provenance }
 }

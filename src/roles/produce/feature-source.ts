@@ -1,7 +1,7 @@
 import type { TensorSet } from '../../bridge/tensor-set.ts'
 import { type CodedError, finding, hasCode } from '../../core/errors.ts'
 import type { SampleId } from '../../core/ids.ts'
-import type { Provenance, SampleRef } from '../../core/sample-ref.ts'
+import type { Provenance, SampleFacts, SampleRef } from '../../core/sample-ref.ts'
 import type { CaptureContract } from '../../core/target-contract.ts'
 import type { ExternFile } from '../../store/blobs/blobs.ts'
 
@@ -21,8 +21,7 @@ export interface SourceSample {
   /** The taker's. */
   readonly tensors: TensorSet
   readonly numTokens: number
-  readonly lossTokens: number
-  readonly truncated: boolean
+  readonly facts: SampleFacts & { readonly trainedTokens: number }
   readonly provenance: Provenance
   /** The file that tensors of it lie in already. */
   readonly extern?: ExternFile

@@ -41,7 +41,7 @@ export async function planIngest(config: RunConfig, python: Python): Promise<Sou
   const names = sha256(JSON.stringify(files.map(({ name }) => name)))
   const inputs = inputsText({ 'features.files': names, 'data.maxLength': data.maxLength })
   const sizes = new Map(files.map(({ bytes }, index) => [fileSampleId(config.run.id, index), bytes]))
-  const isCurrent = (ref: SampleRef) => ref.provenance['fileBytes'] === sizes.get(ref.sampleId)
+  const isCurrent = (ref: SampleRef) => ref.sourceBytes === sizes.get(ref.sampleId)
   const open = async () => new IngestSource(config, python, files, await contractOf(config, python, files))
   return { inputs, total: files.length, isCurrent, open }
 }
@@ -120,12 +120,12 @@ class IngestSource implements FeatureSource {
       await tensors[Symbol.asyncDispose]()
       return { kind: 'empty', truncated }
     }
-    const provenance = { from: file.path.slice(-1000), fileBytes: file.bytes, lossTokens, truncated }
-    const sample = { kind: 'sample', sampleId, origin: file.path, tensors, numTokens, lossTokens, truncated } as const
+    const facts = { trainedTokens: lossTokens, truncated, sourceBytes: file.bytes }
+    const provenance = { from: file.path.slice(-1000) }
     const { extern, copied } = loaded
     return {
-      ...sample,
-      provenance,
+      kind: 'sample',
+      ...{ sampleId, origin: file.path, tensors, numTokens, facts, provenance },
       ...(extern === null ? {} : { extern: { ...extern, file: at, ...LINKS[features.link] } }),
       ...(copied === null ? {} : { copied }),
     }

@@ -24,11 +24,6 @@ export type Totals = Omit<Extract<EventBody, { event: 'produce.progress' }>, 'ev
 /** Puts that run side by side, so that one can wait for the disk while another is copied. */
 const UNDER_WAY = { tasks: 16, weight: 192 * 2 ** 20 }
 
-interface Put {
-  readonly ref: SampleRef
-  readonly lossTokens: number
-}
-
 interface RunOptions {
   readonly config: RunConfig
   readonly python: Python
@@ -78,7 +73,7 @@ export class ProducerRun {
   async #publishItems(counter: Owned): Promise<void> {
     const { source, context, store } = this.#given
     // A put that nobody published would never be found again, but it would fill the store.
-    const puts = new InOrder<Put>(UNDER_WAY, ({ ref }) => store.abort(ref.sampleId))
+    const puts = new InOrder<SampleRef>(UNDER_WAY, (ref) => store.abort(ref.sampleId))
     try {
       for await (const item of source.items((sampleId) => this.#countKnown(sampleId, counter))) {
         if (item.kind === 'empty') this.#totals.skipped += 1
@@ -91,7 +86,7 @@ export class ProducerRun {
     }
   }
 
-  async #begin(puts: InOrder<Put>, sample: SourceSample, counter: Owned): Promise<void> {
+  async #begin(puts: InOrder<SampleRef>, sample: SourceSample, counter: Owned): Promise<void> {
     const { python } = this.#given
     const { tensors, origin } = sample
     try {
@@ -106,20 +101,19 @@ export class ProducerRun {
     puts.begin(tensors.bytes, () => this.#put(sample))
   }
 
-  async #put(sample: SourceSample): Promise<Put> {
+  async #put(sample: SourceSample): Promise<SampleRef> {
     const { config, store } = this.#given
-    const { sampleId, numTokens, lossTokens, provenance } = sample
+    const { sampleId, numTokens, facts, provenance } = sample
     await using tensors = sample.tensors
     if (sample.copied !== undefined) this.#countKept('copy', sample.copied)
     const kept = (how: LinkMode | 'copy', why?: string) => this.#countKept(how, why)
     const extern = sample.extern === undefined ? {} : { extern: { ...sample.extern, kept } }
-    const about = { runId: config.run.id, numTokens, provenance, ...extern }
-    const ref = await named(sample.origin, () => store.put(sampleId, tensors, about))
-    return { ref, lossTokens }
+    const about = { runId: config.run.id, numTokens, ...facts, provenance, ...extern }
+    return await named(sample.origin, () => store.put(sampleId, tensors, about))
   }
 
   // What was put before the first failure is published, in order; the error that goes on is that of the put.
-  async #publishAll(puts: InOrder<Put>): Promise<void> {
+  async #publishAll(puts: InOrder<SampleRef>): Promise<void> {
     try {
       while (!puts.isEmpty) await this.#publishNext(puts)
     } finally {
@@ -127,14 +121,12 @@ export class ProducerRun {
     }
   }
 
-  async #publishNext(puts: InOrder<Put>): Promise<void> {
+  async #publishNext(puts: InOrder<SampleRef>): Promise<void> {
     const put = await puts.next()
     if (put === undefined) return
-    const { ref, lossTokens } = put.value
-    this.#given.writer.append(ref)
+    this.#given.writer.append(put.value)
     this.#pending += 1
-    this.#totals.cut += Number(ref.provenance['truncated'] === true)
-    this.#add(ref, lossTokens)
+    this.#add(put.value)
   }
 
   /** Whether the sample is published and its object still there; if so, its tokens are counted. */
@@ -155,8 +147,7 @@ export class ProducerRun {
       return false
     }
     this.#totals.resumed += 1
-    this.#totals.cut += Number(ref.provenance['truncated'] === true)
-    this.#add(ref, lossTokensOf(ref))
+    this.#add(ref)
     return true
   }
 
@@ -165,11 +156,9 @@ export class ProducerRun {
     else this.#copies.set(why, (this.#copies.get(why) ?? 0) + 1)
   }
 
-  #add(ref: SampleRef, lossTokens: number): void {
+  #add(ref: SampleRef): void {
     this.#totals.samples += 1
-    this.#totals.tokens += ref.numTokens
-    this.#totals.lossTokens += lossTokens
-    this.#totals.bytes += ref.bytes
+    addSample(this.#totals, ref)
   }
 
   /** Publishes and reports from time to time. The flush is also the heartbeat: it stops when the work does. */
@@ -202,18 +191,20 @@ export function producedBefore(refs: RefList, total: number): Totals {
   const sums = { cut: 0, linked: 0, tokens: 0, lossTokens: 0, bytes: 0 }
   const totals = { samples: refs.length, skipped, resumed: refs.length, ...sums }
   for (const ref of refs) {
-    totals.cut += Number(ref.provenance['truncated'] === true)
-    totals.tokens += ref.numTokens
-    totals.lossTokens += lossTokensOf(ref)
-    totals.bytes += ref.bytes
+    addSample(totals, ref)
   }
   return totals
 }
 
+function addSample(totals: Record<'cut' | 'tokens' | 'lossTokens' | 'bytes', number>, ref: SampleRef): void {
+  totals.cut += Number(ref.truncated === true)
+  totals.tokens += ref.numTokens
+  totals.lossTokens += ref.trainedTokens ?? 0
+  totals.bytes += ref.bytes
+}
+
 /** What the manifest says of a failure; a bug has no code of its own. */
 export const codeOf = (error: unknown): ErrorCode => (error instanceof CodedError ? error.code : 'PYTHON_RAISED')
-
-const lossTokensOf = (ref: SampleRef): number => Number(ref.provenance['lossTokens'] ?? 0)
 
 const nothingToTrain = (total: number): CodedError =>
   finding('FEATURE_INVALID', 'no sample has a trained token', {

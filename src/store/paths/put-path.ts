@@ -1,19 +1,24 @@
 import type { TensorSet } from '../../bridge/tensor-set.ts'
 import { finding } from '../../core/errors.ts'
 import type { Generation, RunId, SampleId } from '../../core/ids.ts'
-import { type Provenance, type SampleRef, SCHEMA_VERSION } from '../../core/sample-ref.ts'
+import { type Provenance, SampleFacts, type SampleRef, SCHEMA_VERSION } from '../../core/sample-ref.ts'
 import type { ExternFile, WrittenBlob } from '../blobs/blobs.ts'
 import { SerialQueue } from '../serial-queue.ts'
 import type { StoreParts } from '../store-parts.ts'
 import { metadataOf, parsedRef } from './ref-checks.ts'
 
-export interface PutAbout {
+export interface PutAbout extends SampleFacts {
   readonly runId: RunId
   readonly numTokens: number
   readonly provenance: Provenance
   /** A file that holds tensors of the set already; they may stay there. The store may copy them all the same. */
   readonly extern?: ExternFile
 }
+
+const FACTS = Object.keys(SampleFacts.shape) as (keyof SampleFacts)[]
+
+const factsOf = (about: SampleFacts): SampleFacts =>
+  Object.fromEntries(FACTS.flatMap((name) => (about[name] === undefined ? [] : [[name, about[name]]])))
 
 /** Room for what an object holds beside its tensors. */
 const AROUND_BYTES = 8192
@@ -89,6 +94,7 @@ export class PutPath {
       digests: {},
       numTokens: about.numTokens,
       bytes: tensors.bytes,
+      ...factsOf(about),
       provenance: { ...about.provenance },
     })
   }

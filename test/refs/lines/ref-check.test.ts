@@ -54,6 +54,12 @@ const origin = fc.oneof(
   fc.tuple(count, fc.array(scalar, { maxLength: 3 })).map(([list, values]) => [list, ...values]),
   fc.constantFrom(null, [], 'text'),
 )
+/** None, as in schema version 1; or one list of facts, good or wrong in a place. */
+const facts = fc.oneof(
+  fc.constant([]),
+  fc.tuple(fc.constant(null), fc.nat(1), count).map((good) => [good]),
+  fc.array(fc.oneof(count, fc.constant(0)), { maxLength: 4 }).map((list) => [list]),
+)
 /** Good in most places and wrong in a few, so that both sides of every rule are met. */
 const line = fc
   .record({ id, generation: count, index: fc.oneof(fc.nat(3), count), tokens: count, off: fc.constantFrom(0, 0, 0, 1) })
@@ -63,7 +69,9 @@ const line = fc
     const bytes = size === undefined ? off : size.fixed + size.perToken * n + off
     const width = (size?.features ?? 1) + off
     const hashes = fc.array(hash, { minLength: width, maxLength: width })
-    return fc.tuple(hashes, origin).map(([list, from]) => [sample, generation, index, tokens, bytes, list, from])
+    return fc.tuple(hashes, origin, facts).map(([list, from, ...rest]) => {
+      return [sample, generation, index, tokens, bytes, list, from, ...rest.flat()]
+    })
   })
 const right = fc
   .tuple(fc.nat(2), fc.integer({ min: 1, max: 10 ** 12 }), fc.nat(4096))
@@ -74,8 +82,9 @@ const right = fc
       fc.tuple(fc.constant(0), fc.string(), fc.integer()),
       fc.dictionary(fc.string({ maxLength: 64 }), fc.oneof(fc.string(), fc.boolean(), fc.constant(null))),
     )
-    return fc.tuple(sampleId, hashes, sources).map(([called, list, source]): unknown[] => {
-      return [called, generation, index, n, fixed + perToken * n, list, source]
+    const stated = fc.oneof(fc.constant([]), fc.constant([[3, 1, null]]))
+    return fc.tuple(sampleId, hashes, sources, stated).map(([called, list, source, rest]): unknown[] => {
+      return [called, generation, index, n, fixed + perToken * n, list, source, ...rest]
     })
   })
 const mutated = fc.tuple(right, fc.nat(9), fc.jsonValue()).map(([good, at, value]): unknown[] => {
@@ -110,9 +119,26 @@ describe('the fast check of a ref', () => {
   })
 
   it('says yes to a usual line, or it would be of no use', () => {
-    const usual = ['run:1', 1, 0, 5, 5 * 24, ['0123456789abcdef', 'fedcba9876543210'], [0, 'a.ckpt', 3]]
+    const usual = ['run:1', 1, 0, 5, 5 * 24, ['0123456789abcdef', 'fedcba9876543210'], [0, 'a.ckpt', 3], [4, 0, null]]
     expect(isPlainlyGood(usual, 90, known)).toBe(true)
+    expect(isPlainlyGood(usual.slice(0, 7), 90, known)).toBe(true)
     expect(isPlainlyGood([...usual.slice(0, 6), { from: 'a.ckpt' }], 90, known)).toBe(true)
+  })
+
+  it('takes the facts of a line of schema version 1 out of its provenance', () => {
+    const hashes = ['0123456789abcdef', 'fedcba9876543210']
+    const start = ['run:1', 1, 0, 5, 5 * 24, hashes]
+    const ref = (...end: unknown[]) => new RefParser(root).ref(JSON.stringify([...start, ...end]), () => 'here')
+    const old = { from: 'a.ckpt', fileBytes: 99, lossTokens: 3, truncated: true }
+    const facts = { trainedTokens: 3, truncated: true, sourceBytes: 99 }
+    expect(ref(old)).toMatchObject({ ...facts, provenance: { from: 'a.ckpt' } })
+    expect(ref({ from: 'a.ckpt' }, [3, 1, 99])).toEqual(ref(old))
+    // A key of this name that is no count is not the fact.
+    expect(ref({ lossTokens: 'many' })).toMatchObject({ provenance: { lossTokens: 'many' } })
+    expect(ref({ lossTokens: 'many' })).not.toHaveProperty('trainedTokens')
+    // In a line with facts, provenance means nothing to the program.
+    expect(ref(old, [null, 0, null])).toMatchObject({ truncated: false, provenance: old })
+    expect(ref(old, [null, null, null])).not.toHaveProperty('truncated')
   })
 
   it('leaves long lines to the slow rules', () => {

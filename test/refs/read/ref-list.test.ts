@@ -41,9 +41,10 @@ describe('a list of refs', () => {
     const made = RefList.of(refs)
     const shared = { runId: 'run' as never, storeId: 'store-a' as never, specs: made.specs }
     const lines = refs.map((ref) => {
-      const { sampleId, generation, numTokens, bytes, digests, provenance } = ref
+      const { sampleId, generation, numTokens, bytes, digests, provenance, trainedTokens, truncated } = ref
+      const facts = `[ ${trainedTokens}, ${Number(truncated)}, null ]`
       const hashes = Object.values(digests).map((text) => text.slice(8))
-      return ` [ "${sampleId}" , ${generation}, 0, ${numTokens} , ${bytes}, ${JSON.stringify(hashes)}, ${JSON.stringify(provenance)} ]\n`
+      return ` [ "${sampleId}" , ${generation}, 0, ${numTokens} , ${bytes}, ${JSON.stringify(hashes)}, ${JSON.stringify(provenance)}, ${facts} ]\n`
     })
     // The same bytes as ours but for an id that is spelled with an escape.
     const close = (line: string) => line.replaceAll(/ ([[\]",])|([[\]",]) /g, '$1$2').replace('"run:', '"\\u0072un:')

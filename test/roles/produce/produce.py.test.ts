@@ -247,7 +247,7 @@ describe('capture', () => {
     const counts = await readTokenCounts(countsFile)
     // A sample's last token is in its mask and is counted, but no row is trained on it.
     expect(counts.reduce((sum, [, count]) => sum + count, 0)).toBe(
-      [...refs].reduce((sum, ref) => sum + Number(ref.provenance['lossTokens']) + 1, 0),
+      [...refs].reduce((sum, ref) => sum + (ref.trainedTokens ?? 0) + 1, 0),
     )
   })
 
