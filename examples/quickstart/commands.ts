@@ -70,10 +70,10 @@ function showUntilEnd(child: ChildProcess, name: string): Promise<number> {
   if (child.stdout !== null) {
     createInterface({ input: child.stdout }).on('line', (line) => {
       const event = eventOf(line)
-      if (event !== undefined) progress.hear(event)
+      if (event !== undefined) progress.show(event)
     })
   }
-  if (child.stderr !== null) createInterface({ input: child.stderr }).on('line', (line) => progress.say(line))
+  if (child.stderr !== null) createInterface({ input: child.stderr }).on('line', (line) => progress.printLine(line))
   return new Promise((resolve, reject) => {
     child.once('error', reject)
     child.once('close', (code) => {

@@ -6,22 +6,22 @@ import { buildProgram } from './program.ts'
 import { listenForStop } from './sessions/stop.ts'
 import { describeError } from './texts/print-error.ts'
 
-const USAGE = 2
-/** A stray handle must not keep a finished command alive; a Python call that still runs may take this long. */
-const GRACE_MS = 3000
+const EXIT_USAGE = 2
+/** How long a finished command may still wait for open handles, such as a running Python call, before it exits. */
+const EXIT_GRACE_MS = 3000
 
-const say = (text: string): void => {
+const print = (text: string): void => {
   process.stderr.write(`draftbridge: ${text}\n`)
 }
 
 async function main(args: readonly string[]): Promise<void> {
-  // A reader that goes away early, as `head` does, is no failure of ours.
+  // A reader such as `head` may close the pipe early. That is not a failure.
   process.stdout.on('error', (error) => process.exit(isErrno(error, 'EPIPE') ? 0 : 70))
   try {
-    await buildProgram(await version(), listenForStop(say)).parseAsync(args, { from: 'user' })
+    await buildProgram(await version(), listenForStop(print)).parseAsync(args, { from: 'user' })
   } catch (error) {
     if (error instanceof CommanderError) {
-      process.exitCode = error.code === 'commander.help' || error.exitCode !== 0 ? USAGE : 0
+      process.exitCode = error.code === 'commander.help' || error.exitCode !== 0 ? EXIT_USAGE : 0
       return
     }
     const { text, exitCode } = describeError(
@@ -40,4 +40,4 @@ async function version(): Promise<string> {
 }
 
 await main(process.argv.slice(2))
-setTimeout(() => process.exit(), GRACE_MS).unref()
+setTimeout(() => process.exit(), EXIT_GRACE_MS).unref()

@@ -13,10 +13,10 @@ import { addTrain } from './commands/train.ts'
 import { withExamples } from './flags.ts'
 import type { Stop } from './sessions/stop.ts'
 
-/** The whole command line. Commands load what they need when they run, so that help stays fast. */
+/** The whole command line. A command imports its modules when it runs, so that help stays fast. */
 export function buildProgram(version: string, stop: Stop): Command {
   const program = new Command('draftbridge')
-    .description('Train EAGLE3 draft models from disaggregated features.')
+    .description('Train EAGLE3 draft models for speculative decoding, from features that a producer stores.')
     .version(version, '-V, --version')
     .showSuggestionAfterError()
     .exitOverride()

@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import type { StorePlace } from '../roles/maintain/store-place.ts'
+import type { StoreLocation } from '../roles/maintain/store-location.ts'
 import { DEFAULT_CONFIG, type RunFlags, withConfigFlags } from './flags.ts'
 import type { Stop } from './sessions/stop.ts'
 
@@ -12,8 +12,11 @@ export interface StoreFlags extends RunFlags {
 
 export function withStoreFlags(command: Command): Command {
   return withConfigFlags(command)
-    .option('--store <dir>', `the folder of the store; without it store.root of -c, or of ${DEFAULT_CONFIG} here`)
-    .option('--key-file <file>', 'the key of a protected store; without it DRAFTBRIDGE_STORE_KEY')
+    .option(
+      '--store <dir>',
+      `the folder of the store; default: store.root of -c FILE, or of ${DEFAULT_CONFIG} in this folder`,
+    )
+    .option('--key-file <file>', 'the file with the key of the store; default: DRAFTBRIDGE_STORE_KEY')
 }
 
 export function withManifestFlag(command: Command, what: string): Command {
@@ -21,15 +24,15 @@ export function withManifestFlag(command: Command, what: string): Command {
   return command.option('--manifest <dir>', what, collect, [])
 }
 
-/** The store that the flags name. `--store` wins over a config that happens to lie here. */
-export async function placeOf(flags: StoreFlags, command: Command, stop: Stop): Promise<StorePlace> {
+/** The store that the flags name. `--store` wins over a config in the current folder. */
+export async function storeLocation(flags: StoreFlags, command: Command, stop: Stop): Promise<StoreLocation> {
   const root = flags.store ?? null
   const onPython = () => {
     stop.embedsPython = true
   }
   if (root !== null) return { root, config: null, keyFile: flags.keyFile ?? null, onPython }
-  const { configIfThere } = await import('./sessions/optional-config.ts')
-  const config = await configIfThere(flags, command.getOptionValueSource('config') === 'cli')
+  const { optionalConfig } = await import('./sessions/optional-config.ts')
+  const config = await optionalConfig(flags, command.getOptionValueSource('config') === 'cli')
   return { root, config, keyFile: flags.keyFile ?? null, onPython }
 }
 

@@ -1,7 +1,7 @@
 import { looksLikeKey } from '../core/store-key-env.ts'
 import { keysOf, type SchemaNode } from './schema-tree.ts'
 
-/** What a key accepts, in words: `a whole number of at least 1`. */
+/** The values that a key accepts, in words: `a whole number of at least 1`. */
 export function expected(node: SchemaNode): string {
   if (node.anyOf !== undefined) return [...new Set(node.anyOf.map(expected))].join(', or ')
   if (node.const !== undefined) return show(node.const)
@@ -36,24 +36,24 @@ function ofType(type: string, node: SchemaNode): string {
 function list(node: SchemaNode): string {
   if (node.prefixItems !== undefined)
     return `a list of ${node.prefixItems.length}: ${node.prefixItems.map(expected).join('; ')}`
-  const least = node.minItems === undefined ? '' : ` with at least ${node.minItems}`
-  return `a list${least}, each ${node.items === undefined ? 'a value' : expected(node.items)}`
+  const atLeast = node.minItems === undefined ? '' : ` with at least ${node.minItems}`
+  return `a list${atLeast}, each ${node.items === undefined ? 'a value' : expected(node.items)}`
 }
 
 function range(node: SchemaNode, step: number): string {
   const above = node.exclusiveMinimum
-  const least = node.minimum ?? (above !== undefined && step > 0 ? above + step : undefined)
-  const most = node.maximum !== undefined && node.maximum < Number.MAX_SAFE_INTEGER ? node.maximum : undefined
-  if (least !== undefined && most !== undefined) return ` from ${least} to ${most}`
-  if (least !== undefined) return ` of at least ${least}`
+  const min = node.minimum ?? (above !== undefined && step > 0 ? above + step : undefined)
+  const max = node.maximum !== undefined && node.maximum < Number.MAX_SAFE_INTEGER ? node.maximum : undefined
+  if (min !== undefined && max !== undefined) return ` from ${min} to ${max}`
+  if (min !== undefined) return ` of at least ${min}`
   if (above !== undefined) return ` above ${above}`
-  return most === undefined ? '' : ` of at most ${most}`
+  return max === undefined ? '' : ` of at most ${max}`
 }
 
-/** A value as the reader typed it, cut to one short line. */
+/** A value as the user typed it, on one line of at most 80 characters. Keys of a store are never shown. */
 export function show(value: unknown): string {
   if (value === undefined) return 'nothing'
-  if (typeof value === 'string' && looksLikeKey(value)) return 'what looks like a key'
+  if (typeof value === 'string' && looksLikeKey(value)) return 'a text that looks like a secret key'
   const text = JSON.stringify(value) ?? String(value)
   return text.length > 80 ? `${text.slice(0, 77)}...` : text
 }

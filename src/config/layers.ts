@@ -4,7 +4,7 @@ import { looksLikeKey, STORE_KEY_ENV } from '../core/store-key-env.ts'
 import type { Problem } from './problem.ts'
 import { allKeys, isChoice, type KeyPath, schemaAt, takesNull, takesOnlyText } from './schema-tree.ts'
 
-/** One key that the environment or `--set` gives. `origin` is how the reader knows it. */
+/** One config key that the environment or `--set` sets. `origin` names the variable or flag in messages. */
 export interface Override {
   readonly keyPath: readonly string[]
   readonly value: unknown
@@ -13,51 +13,58 @@ export interface Override {
 export type Overrides = { readonly overrides: readonly Override[]; readonly problems: readonly Problem[] }
 
 const PREFIX = 'DRAFTBRIDGE_'
-const squeezed = (text: string): string => text.replaceAll('_', '').toUpperCase()
+/** `TRAIN_LOG_INTERVAL`, `trainLogInterval` and `TRAIN_LOGINTERVAL` are one name. */
+const normalized = (text: string): string => text.replaceAll('_', '').toUpperCase()
 
-/**
- * `DRAFTBRIDGE_TRAIN_OPTIMIZER_LR` and the like. Only names that begin with a section of the config count:
- * the prefix is also that of settings which are no config (`DRAFTBRIDGE_PYTHON`, `DRAFTBRIDGE_VENV`).
- */
+/** Variables with the prefix that are not config keys: the first two choose the Python, the third is read by Python. */
+const OTHER_VARIABLES = ['DRAFTBRIDGE_PYTHON', 'DRAFTBRIDGE_VENV', STORE_KEY_ENV]
+
+/** The tests of this repository use `DRAFTBRIDGE_TEST_*`. */
+const isOtherVariable = (name: string): boolean =>
+  OTHER_VARIABLES.includes(name) || name.startsWith(`${PREFIX}TEST_`) || isServiceVariable(name)
+
+/** Kubernetes sets `DRAFTBRIDGE_PORT` and the like in every pod beside a Service whose name starts with draftbridge. */
+const isServiceVariable = (name: string): boolean =>
+  /_SERVICE_(HOST|PORT(_\w+)?)$/.test(name) || /_PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?$/.test(name)
+
+/** The overrides of `DRAFTBRIDGE_TRAIN_OPTIMIZER_LR` and the like. A variable that sets nothing is a problem. */
 export function envOverrides(env: NodeJS.ProcessEnv): Overrides {
-  const known = new Map(allKeys().map((keyPath) => [squeezed(keyPath.join('')), keyPath]))
-  const sections = [...known.values()].filter((keyPath) => keyPath.length === 1).map(([section = '']) => section)
+  const known = new Map(allKeys().map((keyPath) => [normalized(keyPath.join('')), keyPath]))
   const overrides: Override[] = []
   const problems: Problem[] = []
   for (const [name, text] of Object.entries(env).sort()) {
-    if (!name.startsWith(PREFIX) || text === undefined) continue
-    // Never shown, and no part of the config: only Python looks at it.
-    if (name === STORE_KEY_ENV) continue
-    const rest = name.slice(PREFIX.length)
-    const keyPath = known.get(squeezed(rest))
-    if (keyPath !== undefined) overrides.push({ keyPath, value: scalar(text, keyPath), origin: `environment, ${name}` })
-    else if (sections.some((section) => rest.startsWith(`${section.toUpperCase()}_`)))
-      problems.push(unknownName(name, known))
+    if (!name.startsWith(PREFIX) || text === undefined || isOtherVariable(name)) continue
+    const keyPath = known.get(withoutPrefix(name))
+    if (keyPath === undefined) problems.push(unknownName(name, [...known.values()].map(envName)))
+    else overrides.push({ keyPath, value: scalar(text, keyPath), origin: `environment, ${name}` })
   }
   return { overrides, problems }
 }
 
-function unknownName(name: string, known: ReadonlyMap<string, readonly string[]>): Problem {
-  const rest = squeezed(name.slice(PREFIX.length))
-  const meant = known.get(nearest(rest, [...known.keys()]) ?? '')
+function unknownName(name: string, keyNames: readonly string[]): Problem {
+  const names = new Map([...keyNames, ...OTHER_VARIABLES].map((known) => [withoutPrefix(known), known]))
+  const meant = names.get(nearest(withoutPrefix(name), [...names.keys()]) ?? '')
   return {
     where: `environment, ${name}`,
     field: name,
-    found: 'a name that fits no key of the config',
-    ...(meant === undefined ? {} : { meant: envName(meant) }),
+    found: 'a variable that sets no config key',
+    ...(meant === undefined ? { expected: 'a name such as DRAFTBRIDGE_TRAIN_EPOCHS, for train.epochs' } : { meant }),
   }
 }
+
+/** The part of a name that is compared: the common prefix would make every two names look alike. */
+const withoutPrefix = (name: string): string => normalized(name.slice(PREFIX.length))
 
 export const envName = (keyPath: readonly string[]): string =>
   PREFIX + keyPath.map((key) => key.replaceAll(/([A-Z])/g, '_$1').toUpperCase()).join('_')
 
-/** `--set a.b=c`, in the order given. */
+/** The overrides of `--set a.b=c`, in the given order. */
 export function setOverrides(sets: readonly string[]): Overrides {
   const overrides: Override[] = []
   const problems: Problem[] = []
   for (const set of sets) {
     const cut = set.indexOf('=')
-    // Who puts a key there by mistake must not find it in a log as well.
+    // A user may pass the store key here by mistake. It must not end up in a log too.
     const secret = set.startsWith('store.auth') || looksLikeKey(set.slice(cut + 1))
     const origin = `--set ${secret && cut > 0 ? `${set.slice(0, cut)}=...` : set}`
     if (cut < 1) {
@@ -70,7 +77,7 @@ export function setOverrides(sets: readonly string[]): Overrides {
   return { overrides, problems }
 }
 
-/** Text as the key means it: text stays text where only text fits, all else is read as YAML. */
+/** The value of a text: a string where the key accepts only strings, otherwise the text read as YAML. */
 function scalar(text: string, keyPath: KeyPath): unknown {
   const node = schemaAt(keyPath)
   if (node !== undefined && takesOnlyText(node)) return takesNull(node) && text === 'null' ? null : text
@@ -85,7 +92,7 @@ type Section = Record<string, unknown>
 const isSection = (value: unknown): value is Section =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
 
-/** A copy of `tree` with the override in it. Sections on the way are made where they are missing. */
+/** A copy of `tree` with the override applied. Adds missing sections. */
 export function withOverride(tree: unknown, { keyPath, value }: Override): unknown {
   return put(tree, keyPath, value, [])
 }
@@ -98,7 +105,7 @@ function put(tree: unknown, keyPath: readonly string[], value: unknown, above: r
   return { ...kept, [key]: put(isSection(tree) ? tree[key] : undefined, below, value, [...above, key]) }
 }
 
-/** `train:` with nothing but comments under it is an empty section to its writer, though YAML reads null. */
+/** Drops empty sections: YAML reads `train:` with only comments under it as null, but the user means an empty section. */
 export function withoutEmptySections(tree: unknown, above: readonly string[] = []): unknown {
   if (!isSection(tree)) return tree
   const kept = Object.entries(tree).filter(([key, value]) => {

@@ -1,4 +1,5 @@
 import path from 'node:path'
+import { launchProblems } from './launch-problems.ts'
 import { envOverrides, type Override, setOverrides, withOverride, withoutEmptySections } from './layers.ts'
 import { resolvePaths } from './paths.ts'
 import { configInvalid, dotted, type Problem, problemsOf } from './problem.ts'
@@ -6,20 +7,22 @@ import { RunConfig } from './schema.ts'
 import type { KeyPath } from './schema-tree.ts'
 import { type ConfigSource, readConfigSource } from './source.ts'
 import { storeProblems } from './store-problems.ts'
-import { trainProblems } from './train-problems.ts'
+import { consumerProblems, trainProblems } from './train-problems.ts'
 
 export interface ConfigRequest {
   readonly file: string
   readonly env: NodeJS.ProcessEnv
-  /** `a.b=c`, as `--set` takes it; later ones win. */
+  /** `a.b=c`, as in `--set`; later ones win. */
   readonly sets?: readonly string[]
+  /** True for a command that trains from the store. */
+  readonly consumes?: boolean
 }
 
 /**
  * The config of a run: schema defaults < file < environment < `--set`, with absolute paths.
- * @throws CONFIG_INVALID with every problem at once, each with its place, what was found and what fits.
+ * @throws CONFIG_INVALID that lists every problem with its place, the value found and the values allowed.
  */
-export async function loadConfig({ file, env, sets = [] }: ConfigRequest): Promise<RunConfig> {
+export async function loadConfig({ file, env, sets = [], consumes = false }: ConfigRequest): Promise<RunConfig> {
   const source = await readConfigSource(path.resolve(file))
   const layers = [envOverrides(env), setOverrides(sets)]
   const overrides = layers.flatMap((layer) => layer.overrides)
@@ -30,19 +33,21 @@ export async function loadConfig({ file, env, sets = [] }: ConfigRequest): Promi
   const parsed = RunConfig.safeParse(tree)
   if (!parsed.success) throw configInvalid([...problemsOf(parsed.error.issues, { tree, locate }), ...problems])
   const { config, unset } = resolvePaths(parsed.data, { folder: path.dirname(path.resolve(file)), env })
-  const found = [...unset, ...storeProblems(parsed.data), ...trainProblems(config)]
-  problems.push(...found.map((problem) => ({ ...problem, where: locate(problem.field.split('.')) })))
+  const conflicts = [...storeProblems(parsed.data), ...trainProblems(config), ...launchProblems(config)]
+  if (consumes) conflicts.push(...consumerProblems(config))
+  const unlocated = [...unset, ...conflicts]
+  problems.push(...unlocated.map((problem) => ({ ...problem, where: locate(problem.field.split('.')) })))
   if (problems.length > 0) throw configInvalid(problems)
   return config
 }
 
 /**
- * The last override that gave this key, or a section around it, is the one the reader has to change. A section that the
- * file does not have is there only because of what an override put into it.
+ * The last override that set this key or a section around it: the user must change that one. For a section that the file
+ * does not have, the last override of a key inside it.
  */
 function originOf(keyPath: KeyPath, overrides: readonly Override[], source: ConfigSource): string | undefined {
   const key = `${dotted(keyPath)}.`
-  const gave = overrides.findLast((override) => key.startsWith(`${override.keyPath.join('.')}.`))
-  if (gave !== undefined || source.has(keyPath)) return gave?.origin
+  const setter = overrides.findLast((override) => key.startsWith(`${override.keyPath.join('.')}.`))
+  if (setter !== undefined || source.has(keyPath)) return setter?.origin
   return overrides.findLast((override) => `${override.keyPath.join('.')}.`.startsWith(key))?.origin
 }

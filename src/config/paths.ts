@@ -3,8 +3,8 @@ import path from 'node:path'
 import type { Problem } from './problem.ts'
 import type { RunConfig } from './schema.ts'
 
-export interface PathSurroundings {
-  /** The config file's folder: relative paths start there, wherever the command was typed. */
+export interface PathContext {
+  /** The folder of the config file. Relative paths start there, not at the current folder. */
   readonly folder: string
   readonly env: NodeJS.ProcessEnv
 }
@@ -25,18 +25,22 @@ const PATHS: readonly (readonly string[])[] = [
   ['manifest'],
 ]
 
-/** Absolute paths for relative ones, with `~` and `${NAME}` expanded. Unset variables come back as problems. */
+/** Makes all paths of a config absolute and expands `~` and `${NAME}`. Returns unset variables as problems. */
 export function resolvePaths(
   config: RunConfig,
-  around: PathSurroundings,
+  context: PathContext,
 ): { config: RunConfig; unset: readonly Omit<Problem, 'where'>[] } {
   const unset: Omit<Problem, 'where'>[] = []
   const resolved: Record<string, unknown> = structuredClone(config)
   const absolute = (text: string, field: string): string => {
-    const missing = variablesIn(text).filter((name) => around.env[name] === undefined)
+    const missing = variablesIn(text).filter((name) => context.env[name] === undefined)
     for (const name of missing)
-      unset.push({ field, found: `${text}, and ${name} is not set`, expected: `${name} in the environment` })
-    return path.resolve(around.folder, expand(text, around.env))
+      unset.push({
+        field,
+        found: `${text}, but ${name} is not set`,
+        expected: `the variable ${name} in the environment`,
+      })
+    return path.resolve(context.folder, expand(text, context.env))
   }
   for (const keyPath of PATHS) {
     const key = keyPath.at(-1) ?? ''

@@ -4,14 +4,14 @@ import { nearest } from '../core/nearest.ts'
 import { expected, show } from './expected.ts'
 import { type KeyPath, keysOf, schemaAt } from './schema-tree.ts'
 
-/** One thing wrong with a config. */
+/** One invalid value or name in a config. */
 export interface Problem {
-  /** `file:line:column`, or the environment variable or flag that said it. */
+  /** `file:line:column`, or the environment variable or flag that set the value. */
   readonly where: string
   readonly field: string
   readonly found: string
   readonly expected?: string
-  /** The name the reader most likely meant. */
+  /** The name that the user most likely meant. */
   readonly meant?: string
 }
 
@@ -20,13 +20,13 @@ export interface Located {
   locate(keyPath: KeyPath): string
 }
 
-/** zod's issues in the reader's words, one problem per key. */
+/** The issues of zod as problems in plain words, one per key. */
 export function problemsOf(issues: readonly z.core.$ZodIssue[], located: Located): Problem[] {
   return issues.flatMap((issue) => {
     const keyPath = issue.path.map((key) => (typeof key === 'number' ? key : String(key)))
     if (issue.code === 'unrecognized_keys') return issue.keys.map((key) => unknownKey(keyPath, key, located))
-    const inside = issue.code === 'invalid_union' ? unknownInChoice(keyPath, located) : []
-    return inside.length > 0 ? inside : [wrongValue(keyPath, located)]
+    const unknown = issue.code === 'invalid_union' ? unknownInChoice(keyPath, located) : []
+    return unknown.length > 0 ? unknown : [wrongValue(keyPath, located)]
   })
 }
 
@@ -52,7 +52,7 @@ function unknownKey(above: KeyPath, key: string, { locate }: Located): Problem {
   }
 }
 
-/** zod says only `Invalid input` of a choice between sections; a key that no choice has says more. */
+/** The keys that no branch of a choice between sections has. zod only reports `Invalid input` for the whole choice. */
 function unknownInChoice(keyPath: KeyPath, located: Located): Problem[] {
   const node = schemaAt(keyPath)
   const value = valueAt(located.tree, keyPath)
@@ -70,7 +70,7 @@ const valueAt = (tree: unknown, keyPath: KeyPath): unknown =>
 
 export const dotted = (keyPath: KeyPath): string => keyPath.join('.') || '(the whole file)'
 
-/** One error that lists every problem, so that one edit mends them all. */
+/** One error that lists every problem, so that the user can fix all of them at once. */
 export function configInvalid(problems: readonly Problem[]): CodedError<'CONFIG_INVALID'> {
   const [first] = problems
   const head = problems.length === 1 ? 'the config has a problem' : `the config has ${problems.length} problems`

@@ -6,16 +6,16 @@ import type { RunConfig } from './schema.ts'
 
 export const RESOLVED_NAME = 'config.resolved.yaml'
 
-/** The config with nothing left open, as YAML that `loadConfig` reads back to the same values from any folder. */
+/** The config with all defaults and absolute paths, as YAML. `loadConfig` reads the same values back from any folder. */
 export function resolvedYaml(config: RunConfig): string {
   return stringify(config, { lineWidth: 0 })
 }
 
-/** Writes `config.resolved.yaml` into the run's folder, unless one is there that is not to be replaced. */
+/** Writes `config.resolved.yaml` to the run folder. Keeps an existing file unless `replace` is true. */
 export async function writeResolvedConfig(config: RunConfig, { replace }: { replace: boolean }): Promise<string> {
   const file = path.join(config.run.dir, RESOLVED_NAME)
   await makeFolder(config.run.dir, 'run.dir')
-  // Two roles of one run may write at the same time; a reader sees the one or the other, never a mix.
+  // Two roles of one run may write at the same time. The write is atomic, so a reader never sees a mix.
   if (replace || (await readTextOrNull(file)) === null) await replaceFile(file, resolvedYaml(config))
   return file
 }

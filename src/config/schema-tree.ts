@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { RunConfig } from './schema.ts'
 
-/** The few words of JSON Schema that zod writes for `RunConfig`. */
+/** The subset of JSON Schema that zod generates for `RunConfig`. */
 export interface SchemaNode {
   readonly type?: string | readonly string[]
   readonly properties?: Readonly<Record<string, SchemaNode>>
@@ -11,7 +11,7 @@ export interface SchemaNode {
   readonly enum?: readonly unknown[]
   readonly const?: unknown
   readonly pattern?: string
-  /** What a text with a pattern is, for people. */
+  /** A text with a pattern, described in words. */
   readonly description?: string
   readonly minimum?: number
   readonly exclusiveMinimum?: number
@@ -22,7 +22,7 @@ export interface SchemaNode {
 
 export type KeyPath = readonly (string | number)[]
 
-/** JSON Schema of `draftbridge.yaml`: what `draftbridge schema` prints, and what error texts are worded from. */
+/** The JSON Schema of `draftbridge.yaml`: `draftbridge schema` prints it, and error texts are made from it. */
 export function configJsonSchema(): SchemaNode {
   return { title: 'draftbridge.yaml', ...z.toJSONSchema(RunConfig, { io: 'input' }) } as SchemaNode
 }
@@ -33,7 +33,7 @@ const root = (): SchemaNode => {
   return cached
 }
 
-/** The part of the schema that describes one key, or undefined where no such key exists. */
+/** The part of the schema that describes one key, or undefined if there is no such key. */
 export function schemaAt(keyPath: KeyPath): SchemaNode | undefined {
   return keyPath.reduce<SchemaNode | undefined>((node, key) => {
     if (node === undefined) return undefined
@@ -49,12 +49,14 @@ export function keysOf(node: SchemaNode): readonly string[] {
   return [...Object.keys(node.properties ?? {}), ...(node.anyOf ?? []).flatMap(keysOf)]
 }
 
-/** True for a choice between sections, such as `train.batch`: setting a key of one choice drops the others. A
- * section that may also be null is none. */
+/**
+ * True for a choice between sections, such as `train.batch`: setting a key of one section drops the other sections.
+ * A section that may also be null is not a choice.
+ */
 export const isChoice = (node: SchemaNode): boolean =>
   (node.anyOf ?? []).filter((branch) => branch.properties !== undefined).length > 1
 
-/** Every key of the config as a path, sections before what is in them. */
+/** Every key of the config as a path; a section comes before its keys. */
 export function allKeys(node: SchemaNode = root(), above: readonly string[] = []): (readonly string[])[] {
   return keysOf(node).flatMap((key) => {
     const here = [...above, key]
@@ -66,7 +68,7 @@ export function allKeys(node: SchemaNode = root(), above: readonly string[] = []
 const typesOf = (node: SchemaNode): readonly string[] =>
   node.anyOf ? node.anyOf.flatMap(typesOf) : node.type === undefined ? [] : [node.type].flat()
 
-/** True where text is meant as text, so that `run.id=007` does not become a number. */
+/** True if the key accepts strings and no other scalars, so that `run.id=007` stays a string. */
 export const takesOnlyText = (node: SchemaNode): boolean => {
   const types = typesOf(node)
   return types.includes('string') && !types.some((type) => ['integer', 'number', 'boolean', 'array'].includes(type))

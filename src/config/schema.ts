@@ -6,10 +6,10 @@ const Count = z.number().int().positive()
 const Unit = z.number().min(0).max(1)
 const UNITS = { B: 1, KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30, TiB: 2 ** 40 } as const
 
-/** A timer holds no more than 2^31 ms, and takes what is longer for nothing. */
+/** A Node timer runs at most 2^31 ms; a longer one would fire at once. */
 const LONGEST_SECONDS = 2_000_000
 
-/** `2TiB` or a plain number of bytes. */
+/** A size as text, `2TiB`, or as a number of bytes. */
 export const Bytes = z.union([
   Count,
   z
@@ -39,7 +39,7 @@ const Data = z.strictObject({
   conversations: z.string().nullable().default(null),
   maxLength: z.number().int().min(2).default(2048),
   limit: Count.nullable().default(null),
-  /** Upper bound on padded tokens in one forward pass of the target. */
+  /** At most this many padded tokens in one forward pass of the target. */
   batchTokens: Count.default(4096),
   /** Store the target's likeliest token and logsumexp with each token (8 bytes): training then skips most of its head. */
   teacher: z.boolean().default(false),
@@ -48,7 +48,7 @@ const Data = z.strictObject({
 const Features = z.strictObject({
   source: z.enum(['capture', 'files']).default('capture'),
   files: z.string().nullable().default(null),
-  /** How ingested tensors come into the store: as clones, as links, by leaving them in the files, or as copies. */
+  /** How ingested tensors get into the store: as reflinks, as hard links, as references to the files, or as copies. */
   link: z.enum(['auto', 'reflink', 'hardlink', 'reference', 'copy']).default('auto'),
 })
 
@@ -57,16 +57,16 @@ const Store = z.strictObject({
   root: z.string().default('features'),
   retain: z.boolean().default(true),
   durability: z.enum(['fsync', 'fast']).default('fsync'),
-  /** When read bytes are compared with what was put: at every get, at the first one of each process, or never. */
+  /** When a digest of the read bytes is checked: at every get, at the first get of each process, or never. */
   verify: z.enum(['always', 'once', 'never']).default('always'),
-  /** Of all runs in the store together. */
+  /** For all runs in the store together. Null: no limit. */
   quota: Bytes.nullable().default(null),
-  /** Keep equal tensors of different samples once. */
+  /** Store equal tensors of different samples only once. */
   dedup: z.boolean().default(false),
   auth: z
     .strictObject({
       mode: z.enum(['none', 'mac', 'seal']).default('none'),
-      /** Null: the key is in DRAFTBRIDGE_STORE_KEY. */
+      /** Null: DRAFTBRIDGE_STORE_KEY holds the key. */
       keyFile: z.string().nullable().default(null),
     })
     .prefault({}),
@@ -170,13 +170,13 @@ const Launch = z.strictObject({
     .describe('host and port, such as 10.0.0.1:29500')
     .nullable()
     .default(null),
-  /** Seconds a rank gets between SIGTERM and SIGKILL once another rank has failed. */
+  /** Seconds between SIGTERM and SIGKILL for the other ranks after one rank has failed. */
   graceSeconds: z.number().positive().max(LONGEST_SECONDS).default(3),
-  /** Seconds a consumer waits for the manifest, and without a heartbeat, before PEER_TIMEOUT. */
+  /** Seconds that a consumer waits for the manifest or for the next heartbeat before PEER_TIMEOUT. */
   peerTimeoutSeconds: z.number().positive().max(LONGEST_SECONDS).default(600),
 })
 
-/** `draftbridge.yaml`. Every path is relative to the file's folder until `load` has resolved it. */
+/** `draftbridge.yaml`. `loadConfig` makes its paths absolute. */
 export const RunConfig = z.strictObject({
   version: z.literal(1),
   run: Run.prefault({}),

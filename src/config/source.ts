@@ -3,7 +3,7 @@ import { LineCounter, parseDocument } from 'yaml'
 import { finding, isErrno } from '../core/errors.ts'
 import type { KeyPath } from './schema-tree.ts'
 
-/** A config file: its value, and where each key stands in it. JSON is read as the YAML that it also is. */
+/** A config file: its value, and the line and column of each key. JSON is read as YAML. */
 export interface ConfigSource {
   readonly value: unknown
   /** `file:line:column` of a key, or of the nearest section above it that the file has. */
@@ -19,8 +19,8 @@ export async function readConfigSource(file: string): Promise<ConfigSource> {
   const [broken] = document.errors
   if (broken !== undefined) {
     const { line, col } = lines.linePos(broken.pos[0])
-    const what = `the config is not YAML: ${broken.message}\n${codeFrame(text, line, col)}`
-    const fix = 'mend that line, or what stands just above it'
+    const what = `the config is not valid YAML: ${broken.message}\n${codeFrame(text, line, col)}`
+    const fix = 'fix this line or the lines above it'
     throw finding('CONFIG_INVALID', what, { file: `${file}:${line}:${col}`, fix })
   }
   const locate = (keyPath: KeyPath): string => {
@@ -32,7 +32,7 @@ export async function readConfigSource(file: string): Promise<ConfigSource> {
   return { value: document.toJS(), locate, has: (keyPath) => document.hasIn(keyPath) }
 }
 
-/** The line with its two neighbours above, and a caret under the column. */
+/** The line, the two lines above it, and a caret under the column. */
 function codeFrame(text: string, line: number, col: number): string {
   const first = Math.max(1, line - 2)
   const shown = text.split('\n').slice(first - 1, line)
@@ -48,14 +48,14 @@ async function readText(file: string): Promise<string> {
     const missing = isErrno(cause, 'ENOENT')
     const what = missing ? 'the config file does not exist' : 'the config file cannot be read'
     const fix = missing
-      ? 'write one with `draftbridge init`, or name yours with -c FILE'
+      ? 'create one with `draftbridge init`, or name your config with -c FILE'
       : 'name a readable file with -c FILE'
     const found = cause instanceof Error ? cause.message : String(cause)
     throw finding('CONFIG_INVALID', what, { file, ...(missing ? {} : { found }), fix }, { cause })
   }
 }
 
-/** Offset of the key that names `keyPath`; list items have no key, so theirs is the item's. */
+/** The offset of the key at `keyPath`. A list item has no key, so its offset is that of the item. */
 function offsetOf(document: ReturnType<typeof parseDocument>, keyPath: KeyPath): number | undefined {
   for (let length = keyPath.length; length > 0; length--) {
     const above: unknown = document.getIn(keyPath.slice(0, length - 1), true)
@@ -70,8 +70,8 @@ function startOf(collection: unknown, key: string | number | undefined): number 
   if (!Array.isArray(collection.items)) return undefined
   const items: unknown[] = collection.items
   const pairs = items.filter((item) => isPair(item))
-  const named = pairs.find((pair) => String(pair.key) === String(key))
-  const node: unknown = named?.key ?? (typeof key === 'number' && pairs.length === 0 ? items[key] : undefined)
+  const match = pairs.find((pair) => String(pair.key) === String(key))
+  const node: unknown = match?.key ?? (typeof key === 'number' && pairs.length === 0 ? items[key] : undefined)
   return rangeStart(node)
 }
 

@@ -4,7 +4,7 @@ import os from 'node:os'
 import { isErrno } from '../core/errors.ts'
 import type { Machine } from './topology.ts'
 
-/** What this machine offers, without loading torch: GPUs are the device files that this container was given. */
+/** GPUs and CPU cores of this machine, without loading torch. GPUs are counted by the device files of this container. */
 export async function thisMachine(
   visibleGpus = process.env['CUDA_VISIBLE_DEVICES'],
   deviceFolder = '/dev',
@@ -23,7 +23,7 @@ async function devicesOf(folder: string): Promise<readonly string[]> {
   }
 }
 
-/** A loopback port that was free a moment ago: the meeting point of the ranks when they all run here. */
+/** A free loopback port for the rendezvous of ranks on one node. Another process may still take it before they do. */
 export function freePort(): Promise<number> {
   return new Promise((resolve, reject) => {
     const server = createServer()

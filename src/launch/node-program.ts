@@ -1,10 +1,10 @@
 import { createRequire } from 'node:module'
 import { pathToFileURL } from 'node:url'
 
-/** The arguments with which `node` runs a program of ours: as it is when built, through tsx from a checkout. */
+/** The arguments for `node` to run a program of this package: built code directly, TypeScript of a checkout through tsx. */
 export function nodeArguments(program: string): readonly string[] {
   if (!program.endsWith('.ts')) return [program]
-  // Resolved from here, not from the working directory, which need not be the checkout.
+  // Resolved from this file, because the current folder may be outside the checkout.
   const loader = createRequire(import.meta.url).resolve('tsx')
   return ['--import', pathToFileURL(loader).href, program]
 }

@@ -1,55 +1,55 @@
 import { CodedError } from '../core/errors.ts'
 import { type FromRank, failureMessage, RANK_SPEC, ToRank } from './rank-message.ts'
 
-const ALIVE_MS = 1000
+const HEARTBEAT_MS = 1000
 
-/** A rank's side of the link to its supervisor. */
+/** The connection of a rank to its supervisor, as the rank sees it. */
 export interface RankLink {
   readonly spec: unknown
-  /** Aborted when the rank is asked to end at its next safe point. */
+  /** Aborted when the supervisor asks the rank to stop at its next safe point. */
   readonly signal: AbortSignal
-  /** What the rank is doing now: named in the error if it dies or hangs there. */
+  /** Reports what the rank is doing now. The supervisor names it in the error if the rank dies or hangs. */
   phase(phase: string): void
   event(body: unknown): void
 }
 
-/** Runs `main` as the one task of this process, reports how it ended, and ends the process. */
+/** Runs `main` as the only task of this process, reports its result to the supervisor, and ends the process. */
 export async function runAsRank(main: (link: RankLink) => Promise<unknown>): Promise<never> {
-  if (process.send === undefined) throw new Error('this program is a rank; `draftbridge train` starts it')
-  const asked = new AbortController()
-  const orphaned = () => process.kill(process.pid, 'SIGKILL')
-  // The link breaks when the supervisor is gone. Nobody would ever end this process then, and its peers end likewise.
-  process.on('disconnect', orphaned)
-  process.on('SIGTERM', () => asked.abort('SIGTERM'))
-  // Ctrl-C reaches the whole foreground group; what to make of it is the supervisor's decision.
+  if (process.send === undefined) throw new Error('this program is one rank; start it with `draftbridge train`')
+  const stop = new AbortController()
+  const killSelf = () => process.kill(process.pid, 'SIGKILL')
+  // The connection breaks when the supervisor ends. No other process would end this one, so it ends itself.
+  process.on('disconnect', killSelf)
+  process.on('SIGTERM', () => stop.abort('SIGTERM'))
+  // Ctrl-C reaches all processes of the terminal. Only the supervisor reacts to it, and then stops the ranks.
   process.on('SIGINT', () => undefined)
   process.on('message', (message: unknown) => {
-    if (ToRank.safeParse(message).success) asked.abort('SIGTERM')
+    if (ToRank.safeParse(message).success) stop.abort('SIGTERM')
   })
-  const alive = setInterval(() => void tell({ type: 'alive' }), ALIVE_MS)
+  const heartbeat = setInterval(() => void send({ type: 'alive' }), HEARTBEAT_MS)
   const link: RankLink = {
     spec: JSON.parse(process.env[RANK_SPEC] ?? 'null'),
-    signal: asked.signal,
-    phase: (phase) => void tell({ type: 'phase', phase }),
-    event: (body) => void tell({ type: 'event', body }),
+    signal: stop.signal,
+    phase: (phase) => void send({ type: 'phase', phase }),
+    event: (body) => void send({ type: 'event', body }),
   }
   const status = await main(link).then(
     async (result) => {
-      await tell({ type: 'done', result: result ?? null })
+      await send({ type: 'done', result: result ?? null })
       return 0
     },
     async (error: unknown) => {
-      await tell(failureMessage(error))
+      await send(failureMessage(error))
       return error instanceof CodedError ? error.exitCode : 70
     },
   )
-  clearInterval(alive)
-  process.off('disconnect', orphaned)
+  clearInterval(heartbeat)
+  process.off('disconnect', killSelf)
   process.exit(status)
 }
 
-/** Resolves once the message is handed over; a broken link is the business of `disconnect`. */
-function tell(message: FromRank): Promise<void> {
+/** Resolves when the message is sent, and also when the connection is broken: the `disconnect` listener handles that. */
+function send(message: FromRank): Promise<void> {
   return new Promise((resolve) => {
     if (process.send === undefined || !process.connected) resolve()
     else process.send(message, undefined, undefined, () => resolve())

@@ -1,10 +1,10 @@
 import { z } from 'zod'
 import { CodedError, type Finding, isErrorCode } from '../core/errors.ts'
 
-/** The environment variable in which a rank finds its spec, as JSON. */
+/** The environment variable that holds the spec of a rank, as JSON. */
 export const RANK_SPEC = 'DRAFTBRIDGE_RANK_SPEC'
 
-/** What a rank tells its supervisor. Every message is also a sign of life. */
+/** A message from a rank to its supervisor. Every message also counts as a heartbeat. */
 export const FromRank = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('alive') }),
   z.strictObject({ type: z.literal('phase'), phase: z.string() }),
@@ -21,7 +21,7 @@ export const FromRank = z.discriminatedUnion('type', [
 export type FromRank = z.output<typeof FromRank>
 export type RankFailure = Extract<FromRank, { type: 'failed' }>
 
-/** What a supervisor tells its ranks: end at the next safe point. */
+/** A message from the supervisor to a rank: stop at the next safe point. */
 export const ToRank = z.strictObject({ type: z.literal('stop') })
 export type ToRank = z.output<typeof ToRank>
 
@@ -39,7 +39,7 @@ export function failureMessage(error: unknown): RankFailure {
   }
 }
 
-/** The coded error that a rank died of, as if it had been thrown here; undefined for a bug, which has no code. */
+/** The error that ended a rank, as a CodedError of this process; undefined for a bug, which has no code. */
 export function errorOf(rank: number, { code, message, details, stack }: RankFailure): CodedError | undefined {
   if (code === null || !isErrorCode(code)) return undefined
   const where = details as Finding as never

@@ -9,20 +9,21 @@ import { storageError } from '../core/files/storage-error.ts'
 import { nodeArguments } from './node-program.ts'
 import { errorOf, FromRank, failureMessage, RANK_SPEC, type RankFailure, type ToRank } from './rank-message.ts'
 
+/** The last lines of a rank's output that its error shows. */
 const TAIL_LINES = 20
-/** How long the last messages and lines of a process that has ended may still be under way. */
+/** How long to wait for the last messages and lines after a process has exited. */
 const FLUSH_MS = 1000
 
 export interface RankStart {
   readonly rank: number
   readonly program: string
   readonly spec: unknown
-  /** A folder, where `rank-<n>.log` goes: everything that the process and the libraries in it print. */
+  /** The folder for `rank-<n>.log`: everything that the process and its libraries print. */
   readonly logDir: string | null
   readonly onEvent: (rank: number, body: unknown) => void
 }
 
-/** How a rank ended. `blame` orders failures that come together: the least is the cause, the others followed from it. */
+/** The result of a rank. When ranks fail together, the failure with the lowest `blame` is the cause of the others. */
 export type Ending =
   | { readonly ok: true; readonly result: unknown }
   | { readonly ok: false; readonly blame: number; readonly error: CodedError }
@@ -35,18 +36,18 @@ function spawn(program: string, spec: unknown) {
     reject: false,
     stdin: 'ignore',
     env: { [RANK_SPEC]: JSON.stringify(spec) },
-    // When to go from SIGTERM to SIGKILL is the supervisor's decision.
+    // The supervisor decides when SIGKILL follows SIGTERM.
     forceKillAfterDelay: false,
   })
 }
 
-/** One Node process that hosts one rank. It is killed with this process, whichever way this process ends. */
+/** One Node process that runs one rank. The rank ends itself when this process ends, for whatever reason. */
 export class RankProcess {
   readonly rank: number
-  /** Resolves once the rank says that it is done or has failed, or is gone without a word. Never rejects. */
+  /** Resolves when the rank reports success or failure, or exits without a report. Never rejects. */
   readonly ending: Promise<Ending>
-  /** Resolves when the process is no more. */
-  readonly gone: Promise<void>
+  /** Resolves when the process has exited. */
+  readonly exited: Promise<void>
   #lastSeen = Date.now()
   #phase = 'starting'
   #ended = false
@@ -59,22 +60,23 @@ export class RankProcess {
     this.#logFile = logDir === null ? null : path.join(logDir, `rank-${rank}.log`)
     this.#child = spawn(program, spec)
     const flushed = this.#keepLines()
-    const exited = new Promise<void>((resolve) => this.#child.once('exit', () => resolve()))
-    const unlinked = new Promise<void>((resolve) => this.#child.once('disconnect', () => resolve()))
-    const spawned = this.#child.then(() => undefined)
-    this.gone = Promise.race([exited, spawned])
-    this.ending = new Promise((tell) => {
+    const exitEvent = new Promise<void>((resolve) => this.#child.once('exit', () => resolve()))
+    const disconnected = new Promise<void>((resolve) => this.#child.once('disconnect', () => resolve()))
+    // Resolves without an exit event if the process could not be started.
+    const settled = this.#child.then(() => undefined)
+    this.exited = Promise.race([exitEvent, settled])
+    this.ending = new Promise((resolveEnding) => {
       const resolve = (ending: Ending) => {
         this.#ended = true
-        tell(ending)
+        resolveEnding(ending)
       }
-      this.#child.on('message', (message: unknown) => this.#hear(message, onEvent, resolve))
-      const silent = this.gone.then(() => Promise.race([Promise.all([unlinked, flushed]), sleep(FLUSH_MS)]))
-      silent.then(() => resolve(this.#died()), resolve)
+      this.#child.on('message', (message: unknown) => this.#receive(message, onEvent, resolve))
+      const drained = this.exited.then(() => Promise.race([Promise.all([disconnected, flushed]), sleep(FLUSH_MS)]))
+      drained.then(() => resolve(this.#died()), resolve)
     })
   }
 
-  /** Whether `ending` is known. */
+  /** True once `ending` has resolved. */
   get ended(): boolean {
     return this.#ended
   }
@@ -83,7 +85,7 @@ export class RankProcess {
     return Date.now() - this.#lastSeen
   }
 
-  /** Asks the rank to end at its next safe point. */
+  /** Asks the rank to stop at its next safe point. */
   stop(): void {
     const message: ToRank = { type: 'stop' }
     if (this.#child.connected) this.#child.send?.(message, () => undefined)
@@ -99,21 +101,21 @@ export class RankProcess {
 
   hung(): Ending {
     const seconds = Math.round(this.silentMs / 1000)
-    const text = this.#told(`rank ${this.rank} has given no sign of life for ${seconds} s`)
+    const text = this.#withLog(`rank ${this.rank} has sent no heartbeat for ${seconds} s`)
     return { ok: false, blame: 0, error: new CodedError('RANK_HUNG', text, { rank: this.rank, phase: this.#phase }) }
   }
 
-  #hear(raw: unknown, onEvent: RankStart['onEvent'], resolve: (ending: Ending) => void): void {
+  #receive(raw: unknown, onEvent: RankStart['onEvent'], resolve: (ending: Ending) => void): void {
     this.#lastSeen = Date.now()
     const message = FromRank.safeParse(raw).data
     if (message?.type === 'phase') this.#phase = message.phase
-    else if (message?.type === 'event') this.#pass(message.body, onEvent, resolve)
+    else if (message?.type === 'event') this.#forward(message.body, onEvent, resolve)
     else if (message?.type === 'done') resolve({ ok: true, result: message.result })
     else if (message?.type === 'failed') resolve(this.#failed(message))
   }
 
-  /** What cannot be told ends the run: nobody would know of what follows. */
-  #pass(body: unknown, onEvent: RankStart['onEvent'], resolve: (ending: Ending) => void): void {
+  /** A failure to write an event ends the run: without events a user could not follow it. */
+  #forward(body: unknown, onEvent: RankStart['onEvent'], resolve: (ending: Ending) => void): void {
     try {
       onEvent(this.rank, body)
     } catch (cause) {
@@ -124,10 +126,10 @@ export class RankProcess {
 
   #failed(failure: RankFailure): Ending {
     const error = errorOf(this.rank, failure)
-    // Ranks that talk to a dead one fail with an exception out of the process group: an effect, hardly ever the cause.
+    // When one rank dies, collectives raise an exception in the others. So an exception is rarely the cause.
     if (error?.code === 'PYTHON_RAISED') return { ok: false, blame: 3, error }
     if (error) return { ok: false, blame: 1, error }
-    const text = this.#told(`rank ${this.rank} failed: ${failure.stack}`)
+    const text = this.#withLog(`rank ${this.rank} failed: ${failure.stack}`)
     const details = { rank: this.rank, phase: this.#phase }
     return { ok: false, blame: 2, error: new CodedError('RANK_DIED', text, details) }
   }
@@ -141,11 +143,12 @@ export class RankProcess {
       ...(exitCode === null ? {} : { exitCode }),
       ...(signalCode === null ? {} : { signal: signalCode }),
     }
-    const error = new CodedError('RANK_DIED', this.#told(`rank ${this.rank} ${how}`), details)
+    const error = new CodedError('RANK_DIED', this.#withLog(`rank ${this.rank} ${how}`), details)
     return { ok: false, blame: signalCode === null ? 2 : 0, error }
   }
 
-  #told(what: string): string {
+  /** The message with the phase, the log file and the last lines of the rank. */
+  #withLog(what: string): string {
     const log = this.#logFile === null ? [] : [`  log:   ${this.#logFile}`]
     const tail = this.#tail.length === 0 ? [] : ['  last lines:', ...this.#tail.map((line) => `    ${line}`)]
     return [what, `  phase: ${this.#phase}`, ...log, ...tail].join('\n')
@@ -153,8 +156,8 @@ export class RankProcess {
 
   async #keepLines(): Promise<void> {
     const log = this.#logFile === null ? null : createWriteStream(this.#logFile, { flags: 'a' })
-    // A run is worth more than its log.
-    log?.on('error', (error) => this.#tail.push(`(the log cannot be written: ${error.message})`))
+    // A log that cannot be written must not end the run.
+    log?.on('error', (error) => this.#tail.push(`(cannot write the log: ${error.message})`))
     const read = async (stream: Readable) => {
       for await (const line of createInterface({ input: stream })) {
         if (log?.errored === null) log.write(`${line}\n`)

@@ -3,32 +3,32 @@ import type { CodedError } from '../core/errors.ts'
 import { makeFolder } from '../core/files/make-folder.ts'
 import { type Ending, RankProcess } from './rank-process.ts'
 
-/** Failures that come within this time of the first are looked at together, to name the cause and not an effect. */
+/** Failures within this time after the first one are compared, to report the cause and not an effect of it. */
 const BLAME_MS = 400
 const WATCH_MS = 1000
-/** Long, because the first import of torch from a cold disk stops a rank's event loop for its whole length. */
+/** Long, because the first import of torch from a cold disk blocks the event loop of a rank, heartbeats included. */
 const SILENCE_SECONDS = 300
 
 export interface SuperviseOptions {
   /** The program of one rank. */
   readonly program: string
-  /** One process each; its spec reaches it as JSON. */
+  /** One process per rank. It gets its spec as JSON. */
   readonly ranks: readonly { readonly rank: number; readonly spec: unknown }[]
   readonly graceSeconds: number
-  /** A rank that says nothing for so long is RANK_HUNG. Its event loop is free while Python computes. */
+  /** A rank without a message for this long is RANK_HUNG. Python does not block its event loop while it computes. */
   readonly silenceSeconds?: number
-  /** Aborted: every rank is asked to end at its next safe point. */
+  /** When aborted, every rank is asked to stop at its next safe point. */
   readonly signal: AbortSignal
-  /** Where the ranks' own output goes. */
+  /** The folder for the output of the ranks. */
   readonly logDir?: string
   readonly onEvent?: (rank: number, body: unknown) => void
 }
 
 /**
- * Runs the ranks of this node to their end and returns what each reported as its result.
- * The first failure ends all: SIGTERM, the grace, SIGKILL. No process is left when this returns or throws.
- * @throws CONFIG_INVALID for a folder of logs that cannot be made, the coded error of the rank that failed first, RANK_DIED
- * if it ended without one, RANK_HUNG.
+ * Runs the ranks of this node to their end and returns the result of each.
+ * The first failure ends all ranks: SIGTERM, then SIGKILL after the grace. All processes have exited when this settles.
+ * @throws CONFIG_INVALID when the log folder cannot be created, the coded error of the rank that failed first, RANK_DIED
+ * if that rank ended without one, RANK_HUNG.
  */
 export async function supervise(options: SuperviseOptions): Promise<readonly unknown[]> {
   const { ranks, program, graceSeconds, signal, logDir = null, onEvent = () => undefined } = options
@@ -50,42 +50,42 @@ export async function supervise(options: SuperviseOptions): Promise<readonly unk
     return endings.map((ending) => (ending.ok ? ending.result : undefined))
   } finally {
     signal.removeEventListener('abort', stop)
-    await Promise.all(processes.map((process) => untilGone(process, graceMs)))
+    await Promise.all(processes.map((process) => untilExited(process, graceMs)))
   }
 }
 
-/** The failure that the others followed from; undefined once every rank is done. */
+/** Waits until all ranks have ended or one has failed. The cause of the failures; undefined if there is none. */
 function firstCause(processes: readonly RankProcess[], silenceMs: number): Promise<CodedError | undefined> {
   const known: Ending[] = []
-  let watch: NodeJS.Timeout | undefined
+  let watchdog: NodeJS.Timeout | undefined
   const decided = new Promise<CodedError | undefined>((resolve) => {
     const decide = () => resolve(causeAmong(known))
-    const note = (ending: Ending) => {
+    const record = (ending: Ending) => {
       known.push(ending)
       if (known.length === processes.length) decide()
       else if (!ending.ok) setTimeout(decide, BLAME_MS)
     }
-    for (const process of processes) process.ending.then(note)
-    watch = setInterval(() => {
-      for (const process of processes) if (!process.ended && process.silentMs > silenceMs) note(process.hung())
+    for (const process of processes) process.ending.then(record)
+    watchdog = setInterval(() => {
+      for (const process of processes) if (!process.ended && process.silentMs > silenceMs) record(process.hung())
     }, WATCH_MS)
   })
-  return decided.finally(() => clearInterval(watch))
+  return decided.finally(() => clearInterval(watchdog))
 }
 
 function causeAmong(endings: readonly Ending[]): CodedError | undefined {
-  // The sort is stable: among equals, the one that came first.
+  // The sort is stable: of equal failures, the first one wins.
   return endings.filter((ending) => !ending.ok).sort((a, b) => a.blame - b.blame)[0]?.error
 }
 
-/** A process that has said its last word gets the grace to end. Then it is killed: process.exit waits for Python. */
-async function untilGone(process: RankProcess, graceMs: number): Promise<void> {
-  const over = new AbortController()
-  const late = sleep(graceMs, undefined, { signal: over.signal }).then(
+/** Waits for a process that has reported its end. Kills it after the grace, because process.exit waits for Python. */
+async function untilExited(process: RankProcess, graceMs: number): Promise<void> {
+  const timer = new AbortController()
+  const killed = sleep(graceMs, undefined, { signal: timer.signal }).then(
     () => process.kill(),
     () => undefined,
   )
-  await process.gone
-  over.abort()
-  await late
+  await process.exited
+  timer.abort()
+  await killed
 }

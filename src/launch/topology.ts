@@ -1,10 +1,10 @@
 import { z } from 'zod'
 import { finding } from '../core/errors.ts'
 
-/** Where one rank stands in the job: all it needs to know to find the others and its own device. */
+/** The place of one rank in the job: what it needs to find the other ranks and its own device. */
 export const RankPlace = z.strictObject({
   rank: z.number().int().nonnegative(),
-  /** Its number among the ranks of its node, which is also the number of its GPU. */
+  /** Its number among the ranks of its node; also the index of its GPU. */
   localRank: z.number().int().nonnegative(),
   worldSize: z.number().int().positive(),
   masterAddr: z.string().min(1),
@@ -28,21 +28,21 @@ export interface TopologyInput {
 }
 
 /**
- * The ranks of one node. Ranks are numbered node by node, so every node must have the same number of them; `auto` is
- * one per GPU, or a single one on a machine without.
- * @throws CONFIG_INVALID for a node that the job does not have, or for more ranks than GPUs where there are GPUs.
+ * The ranks of one node. Ranks are numbered node by node, so every node must have the same number of ranks. `auto` is
+ * one rank per GPU, or one rank on a machine without GPUs.
+ * @throws CONFIG_INVALID for a node rank outside the job, or for more ranks than GPUs on a machine with GPUs.
  */
 export function topology({ nodes, nodeRank, ranksPerNode, machine, master }: TopologyInput): readonly RankPlace[] {
   if (nodeRank < 0 || nodeRank >= nodes) {
-    throw finding('CONFIG_INVALID', 'this node is not one of the job', {
+    throw finding('CONFIG_INVALID', 'the node rank is outside the job', {
       field: 'launch.nodes',
       found: `node ${nodeRank} of ${nodes}`,
-      fix: 'node ranks count from 0 to launch.nodes - 1',
+      fix: 'use node ranks from 0 to launch.nodes - 1',
     })
   }
   const local = ranksPerNode === 'auto' ? Math.max(1, machine.gpus) : ranksPerNode
   if (machine.gpus > 0 && local > machine.gpus) {
-    throw finding('CONFIG_INVALID', 'more ranks on this node than it has GPUs', {
+    throw finding('CONFIG_INVALID', 'this node has fewer GPUs than ranks', {
       field: 'launch.ranksPerNode',
       found: `${local} ranks, ${machine.gpus} GPU(s)`,
       fix: `set launch.ranksPerNode to ${machine.gpus} or to auto`,

@@ -7,7 +7,7 @@ export function plural(value: number, one: string, many = `${one}s`): string {
   return `${count(value)} ${value === 1 ? one : many}`
 }
 
-/** Bytes in the unit a reader would pick: `234 MiB`. */
+/** Bytes in the largest unit that gives at least 1: `234 MiB`. */
 export function bytes(value: number): string {
   const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB']
   const power = value < 1 ? 0 : Math.min(units.length - 1, Math.floor(Math.log2(value) / 10))
@@ -15,7 +15,7 @@ export function bytes(value: number): string {
   return `${scaled < 10 && power > 0 ? scaled.toFixed(1) : Math.round(scaled)} ${units[power] ?? 'B'}`
 }
 
-/** Seconds as a clock shows them: `42 s`, `3:07 min`, `2:05:09 h`. */
+/** Seconds as `42 s`, `3:07 min` or `2:05:09 h`. */
 export function duration(seconds: number): string {
   const whole = Math.max(0, Math.round(seconds))
   const [hours, minutes, rest] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60]
@@ -24,7 +24,7 @@ export function duration(seconds: number): string {
   return minutes > 0 ? `${minutes}:${two(rest)} min` : `${rest} s`
 }
 
-/** Four significant figures at most, and no long tails: 0.5221, 12.35, 3.2e-5. */
+/** A number with at most four significant digits: 0.5221, 12.35, 3.2e-5. */
 export function figure(value: number | null): string {
   if (value === null) return 'n/a'
   if (value === 0) return '0'

@@ -1,10 +1,10 @@
 import type { Clock } from '../core/clock.ts'
 import type { EventSink } from '../report/events/events.ts'
 
-/** What every role is handed by the outside world: time, the wish to stop, and somewhere to report to. */
+/** What every role gets from its caller: the clock, the stop signal, and the receiver of its events. */
 export interface RoleContext {
   readonly clock: Clock
-  /** Aborted on the first Ctrl-C or SIGTERM: stop at a safe point and save. */
+  /** Aborted on the first Ctrl-C or SIGTERM: the role then stops at a safe point and saves. */
   readonly signal: AbortSignal
   readonly events: EventSink
 }

@@ -9,7 +9,7 @@ export interface Line {
   readonly text: string
 }
 
-/** The lines of a `.jsonl` or `.jsonl.gz` file that are not blank. @throws `code` when it cannot be read to its end. */
+/** The non-blank lines of a `.jsonl` or `.jsonl.gz` file. @throws `code` when the file cannot be read to its end. */
 export async function* linesOfFile(
   file: string,
   field: string,
@@ -17,7 +17,7 @@ export async function* linesOfFile(
 ): AsyncGenerator<Line> {
   const raw = createReadStream(file)
   const stream: Readable = file.endsWith('.gz') ? raw.pipe(createGunzip()) : raw
-  // pipe() does not carry errors over, and an unheard 'error' event would end the process.
+  // pipe() does not forward errors, and an 'error' event without a listener would end the process.
   raw.on('error', (error) => stream.destroy(error))
   let number = 0
   try {

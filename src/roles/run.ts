@@ -7,7 +7,7 @@ import type { RoleContext } from './context.ts'
 export const roles = ['producer', 'consumer', 'colocated'] as const
 export type Role = (typeof roles)[number]
 
-/** What a role leaves behind: a producer has no checkpoint. */
+/** The result of a role. A producer has no checkpoint. */
 export interface RunOutcome {
   readonly role: Role
   readonly checkpoint?: string
@@ -15,19 +15,19 @@ export interface RunOutcome {
 }
 
 /**
- * Which part of the job this process does: the flag, else DISAGG_ROLE, else the node rank of the launcher
- * (node 0 produces, the others consume).
- * @throws CONFIG_INVALID when none of them says, or says something else.
+ * The role of this process: the flag, else DISAGG_ROLE, else by the node rank of the launcher
+ * (node 0 is the producer, the others are consumers).
+ * @throws CONFIG_INVALID when none of them is set, or when it names no role.
  */
 export function chooseRole(flag: string | undefined, env: NodeJS.ProcessEnv): Role {
   const named = flag ?? env['DISAGG_ROLE']
   if (named !== undefined && named !== '') return parseRole(named, flag === undefined ? 'DISAGG_ROLE' : '--role')
   const rank = env['RCLI_NODE_RANK']
   if (rank !== undefined && /^\d+$/.test(rank)) return Number(rank) === 0 ? 'producer' : 'consumer'
-  throw finding('CONFIG_INVALID', 'nothing says which role this process has', {
+  throw finding('CONFIG_INVALID', 'the role of this process is not set', {
     field: '--role, DISAGG_ROLE or RCLI_NODE_RANK',
     found: rank === undefined ? 'none of them' : `RCLI_NODE_RANK=${rank}`,
-    fix: `give --role ${roles.join(' | ')}`,
+    fix: `set --role ${roles.join(' | ')}`,
   })
 }
 
@@ -35,11 +35,11 @@ function parseRole(text: string, field: string): Role {
   const role = roles.find((name) => name === text)
   if (role !== undefined) return role
   const meant = nearest(text, roles)
-  const fix = meant === undefined ? `one of ${roles.join(' | ')}` : `did you mean ${meant}?`
-  throw finding('CONFIG_INVALID', 'there is no such role', { field, found: text, fix })
+  const fix = meant === undefined ? `use one of ${roles.join(' | ')}` : `did you mean ${meant}?`
+  throw finding('CONFIG_INVALID', 'this role does not exist', { field, found: text, fix })
 }
 
-/** Runs one role to its end. Modules are loaded when chosen: a consumer must not pay for what only a producer needs. */
+/** Runs one role to its end. Imports only the modules of that role: a consumer must not load those of a producer. */
 export async function run(config: RunConfig, role: Role, context: RoleContext): Promise<RunOutcome> {
   if (role === 'colocated') {
     const { colocate } = await import('./train/colocate.ts')
@@ -56,7 +56,7 @@ export async function run(config: RunConfig, role: Role, context: RoleContext): 
 }
 
 function needsSharedStore(role: Role, { store }: RunConfig): Error {
-  return finding('CONFIG_INVALID', `a ${role} needs a store that other processes can see`, {
+  return finding('CONFIG_INVALID', `a ${role} needs a store that other processes can reach`, {
     field: 'store.kind',
     found: store.kind,
     fix: `set store.kind to ${sharedKinds}, or run --role colocated`,

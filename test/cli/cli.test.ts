@@ -67,7 +67,7 @@ describe('examples', () => {
   it('are lines that can be typed', async () => {
     const { stdout } = await draftbridge('store', 'rekey', '--help')
     expect(stdout.match(/^ {2}\$ .*$/gm)).toHaveLength(1)
-    expect(stdout).toContain('A new key: (umask 077; openssl rand -hex 32 > new.key)')
+    expect(stdout).toContain('To make a new key: (umask 077; openssl rand -hex 32 > new.key)')
   })
 })
 
@@ -124,7 +124,7 @@ describe('init', () => {
   it('writes a config that loads, says the next command, and never writes over a file', async () => {
     const first = await draftbridge('init', folder)
     expect(first.code).toBe(0)
-    expect(first.stderr).toContain('set target.model and data.conversations in it, then')
+    expect(first.stderr).toContain('set target.model and data.conversations in it, then run')
     expect(first.stderr).toContain('doctor -c')
     const file = path.join(folder, 'draftbridge.yaml')
     const config = await loadConfig({ file, env: {} })
@@ -132,7 +132,7 @@ describe('init', () => {
     const before = await readFile(file, 'utf8')
     const second = await draftbridge('init', folder)
     expect(second.code).toBe(64)
-    expect(second.stderr).toContain('stays as it is')
+    expect(second.stderr).toContain('init never overwrites')
     expect(await readFile(file, 'utf8')).toBe(before)
   })
 })

@@ -21,7 +21,7 @@ async function load(text: string, env: NodeJS.ProcessEnv = {}, sets: string[] = 
 }
 
 /** The text of the error, with the folder cut away. */
-async function refusal(text: string, env: NodeJS.ProcessEnv = {}, sets: string[] = []): Promise<string> {
+async function errorText(text: string, env: NodeJS.ProcessEnv = {}, sets: string[] = []): Promise<string> {
   const error: unknown = await load(text, env, sets).catch((thrown: unknown) => thrown)
   if (!(error instanceof CodedError)) throw new Error(`expected a CodedError, got ${String(error)}`)
   expect(error.code).toBe('CONFIG_INVALID')
@@ -55,9 +55,30 @@ describe('layers', () => {
     expect([train.optimizer.lr, train.optimizer.weightDecay, data.maxLength]).toEqual([1e-3, 0.5, 99])
   })
 
-  it('leaves settings alone that share the prefix and are no config', async () => {
-    const config = await load(MINIMAL, { DRAFTBRIDGE_PYTHON: '/usr/bin/python3', DRAFTBRIDGE_VENV: '/v' })
+  it('accepts variables with the prefix that are not config keys: its own others, and those of Kubernetes', async () => {
+    const own = { DRAFTBRIDGE_PYTHON: '/usr/bin/python3', DRAFTBRIDGE_VENV: '/v', DRAFTBRIDGE_TEST_COUNTS: 'x' }
+    const service = {
+      DRAFTBRIDGE_SERVICE_HOST: '10.0.0.1',
+      DRAFTBRIDGE_TRAIN_SERVICE_PORT_HTTP: '80',
+      DRAFTBRIDGE_PORT: 'tcp://10.0.0.1:80',
+      DRAFTBRIDGE_TRAIN_PORT_80_TCP_ADDR: '10.0.0.1',
+    }
+    const config = await load(MINIMAL, { ...own, ...service })
     expect(config.run.id).toBe('demo')
+  })
+
+  it.each([
+    ['DRAFTBRIDGE_TRIAN_EPOCHS', 'DRAFTBRIDGE_TRAIN_EPOCHS'],
+    ['DRAFTBRIDGE_TRAIN_EPOCH', 'DRAFTBRIDGE_TRAIN_EPOCHS'],
+    ['DRAFTBRIDGE_EPOCHS', undefined],
+    ['DRAFTBRIDGE_PYHTON', 'DRAFTBRIDGE_PYTHON'],
+    ['DRAFTBRIDGE_STOREKEYS', 'DRAFTBRIDGE_STORE_KEY'],
+  ])('rejects the unknown variable %s', async (name, meant) => {
+    const text = await errorText(MINIMAL, { [name]: '1' })
+    expect(text).toContain(
+      `${name}\n    file:     environment, ${name}\n    found:    a variable that sets no config key`,
+    )
+    expect(text).toContain(meant === undefined ? 'a name such as DRAFTBRIDGE_TRAIN_EPOCHS' : `did you mean ${meant}?`)
   })
 
   it('reads --set values as YAML, and as text where only text fits', async () => {
@@ -101,7 +122,7 @@ describe('paths', () => {
   })
 
   it('name the variable that is not set', async () => {
-    const text = await refusal(`version: 1\ntarget:\n  model: \${NOWHERE}/a.gguf\n`)
+    const text = await errorText(`version: 1\ntarget:\n  model: \${NOWHERE}/a.gguf\n`)
     expect(text).toContain('target.model')
     expect(text).toContain('draftbridge.yaml:3:3')
     expect(text).toContain('NOWHERE is not set')
@@ -110,7 +131,7 @@ describe('paths', () => {
 
 describe('refusals', () => {
   it('list every problem at once, each with line, column, what was found and what fits', async () => {
-    const text = await refusal(`version: 1
+    const text = await errorText(`version: 1
 target:
   model: m
   dtype: bf16
@@ -129,45 +150,49 @@ run:
   })
 
   it('suggest the key that a mistyped one meant', async () => {
-    const text = await refusal(`${MINIMAL}train:\n  epoch: 3\n`)
+    const text = await errorText(`${MINIMAL}train:\n  epoch: 3\n`)
     expect(text).toContain('train.epoch\n    file:     draftbridge.yaml:4:3\n    found:    an unknown key')
     expect(text).toContain('did you mean train.epochs?')
-    expect(await refusal(`${MINIMAL}trian: {}\n`)).toContain('did you mean train?')
-    expect(await refusal(`${MINIMAL}train: { batch: { sample: 1 } }\n`)).toContain('did you mean train.batch.samples?')
+    expect(await errorText(`${MINIMAL}trian: {}\n`)).toContain('did you mean train?')
+    expect(await errorText(`${MINIMAL}train: { batch: { sample: 1 } }\n`)).toContain(
+      'did you mean train.batch.samples?',
+    )
   })
 
   it('list the keys there are when nothing is near', async () => {
-    expect(await refusal(`${MINIMAL}store: { zzzzzz: 1 }\n`)).toContain('expected: one of kind, root, retain')
+    expect(await errorText(`${MINIMAL}store: { zzzzzz: 1 }\n`)).toContain('expected: one of kind, root, retain')
   })
 
   it('blame the flag or the variable that gave the value, not the file', async () => {
-    expect(await refusal(MINIMAL, {}, ['train.epochs=0'])).toContain('file:     --set train.epochs=0')
-    expect(await refusal(MINIMAL, { DRAFTBRIDGE_TRAIN_EPOCHS: 'x' })).toContain('environment, DRAFTBRIDGE_TRAIN_EPOCHS')
-    expect(await refusal(MINIMAL, {}, ['train.epoch=1'])).toContain('did you mean train.epochs?')
-    const section = await refusal(MINIMAL, {}, ['trian.epochs=3'])
+    expect(await errorText(MINIMAL, {}, ['train.epochs=0'])).toContain('file:     --set train.epochs=0')
+    expect(await errorText(MINIMAL, { DRAFTBRIDGE_TRAIN_EPOCHS: 'x' })).toContain(
+      'environment, DRAFTBRIDGE_TRAIN_EPOCHS',
+    )
+    expect(await errorText(MINIMAL, {}, ['train.epoch=1'])).toContain('did you mean train.epochs?')
+    const section = await errorText(MINIMAL, {}, ['trian.epochs=3'])
     expect(section).toContain('trian\n    file:     --set trian.epochs=3')
     expect(section).toContain('did you mean train?')
-    const key = await refusal(MINIMAL, {}, [`stor.auth.key=${'ab'.repeat(32)}`])
+    const key = await errorText(MINIMAL, {}, [`stor.auth.key=${'ab'.repeat(32)}`])
     expect(key).toContain('file:     --set stor.auth.key=...\n')
-    expect(await refusal(`${MINIMAL}trian: {}\n`, {}, ['trian.epochs=3'])).toContain('draftbridge.yaml:3:1')
-    const half = await refusal(MINIMAL, { DRAFTBRIDGE_TRAIN_VALIDATION_EVERY: '5' })
+    expect(await errorText(`${MINIMAL}trian: {}\n`, {}, ['trian.epochs=3'])).toContain('draftbridge.yaml:3:1')
+    const half = await errorText(MINIMAL, { DRAFTBRIDGE_TRAIN_VALIDATION_EVERY: '5' })
     expect(half).toContain('train.validation\n    file:     environment, DRAFTBRIDGE_TRAIN_VALIDATION_EVERY')
-    expect(await refusal(MINIMAL, {}, ['train.epochs'])).toContain('expected: --set section.key=value')
-    const env = await refusal(MINIMAL, { DRAFTBRIDGE_TRAIN_EPOCH: '1' })
+    expect(await errorText(MINIMAL, {}, ['train.epochs'])).toContain('expected: --set section.key=value')
+    const env = await errorText(MINIMAL, { DRAFTBRIDGE_TRAIN_EPOCH: '1' })
     expect(env).toContain('did you mean DRAFTBRIDGE_TRAIN_EPOCHS?')
   })
 
   it('say what a text has to look like in words', async () => {
-    const quota = await refusal(MINIMAL, {}, ['store.quota=2TB'])
+    const quota = await errorText(MINIMAL, {}, ['store.quota=2TB'])
     expect(quota).toContain('or bytes such as 2TiB (units B, KiB, MiB, GiB, TiB), or null')
     expect(quota).not.toContain('^')
-    const meeting = await refusal(MINIMAL, {}, ['launch.rendezvous=here'])
+    const meeting = await errorText(MINIMAL, {}, ['launch.rendezvous=here'])
     expect(meeting).toContain('expected: host and port, such as 10.0.0.1:29500, or null')
   })
 
   it('show line, column and the code of a YAML mistake', async () => {
-    const text = await refusal('version: 1\ntarget:\n  model: "open\n  dtype: x\n')
-    expect(text).toContain('the config is not YAML')
+    const text = await errorText('version: 1\ntarget:\n  model: "open\n  dtype: x\n')
+    expect(text).toContain('the config is not valid YAML')
     expect(text).toMatch(/draftbridge\.yaml:\d+:\d+/)
     expect(text).toContain('  3 |   model: "open\n')
     expect(text).toMatch(/\n {4}\| +\^\n/)
@@ -180,10 +205,10 @@ run:
   })
 
   it('ask for the target and the version in an empty file', async () => {
-    const text = await refusal('')
+    const text = await errorText('')
     expect(text).toContain('(the whole file)')
-    expect(await refusal('version: 2\ntarget: { model: m }\n')).toContain('expected: 1')
-    expect(await refusal('version: 1\n')).toContain('target')
+    expect(await errorText('version: 2\ntarget: { model: m }\n')).toContain('expected: 1')
+    expect(await errorText('version: 1\n')).toContain('target')
   })
 })
 
@@ -219,12 +244,46 @@ describe('settings of the training', () => {
     ['{ deterministic: true, unroll: fused }', /train\.unroll\n.*\n.*fused, with train\.deterministic/],
     ['{ spikes: { factor: 0 } }', /train\.spikes\.factor/],
   ])('%s is refused with its place', async (text, message) => {
-    expect(await refusal(`${MINIMAL}train: ${text}\n`)).toMatch(message)
+    expect(await errorText(`${MINIMAL}train: ${text}\n`)).toMatch(message)
   })
 
   it('a validation manifest does not go with a local store', async () => {
     const text = `${MINIMAL}store: { kind: local }\ntrain: { validation: { manifest: held } }\n`
-    expect(await refusal(text)).toContain('share: a local store has no manifests')
+    expect(await errorText(text)).toContain('share: a local store has no manifests')
+  })
+})
+
+describe('keys that have no effect in this version', () => {
+  it.each([
+    ['{ nodes: 2 }', 'launch.nodes\n    file:     draftbridge.yaml:3:11\n    found:    2\n'],
+    ['{ rendezvous: "10.0.0.1:29500" }', 'launch.rendezvous\n    file:     draftbridge.yaml:3:11\n'],
+  ])('launch: %s is rejected, because this version trains on one node', async (launch, message) => {
+    const text = await errorText(`${MINIMAL}launch: ${launch}\n`)
+    expect(text).toContain(message)
+    expect(text).toContain('this version trains on one node')
+  })
+
+  it('with their defaults they are accepted', async () => {
+    const { launch } = await load(`${MINIMAL}launch: { nodes: 1, rendezvous: null }\n`)
+    expect([launch.nodes, launch.rendezvous]).toEqual([1, null])
+  })
+})
+
+describe('store.retain: false', () => {
+  const once = `${MINIMAL}store: { retain: false }\n`
+  const file = () => path.join(folder, 'draftbridge.yaml')
+
+  it('with more than one epoch fails for a role that trains from the store, and names both keys', async () => {
+    await load(once)
+    const error: unknown = await loadConfig({ file: file(), env: {}, consumes: true }).catch((e: unknown) => e)
+    expect(String(error)).toMatch(/store\.retain\n.*draftbridge\.yaml:3:10\n.*found: +false, with train\.epochs 10\n/)
+    expect(String(error)).toContain('expected: true; or set train.epochs to 1')
+  })
+
+  it('with one epoch, or for another role, is accepted', async () => {
+    expect((await load(once)).store.retain).toBe(false)
+    const { store } = await loadConfig({ file: file(), env: {}, sets: ['train.epochs=1'], consumes: true })
+    expect(store.retain).toBe(false)
   })
 })
 

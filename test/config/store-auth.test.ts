@@ -20,7 +20,7 @@ async function load(store: string, env: NodeJS.ProcessEnv = {}, sets: string[] =
   return loadConfig({ file, env, sets })
 }
 
-async function refusal(store: string, env: NodeJS.ProcessEnv = {}, sets: string[] = []): Promise<string> {
+async function errorText(store: string, env: NodeJS.ProcessEnv = {}, sets: string[] = []): Promise<string> {
   const error: unknown = await load(store, env, sets).catch((thrown: unknown) => thrown)
   if (!(error instanceof CodedError)) throw new Error(`expected a CodedError, got ${String(error)}`)
   expect(error.code).toBe('CONFIG_INVALID')
@@ -57,7 +57,7 @@ describe('the key itself', () => {
     ['as the mode', `{ auth: { mode: "${KEY}" } }`],
     ['under a key of its own', `{ auth: { mode: mac, key: ${KEY} } }`],
   ])('is refused and not repeated when it stands in the config %s', async (_, store) => {
-    const text = await refusal(store)
+    const text = await errorText(store)
     expect(text).not.toContain(KEY)
     expect(text).not.toContain(Buffer.from(KEY, 'hex').toString('base64'))
     expect(text).toContain('store.auth')
@@ -65,11 +65,11 @@ describe('the key itself', () => {
 
   it('is not repeated when it comes in a flag or a mistyped variable', async () => {
     for (const text of [
-      await refusal('{}', {}, [`store.auth.key=${KEY}`]),
-      await refusal('{}', {}, [`store.auth=${KEY}`]),
-      await refusal('{}', {}, [`store.auth.keyFile=${KEY}`]),
-      await refusal('{}', { DRAFTBRIDGE_STORE_AUTH_KEY: KEY }),
-      await refusal('{}', { DRAFTBRIDGE_STORE_AUTH: KEY }),
+      await errorText('{}', {}, [`store.auth.key=${KEY}`]),
+      await errorText('{}', {}, [`store.auth=${KEY}`]),
+      await errorText('{}', {}, [`store.auth.keyFile=${KEY}`]),
+      await errorText('{}', { DRAFTBRIDGE_STORE_AUTH_KEY: KEY }),
+      await errorText('{}', { DRAFTBRIDGE_STORE_AUTH: KEY }),
     ]) {
       expect(text).not.toContain(KEY)
     }
@@ -77,11 +77,11 @@ describe('the key itself', () => {
 })
 
 it.each([
-  ['{ auth: { keyFile: key } }', 'none, though store.auth.keyFile names a key'],
-  ['{ kind: local, auth: { mode: mac, keyFile: key } }', 'nobody outside the process'],
-  ['{ verify: once, auth: { mode: mac, keyFile: key } }', 'what is not verified may be forged'],
+  ['{ auth: { keyFile: key } }', 'none, but store.auth.keyFile names a key'],
+  ['{ kind: local, auth: { mode: mac, keyFile: key } }', 'no other process can reach a local store'],
+  ['{ verify: once, auth: { mode: mac, keyFile: key } }', 'data that is not verified may be forged'],
   ['{ dedup: true, auth: { mode: seal, keyFile: key } }', 'equal tensors are sealed to different bytes'],
   ['{ verify: sometimes }', 'one of always | once | never'],
 ])('%s is refused in words', async (store, words) => {
-  expect(await refusal(store)).toContain(words)
+  expect(await errorText(store)).toContain(words)
 })

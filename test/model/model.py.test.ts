@@ -2,8 +2,8 @@ import { describe, it } from 'vitest'
 import { checkHandlesAfterEach } from '../support/python.ts'
 import { checkModel, modelSubjects } from './subjects.ts'
 
-/** `DRAFTBRIDGE_MODEL_SEED` asks for other ones; thousands of sequences are in scripts/faults/model.ts. */
-const seed = Number(process.env['DRAFTBRIDGE_MODEL_SEED'] ?? 1)
+/** `DRAFTBRIDGE_TEST_MODEL_SEED` asks for other ones; thousands of sequences are in scripts/faults/model.ts. */
+const seed = Number(process.env['DRAFTBRIDGE_TEST_MODEL_SEED'] ?? 1)
 
 describe.each(Object.entries(modelSubjects))('%s behaves like a map with leases and claims', (_, make) => {
   checkHandlesAfterEach()

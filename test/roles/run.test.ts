@@ -11,7 +11,7 @@ describe('chooseRole', () => {
   })
 
   it('refuses to guess, and suggests what a mistyped role meant', () => {
-    expect(() => chooseRole(undefined, {})).toThrow('nothing says which role')
+    expect(() => chooseRole(undefined, {})).toThrow('the role of this process is not set')
     expect(() => chooseRole(undefined, { RCLI_NODE_RANK: 'x' })).toThrow('RCLI_NODE_RANK=x')
     expect(() => chooseRole(undefined, { DISAGG_ROLE: 'produser' })).toThrow('did you mean producer?')
     expect(() => chooseRole('boss', {})).toThrow('one of producer | consumer | colocated')

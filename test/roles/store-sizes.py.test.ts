@@ -1,8 +1,8 @@
 import path from 'node:path'
 import { beforeEach, describe, expect, it } from 'vitest'
 import { RunConfig } from '../../src/config/schema.ts'
+import type { StoreLocation } from '../../src/roles/maintain/store-location.ts'
 import { summariseStore } from '../../src/roles/maintain/store-ls.ts'
-import type { StorePlace } from '../../src/roles/maintain/store-place.ts'
 import { type RmReport, removeRun } from '../../src/roles/maintain/store-rm.ts'
 import { produce } from '../../src/roles/produce/produce.ts'
 import { sharedDirFeatureStore } from '../../src/store/open.ts'
@@ -14,15 +14,15 @@ import { trainingInputs, watched } from '../support/training.ts'
 checkHandlesAfterEach()
 const { signal } = new AbortController()
 let root: string
-let place: StorePlace
+let location: StoreLocation
 beforeEach(async () => {
   root = path.join(await tempDir(), 'store')
-  place = { root, config: null, keyFile: null, onPython: () => undefined }
+  location = { root, config: null, keyFile: null, onPython: () => undefined }
 })
 
-const listed = () => summariseStore(place, signal)
+const listed = () => summariseStore(location, signal)
 const remove = (run: string, dryRun = false): Promise<RmReport> =>
-  removeRun(place, { run, dryRun, force: false, signal, agree: async () => true })
+  removeRun(location, { run, dryRun, force: false, signal, agree: async () => true })
 
 /** What the quota counts, which is begun by looking. */
 async function onTheBooks(): Promise<number> {

@@ -3,7 +3,9 @@ import { type RunFlags, withExamples, withRunFlags } from '../flags.ts'
 import type { Stop } from '../sessions/stop.ts'
 
 export function addCapture(program: Command, stop: Stop): void {
-  const command = program.command('capture').description('target model -> features -> store -> manifest')
+  const command = program
+    .command('capture')
+    .description('run the target model on conversations: store the features, publish the manifest')
   withExamples(command, [
     'capture',
     'capture -c runs/a.yaml --set data.limit=100',

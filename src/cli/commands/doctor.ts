@@ -2,23 +2,23 @@ import type { Command } from 'commander'
 import { type RunFlags, withConfigFlags, withExamples } from '../flags.ts'
 import type { Stop } from '../sessions/stop.ts'
 
-const UNAVAILABLE = 69
+const EXIT_UNAVAILABLE = 69
 const MARKS = { ok: 'ok     ', warning: 'warning', error: 'ERROR  ' } as const
 
 export function addDoctor(program: Command, stop: Stop): void {
   const command = program
     .command('doctor')
-    .description('check node, python, bridge, torch, GPUs, and what a config names')
+    .description('check Node, Python, the bridge, torch, the GPUs, and the files that the config names')
   withExamples(command, ['doctor', 'doctor -c draftbridge.yaml', 'doctor --json'])
   withConfigFlags(command)
     .option('--json', 'print the findings as one JSON document on stdout')
     .action(async (flags: RunFlags) => {
-      const [{ examine }, { configIfThere }] = await Promise.all([
+      const [{ runChecks }, { optionalConfig }] = await Promise.all([
         import('../../roles/doctor/doctor.ts'),
         import('../sessions/optional-config.ts'),
       ])
       stop.embedsPython = true
-      const checks = await examine(await configIfThere(flags, command.getOptionValueSource('config') === 'cli'))
+      const checks = await runChecks(await optionalConfig(flags, command.getOptionValueSource('config') === 'cli'))
       if (flags.json === true) process.stdout.write(`${JSON.stringify({ checks }, null, 2)}\n`)
       const shown = flags.quiet === true ? checks.filter(({ state }) => state === 'error') : checks
       const width = Math.max(...shown.map(({ id }) => id.length))
@@ -26,6 +26,6 @@ export function addDoctor(program: Command, stop: Stop): void {
         process.stderr.write(`${MARKS[state]}  ${id.padEnd(width)} ${reason}\n`)
         if (fix !== undefined) process.stderr.write(`${' '.repeat(width + 10)}fix: ${fix}\n`)
       }
-      if (checks.some(({ state }) => state === 'error')) process.exitCode = UNAVAILABLE
+      if (checks.some(({ state }) => state === 'error')) process.exitCode = EXIT_UNAVAILABLE
     })
 }

@@ -8,7 +8,7 @@ type Flags = RunFlags & { readonly draft: string }
 export function addEval(program: Command, stop: Stop): void {
   const command = program
     .command('eval')
-    .description('tau by real chain decoding, and a check that the output is unchanged')
+    .description('measure tau by chain decoding, and check that the draft does not change the output')
   const examples = [
     'eval --draft runs/demo/checkpoints/step-000500',
     "eval --draft DIR --set 'eval.steps=[3, 5]' --json",
@@ -22,11 +22,11 @@ export function addEval(program: Command, stop: Stop): void {
         import('../sessions/role-session.ts'),
       ])
       const draft = path.resolve(flags.draft)
-      await runRole(flags, stop, () => ({
+      await runRole(flags, stop, {
         embedsPython: true,
-        onlyLooks: true,
+        readOnly: true,
         run: (config, context) => evaluate(config, { draft }, context),
-        places: () => ({ draft }),
-      }))
+        hints: () => ({ draft }),
+      })
     })
 }

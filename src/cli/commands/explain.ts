@@ -2,7 +2,10 @@ import type { Command } from 'commander'
 import { type CommonFlags, withCommonFlags, withExamples } from '../flags.ts'
 
 export function addExplain(program: Command): void {
-  const command = program.command('explain').description('what an error code means and what to do').argument('[code]')
+  const command = program
+    .command('explain')
+    .description('explain an error code: cause, fix, exit status')
+    .argument('[code]')
   withExamples(command, ['explain SAMPLE_STALE', 'explain'])
   withCommonFlags(command)
     .option('--json', 'print one JSON document on stdout')

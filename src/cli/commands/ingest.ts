@@ -3,7 +3,7 @@ import { type RunFlags, withExamples, withRunFlags } from '../flags.ts'
 import type { Stop } from '../sessions/stop.ts'
 
 export function addIngest(program: Command, stop: Stop): void {
-  const command = program.command('ingest').description('existing .ckpt features -> store -> manifest')
+  const command = program.command('ingest').description('store existing .ckpt feature files, publish the manifest')
   withExamples(command, [
     'ingest',
     "ingest --set features.files='/data/**/*.ckpt*'",
@@ -11,7 +11,9 @@ export function addIngest(program: Command, stop: Stop): void {
     'ingest --json',
   ])
   const modes = ['auto', 'reflink', 'hardlink', 'reference', 'copy']
-  const link = command.createOption('--link <mode>', 'how tensors come into the store: features.link').choices(modes)
+  const link = command
+    .createOption('--link <mode>', 'how tensors get into the store; sets features.link')
+    .choices(modes)
   withRunFlags(command.addOption(link)).action(async (flags: RunFlags & { readonly link?: string }) => {
     const { produceFrom } = await import('../sessions/produce-session.ts')
     const set = flags.link === undefined ? flags.set : [...flags.set, `features.link=${flags.link}`]

@@ -6,16 +6,16 @@ export function addInit(program: Command): void {
   const command = program
     .command('init')
     .description('write a commented draftbridge.yaml')
-    .argument('[dir]', 'folder', '.')
+    .argument('[dir]', 'the folder to write it to', '.')
   withExamples(command, ['init', 'init runs/first'])
   withCommonFlags(command).action(async (dir: string, flags: CommonFlags) => {
     const { writeNewFile } = await import('../new-config.ts')
     const file = path.join(path.resolve(dir), DEFAULT_CONFIG)
     await writeNewFile(file)
     if (flags.quiet === true) return
-    const named = path.relative(process.cwd(), file)
+    const shown = path.relative(process.cwd(), file)
     process.stderr.write(
-      `wrote ${named}\nnext: set target.model and data.conversations in it, then ${SELF} doctor -c ${named}\n`,
+      `wrote ${shown}\nnext: set target.model and data.conversations in it, then run ${SELF} doctor -c ${shown}\n`,
     )
   })
 }

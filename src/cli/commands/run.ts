@@ -5,25 +5,27 @@ import type { Stop } from '../sessions/stop.ts'
 type Flags = RunFlags & { readonly role?: string }
 
 export function addRun(program: Command, stop: Stop): void {
-  const command = program
-    .command('run')
-    .description('the part of the job that this process has: producer, consumer or both')
+  const command = program.command('run').description('run one role of the job: producer, consumer, or colocated (both)')
   withExamples(command, ['run --role producer', 'run --role consumer', 'run --role colocated'])
   withRunFlags(command)
-    .option('--role <role>', 'producer, consumer or colocated; else DISAGG_ROLE, else node 0 produces (RCLI_NODE_RANK)')
+    .option(
+      '--role <role>',
+      'producer, consumer or colocated; default: DISAGG_ROLE, else by RCLI_NODE_RANK: 0 is the producer',
+    )
     .action(async (flags: Flags) => {
-      const [{ chooseRole, run }, { configFlag, runRole, trainedPlaces }] = await Promise.all([
+      const [{ chooseRole, run }, { configFlag, hintsAfterTraining, runRole }] = await Promise.all([
         import('../../roles/run.ts'),
         import('../sessions/role-session.ts'),
       ])
       const role = chooseRole(flags.role, process.env)
-      await runRole(flags, stop, () => ({
+      await runRole(flags, stop, {
         embedsPython: role !== 'consumer',
+        consumes: role === 'consumer',
         run: (config, context) => run(config, role, context),
-        places: ({ checkpoint }, heard) => {
+        hints: ({ checkpoint }, eventNames) => {
           if (checkpoint === undefined) return { next: `${SELF} run ${configFlag(flags)} --role consumer` }
-          return trainedPlaces(flags, checkpoint, heard)
+          return hintsAfterTraining(flags, checkpoint, eventNames)
         },
-      }))
+      })
     })
 }

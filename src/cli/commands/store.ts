@@ -2,18 +2,20 @@ import path from 'node:path'
 import { createInterface } from 'node:readline/promises'
 import type { Command } from 'commander'
 import { stoppable } from '../../core/interruption.ts'
-import type { StorePlace } from '../../roles/maintain/store-place.ts'
+import type { StoreLocation } from '../../roles/maintain/store-location.ts'
 import { withExamples } from '../flags.ts'
 import type { Stop } from '../sessions/stop.ts'
-import { milliseconds, placeOf, type StoreFlags, withManifestFlag, withStoreFlags } from '../store-flags.ts'
+import { milliseconds, type StoreFlags, storeLocation, withManifestFlag, withStoreFlags } from '../store-flags.ts'
 import { gcText, isGood, progressText, removedText, summaryTable, verdictText } from '../texts/store-text.ts'
 import { addRekey } from './store-rekey.ts'
 
-const BAD = 65
+const EXIT_BAD_DATA = 65
 
-/** Look at a store, check it, clean it, remove runs from it. */
+/** `store`: list, verify and clean a store, remove runs from it, change its key. */
 export function addStore(program: Command, stop: Stop): Command {
-  const store = program.command('store').description('look at a feature store, check it, clean it, remove a run')
+  const store = program
+    .command('store')
+    .description('list, verify or clean a feature store, remove a run, change the key')
   withExamples(store, [
     'store ls --store /mnt/features',
     'store verify --store /mnt/features --manifest /mnt/features/manifest',
@@ -29,32 +31,32 @@ export function addStore(program: Command, stop: Stop): Command {
 }
 
 function addLs(store: Command, stop: Stop): void {
-  const command = store.command('ls').description('runs, samples, bytes, what is held and by whom, and the quota')
+  const command = store.command('ls').description('list runs with samples, bytes, leases and claims, and the quota')
   withExamples(command, ['store ls', 'store ls --store DIR --json', 'store ls --store DIR --samples --json-lines'])
   withStoreFlags(command)
     .option('--json', 'print one JSON document on stdout')
-    .option('--json-lines', 'one JSON line for each run, with --samples for each sample')
-    .option('--samples', 'each sample by itself, and who holds it')
+    .option('--json-lines', 'print one JSON line per run; with --samples, per sample')
+    .option('--samples', 'list every sample, with the processes that hold it')
     .action(async (flags: LsFlags) => {
-      const place = await placeOf(flags, command, stop)
-      await stoppable(stop.signal, () => (flags.samples === true ? eachSample : summary)(place, flags, stop.signal))
+      const location = await storeLocation(flags, command, stop)
+      await stoppable(stop.signal, () => (flags.samples === true ? eachSample : summary)(location, flags, stop.signal))
     })
 }
 
 type LsFlags = StoreFlags & { readonly samples?: boolean }
 
-async function summary(place: StorePlace, flags: LsFlags, signal: AbortSignal): Promise<void> {
+async function summary(location: StoreLocation, flags: LsFlags, signal: AbortSignal): Promise<void> {
   const { summariseStore } = await import('../../roles/maintain/store-ls.ts')
-  const found = await summariseStore(place, signal)
-  if (flags.json === true) print(JSON.stringify(found, null, 2))
-  else if (flags.jsonLines === true) for (const run of found.runs) print(JSON.stringify(run))
-  else print(summaryTable(found))
+  const store = await summariseStore(location, signal)
+  if (flags.json === true) print(JSON.stringify(store, null, 2))
+  else if (flags.jsonLines === true) for (const run of store.runs) print(JSON.stringify(run))
+  else print(summaryTable(store))
 }
 
-async function eachSample(place: StorePlace, flags: LsFlags, signal: AbortSignal): Promise<void> {
+async function eachSample(location: StoreLocation, flags: LsFlags, signal: AbortSignal): Promise<void> {
   const { listSamples } = await import('../../roles/maintain/store-ls.ts')
   const all = []
-  for await (const sample of listSamples(place, signal)) {
+  for await (const sample of listSamples(location, signal)) {
     const { sampleId, generation, run, bytes, modified, held } = sample
     if (flags.json === true) all.push(sample)
     else if (flags.jsonLines === true) print(JSON.stringify(sample))
@@ -66,7 +68,7 @@ async function eachSample(place: StorePlace, flags: LsFlags, signal: AbortSignal
 function addVerify(store: Command, stop: Stop): void {
   const command = store
     .command('verify')
-    .description('read every sample again; bad ones go to quarantine/; exit 65 when any is bad or missing')
+    .description('read and check every sample; move bad ones to quarantine/; exit 65 if a sample is bad or missing')
   withExamples(command, [
     'store verify --store DIR && echo good',
     'store verify --store DIR --manifest MANIFEST --json',
@@ -74,17 +76,17 @@ function addVerify(store: Command, stop: Stop): void {
   ])
   withManifestFlag(
     withStoreFlags(command),
-    'compare with its refs, and name those that point at bad samples; may be repeated',
+    'also check that its samples are stored, and name those that are bad; may be repeated',
   )
-    .option('--dry-run', 'only look: bad samples stay where they are')
-    .option('--restart', 'begin anew where an earlier check was cut short')
+    .option('--dry-run', 'only report bad samples, do not move them')
+    .option('--restart', 'start from the beginning, also if an earlier check was interrupted')
     .option('--json', 'print one JSON document on stdout')
     .action(async (flags: StoreFlags & { readonly restart?: boolean }) => {
       const { verifyWholeStore } = await import('../../roles/maintain/store-verify.ts')
-      const place = await placeOf(flags, command, stop)
+      const location = await storeLocation(flags, command, stop)
       const progress = progressLine(flags.quiet === true)
       const verdict = await stoppable(stop.signal, () =>
-        verifyWholeStore(place, {
+        verifyWholeStore(location, {
           manifests: flags.manifest.map((dir) => path.resolve(dir)),
           dryRun: flags.dryRun === true,
           restart: flags.restart === true,
@@ -93,13 +95,13 @@ function addVerify(store: Command, stop: Stop): void {
         }),
       )
       if (flags.json === true) print(JSON.stringify({ ok: isGood(verdict), ...verdict }, null, 2))
-      else if (flags.quiet !== true || !isGood(verdict)) say(verdictText(verdict))
-      if (!isGood(verdict)) process.exitCode = BAD
+      else if (flags.quiet !== true || !isGood(verdict)) printError(verdictText(verdict))
+      if (!isGood(verdict)) process.exitCode = EXIT_BAD_DATA
     })
 }
 
 function addGc(store: Command, stop: Stop): void {
-  const command = store.command('gc').description('remove what nobody needs: leftovers, replaced samples, orphans')
+  const command = store.command('gc').description('delete leftovers of dead processes, old generations, and orphans')
   withExamples(command, [
     'store gc --store DIR --dry-run',
     'store gc --store DIR --manifest MANIFEST-A --manifest MANIFEST-B',
@@ -107,41 +109,41 @@ function addGc(store: Command, stop: Stop): void {
   ])
   withManifestFlag(
     withStoreFlags(command),
-    'samples of its run that it does not list are orphans, and go; may be repeated',
+    'delete the orphans of its run: samples that it does not list; may be repeated',
   )
-    .option('--grace <time>', 'what is younger stays, as in 90s, 15m, 1h, 2d', '1h')
-    .option('--dry-run', 'only say what would go')
+    .option('--grace <time>', 'keep everything newer than this: 90s, 15m, 1h, 2d', '1h')
+    .option('--dry-run', 'only report what would be deleted')
     .option('--json', 'print one JSON document on stdout')
     .action(async (flags: StoreFlags & { readonly grace: string }) => {
       const graceMs = milliseconds(flags.grace)
       if (graceMs === null)
-        command.error(`error: option '--grace' wants a time as 90s, 15m, 1h or 2d, not '${flags.grace}'`)
+        command.error(`error: option '--grace' must be a time such as 90s, 15m, 1h or 2d, not '${flags.grace}'`)
       const { cleanStore } = await import('../../roles/maintain/store-gc.ts')
-      const place = await placeOf(flags, command, stop)
+      const location = await storeLocation(flags, command, stop)
       const manifests = flags.manifest.map((dir) => path.resolve(dir))
       const options = { manifests, graceMs: graceMs ?? 0, dryRun: flags.dryRun === true, signal: stop.signal }
-      const report = await stoppable(stop.signal, () => cleanStore(place, options))
+      const report = await stoppable(stop.signal, () => cleanStore(location, options))
       if (flags.json === true) print(JSON.stringify(report, null, 2))
       else if (flags.quiet !== true) print(gcText(report, manifests.length > 0))
     })
 }
 
 function addRm(store: Command, stop: Stop): void {
-  const command = store.command('rm').description('remove all samples of one run').argument('<run>')
+  const command = store.command('rm').description('delete all samples of one run').argument('<run>', 'the run id')
   withExamples(command, ['store rm old-run --store DIR --dry-run', 'store rm old-run --store DIR --yes'])
   withStoreFlags(command)
-    .option('--yes', 'do not ask')
-    .option('--force', 'also while other processes have the store open; samples that they hold stay')
-    .option('--dry-run', 'only say what would go')
+    .option('--yes', 'do not ask for confirmation')
+    .option('--force', 'delete even while other processes have the store open, but never samples that they hold')
+    .option('--dry-run', 'only report what would be deleted')
     .option('--json', 'print one JSON document on stdout')
     .action(async (run: string, flags: StoreFlags & { readonly yes?: boolean; readonly force?: boolean }) => {
       const { removeRun } = await import('../../roles/maintain/store-rm.ts')
-      const place = await placeOf(flags, command, stop)
+      const location = await storeLocation(flags, command, stop)
       const agree = (objects: number, size: string) =>
-        agreed(flags.yes === true, `remove ${objects} samples, ${size}, of ${run}?`, stop)
+        agreed(flags.yes === true, `delete ${objects} samples (${size}) of run ${run}?`, stop)
       const { bytes } = await import('../../report/words.ts')
       const report = await stoppable(stop.signal, () =>
-        removeRun(place, {
+        removeRun(location, {
           run,
           dryRun: flags.dryRun === true,
           force: flags.force === true,
@@ -150,11 +152,11 @@ function addRm(store: Command, stop: Stop): void {
         }),
       )
       if (flags.json === true) print(JSON.stringify(report, null, 2))
-      else if (flags.quiet !== true) say(removedText(report))
+      else if (flags.quiet !== true) printError(removedText(report))
     })
 }
 
-/** A script has said what it wants by calling; only a person is asked. */
+/** Asks for confirmation, but only at a terminal: a script has decided by running the command. */
 async function agreed(yes: boolean, question: string, stop: Stop): Promise<boolean> {
   if (yes || !process.stdin.isTTY) return true
   const asking = createInterface({ input: process.stdin, output: process.stderr })
@@ -183,6 +185,6 @@ function progressLine(quiet: boolean) {
 const print = (text: string): void => {
   process.stdout.write(`${text}\n`)
 }
-const say = (text: string): void => {
+const printError = (text: string): void => {
   process.stderr.write(`${text}\n`)
 }

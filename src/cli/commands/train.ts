@@ -5,7 +5,9 @@ import type { Stop } from '../sessions/stop.ts'
 type Flags = RunFlags & { readonly dryRun?: boolean }
 
 export function addTrain(program: Command, stop: Stop): void {
-  const command = program.command('train').description('manifest -> ranks on this node -> draft checkpoints')
+  const command = program
+    .command('train')
+    .description('train the draft on this node: one rank per GPU, from a manifest to checkpoints')
   withExamples(command, [
     'train',
     'train --dry-run',
@@ -14,20 +16,21 @@ export function addTrain(program: Command, stop: Stop): void {
     "train --json-lines | jq '.loss // empty'",
   ])
   withRunFlags(command)
-    .option('--dry-run', 'make one optimiser step with everything real, show what it takes, and keep nothing of it')
+    .option('--dry-run', 'run one real optimiser step, print its time and memory, write nothing to disk')
     .action(async (flags: Flags) => {
       if (flags.dryRun === true) {
-        const { rehearseRun } = await import('../sessions/dry-run-session.ts')
-        return rehearseRun(flags, stop)
+        const { runDryRun } = await import('../sessions/dry-run-session.ts')
+        return runDryRun(flags, stop)
       }
-      const [{ run }, { runRole, trainedPlaces }] = await Promise.all([
+      const [{ run }, { hintsAfterTraining, runRole }] = await Promise.all([
         import('../../roles/run.ts'),
         import('../sessions/role-session.ts'),
       ])
-      await runRole(flags, stop, () => ({
+      await runRole(flags, stop, {
         embedsPython: false,
+        consumes: true,
         run: (config, context) => run(config, 'consumer', context),
-        places: ({ checkpoint = 'DIR' }, heard) => trainedPlaces(flags, checkpoint, heard),
-      }))
+        hints: ({ checkpoint = 'DIR' }, eventNames) => hintsAfterTraining(flags, checkpoint, eventNames),
+      })
     })
 }

@@ -4,9 +4,9 @@ import type { RunConfig } from '../../config/schema.ts'
 import { isErrno } from '../../core/errors.ts'
 import type { RunFlags } from '../flags.ts'
 
-/** The config when there is one; a file that was named on the command line must be there. */
-export async function configIfThere(flags: RunFlags, named: boolean): Promise<RunConfig | null> {
-  if (!named && !(await exists(flags.config))) return null
+/** The config, or null when the default file does not exist. `explicit`: the user named the file, so it must exist. */
+export async function optionalConfig(flags: RunFlags, explicit: boolean): Promise<RunConfig | null> {
+  if (!explicit && !(await exists(flags.config))) return null
   return loadConfig({ file: flags.config, env: process.env, sets: flags.set })
 }
 

@@ -4,13 +4,13 @@ import { type RunFlags, SELF } from '../flags.ts'
 import { configFlag, runRole } from './role-session.ts'
 import type { Stop } from './stop.ts'
 
-/** The producer, with the source that the command names, whatever the config says. */
+/** Runs the producer with the source of the command (`capture` or `files`), which wins over features.source. */
 export async function produceFrom(source: RunConfig['features']['source'], flags: RunFlags, stop: Stop): Promise<void> {
-  await runRole(flags, stop, () => ({
+  await runRole(flags, stop, {
     embedsPython: true,
     run: (config, context) => {
       return run({ ...config, features: { ...config.features, source } }, 'producer', context)
     },
-    places: () => ({ next: `${SELF} train ${configFlag(flags)}` }),
-  }))
+    hints: () => ({ next: `${SELF} train ${configFlag(flags)}` }),
+  })
 }

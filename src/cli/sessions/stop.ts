@@ -1,26 +1,26 @@
 import { STOP_EXIT, type StopSignal } from '../../core/errors.ts'
 
-/** The request to stop. The first signal aborts `signal`, the second ends the process at once. */
+/** The user's request to stop. The first signal asks for a safe stop, the second ends the process at once. */
 export interface Stop {
   readonly signal: AbortSignal
-  /** Set while this process embeds Python: `process.exit` would wait for the call that is running. */
+  /** True while this process embeds Python: `process.exit` would wait for the running Python call. */
   embedsPython: boolean
 }
 
-/** Listens to SIGINT and SIGTERM. The signal's name is the abort reason, so that the exit code can tell them apart. */
-export function listenForStop(say: (text: string) => void): Stop {
+/** Listens to SIGINT and SIGTERM. The abort reason is the signal's name, because the exit status depends on it. */
+export function listenForStop(print: (text: string) => void): Stop {
   const controller = new AbortController()
   const stop: Stop = { signal: controller.signal, embedsPython: false }
-  const hear = (name: StopSignal): void => {
+  const onSignal = (name: StopSignal): void => {
     if (!controller.signal.aborted) {
-      say('stopping at a safe point and saving; a second signal stops at once')
+      print('stopping at the next safe point, then saving; a second signal stops at once')
       controller.abort(name)
       return
     }
     if (stop.embedsPython) process.kill(process.pid, 'SIGKILL')
     process.exit(STOP_EXIT[name])
   }
-  process.on('SIGINT', hear)
-  process.on('SIGTERM', hear)
+  process.on('SIGINT', onSignal)
+  process.on('SIGTERM', onSignal)
   return stop
 }

@@ -1,7 +1,7 @@
-/** What `draftbridge init` writes: everything most runs touch, with its default. `draftbridge schema` has the rest. */
+/** The file that `draftbridge init` writes: the common keys with their defaults. `draftbridge schema` lists every key. */
 export const CONFIG_TEMPLATE = `# draftbridge: train an EAGLE3 draft from features of a target model.
-# Relative paths start at this file's folder. ~ and \${VARIABLE} work in paths.
-# Any key can be set from outside: --set train.epochs=3, or DRAFTBRIDGE_TRAIN_EPOCHS=3.
+# Relative paths start at the folder of this file. Paths may contain ~ and \${VARIABLE}.
+# Flags and environment variables override this file: --set train.epochs=3, or DRAFTBRIDGE_TRAIN_EPOCHS=3.
 version: 1
 
 run:
@@ -12,52 +12,52 @@ run:
 target:
   model: path/to/model      # a transformers folder, or a .gguf file
   dtype: bfloat16           # float32 | bfloat16 | float16
-  # tokenizer: path         # when it does not lie with the model
+  # tokenizer: path         # default: the tokenizer in the model's folder
 
-data:                       # for features.source: capture
-  conversations: train.jsonl   # a line: {"id", "messages"} or {"id", "input_ids", "loss_start"}; .gz works
-  maxLength: 2048           # longer samples are cut, and counted
+data:                       # read when features.source is capture
+  conversations: train.jsonl   # one JSON object per line: {"id", "messages"} or {"id", "input_ids", "loss_start"}; may be .gz
+  maxLength: 2048           # tokens; longer samples are truncated
 
 features:
-  source: capture           # capture: run the target | files: read existing .ckpt files
+  source: capture           # capture: run the target on conversations | files: read existing .ckpt files
   # files: "features/**/*.ckpt*"
 
 store:
   kind: shared-dir          # shared-dir | local (one process only)
-  root: features            # a folder that producer and consumer both see
-  retain: true              # false frees each sample after its first use: one epoch only
-  # quota: 2TiB             # of all runs in the store together
-  # auth: { mode: mac, keyFile: ~/.config/draftbridge/key }   # none | mac: no forging | seal: no reading either
+  root: features            # a folder that the producer and the consumer can both write
+  retain: true              # false: each sample is freed after its first use; needs train.epochs: 1
+  # quota: 2TiB             # for all runs in this store together
+  # auth: { mode: mac, keyFile: ~/.config/draftbridge/key }   # none | mac: signs the data | seal: signs and encrypts it
 
-manifest: manifest          # what the producer publishes and the consumer waits for
+manifest: manifest          # folder: the producer publishes its samples there, the consumer waits for it
 
 draft:
-  config: auto              # auto: one layer of the target's sizes | a config.json
+  config: auto              # auto: one layer with the sizes of the target | path of a config.json
   vocabSize: 32000
-  init: normal              # normal | target-head (starts better when data are few)
-  # fcNorm: true            # EAGLE-3.1: norm each auxiliary state; the engine must support it
-  # normOutput: true        # EAGLE-3.1: each draft step starts from the normed output of the step before
+  init: normal              # normal: random | target-head: rows of the target's head (better with little data)
+  # fcNorm: true            # EAGLE-3.1: one RMSNorm per auxiliary state; the engine must support it
+  # normOutput: true        # EAGLE-3.1: each draft step starts from the normed output of the previous step
 
 train:
   epochs: 10
-  batch: { samples: 1 }     # for each rank; or { tokens: 8192 }
-  accumulate: 1
+  batch: { samples: 1 }     # per rank and micro-step; or { tokens: 8192 }
+  accumulate: 1             # micro-steps per optimiser step
   precision: bf16           # bf16 | fp32
-  ttt: { steps: 7, decay: 0.8, loss: ce, reduction: all }   # draft positions that training unrolls
+  ttt: { steps: 7, decay: 0.8, loss: ce, reduction: all }   # steps: draft positions that the loss covers
   optimizer: { lr: 1.0e-4, clip: 0.5, warmupRatio: 0.015, schedule: cosine }
-  logInterval: 50
-  save: { every: 500, keep: 3 }
-  # validation: { share: 0.02, every: 500 }   # hold samples out and measure on them; or { manifest: path }
-  # spikes: { factor: 10 }    # tell of steps far above the usual loss or gradient norm; null: do not
-  # tensorboard: true         # also write run.dir/tensorboard
-  # deterministic: true       # the same bits from the same run also on a GPU; slower there
+  logInterval: 50           # optimiser steps between two progress lines
+  save: { every: 500, keep: 3 }   # checkpoints
+  # validation: { share: 0.02, every: 500 }   # measure on held-out samples; or { manifest: path }
+  # spikes: { factor: 10 }    # report steps with an unusually high loss or gradient norm; null: off
+  # tensorboard: true         # also write TensorBoard files to run.dir/tensorboard
+  # deterministic: true       # bit-equal results also on a GPU; slower there
 
 eval:
-  # prompts: heldout.jsonl  # a line: {"id", "prompt"} or {"id", "input_ids", "loss_start"}
+  # prompts: heldout.jsonl  # one JSON object per line: {"id", "prompt"} or {"id", "input_ids", "loss_start"}
   maxNewTokens: 128
-  steps: [3, 5, 7]          # draft tokens for each pass of the target
+  steps: [3, 5, 7]          # draft tokens per target pass
   dtype: fp32
 
 launch:
-  ranksPerNode: auto        # auto: one for each GPU
+  ranksPerNode: auto        # auto: one rank per GPU
 `

@@ -8,12 +8,11 @@ export function explain(word: string): Answer {
   const code = word.toUpperCase()
   if (isErrorCode(code)) return { text: textOf(code), data: dataOf(code) }
   const meant = nearest(code, errorCodes)
-  return {
-    unknown: `no error code '${word}'${meant === undefined ? '; see: draftbridge explain' : `\n(Did you mean ${meant}?)`}`,
-  }
+  const hint = meant === undefined ? "; 'draftbridge explain' lists all codes" : `\n(Did you mean ${meant}?)`
+  return { unknown: `no error code '${word}'${hint}` }
 }
 
-/** Every code in one line each. */
+/** All codes, one line each. */
 export function explainAll(): Answer {
   const lines = errorCodes.map(
     (code) => `${code.padEnd(20)} ${String(exitOf(code)).padEnd(4)} ${explanations[code].cause}`,
@@ -23,8 +22,8 @@ export function explainAll(): Answer {
 
 function textOf(code: ErrorCode): string {
   const { cause, fix } = explanations[code]
-  const again = errorTable[code].retryable ? 'yes' : 'no'
-  return `${code}\n  cause: ${cause}\n  fix:   ${fix}\n  exit:  ${exitOf(code)}\n  retry: ${again}`
+  const retry = errorTable[code].retryable ? 'yes, the same command may succeed later' : 'no, fix the cause first'
+  return `${code}\n  cause: ${cause}\n  fix:   ${fix}\n  exit:  ${exitOf(code)}\n  retry: ${retry}`
 }
 
 const dataOf = (code: ErrorCode) => ({

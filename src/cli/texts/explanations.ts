@@ -5,113 +5,115 @@ export interface Explanation {
   readonly fix: string
 }
 
-/** One entry for every code: a code without its explanation does not compile. */
+/** Cause and fix of every error code. A code without an entry does not compile. */
 export const explanations: Readonly<Record<ErrorCode, Explanation>> = {
   CONFIG_INVALID: {
-    cause: 'The config, a flag or an environment variable has a value that cannot work, or a key that does not exist.',
-    fix: 'Each problem names its place and what fits there. `draftbridge schema` lists every key.',
+    cause:
+      'The config, a flag or an environment variable has an unknown name, or a value that is invalid or does not fit the other values.',
+    fix: 'The message lists each problem with its place and the values that are allowed there. `draftbridge schema` lists every key.',
   },
   REF_INVALID: {
     cause:
-      'A line of a manifest does not describe a sample: a field is missing, has the wrong type, or holds tensor data.',
-    fix: 'Do not edit manifests by hand. Run the producer again; samples that are there already are not made twice.',
+      'A line of a manifest segment is not a valid sample ref: a field is missing, has the wrong type, or contains tensor data.',
+    fix: 'Run the producer again; it keeps the samples that are already stored. Do not edit manifests by hand.',
   },
   MANIFEST_INVALID: {
-    cause: 'The manifest is damaged, belongs to another store, or was written by a newer release.',
-    fix: 'Check it with `draftbridge manifest verify DIR`. Point `manifest` and `store.root` at the same run, or produce again.',
+    cause:
+      'The manifest is damaged, incomplete, belongs to another store or run, or was written by a newer version of draftbridge.',
+    fix: 'Check it with `draftbridge manifest verify DIR`. Make sure that `manifest` and `store.root` belong to the same run, or run the producer again.',
   },
   SPEC_MISMATCH: {
-    cause: 'A tensor has another shape or dtype than its description promises.',
-    fix: 'The features were made with other settings or another target. Make them again with this config.',
+    cause: 'A tensor has another shape or dtype than its feature spec declares.',
+    fix: 'The features were made with other settings or for another target. Produce them again with this config.',
   },
   FEATURE_INVALID: {
     cause:
-      'A feature file cannot be used: it is cut short, holds NaN, lacks a tensor, or is a pickle with code in it. Or the loss of a training step was not finite.',
-    fix: 'Remove or remake the file that is named. Code in feature files is never run. Start again: the good samples stay. After a loss that was not finite look at the samples that are named, or lower train.optimizer.lr; the last checkpoint is good.',
+      'An input file cannot be used: it is truncated, contains NaN, lacks a tensor, or is a pickle that contains code. Or the loss of a training step was NaN or infinite.',
+    fix: 'Remove or replace the file that the message names, then run the same command again; it keeps the samples that are already stored. draftbridge never runs code from feature files. If the loss was NaN or infinite, inspect the samples that the message names, or lower train.optimizer.lr; the last checkpoint is good.',
   },
   SAMPLE_CORRUPT: {
-    cause: 'The bytes of a stored sample are not the ones that were put: a disk or a copy went wrong.',
-    fix: 'Look after the disk and run the producer again: training has moved the object to quarantine/ of the store. Or let the run lose a few: train.maxCorruptShare.',
+    cause: 'The bytes of a stored sample are not the bytes that the producer wrote. Usually a disk or a copy failed.',
+    fix: 'Check the disk, then run the producer again: training has moved the damaged object to quarantine/ in the store. To let training continue without a few samples, set train.maxCorruptShare.',
   },
   CHECKPOINT_INVALID: {
-    cause: 'A checkpoint is incomplete, damaged, or was saved by a run with other settings.',
-    fix: 'Delete that checkpoint folder: the run goes on from the one before. For other settings take another run.dir.',
+    cause: 'A checkpoint is incomplete or damaged, or was saved by a run with other settings.',
+    fix: 'Delete that checkpoint folder; the run then resumes from the previous checkpoint. To train with other settings, use another run.dir.',
   },
   CONTRACT_MISMATCH: {
-    cause: 'Features and consumer do not fit each other: another target, other layers, or another draft size.',
-    fix: 'Use the target that the features were captured from, or capture again. `draftbridge manifest show DIR` tells.',
+    cause: 'The features do not fit this training: another target, other auxiliary layers, or other sizes.',
+    fix: 'Use the target that the features were captured from (`draftbridge manifest show DIR` prints it), or capture again.',
   },
   EXPORT_MISMATCH: {
-    cause: 'An exported draft does not give the same numbers as the checkpoint it came from.',
-    fix: 'Do not serve it. Export again, and report it if it happens twice.',
+    cause: 'An exported draft does not compute the same numbers as the checkpoint that it was exported from.',
+    fix: 'Do not serve it. Export it again. If it fails twice, please report it.',
   },
   SAMPLE_NOT_FOUND: {
-    cause: 'The store does not hold the sample that a ref names: it was freed, deleted, or the store is another one.',
-    fix: 'Set store.retain to true for more than one epoch, and check that store.root is the folder of the producer.',
+    cause:
+      'The store does not contain a sample that the manifest lists: it was freed or deleted, or this is another store.',
+    fix: 'Check that store.root is the folder that the producer wrote to. For more than one epoch set store.retain to true. Then run the producer again.',
   },
   SAMPLE_STALE: {
-    cause: 'The sample was put again after the ref was made, and an old ref never reads new data.',
-    fix: 'Read the manifest again. Do not run two producers with one run id.',
+    cause: 'A producer stored this sample again after the ref was made. A ref only ever reads its own generation.',
+    fix: 'Run the same command again, so that it reads the current manifest. Do not run two producers with the same run.id.',
   },
   STORE_UNAVAILABLE: {
     cause:
-      'The store, or the folder of the checkpoints, cannot be reached: it is missing, not mounted, or not allowed.',
-    fix: 'Check store.root with `draftbridge doctor -c FILE`, and run.dir, on the machine that failed, then start again.',
+      'The store, the manifest or the run folder cannot be reached: the folder is missing, not mounted, or access is denied.',
+    fix: 'On the machine that failed, check store.root with `draftbridge doctor -c FILE`, and check run.dir. Then run the same command again.',
   },
   PYTHON_UNAVAILABLE: {
-    cause: 'CPython does not start inside Node, or a package it needs does not import.',
-    fix: 'Run `npm run setup`, then `draftbridge doctor`. After an update of Python set up again.',
+    cause: 'CPython does not start inside Node, or a required Python package cannot be imported.',
+    fix: 'Run `npm run setup`, then `draftbridge doctor`. Run the setup again after every Python update.',
   },
   PEER_TIMEOUT: {
-    cause: 'The other pool was not heard of for launch.peerTimeoutSeconds.',
-    fix: 'See whether the producer still runs and writes to the same manifest folder; give slow ones more time.',
+    cause: 'The consumer got no manifest, or no heartbeat of the producer, for launch.peerTimeoutSeconds.',
+    fix: 'Check that the producer is running and that both configs name the same manifest folder. If the producer is only slow, raise launch.peerTimeoutSeconds.',
   },
   PEER_FAILED: {
-    cause: 'The producer ended with an error, and said so in the manifest.',
-    fix: 'Mend the error that the producer reported, start it again, then this one.',
+    cause: 'The producer ended with an error and wrote its error code to the manifest.',
+    fix: 'Fix the error that the producer reported. Start the producer again, then this command.',
   },
   PYTHON_RAISED: {
-    cause: 'Python code raised an error that has no code of its own.',
-    fix: 'Run again with --verbose for the traceback. If it comes from draftbridge, please report it.',
+    cause: 'Python code raised an exception that has no error code.',
+    fix: 'Run again with --verbose to see the traceback. If it comes from draftbridge, please report it.',
   },
   OUT_OF_MEMORY: {
-    cause: 'A device, or the host, has no room for what was asked.',
+    cause: 'A GPU or the host does not have enough memory.',
     fix: 'Lower data.maxLength, train.batch, data.batchTokens or train.ttt.steps, or use more ranks.',
   },
   RANK_DIED: {
-    cause: 'A training process ended without being asked: killed, crashed, or out of host memory.',
-    fix: 'The message names rank and signal. SIGKILL often is the out-of-memory killer. The same command goes on from the last checkpoint.',
+    cause: 'A rank ended unexpectedly: it was killed, it crashed, or the host ran out of memory.',
+    fix: 'The message names the rank, the signal and its log. SIGKILL often comes from the out-of-memory killer. The same command resumes from the last checkpoint.',
   },
   RANK_HUNG: {
     cause:
-      'A training process gave no sign of life for too long: a stuck collective, or a dead network or file system.',
-    fix: 'Check the network and the mounts of that node. The same command goes on from the last checkpoint.',
+      'A rank sent no heartbeat for too long: a collective operation is stuck, or a network or a file system does not answer.',
+    fix: 'Check the network and the mounts of that node. The same command resumes from the last checkpoint.',
   },
   STORE_CLOSED: {
     cause: 'The store was used after it was closed.',
-    fix: 'In a program of your own keep the store open as long as its leases. From the command line this is a bug.',
+    fix: 'In your own program, keep the store open until all its leases are disposed. On the command line this is a bug; please report it.',
   },
   STORE_OVER_BUDGET: {
-    cause:
-      'A put would take the store above store.quota, also after counting again what is there. Nothing was changed.',
-    fix: 'See `draftbridge store ls`. Free samples with `store rm RUN` or `store gc`, or raise store.quota, then start again.',
+    cause: 'Storing this sample would exceed store.quota. Nothing was changed.',
+    fix: 'Inspect the store with `draftbridge store ls`. Free space with `store rm RUN` or `store gc`, or raise store.quota. Then run the same command again.',
   },
   STORE_FULL: {
-    cause: 'The disk, or the quota of the file system, has no space left. Nothing half-written stays.',
-    fix: 'Free some space (`draftbridge store gc` removes leftovers) and start again: what is there already is kept.',
+    cause: 'The disk is full, or the disk quota of this user is used up. No incomplete sample is left behind.',
+    fix: 'Free some space; `draftbridge store gc` removes leftovers. Then run the same command again: it keeps what is already stored.',
   },
   STORE_BUSY: {
     cause:
-      'Another living process holds what is needed: a sample, a run, a lock. Or this one was silent for so long that it was taken for dead.',
-    fix: 'The message names the process. Wait until it is done or end it, then start again; `draftbridge store ls --samples` shows who holds what.',
+      'Another running process holds a sample, a run or a lock that this command needs. Or this process was silent for so long that others treated it as dead.',
+    fix: 'The message names the other process. Wait for it or end it, then run the same command again. `draftbridge store ls --samples` shows which process holds which sample.',
   },
   STORE_AUTH: {
     cause:
-      'The store is protected and the key is missing, unsafe or wrong; or a manifest, an object or store.json was written by somebody without it.',
-    fix: 'Give the key that the store was made with in store.auth.keyFile (mode 0600) or DRAFTBRIDGE_STORE_KEY. If the key is right, find out who can write to the store: docs/security.md.',
+      'The store has a key, and the configured key is missing, wrong, or readable by others. Or a manifest, an object or store.json was written without the key.',
+    fix: 'Name the key file of this store in store.auth.keyFile (file mode 0600), or set DRAFTBRIDGE_STORE_KEY. If the key is right, find out who can write to the store; see docs/security.md.',
   },
   INTERRUPTED: {
-    cause: 'A signal asked the run to stop; it saved and stopped.',
-    fix: 'The same command goes on from there.',
+    cause: 'Ctrl-C or SIGTERM stopped the command. Training and the producer save their work before they stop.',
+    fix: 'Run the same command again to resume.',
   },
 }

@@ -1,4 +1,4 @@
-/** `text` as one word of a POSIX shell, in quotes only where it needs them. */
+/** `text` as one word of a POSIX shell, quoted only if necessary. */
 export function shellWord(text: string): string {
   if (/^[\w@%+=:,./-]+$/.test(text)) return text
   return `'${text.replaceAll("'", "'\\''")}'`

@@ -18,26 +18,27 @@ export function summaryTable({ store, auth, runs, bytes: stored, usage, members 
     count(run.leases),
     count(run.claims),
   ])
-  const bound = usage === null ? 'no quota' : `${bytes(usage.bytes)} of ${quotaText(usage.quota)} on the books`
+  const quota =
+    usage === null ? 'no quota' : `${bytes(usage.bytes)} of ${quotaText(usage.quota)} counted against the quota`
   const lines = [
     `store    ${store} (auth: ${auth})`,
-    `stored   ${bytes(stored)}; ${bound}`,
-    `members  ${members.living} living${members.dead > 0 ? `, ${members.dead} dead (store gc removes what they left)` : ''}`,
+    `stored   ${bytes(stored)}; ${quota}`,
+    `members  ${members.living} alive${members.dead > 0 ? `, ${members.dead} dead (store gc removes their leftovers)` : ''}`,
   ]
-  if (rows.length === 0) return [...lines, '', 'There is no sample in it.'].join('\n')
+  if (rows.length === 0) return [...lines, '', 'The store contains no samples.'].join('\n')
   return [...lines, '', ...table([[...COLUMNS], ...rows])].join('\n')
 }
 
-const KINDS: Readonly<Record<keyof GcReport['found'], string>> = {
-  superseded: 'samples that a newer put replaced',
-  orphans: 'samples that no given manifest lists',
-  staging: 'half-written files of processes that ended',
-  members: 'processes that ended without a word',
-  leases: 'leases of such processes',
-  claims: 'claims of such processes',
-  consumed: 'consumed samples that nobody freed',
-  extern: 'linked feature files without a sample',
-  content: 'shared tensor data without a sample',
+const MEANINGS: Readonly<Record<keyof GcReport['found'], string>> = {
+  superseded: 'old generations: the sample was stored again',
+  orphans: 'samples that none of the given manifests lists',
+  staging: 'incomplete files of dead processes',
+  members: 'membership records of dead processes',
+  leases: 'leases of dead processes',
+  claims: 'claims of dead processes',
+  consumed: 'acknowledged samples that were never freed',
+  extern: 'linked feature files that no sample uses',
+  content: 'shared tensor data that no sample uses',
 }
 
 export function gcText(report: GcReport, withManifest: boolean): string {
@@ -46,29 +47,29 @@ export function gcText(report: GcReport, withManifest: boolean): string {
     kind,
     count(found),
     size > 0 ? bytes(size) : '',
-    KINDS[kind as keyof typeof KINDS],
+    MEANINGS[kind as keyof typeof MEANINGS],
   ])
   const total = found.reduce((sum, [, { bytes: size }]) => sum + size, 0)
   const head = report.dryRun ? `would free ${bytes(total)}` : `freed ${bytes(total)}`
   const notes = [
-    report.held > 0 ? `${plural(report.held, 'sample')} stayed: a living process holds them` : '',
-    report.young > 0 ? `${count(report.young)} stayed: younger than the grace` : '',
+    report.held > 0 ? `kept ${plural(report.held, 'sample')}: running processes hold leases or claims on them` : '',
+    report.young > 0 ? `kept ${count(report.young)}: newer than --grace` : '',
     report.unknown > 0
-      ? `${plural(report.unknown, 'sample')} of runs whose manifest was not given, or is not complete, stayed`
+      ? `kept ${plural(report.unknown, 'sample')}: the manifest of their run is not complete, or was not given`
       : '',
-    ...report.open.map((dir) => `${dir} is not complete: samples of its run stayed`),
-    withManifest ? '' : 'orphans were not looked for: give --manifest DIR of every run to find them',
+    ...report.open.map((dir) => `kept the samples of the run of ${dir}: this manifest is not complete`),
+    withManifest ? '' : 'did not search for orphans: to find them, give --manifest DIR for every run in the store',
   ].filter((line) => line !== '')
   return [rows.length === 0 ? 'nothing to clean' : head, ...table(rows, '  '), ...notes].join('\n')
 }
 
 export function removedText({ run, dryRun, removed, kept, bytes: size }: RmReport): string {
-  if (kept > 0) return 'nothing removed, as you wish'
-  if (removed === 0) return `nothing removed: no sample of run ${run} is here; see store ls`
+  if (kept > 0) return 'nothing removed'
+  if (removed === 0) return `nothing removed: the store contains no sample of run ${run}; store ls lists the runs`
   return `${dryRun ? 'would remove' : 'removed'} ${plural(removed, 'sample')}, ${bytes(size)}, of run ${run}`
 }
 
-/** What the manifests list is there, and all of it is whole. */
+/** True when every sample in the store is intact and every sample in the manifests is stored. */
 export const isGood = ({ bad, missing }: Pick<StoreVerdict, 'bad' | 'missing'>): boolean =>
   bad.length === 0 && missing.length === 0
 
@@ -78,15 +79,15 @@ export function verdictText(verdict: StoreVerdict): string {
     const where = listed ? ' (a manifest lists it)' : ''
     return `bad: ${sampleId}@${generation}${where}: ${code}: ${message.split('\n').join('\n  ')}`
   })
-  for (const { file, found } of foreign) lines.push(`not ours: ${file}: ${found}; it was left alone`)
-  for (const ref of missing.slice(0, 20)) lines.push(`missing: ${ref} is listed in a manifest and not stored`)
+  for (const { file, found } of foreign) lines.push(`foreign file: ${file}: ${found}; it was not changed`)
+  for (const ref of missing.slice(0, 20)) lines.push(`missing: ${ref} is in a manifest but not in the store`)
   if (missing.length > 20) lines.push(`missing: … and ${count(missing.length - 20)} more`)
-  const went =
-    bad.length === 0 ? '' : dryRun ? '; they are where they were' : '; they are in quarantine/ with the reason'
+  const action =
+    bad.length === 0 ? '' : dryRun ? ' (dry run: not moved)' : ' (moved to quarantine/, each with its reason)'
   const head = isGood(verdict) ? 'good' : 'BAD'
-  const lost = missing.length === 0 ? '' : `; ${count(missing.length)} listed and not stored: run the producer again`
-  const earlier = before > 0 ? ` (${count(before)} by the check before, which was cut short)` : ''
-  lines.push(`${head}: ${plural(objects, 'sample')} read${earlier}, ${count(bad.length)} bad${went}${lost}`)
+  const lost = missing.length === 0 ? '' : `, ${count(missing.length)} missing: run the producer again`
+  const earlier = before > 0 ? ` (${count(before)} by the earlier check that was interrupted)` : ''
+  lines.push(`${head}: ${plural(objects, 'sample')} read${earlier}, ${count(bad.length)} bad${action}${lost}`)
   return lines.join('\n')
 }
 
@@ -100,10 +101,10 @@ export function progressText(
   return `${count(done.objects)} of ${plural(all.objects, 'sample')}${speed}`
 }
 
-const quotaText = (quota: number | null): string => (quota === null ? 'no bound' : bytes(quota))
+const quotaText = (quota: number | null): string => (quota === null ? 'no limit' : bytes(quota))
 const minute = (iso: string): string => iso.slice(0, 16).replace('T', ' ')
 
-/** Columns as wide as they must be; the last one is never padded. */
+/** Rows as aligned columns. The last column is not padded. */
 function table(rows: readonly (readonly string[])[], indent = ''): string[] {
   const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)))
   return rows.map((row) => (indent + row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  ')).trimEnd())

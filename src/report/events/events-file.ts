@@ -17,8 +17,8 @@ export interface EventsFileOptions {
 }
 
 /**
- * `events.ndjson` of one run. A line is one append, so that several processes of a run may share the file, and it is
- * written before listeners hear of it: what was shown can be read back.
+ * `events.ndjson` of one run. Each line is written with one append, so several processes of a run can share the file. A
+ * line is written before the listeners get the event, so everything on the screen is also in the file.
  */
 export class EventsFile implements EventSink, Disposable {
   readonly #options: EventsFileOptions
@@ -28,7 +28,7 @@ export class EventsFile implements EventSink, Disposable {
     this.#options = options
     mkdirSync(options.dir, { recursive: true })
     this.#file = openSync(path.join(options.dir, EVENTS_NAME), 'a+')
-    // A process that was killed may have left half a line; the next event must not be glued to it.
+    // A killed process may have left an incomplete line. The next event must start on its own line.
     if (!endsWithNewline(this.#file)) appendFileSync(this.#file, '\n')
   }
 
@@ -56,25 +56,25 @@ function endsWithNewline(file: number): boolean {
   return last.toString() === '\n'
 }
 
-/** The wire form of an event, as it stands in the file and on stdout with `--json-lines`. */
+/** An event as one line of JSON: the format of the file, and of stdout with `--json-lines`. */
 export function eventLine({ body, ...stamp }: RunEvent): string {
   return JSON.stringify({ ...stamp, ...body })
 }
 
-/** All events of a run's folder; none when it has no file. Lines that a killed process tore are left out and counted. */
-export async function readEvents(dir: string): Promise<{ events: RunEvent[]; torn: number }> {
+/** All events of a run folder; none if there is no events file. `unreadable` counts lines that are not an event. */
+export async function readEvents(dir: string): Promise<{ events: RunEvent[]; unreadable: number }> {
   const events: RunEvent[] = []
-  let torn = 0
+  let unreadable = 0
   for (const line of (await textOf(path.join(dir, EVENTS_NAME))).split('\n')) {
     if (line === '') continue
     const event = eventOf(line)
-    if (event === undefined) torn++
+    if (event === undefined) unreadable++
     else events.push(event)
   }
-  return { events, torn }
+  return { events, unreadable }
 }
 
-/** One line as an event, or undefined when it is none. */
+/** One line as an event, or undefined if it is not a valid event. */
 export function eventOf(line: string): RunEvent | undefined {
   try {
     return parseEvent(JSON.parse(line))

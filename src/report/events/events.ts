@@ -7,13 +7,13 @@ const Series = z.array(Measured)
 
 const Produced = {
   samples: Count,
-  /** Samples without one trained token, left out. */
+  /** Samples without loss tokens. They are not stored. */
   skipped: Count,
-  /** Samples cut at `data.maxLength`. */
+  /** Samples truncated at `data.maxLength`. */
   cut: Count,
-  /** Samples that were in the manifest already, from an interrupted run. */
+  /** Samples that an earlier, interrupted start had already published. */
   resumed: Count,
-  /** Samples made by this run whose states the store did not copy. */
+  /** Samples of this start whose hidden states are linked into the store instead of copied. */
   linked: Count.default(0),
   tokens: Count,
   lossTokens: Count,
@@ -27,7 +27,7 @@ export const EventBody = z.discriminatedUnion('event', [
     total: Count.nullable(),
   }),
   z.strictObject({ event: z.literal('produce.progress'), total: Count.nullable(), ...Produced }),
-  /** Samples that were to stay in their files and were copied all the same. */
+  /** Samples that were copied although `features.link` asked for links. `why`: the reason. */
   z.strictObject({ event: z.literal('produce.copied'), samples: Count, why: z.string() }),
   z.strictObject({ event: z.literal('produce.finished'), manifest: z.string(), seconds: z.number(), ...Produced }),
   ...trainEvents,
@@ -37,7 +37,7 @@ export const EventBody = z.discriminatedUnion('event', [
     generation: Count,
     code: z.string(),
     message: z.string(),
-    /** The object was moved to the store's quarantine. Otherwise it was not there, or could not be moved. */
+    /** True if the object was moved to quarantine. False if it is missing or could not be moved. */
     quarantined: z.boolean(),
   }),
   z.strictObject({ event: z.literal('eval.started'), prompts: Count, steps: z.array(Count) }),
@@ -53,7 +53,7 @@ export const EventBody = z.discriminatedUnion('event', [
         steps: Count,
         tau: z.number(),
         tokensPerSecond: z.number(),
-        /** Conditional acceptance by draft position: accepted / proposed, all earlier positions accepted. */
+        /** By draft position: accepted / proposed tokens, counted where all earlier positions were accepted. */
         acceptance: Series,
       }),
     ),
@@ -62,7 +62,7 @@ export const EventBody = z.discriminatedUnion('event', [
     event: z.literal('failed'),
     code: z.string(),
     message: z.string(),
-    /** What failed only looked at the run: the run itself stands as it did. */
+    /** The command that failed only reads the run, so the state of the run is unchanged. */
     onlyLooked: z.literal(true).optional(),
   }),
 ])
@@ -70,7 +70,7 @@ export type EventBody = z.output<typeof EventBody>
 
 const Stamp = z.looseObject({ v: z.literal(1), ts: z.number(), runId: z.string() })
 
-/** One line of `events.ndjson`, the one source for progress, summaries, curves and the report. */
+/** One line of `events.ndjson`. Progress, summaries, curves and the report are all computed from these events. */
 export type RunEvent = z.output<typeof Stamp> & { readonly body: EventBody }
 
 export function parseEvent(line: unknown): RunEvent {

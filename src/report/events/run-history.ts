@@ -7,7 +7,7 @@ export type Spike = Of<'train.spike'>
 export type Produced = Of<'produce.progress'> | Of<'produce.finished'>
 export type Evaluation = Of<'eval.finished'>
 
-/** What the events of a run add up to: restarts folded in, so that each step stands once. */
+/** A run computed from its events. Each step occurs once, also when a restart repeated it. */
 export interface RunHistory {
   readonly runId: string | null
   readonly startedAt: number | null
@@ -17,13 +17,13 @@ export interface RunHistory {
   readonly metrics: readonly Metrics[]
   readonly validations: readonly Validation[]
   readonly spikes: readonly Spike[]
-  /** The newest. */
+  /** The newest measurement. */
   readonly memory: Of<'train.memory'> | null
-  /** Samples that training could not read, each once, as it was met first. */
+  /** Samples that training could not read: the first event of each. */
   readonly lost: readonly Of<'sample.corrupt'>[]
   readonly checkpoint: Of<'train.checkpoint'> | null
   readonly trained: Of<'train.finished'> | null
-  /** Seconds of training over all starts that came to their end. */
+  /** Seconds of training, summed over all starts that finished. */
   readonly trainSeconds: number
   readonly restarts: number
   readonly evaluation: Evaluation | null
@@ -52,7 +52,7 @@ export function runHistory(events: readonly RunEvent[]): RunHistory {
     trainSeconds: trained.reduce((sum, body) => sum + body.seconds, 0),
     restarts: Math.max(0, starts.length - 1),
     evaluation: all(bodies, 'eval.finished').at(-1) ?? null,
-    // A failure that a later start has got past is history, not the state of the run.
+    // Only a failure after which nothing else happened is the state of the run.
     failure: last?.event === 'failed' ? last : null,
   }
 }
@@ -74,7 +74,7 @@ function lostIn(bodies: readonly EventBody[]): readonly Of<'sample.corrupt'>[] {
 
 type Stepped = Metrics | Validation | Spike
 
-/** A restart goes back to its checkpoint: steps beyond that were done again, and the second time counts. */
+/** Events with a step. A restart repeats the steps after its checkpoint, so the later events replace the earlier ones. */
 function stepsOf(bodies: readonly EventBody[]): Stepped[] {
   let kept: Stepped[] = []
   for (const body of bodies) {

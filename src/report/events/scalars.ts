@@ -1,12 +1,12 @@
 import type { EventBody } from './events.ts'
 
-/** Points of curves, under the names that TensorBoard shows. */
+/** The values of one step, by the tag that TensorBoard shows. */
 export interface Scalars {
   readonly step: number
   readonly values: Readonly<Record<string, number>>
 }
 
-/** What an event has to say to curves: the figures that stand in it, and no others. Null if none. */
+/** The scalars of an event, taken from its fields only. Null if the event has none. */
 export function scalarsOf(body: EventBody): Scalars | null {
   switch (body.event) {
     case 'train.metrics':

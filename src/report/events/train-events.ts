@@ -6,7 +6,7 @@ const Series = z.array(Measured)
 /** Which samples a step trained on, by rank. */
 const Samples = z.array(z.strictObject({ rank: Count, sampleIds: z.array(z.string()) }))
 
-/** Bytes; for each part the most of any rank. */
+/** Bytes; each figure is the maximum over the ranks. */
 const MemoryFigures = z.strictObject({
   parameters: Count,
   gradients: Count,
@@ -24,22 +24,22 @@ export type MemoryFigures = z.output<typeof MemoryFigures>
 
 const Losses = { loss: Measured, ploss: Series, acc: Series, acceptanceRate: Series }
 
-/** Fields with a default came later than the event: files of earlier versions do not have them. */
+/** Fields with a default are missing in the files of earlier versions. */
 export const trainEvents = [
   z.strictObject({ event: z.literal('train.waiting'), manifest: z.string(), timeoutSeconds: z.number() }),
   z.strictObject({
     event: z.literal('train.started'),
     ranks: Count,
     samples: Count,
-    /** Samples that the equal shards of an epoch cannot place; the shuffle makes them others each epoch. */
+    /** Samples dropped per epoch, because every rank needs an equal share. The shuffle drops other samples each epoch. */
     leftOver: Count,
-    /** Samples that are only validated on. */
+    /** Samples held out for validation. */
     heldOut: Count.default(0),
     totalSteps: Count,
     parameters: Count,
     resumedFrom: Count.nullable(),
     device: z.string().default(''),
-    /** What one device was measured to do at a matrix product, in TFLOP/s. */
+    /** Measured matrix-multiplication speed of one device, in TFLOP/s. */
     peakTflops: Measured.default(null),
     deterministic: z.boolean().default(false),
   }),
@@ -53,9 +53,9 @@ export const trainEvents = [
     ...Losses,
     tokensPerSecond: z.number(),
     dataWaitShare: z.number(),
-    /** Kernels that were compiled or loaded: none, once a run has warmed up. */
+    /** Kernels that were compiled or loaded since the last event: 0 after the warm-up. */
     kernelBuilds: Count.default(0),
-    /** TFLOP/s of all ranks together, and their share of what their devices were measured to do. */
+    /** TFLOP/s of all ranks together, and their share of the measured peak of the devices. */
     tflops: Measured.default(null),
     peakShare: Measured.default(null),
   }),
@@ -67,11 +67,11 @@ export const trainEvents = [
     tokens: Count,
     lossTokens: Count,
     ...Losses,
-    /** sum over k of acc_1 x ... x acc_k: drafted tokens accepted in a row, were acceptances independent. */
+    /** sum over k of acc_1 x ... x acc_k: accepted draft tokens per target pass, if acceptances were independent. */
     simulatedAcceptLength: Measured,
     seconds: z.number(),
   }),
-  /** A step whose loss or gradient norm is far above what was usual. */
+  /** A step whose loss or gradient norm is far above the running median. */
   z.strictObject({
     event: z.literal('train.spike'),
     step: Count,
@@ -80,11 +80,11 @@ export const trainEvents = [
     typical: z.number(),
     samples: Samples,
   }),
-  /** The step that ended the run, and what it was trained on: on the ranks where it began, or on all if that is not known. */
+  /** A loss that was NaN or infinite ended the run. `samples`: those of the ranks where it began, or of all ranks. */
   z.strictObject({ event: z.literal('train.notFinite'), step: Count, found: z.string(), samples: Samples }),
-  /** An operation that train.deterministic does not allow. The run ends. */
+  /** The run ended because an operation has no deterministic form, and train.deterministic is true. */
   z.strictObject({ event: z.literal('train.refused'), operation: z.string() }),
-  /** `start`: after the first step that this process made, when everything has been there once. */
+  /** `start`: after the first optimiser step of this start, when everything has been allocated once. */
   z.strictObject({
     event: z.literal('train.memory'),
     at: z.enum(['start', 'end']),
@@ -105,7 +105,7 @@ export const trainEvents = [
     ...Losses,
     tokens: Count,
     lossTokens: Count,
-    /** Until the ranks had met and the draft was built, until the first batch was there, and for the step itself. */
+    /** Seconds to start the ranks and build the draft, to load the first batch, and to run the step. */
     startSeconds: z.number(),
     loadSeconds: z.number(),
     stepSeconds: z.number(),

@@ -4,26 +4,26 @@ import { linear, type Scale } from './scale.ts'
 
 export interface Series {
   readonly name: string
-  /** One value for each x; null where nothing was measured, which breaks the line. */
+  /** One value per x. Null: nothing was measured, and the line has a gap. */
   readonly values: readonly (number | null)[]
 }
 
 export interface Chart {
   readonly id: string
   readonly title: string
-  /** One sentence that says what to read from it. */
+  /** One sentence that says how to read the chart. */
   readonly note: string
   readonly xs: readonly number[]
   readonly series: readonly Series[]
   readonly format?: (value: number | null) => string
-  /** The y axis begins at zero: shares and rates, where the height itself means something. */
+  /** The y axis starts at zero: for shares and rates, whose height has a meaning. */
   readonly fromZero?: boolean
 }
 
 const SIZE = { width: 560, height: 250, left: 52, right: 74, top: 12, bottom: 34 }
 const MARK = 14
 
-/** A plot with its title, its sentence and the same figures as a table. */
+/** A plot with its title, its note, and its figures as a table. */
 export function chart(plot: Chart): Markup {
   const caption = html`<figcaption><h3 id="${plot.id}">${plot.title}</h3><p>${plot.note}</p></figcaption>`
   if (!plot.series.some(({ values }) => values.some((value) => value !== null))) {
@@ -79,11 +79,11 @@ function line(series: Series, { xs, format = figure }: Chart, x: Scale, y: Scale
   const dots = points.map(({ at, value }) => {
     return html`<circle cx="${x.at(at).toFixed(1)}" cy="${y.at(value).toFixed(1)}" r="5"><title>${series.name}, step ${count(at)}: ${format(value)}</title></circle>`
   })
-  // Beyond this many points their tips overlap and only make the file big.
+  // The hover texts of more points would overlap and make the file large.
   return html`<path class="line" d="${path}"/>${points.length <= 400 ? dots : nothing}`
 }
 
-/** Names stand at the ends of their lines, pushed apart where lines end close together. */
+/** The name of each line at its right end, moved apart where lines end close together. */
 function endLabels({ series, format = figure }: Chart, y: Scale): Markup {
   const ends = series
     .map(({ name, values }, index) => ({ name, index, last: values.findLast((value) => value !== null) ?? null }))
@@ -102,14 +102,14 @@ function apart(wanted: readonly number[]): number[] {
   for (const at of wanted) spots.push(Math.max(at, (spots.at(-1) ?? Number.NEGATIVE_INFINITY) + MARK))
   const over = (spots.at(-1) ?? 0) - (SIZE.height - SIZE.bottom)
   if (over <= 0) return spots
-  // Pushed below the plot: move back up, the lowest first, just as far as each needs.
+  // Labels below the plot move up again, the lowest first, each only as far as necessary.
   for (let index = spots.length - 1, limit = SIZE.height - SIZE.bottom; index >= 0; index--, limit -= MARK) {
     spots[index] = Math.min(spots[index] ?? 0, limit)
   }
   return spots
 }
 
-/** Draft positions are ordered, so their colours are one hue from strong to faint; a lone line takes the accent. */
+/** Draft positions have an order, so their colours are one hue from strong to faint. A single line has the accent colour. */
 function colourOf(index: number, of: number): string {
   const faint = of <= 1 ? 0 : (index / (of - 1)) * 62
   return `color-mix(in oklab, var(--accent) ${(100 - faint).toFixed(0)}%, var(--far))`

@@ -6,10 +6,10 @@ const ENTITIES: Readonly<Record<string, string>> = {
   "'": '&#39;',
 }
 
-/** Text that may come from a file name, an error or a config, made safe for markup and for quoted attributes. */
+/** Escapes text for markup and for quoted attributes. File names, errors and configs may contain any character. */
 export const escapeHtml = (text: string): string => text.replaceAll(/[&<>"']/g, (sign) => ENTITIES[sign] ?? sign)
 
-/** Markup that is safe already: only `html` makes it, so a plain string can never slip in unescaped. */
+/** Escaped markup. Only `html` creates it, so a plain string is never inserted without escaping. */
 export class Markup {
   readonly text: string
   constructor(text: string) {

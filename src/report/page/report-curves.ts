@@ -4,7 +4,7 @@ import type { Chart, Series } from './chart.ts'
 
 const share = (value: number | null): string => (value === null ? 'n/a' : percent(value))
 
-/** The curves of a training run, in the order a reader asks: does it learn, how well, how steadily, how fast. */
+/** The curves of a training run: first the loss, then accuracy and acceptance, then stability, then speed. */
 export function curves(metrics: readonly Metrics[]): Chart[] {
   const xs = metrics.map(({ step }) => step)
   const one = (name: string, pick: (at: Metrics) => number | null): Series[] => [{ name, values: metrics.map(pick) }]
@@ -13,21 +13,21 @@ export function curves(metrics: readonly Metrics[]): Chart[] {
     {
       id: 'loss',
       title: 'Loss',
-      note: 'Weighted over all draft positions; lower is better.',
+      note: 'Weighted sum over all draft positions; lower is better.',
       xs,
       series: one('loss', (at) => at.loss),
     },
     {
       id: 'ploss',
       title: 'Loss by draft position',
-      note: 'Position 1 is the next token; later ones build on guesses.',
+      note: 'Position 1 is the next token. Later positions build on the draft’s own tokens.',
       xs,
       series: each((at) => at.ploss),
     },
     {
       id: 'acc',
       title: 'Accuracy by draft position',
-      note: 'Share of positions where the draft names the target’s most likely token.',
+      note: 'Share of positions where the draft’s most likely token is also the target’s.',
       xs,
       series: each((at) => at.acc),
       format: share,
@@ -36,7 +36,7 @@ export function curves(metrics: readonly Metrics[]): Chart[] {
     {
       id: 'acceptance',
       title: 'Acceptance rate by draft position',
-      note: 'Overlap of the draft’s and the target’s distributions, as training sees it.',
+      note: 'Overlap of the draft’s and the target’s distributions, on the training samples.',
       xs,
       series: each((at) => at.acceptanceRate),
       format: share,
@@ -62,7 +62,7 @@ export function curves(metrics: readonly Metrics[]): Chart[] {
     {
       id: 'tokens',
       title: 'Throughput',
-      note: 'Tokens a second over all ranks.',
+      note: 'Tokens per second of all ranks together.',
       xs,
       series: one('tokens/s', (at) => at.tokensPerSecond),
       format: (v) => (v === null ? 'n/a' : count(v)),
@@ -70,8 +70,8 @@ export function curves(metrics: readonly Metrics[]): Chart[] {
     },
     {
       id: 'tflops',
-      title: 'Computation',
-      note: 'TFLOP/s of all ranks, counted from the shapes of what was trained.',
+      title: 'Compute rate',
+      note: 'TFLOP/s of all ranks together, computed from the tensor shapes.',
       xs,
       series: one('TFLOP/s', (at) => at.tflops),
       fromZero: true,
@@ -79,7 +79,7 @@ export function curves(metrics: readonly Metrics[]): Chart[] {
     {
       id: 'wait',
       title: 'Waiting for data',
-      note: 'Share of the time in which ranks waited for features; near zero is good.',
+      note: 'Share of the time that ranks waited for features. Near zero is good.',
       xs,
       series: one('data wait', (at) => at.dataWaitShare),
       format: share,
@@ -88,7 +88,7 @@ export function curves(metrics: readonly Metrics[]): Chart[] {
   ]
 }
 
-/** The curves of samples that are not trained on; none where there are no such samples. */
+/** The curves of the held-out samples; none if the run has no validation. */
 export function validationCurves(validations: readonly Validation[]): Chart[] {
   if (validations.length === 0) return []
   const xs = validations.map(({ step }) => step)
@@ -96,7 +96,7 @@ export function validationCurves(validations: readonly Validation[]): Chart[] {
     {
       id: 'validation-length',
       title: 'Validation: simulated accept length',
-      note: 'Drafted tokens accepted in a row, were acceptances independent; higher is better.',
+      note: 'Estimate of the accepted draft tokens per target pass; higher is better.',
       xs,
       series: [{ name: 'tokens', values: validations.map((at) => at.simulatedAcceptLength) }],
       fromZero: true,
@@ -104,21 +104,21 @@ export function validationCurves(validations: readonly Validation[]): Chart[] {
     {
       id: 'validation-loss',
       title: 'Validation: loss',
-      note: 'When it rises while the training’s loss falls, the draft learns its samples by heart.',
+      note: 'If it rises while the training loss falls, the draft overfits.',
       xs,
       series: [{ name: 'loss', values: validations.map((at) => at.loss) }],
     },
     {
       id: 'validation-ploss',
       title: 'Validation: loss by draft position',
-      note: 'Position 1 is the next token; later ones build on guesses.',
+      note: 'Position 1 is the next token. Later positions build on the draft’s own tokens.',
       xs,
       series: byPosition(validations, (at) => at.ploss),
     },
     {
       id: 'validation-acc',
       title: 'Validation: accuracy by draft position',
-      note: 'Share of positions where the draft names the target’s most likely token.',
+      note: 'Share of positions where the draft’s most likely token is also the target’s.',
       xs,
       series: byPosition(validations, (at) => at.acc),
       format: share,
@@ -127,7 +127,7 @@ export function validationCurves(validations: readonly Validation[]): Chart[] {
     {
       id: 'validation-acceptance',
       title: 'Validation: acceptance rate by draft position',
-      note: 'Overlap of the draft’s and the target’s distributions.',
+      note: 'Overlap of the draft’s and the target’s distributions, on the held-out samples.',
       xs,
       series: byPosition(validations, (at) => at.acceptanceRate),
       format: share,

@@ -8,16 +8,16 @@ import { acceptanceTable, facts, healthTable, memoryTable, tauTable } from './re
 
 export interface ReportInput {
   readonly events: readonly RunEvent[]
-  /** Lines of the events file that a killed process tore; shown, because figures may be missing with them. */
-  readonly torn: number
-  /** The text of config.resolved.yaml, or null when there is none. */
+  /** Lines of the events file that are not an event. The report shows them, because figures may be missing. */
+  readonly unreadable: number
+  /** The text of config.resolved.yaml, or null if the file does not exist. */
   readonly config: string | null
 }
 
 const STYLE_MARKUP = html`<style>${nothing}</style>`.text.replace('</style>', () => `${STYLE}</style>`)
 
-/** A whole run on one page that needs no network and no script: the text of `report.html`. */
-export function reportHtml({ events, torn, config }: ReportInput): string {
+/** The text of `report.html`: a whole run on one page that needs no network and no script. */
+export function reportHtml({ events, unreadable, config }: ReportInput): string {
   const history = runHistory(events)
   const title = `draftbridge run ${history.runId ?? ''}`.trim()
   const page = html`<main>
@@ -28,9 +28,9 @@ ${facts(history)}
 ${validation(history)}
 <section><h2>Tau and acceptance</h2>${history.evaluation === null ? html`<p class="lead">Not measured yet: run <code>draftbridge eval</code>.</p>` : html`<div class="pair">${tauTable(history.evaluation)}${acceptanceTable(history.evaluation)}</div>`}</section>
 ${memoryTable(history)}
-<section><h2>Data</h2>${healthTable(history, torn)}</section>
+<section><h2>Data</h2>${healthTable(history, unreadable)}</section>
 ${config === null ? nothing : html`<section><h2>Config</h2><div class="card"><pre tabindex="0">${config}</pre></div></section>`}
-<footer>Every figure comes from <code>events.ndjson</code> beside this file.</footer>
+<footer>All figures come from <code>events.ndjson</code> in the folder of this file.</footer>
 </main>`
   return `<!doctype html>
 <html lang="en">

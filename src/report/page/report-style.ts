@@ -1,4 +1,4 @@
-/** The page's only style sheet. System fonts, because the file must open without a network. */
+/** The style sheet of the page. Only system fonts, because the file must work without a network. */
 export const STYLE = `
 :root { color-scheme: light dark; --paper: #fbfbf9; --card: #ffffff; --ink: #1c2126; --soft: #5d6871; --line: #e3e5e2;
   --accent: #17628c; --far: #c3cdd3; --good: #2e7040; --bad: #a8322d }

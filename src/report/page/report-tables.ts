@@ -4,12 +4,12 @@ import { speedUp } from '../text/summary.ts'
 import { bytes, count, duration, figure, percent, plural } from '../words.ts'
 import { html, type Markup, nothing } from './html.ts'
 
-/** The four figures that most readers came for. */
+/** The most important figures of a run. */
 export function facts({ metrics, produced, evaluation, trained, trainStarted }: RunHistory): Markup {
   const [first, last] = [metrics[0], metrics.at(-1)]
   const best = evaluation?.bySteps.toSorted((a, b) => b.tau - a.tau)[0]
   return html`<dl class="facts">
-${fact('Tau', best?.tau.toFixed(3) ?? 'not measured', best === undefined ? 'tokens per pass of the target' : `tokens per pass of the target, ${plural(best.steps, 'draft step')}`)}
+${fact('Tau', best?.tau.toFixed(3) ?? 'not measured', best === undefined ? 'tokens per target pass' : `tokens per target pass, ${plural(best.steps, 'draft step')}`)}
 ${fact('Loss', figure(last?.loss ?? null), first === undefined ? 'no step yet' : `from ${figure(first.loss)} at step ${count(first.step)}`)}
 ${fact('Accuracy, first token', share(last?.acc[0]), first === undefined ? 'no step yet' : `from ${share(first.acc[0])}`)}
 ${trainedOn(produced, trainStarted)}
@@ -17,7 +17,7 @@ ${fact('Steps', last === undefined ? '0' : count(last.step), steps(trainStarted?
 </dl>`
 }
 
-/** The tokens are known of all samples only: where some were held out, the samples are what can be said. */
+/** Shows tokens, or samples if some were held out: the events count the tokens of all samples only. */
 function trainedOn(produced: RunHistory['produced'], started: RunHistory['trainStarted']): Markup {
   const all = produced?.samples ?? started?.samples
   if (started !== null && started.samples !== all) {
@@ -42,28 +42,39 @@ function steps(ranks: number | undefined, seconds: number | undefined): string {
 const fact = (name: string, value: string, note: string): Markup =>
   html`<div><dt>${name}</dt><dd>${value}<small>${note}</small></dd></div>`
 
-/** What went in, and what was lost on the way. */
-export function healthTable({ produced, trainStarted, restarts, lost, spikes }: RunHistory, torn: number): Markup {
-  if (produced === null) return html`<p class="lead">No features were made in this run folder.</p>`
+/** Counts of the data, and of everything that was skipped, truncated, dropped or lost. */
+export function healthTable(
+  { produced, trainStarted, restarts, lost, spikes }: RunHistory,
+  unreadable: number,
+): Markup {
+  if (produced === null) return html`<p class="lead">No producer has run in this run folder.</p>`
   const rows: [string, string, string][] = [
     ['Samples', count(produced.samples), 'in the manifest'],
-    ['Skipped', count(produced.skipped), 'not one token to train on'],
-    ['Cut', count(produced.cut), 'longer than data.maxLength'],
-    ['From before', count(produced.resumed), 'already there from an interrupted run'],
+    ['Skipped', count(produced.skipped), 'samples without loss tokens; not stored'],
+    ['Truncated', count(produced.cut), 'samples longer than data.maxLength'],
+    ['Resumed', count(produced.resumed), 'samples that an earlier, interrupted start had published'],
     ['Tokens', count(produced.tokens), ''],
     [
-      'Tokens with a loss',
+      'Loss tokens',
       count(produced.lossTokens),
-      produced.tokens > 0 ? percent(produced.lossTokens / produced.tokens) : '',
+      produced.tokens > 0
+        ? `${percent(produced.lossTokens / produced.tokens)} of the tokens; training predicts these`
+        : '',
     ],
     ['Bytes', bytes(produced.bytes), 'in the store'],
-    ['Left over', count(trainStarted?.leftOver ?? 0), 'samples an epoch that equal shards cannot place'],
-    ['Held out', count(trainStarted?.heldOut ?? 0), 'samples that are validated on and not trained on'],
+    ['Dropped', count(trainStarted?.leftOver ?? 0), 'samples per epoch, so that every rank has an equal share'],
+    ['Held out', count(trainStarted?.heldOut ?? 0), 'samples for validation only'],
     ['Lost', count(lost.length), 'samples that training could not read'],
-    ['Spikes', count(spikes.length), 'steps whose loss or gradient norm was far above what is usual'],
+    ['Spikes', count(spikes.length), 'steps with an unusually high loss or gradient norm'],
     ['Restarts', count(restarts), 'of the training'],
-    ...(torn > 0
-      ? [['Torn events', count(torn), 'lines that a killed process left half-written'] as [string, string, string]]
+    ...(unreadable > 0
+      ? [
+          ['Unreadable events', count(unreadable), 'incomplete lines, usually of a killed process'] as [
+            string,
+            string,
+            string,
+          ],
+        ]
       : []),
   ]
   const body = rows.map(
@@ -72,13 +83,13 @@ export function healthTable({ produced, trainStarted, restarts, lost, spikes }: 
   return html`<div class="card"><table class="health"><thead><tr><th scope="col">What</th><th scope="col">Count</th><th scope="col">Meaning</th></tr></thead><tbody>${body}</tbody></table></div>`
 }
 
-/** What the training took of memory, by part. */
+/** The memory of the training, by part. */
 export function memoryTable({ memory }: RunHistory): Markup {
   if (memory === null) return nothing
   const rows = memoryParts(memory.memory).map(
     ([name, bytes]) => html`<tr><th scope="row">${name}</th><td>${gib(bytes)}</td></tr>`,
   )
-  const caption = `Peak ${peakText(memory.memory)}, step ${count(memory.step)}; each figure the most of any rank`
+  const caption = `Peak ${peakText(memory.memory)}, step ${count(memory.step)}; each figure is the maximum over the ranks`
   return html`<section><h2>Memory</h2><div class="card"><table><caption>${caption}</caption><thead><tr><th scope="col">Part</th><th scope="col">GiB</th></tr></thead><tbody>${rows}</tbody></table></div></section>`
 }
 
@@ -104,5 +115,5 @@ export function acceptanceTable({ bySteps }: Evaluation): Markup {
     const cells = all.map((index) => html`<td>${index < acceptance.length ? share(acceptance[index]) : nothing}</td>`)
     return html`<tr><th scope="row">${steps}</th>${cells}</tr>`
   })
-  return html`<div class="card"><table><caption>Accepted by draft position, once all before it were accepted</caption><thead><tr><th scope="col">Draft steps</th>${heads}</tr></thead><tbody>${rows}</tbody></table></div>`
+  return html`<div class="card"><table><caption>Acceptance by draft position, where all earlier positions were accepted</caption><thead><tr><th scope="col">Draft steps</th>${heads}</tr></thead><tbody>${rows}</tbody></table></div>`
 }

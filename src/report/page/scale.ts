@@ -1,10 +1,10 @@
-/** Maps values to pixels, with round numbers to label. */
+/** Maps values to pixels. `ticks`: round values to label. */
 export interface Scale {
   readonly ticks: readonly number[]
   at(value: number): number
 }
 
-/** A linear scale whose ends are the data's own, or the next round number when `round` is set. */
+/** A linear scale. Its ends are those of the data, or the next round numbers when `round` is true. */
 export function linear(values: readonly number[], pixels: readonly [number, number], round: boolean): Scale {
   const [low, high] = spread(values)
   const step = roundStep((high - low) / 4)
@@ -17,7 +17,7 @@ export function linear(values: readonly number[], pixels: readonly [number, numb
   return { ticks, at: (value) => pixels[0] + ((value - from) / (to - from)) * (pixels[1] - pixels[0]) }
 }
 
-/** Never empty: one point, or a flat line, still needs a height to stand at. */
+/** The range of the values, never empty: a single value or a flat line gets a margin. */
 function spread(values: readonly number[]): [number, number] {
   if (values.length === 0) return [0, 1]
   const [low, high] = values.reduce(([a, b], v) => [Math.min(a, v), Math.max(b, v)], [Infinity, -Infinity])
@@ -26,7 +26,7 @@ function spread(values: readonly number[]): [number, number] {
   return [low - margin, high + margin]
 }
 
-/** 1, 2 or 5 times a power of ten, just above `rough`. */
+/** The smallest of 1, 2 or 5 times a power of ten that is not below `rough`. */
 function roundStep(rough: number): number {
   const power = 10 ** Math.floor(Math.log10(rough))
   const factor = [1, 2, 5, 10].find((candidate) => candidate * power >= rough * 0.999) ?? 10

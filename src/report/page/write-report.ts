@@ -5,11 +5,11 @@ import { reportHtml } from './report-html.ts'
 
 export const REPORT_NAME = 'report.html'
 
-/** Writes `report.html` of a run's folder from its events and its config, and returns its path. */
+/** Writes `report.html` of a run folder from its events and its config. Returns the path. */
 export async function writeReport(dir: string): Promise<string> {
-  const { events, torn } = await readEvents(dir)
+  const { events, unreadable } = await readEvents(dir)
   const config = await readTextOrNull(path.join(dir, 'config.resolved.yaml'))
   const file = path.join(dir, REPORT_NAME)
-  await replaceFile(file, reportHtml({ events, torn, config }))
+  await replaceFile(file, reportHtml({ events, unreadable, config }))
   return file
 }

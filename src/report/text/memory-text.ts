@@ -1,7 +1,7 @@
 import type { MemoryFigures } from '../events/train-events.ts'
 import { plural } from '../words.ts'
 
-/** GiB, with the digits that a reader can use: 12.3, 0.45, 0.012. */
+/** Bytes in GiB, with up to three significant digits: 12.3, 0.45, 0.012. */
 export function gib(bytes: number): string {
   if (bytes === 0) return '0'
   const value = bytes / 2 ** 30
@@ -9,7 +9,7 @@ export function gib(bytes: number): string {
   return value >= 0.1 ? value.toFixed(2) : value.toFixed(3)
 }
 
-/** What a session keeps by name, and the rest of the peak. */
+/** The known parts of the peak, and the rest. */
 export function memoryParts(memory: MemoryFigures): readonly (readonly [string, number])[] {
   const parts = [
     ['parameters', memory.parameters],
@@ -17,11 +17,11 @@ export function memoryParts(memory: MemoryFigures): readonly (readonly [string, 
     ['optimiser state', memory.optimizer],
     ['embedding and head', memory.frozen],
     ['unroll buffers', memory.buffers],
-    ['batches ahead', memory.batches],
+    ['prefetched batches', memory.batches],
   ] as const
-  const named = parts.reduce((sum, [, bytes]) => sum + bytes, 0)
+  const known = parts.reduce((sum, [, bytes]) => sum + bytes, 0)
   const rest = memory.allocated === null ? 'libraries, activations and the rest' : 'activations and the rest'
-  return [...parts, [rest, Math.max(0, (memory.allocated ?? memory.host) - named)]]
+  return [...parts, [rest, Math.max(0, (memory.allocated ?? memory.host) - known)]]
 }
 
 export function peakText(memory: MemoryFigures): string {
@@ -31,10 +31,10 @@ export function peakText(memory: MemoryFigures): string {
   return `${gib(memory.allocated)} GiB on the device${reserved}, ${host} on the host`
 }
 
-/** The peak, then what it is made of: what the model needs, and what comes and goes with the batches. */
+/** Three lines: the peak, the parts of the model, and the parts that depend on the batches. */
 export function memoryLines(memory: MemoryFigures, ranks: number): readonly [string, string, string] {
-  const whose = ranks === 1 ? '' : ` (the most of any of ${plural(ranks, 'rank')})`
+  const maximum = ranks === 1 ? '' : ` (maximum over ${plural(ranks, 'rank')})`
   const parts = memoryParts(memory).map(([name, bytes]) => `${name} ${gib(bytes)}`)
   const [model, batches] = [parts.slice(0, 4), parts.slice(4)]
-  return [`peak ${peakText(memory)}${whose}`, `GiB: ${model.join(' · ')}`, `     ${batches.join(' · ')}`]
+  return [`peak ${peakText(memory)}${maximum}`, `GiB: ${model.join(' · ')}`, `     ${batches.join(' · ')}`]
 }

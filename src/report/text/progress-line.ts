@@ -2,7 +2,7 @@ import type { EventBody, RunEvent } from '../events/events.ts'
 import { bytes, count, duration, figure, plural } from '../words.ts'
 import { trainParts } from './train-lines.ts'
 
-/** How far a phase has come. */
+/** Progress of a phase: `done` of `total` units. */
 export interface Step {
   readonly phase: 'produce' | 'train' | 'eval'
   readonly ts: number
@@ -10,7 +10,7 @@ export interface Step {
   readonly total: number | null
 }
 
-/** The place of a progress event in its phase; undefined for milestones. */
+/** The progress that an event reports; undefined for an event that reports none. */
 export function stepOf({ ts, body }: RunEvent): Step | undefined {
   switch (body.event) {
     case 'produce.progress':
@@ -24,7 +24,7 @@ export function stepOf({ ts, body }: RunEvent): Step | undefined {
   }
 }
 
-/** Where the rate of a phase is counted from: what an interrupted run had done must not make this one look fast. */
+/** The start of a phase, from which its rate is measured. Work of an interrupted run must not count into the rate. */
 export function startOf({ ts, body }: RunEvent): Step | undefined {
   switch (body.event) {
     case 'train.started':
@@ -36,7 +36,7 @@ export function startOf({ ts, body }: RunEvent): Step | undefined {
   }
 }
 
-/** One line about an event. Rate and time left are measured from `first`, the first progress of the phase. */
+/** One line about an event. Rate and remaining time are measured from `first`, the start of the phase. */
 export function progressLine(event: RunEvent, first: Step | undefined): string {
   const pace = paceOf(stepOf(event), first)
   return [...parts(event.body), ...pace].join(' · ')
@@ -54,13 +54,13 @@ function parts(body: EventBody): string[] {
   switch (body.event) {
     case 'produce.started':
       return [
-        `making features from ${body.source === 'capture' ? 'the target model' : 'feature files'}`,
+        body.source === 'capture' ? 'capturing features from the target' : 'ingesting feature files',
         ...maybe(body.total, 'sample'),
       ]
     case 'produce.progress': {
-      const left = [
+      const remarks = [
         body.skipped > 0 ? `${count(body.skipped)} skipped` : '',
-        body.cut > 0 ? `${count(body.cut)} cut` : '',
+        body.cut > 0 ? `${count(body.cut)} truncated` : '',
       ]
       const done =
         body.total === null ? count(body.samples) : `${count(body.samples + body.skipped)}/${count(body.total)}`
@@ -68,7 +68,7 @@ function parts(body: EventBody): string[] {
         `features ${done}`,
         `${count(body.tokens)} tokens`,
         bytes(body.bytes),
-        ...left.filter((part) => part !== ''),
+        ...remarks.filter((part) => part !== ''),
       ]
     }
     case 'produce.finished':
@@ -77,19 +77,19 @@ function parts(body: EventBody): string[] {
         `${count(body.tokens)} tokens`,
         bytes(body.bytes),
         `${count(body.skipped)} skipped`,
-        `${count(body.cut)} cut`,
-        `${count(body.resumed)} from before`,
+        `${count(body.cut)} truncated`,
+        `${count(body.resumed)} from an earlier start`,
         ...(body.linked > 0 ? [`${count(body.linked)} linked`] : []),
         duration(body.seconds),
       ]
     case 'produce.copied':
       return [`${plural(body.samples, 'sample')} copied: ${body.why}`]
     case 'eval.started':
-      return [`measuring tau on ${plural(body.prompts, 'held-out prompt')}`, `steps ${body.steps.join(', ')}`]
+      return [`measuring tau on ${plural(body.prompts, 'held-out prompt')}`, `draft steps ${body.steps.join(', ')}`]
     case 'eval.prompt':
       return [`eval ${count(body.done)}/${count(body.total)}`]
     case 'eval.finished':
-      return body.bySteps.map(({ steps, tau }) => `tau ${tau.toFixed(3)} at ${plural(steps, 'step')}`)
+      return body.bySteps.map(({ steps, tau }) => `tau ${tau.toFixed(3)} at ${plural(steps, 'draft step')}`)
     default:
       return trainParts(body)
   }

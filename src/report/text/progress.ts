@@ -1,7 +1,7 @@
 import type { RunEvent } from '../events/events.ts'
 import { progressLine, type Step, startOf, stepOf } from './progress-line.ts'
 
-/** The part of a terminal stream that progress needs. */
+/** A terminal or another text stream. */
 export interface Screen {
   readonly isTTY?: boolean | undefined
   readonly columns?: number | undefined
@@ -12,13 +12,13 @@ export interface ProgressOptions {
   readonly screen: Screen
   readonly env: NodeJS.ProcessEnv
   readonly quiet?: boolean
-  /** Stands before every line, for a screen that several roles share. */
+  /** A prefix of every line, for a screen that several roles share. */
   readonly label?: string
-  /** Least milliseconds between two plain progress lines. */
+  /** Milliseconds of event time between two progress lines where lines cannot be rewritten. */
   readonly every?: number
 }
 
-/** True where a line may be rewritten in place: a terminal that says it can. */
+/** True if the screen is a terminal that can rewrite a line in place. */
 export function canRewrite(screen: Screen, env: NodeJS.ProcessEnv): boolean {
   return screen.isTTY === true && env['TERM'] !== 'dumb' && (env['CI'] ?? '') === ''
 }
@@ -26,8 +26,8 @@ export function canRewrite(screen: Screen, env: NodeJS.ProcessEnv): boolean {
 const CLEAR = '\r\u001b[2K'
 
 /**
- * Shows a run while it goes. On a terminal one line is rewritten; anywhere else there is a line every few seconds.
- * Milestones stay. Time is that of the events, so a replay shows what the run showed.
+ * Shows the progress of a run. A terminal shows one line that is rewritten; other streams get a line every few seconds.
+ * Other events get a line of their own. All times are those of the events, so a replay prints the same lines.
  */
 export class Progress {
   readonly #options: ProgressOptions
@@ -41,11 +41,12 @@ export class Progress {
     this.#live = canRewrite(options.screen, options.env)
   }
 
-  readonly hear = (event: RunEvent): void => {
+  /** Shows one event: a listener of `EventsFile`. */
+  readonly show = (event: RunEvent): void => {
     if (this.#options.quiet === true) return
     const step = stepOf(event)
     if (step === undefined) {
-      this.#hearMilestone(event)
+      this.#showMilestone(event)
       return
     }
     if (this.#first?.phase !== step.phase) this.#first = step
@@ -56,24 +57,24 @@ export class Progress {
     }
   }
 
-  /** A line that stays, above the live one. */
-  say(text: string): void {
+  /** Prints a line that stays, above the live line. */
+  printLine(text: string): void {
     if (this.#options.quiet === true) return
     this.clear()
     this.#print(text)
   }
 
-  /** Takes the live line away; call it before anything else writes to the screen. */
+  /** Removes the live line. Call it before other code writes to the screen. */
   clear(): void {
     if (!this.#liveShown) return
     this.#options.screen.write(CLEAR)
     this.#liveShown = false
   }
 
-  #hearMilestone(event: RunEvent): void {
+  #showMilestone(event: RunEvent): void {
     this.#first = startOf(event) ?? this.#first
     const line = progressLine(event, undefined)
-    if (line !== '') this.say(line)
+    if (line !== '') this.printLine(line)
   }
 
   #print(text: string): void {

@@ -3,19 +3,20 @@ import { type Evaluation, type RunHistory, runHistory } from '../events/run-hist
 import { bytes, count, figure, plural } from '../words.ts'
 import { type Row, training } from './training-summary.ts'
 
-export interface SummaryPlaces {
+/** Lines at the end of the summary: where the results are, and what to do next. */
+export interface SummaryHints {
   readonly report?: string
   readonly draft?: string
-  /** What the figures alone would leave a reader to wonder about. */
+  /** A remark that the figures need. */
   readonly note?: string
-  /** The command a reader is most likely to want next. */
+  /** The most likely next command. */
   readonly next?: string
 }
 
-/** A run in a few lines of text: what went in, what was learnt, how fast, and where it lies. */
-export function summaryText(events: readonly RunEvent[], places: SummaryPlaces = {}): string {
+/** A run in a few lines: its data, its training figures, its evaluation, and where the results are. */
+export function summaryText(events: readonly RunEvent[], hints: SummaryHints = {}): string {
   const history = runHistory(events)
-  const draft = places.draft ?? history.trained?.checkpoint
+  const draft = hints.draft ?? history.trained?.checkpoint
   const rows: Row[] = [
     ...features(history),
     ...training(history),
@@ -24,10 +25,10 @@ export function summaryText(events: readonly RunEvent[], places: SummaryPlaces =
     ...(history.failure === null
       ? []
       : [['stopped', `${history.failure.code}: ${history.failure.message.split('\n')[0]}`] as [string, string]]),
-    ...(places.note === undefined ? [] : [['note', places.note] as [string, string]]),
+    ...(hints.note === undefined ? [] : [['note', hints.note] as [string, string]]),
     ...(draft === undefined ? [] : [['draft', draft] as [string, string]]),
-    ...(places.report === undefined ? [] : [['report', places.report] as [string, string]]),
-    ...(places.next === undefined ? [] : [['next', places.next] as [string, string]]),
+    ...(hints.report === undefined ? [] : [['report', hints.report] as [string, string]]),
+    ...(hints.next === undefined ? [] : [['next', hints.next] as [string, string]]),
   ]
   return rows.map(([name, text]) => `  ${name.padEnd(9)} ${text}`).join('\n')
 }
@@ -36,13 +37,13 @@ function features({ produced, trainStarted }: RunHistory): Row[] {
   if (produced === null) return []
   const { samples, tokens, skipped, cut, lossTokens } = produced
   const { samples: trained = samples, heldOut = 0 } = trainStarted ?? {}
-  const size = `${plural(samples, 'sample')}, ${count(tokens)} tokens (${count(lossTokens)} with a loss), ${bytes(produced.bytes)}`
-  const lost = [
-    skipped > 0 ? `${plural(skipped, 'sample')} skipped: not one token to train on` : '',
-    cut > 0 ? `${plural(cut, 'sample')} cut at data.maxLength` : '',
-    heldOut > 0 ? `${plural(trained, 'sample')} trained on, ${count(heldOut)} held out` : '',
+  const size = `${plural(samples, 'sample')}, ${count(tokens)} tokens (${count(lossTokens)} loss tokens), ${bytes(produced.bytes)}`
+  const remarks = [
+    skipped > 0 ? `${plural(skipped, 'sample')} skipped: no loss tokens` : '',
+    cut > 0 ? `${plural(cut, 'sample')} truncated at data.maxLength` : '',
+    heldOut > 0 ? `${plural(trained, 'sample')} for training, ${count(heldOut)} held out for validation` : '',
   ].filter((text) => text !== '')
-  return [['features', size], ...lost.map((text): Row => ['', text])]
+  return [['features', size], ...remarks.map((text): Row => ['', text])]
 }
 
 function lost({ lost }: RunHistory): Row[] {
@@ -54,25 +55,25 @@ function lost({ lost }: RunHistory): Row[] {
 
 function evaluation(result: Evaluation | null): Row[] {
   if (result === null) return []
-  const tau = result.bySteps.map(({ steps, tau }) => `${tau.toFixed(3)} at ${plural(steps, 'step')}`).join(', ')
+  const tau = result.bySteps.map(({ steps, tau }) => `${tau.toFixed(3)} at ${plural(steps, 'draft step')}`).join(', ')
   const same = result.lossless
     ? 'output ids equal plain greedy decoding'
-    : 'output ids DIFFER from plain greedy decoding: do not trust this draft before you know why'
+    : 'output ids DIFFER from plain greedy decoding: find the cause before you use this draft'
   return [
     ['tau', `${tau} (${plural(result.prompts, 'held-out prompt')})`],
-    ['', `of the draft ${result.draft}`],
+    ['', `draft ${result.draft}`],
     ['lossless', same],
     ['speed-up', speedUp(result)],
   ]
 }
 
-/** Wall clock, as measured here. Below 1 it says so: tau is what carries over to a bigger target. */
+/** The wall-clock speed-up on this machine. When there is none, the text says why: only tau holds for another target. */
 export function speedUp(result: Evaluation): string {
   const [best] = result.bySteps.toSorted((a, b) => b.tokensPerSecond - a.tokensPerSecond)
   if (best === undefined || result.plainTokensPerSecond <= 0) return 'not measured'
   const factor = best.tokensPerSecond / result.plainTokensPerSecond
   const figures = `${figure(best.tokensPerSecond)} against ${figure(result.plainTokensPerSecond)} tokens/s`
-  const measured = `${factor.toFixed(2)}x at ${plural(best.steps, 'step')} (${figures})`
+  const measured = `${factor.toFixed(2)}x at ${plural(best.steps, 'draft step')} (${figures})`
   if (factor >= 1.05) return measured
-  return `${measured}: no gain on this machine; a small target on a CPU is too cheap to save on. tau carries over, the clock does not`
+  return `${measured}: no gain on this machine, as expected for a small target on a CPU. Tau holds on other machines, the speed-up does not`
 }

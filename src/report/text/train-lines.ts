@@ -4,16 +4,16 @@ import { memoryLines } from './memory-text.ts'
 
 type Of<K extends EventBody['event']> = Extract<EventBody, { event: K }>
 
-/** Sample ids in a line; the event has them all. */
-const NAMED = 4
+/** At most this many sample ids are printed in a line. The event has all of them. */
+const MAX_IDS = 4
 
-/** The parts of the line about an event of the training; none for events of other phases. */
+/** The parts of the line about a training event; none for other events. */
 export function trainParts(body: EventBody): string[] {
   switch (body.event) {
     case 'train.waiting':
       return [
         `waiting for the producer's manifest in ${body.manifest}`,
-        `up to ${duration(body.timeoutSeconds)} of silence`,
+        `fails after ${duration(body.timeoutSeconds)} without a heartbeat`,
       ]
     case 'train.started':
       return started(body)
@@ -25,12 +25,12 @@ export function trainParts(body: EventBody): string[] {
       return [`spike at step ${count(body.step)}`, spikeText(body), `samples ${samplesText(body.samples)}`]
     case 'train.notFinite':
       return [
-        `not finite at step ${count(body.step)}`,
+        `loss not finite at step ${count(body.step)}`,
         body.found,
-        `look at ${plural(idsOf(body.samples).length, 'sample')}: ${samplesText(body.samples)}`,
+        `check ${plural(idsOf(body.samples).length, 'sample')}: ${samplesText(body.samples)}`,
       ]
     case 'train.refused':
-      return [`refused: ${body.operation} has no deterministic form on this device`]
+      return [`train.deterministic: ${body.operation} has no deterministic form on this device`]
     case 'train.memory': {
       const [peak, ...parts] = memoryLines(body.memory, body.ranks)
       return [`memory up to step ${count(body.step)}`, [peak, ...parts].join('\n  ')]
@@ -39,7 +39,7 @@ export function trainParts(body: EventBody): string[] {
       return [`checkpoint at step ${count(body.step)}`]
     case 'sample.corrupt':
       return [
-        `sample ${body.sampleId}@${body.generation} cannot be read`,
+        `cannot read sample ${body.sampleId}@${body.generation}`,
         body.code,
         ...(body.quarantined ? ['moved to quarantine'] : []),
       ]
@@ -52,13 +52,13 @@ export function trainParts(body: EventBody): string[] {
 
 function started(body: Of<'train.started'>): string[] {
   const millions = figure(Number((body.parameters / 1e6).toPrecision(3)))
-  const peak = body.peakTflops === null ? '' : `, ${figure(body.peakTflops)} TFLOP/s at a matrix product`
+  const peak = body.peakTflops === null ? '' : `, ${figure(body.peakTflops)} TFLOP/s peak`
   return [
     `training ${millions} M parameters on ${plural(body.ranks, 'rank')}`,
     plural(body.samples, 'sample'),
     ...(body.heldOut === 0 ? [] : [`${count(body.heldOut)} held out`]),
     plural(body.totalSteps, 'step'),
-    ...(body.resumedFrom === null ? [] : [`goes on from step ${count(body.resumedFrom)}`]),
+    ...(body.resumedFrom === null ? [] : [`resumes from step ${count(body.resumedFrom)}`]),
     ...(body.device === '' ? [] : [`${body.device}${peak}`]),
     ...(body.deterministic ? ['deterministic'] : []),
   ]
@@ -95,7 +95,7 @@ function validation(body: Of<'train.validation'>): string[] {
 export const lengthText = (length: number | null): string => (length === null ? 'n/a' : length.toFixed(3))
 
 export function spikeText({ of, value, typical }: Pick<Of<'train.spike'>, 'of' | 'value' | 'typical'>): string {
-  return `${of === 'loss' ? 'loss' : 'gradient norm'} ${figure(value)} where ${figure(typical)} is usual`
+  return `${of === 'loss' ? 'loss' : 'gradient norm'} ${figure(value)}, usually ${figure(typical)}`
 }
 
 type Samples = Of<'train.spike'>['samples']
@@ -103,6 +103,6 @@ const idsOf = (samples: Samples): readonly string[] => samples.flatMap(({ sample
 
 function samplesText(samples: Samples): string {
   const ids = idsOf(samples)
-  const rest = ids.length > NAMED ? ` and ${count(ids.length - NAMED)} more` : ''
-  return `${ids.slice(0, NAMED).join(', ')}${rest}`
+  const rest = ids.length > MAX_IDS ? ` and ${count(ids.length - MAX_IDS)} more` : ''
+  return `${ids.slice(0, MAX_IDS).join(', ')}${rest}`
 }

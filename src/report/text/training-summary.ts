@@ -3,21 +3,21 @@ import { count, duration, figure, percent, plural } from '../words.ts'
 import { memoryLines } from './memory-text.ts'
 import { lengthText, spikeText, tflopsText } from './train-lines.ts'
 
-/** A line of the summary: its name, and what it says. */
+/** A line of the summary: its name and its text. */
 export type Row = readonly [string, string]
 
-/** What was learnt, how well it holds on samples that were held out, how fast, and what it took. */
+/** The rows about training: loss, accuracy, validation, speed, memory, spikes. */
 export function training(history: RunHistory): Row[] {
   const [first, last] = [history.metrics[0], history.metrics.at(-1)]
   if (first === undefined || last === undefined) return []
   const again = history.restarts > 0 ? `, ${plural(history.restarts, 'restart')}` : ''
   const time = history.trained === null ? '' : `, ${duration(history.trained.seconds)}`
   const span = `(step ${first.step} to ${last.step} of ${last.totalSteps}${time}${again})`
-  const left = history.trainStarted?.leftOver ?? 0
+  const dropped = history.trainStarted?.leftOver ?? 0
   return [
     ['loss', `${figure(first.loss)} -> ${figure(last.loss)} ${span}`],
-    ['accuracy', `${share(first.acc[0])} -> ${share(last.acc[0])} for the first drafted token`],
-    ...(left > 0 ? [leftOver(left)] : []),
+    ['accuracy', `${share(first.acc[0])} -> ${share(last.acc[0])} at draft position 1`],
+    ...(dropped > 0 ? [droppedRow(dropped)] : []),
     ...validated(history.validations),
     ['speed', speed(history.metrics)],
     ...memory(history),
@@ -27,9 +27,9 @@ export function training(history: RunHistory): Row[] {
 
 const share = (value: number | null | undefined): string => (value == null ? 'n/a' : percent(value))
 
-const leftOver = (left: number): Row => [
+const droppedRow = (dropped: number): Row => [
   '',
-  `${plural(left, 'sample')} an epoch left over by equal shards; other ones each epoch`,
+  `${plural(dropped, 'sample')} per epoch dropped, so that every rank has an equal share; other samples each epoch`,
 ]
 
 function validated(validations: readonly Validation[]): Row[] {
@@ -52,7 +52,7 @@ function bestOf(validations: readonly [Validation, ...Validation[]] | readonly V
   return validations.reduce((best, one) => (length(one) >= length(best) ? one : best))
 }
 
-/** The medians: the first interval holds the warm-up, and any may hold a checkpoint. */
+/** Medians over the log intervals, because the first one contains the warm-up and others may contain a checkpoint. */
 export function speed(metrics: readonly Metrics[]): string {
   const rate = `${count(median(metrics.map(({ tokensPerSecond }) => tokensPerSecond)))} tokens/s`
   const tflops = metrics.flatMap((one) => one.tflops ?? [])

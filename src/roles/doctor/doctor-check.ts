@@ -2,7 +2,7 @@ import { constants } from 'node:fs'
 import { access } from 'node:fs/promises'
 import { CodedError, type Finding, isErrno } from '../../core/errors.ts'
 
-/** One thing that was looked at. `id` stays the same over releases, for scripts. */
+/** The result of one check. Scripts rely on `id`: it stays the same in later releases. */
 export interface Check {
   readonly id: string
   readonly state: 'ok' | 'warning' | 'error'
@@ -10,13 +10,13 @@ export interface Check {
   readonly fix?: string
 }
 
-/** What is looked at, and what to do when it is not there. */
-export interface Wanted {
+/** A check before it runs. `fix`: what the user can do when it fails. */
+export interface CheckSpec {
   readonly id: string
   readonly fix: string
 }
 
-export async function readable({ id, fix }: Wanted, file: string): Promise<Check> {
+export async function readable({ id, fix }: CheckSpec, file: string): Promise<Check> {
   try {
     await access(file, constants.R_OK)
     return { id, state: 'ok', reason: file }
@@ -26,12 +26,12 @@ export async function readable({ id, fix }: Wanted, file: string): Promise<Check
   }
 }
 
-/** `look` says what it found, or throws an error with a code; one that says itself what to do knows better. */
-export async function checked({ id, fix }: Wanted, look: () => Promise<string>): Promise<Check> {
+/** Runs `inspect`, which returns the reason for `ok` or throws. The fix of a coded error wins over that of the check. */
+export async function checked({ id, fix }: CheckSpec, inspect: () => Promise<string>): Promise<Check> {
   try {
-    return { id, state: 'ok', reason: await look() }
+    return { id, state: 'ok', reason: await inspect() }
   } catch (error) {
-    // The system's errors have a code too; others are bugs.
+    // Errors of the system have a code too. An error without a code is a bug.
     if (!(error instanceof Error && 'code' in error)) throw error
     const details: Finding = error instanceof CodedError ? error.details : {}
     const [what] = error.message.split('\n')

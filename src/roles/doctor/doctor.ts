@@ -5,25 +5,25 @@ import type { RunConfig } from '../../config/schema.ts'
 import { traitsOf } from '../../config/store-kinds.ts'
 import { hasCode } from '../../core/errors.ts'
 import type { Check } from './doctor-check.ts'
-import { examineConfig } from './doctor-config.ts'
+import { checkConfig } from './doctor-config.ts'
 
-const LEAST_NODE = 20
+const MIN_NODE = 20
 
-/** Looks at all that a run needs. Config is optional: without it there are no paths to look at. */
-export async function examine(config: RunConfig | null): Promise<readonly Check[]> {
+/** Checks everything that a run needs. Without a config it skips the paths and the store. */
+export async function runChecks(config: RunConfig | null): Promise<readonly Check[]> {
   const checks = [node(process.versions.node), ...(await python())]
-  if (config !== null) checks.push(...(await examineConfig(config)), await store(config.store))
+  if (config !== null) checks.push(...(await checkConfig(config)), await store(config.store))
   return checks
 }
 
 function node(version: string): Check {
   const major = Number(version.split('.')[0])
-  if (major >= LEAST_NODE) return { id: 'node', state: 'ok', reason: `Node ${version}` }
+  if (major >= MIN_NODE) return { id: 'node', state: 'ok', reason: `Node ${version}` }
   return {
     id: 'node',
     state: 'error',
     reason: `Node ${version} is too old`,
-    fix: `install Node ${LEAST_NODE} or newer`,
+    fix: `install Node ${MIN_NODE} or newer`,
   }
 }
 
@@ -32,14 +32,15 @@ async function python(): Promise<Check[]> {
     const info = await (await embedPython()).call('host.info', {})
     const gpus = info.cudaDevices
     return [
-      { id: 'bridge', state: 'ok', reason: 'CPython runs inside this process' },
+      { id: 'bridge', state: 'ok', reason: 'CPython runs in this process' },
       { id: 'python', state: 'ok', reason: `Python ${info.python.split(' ')[0]} (${info.executable})` },
       { id: 'torch', state: 'ok', reason: `torch ${info.torch}, ${info.threads} threads` },
       transformers(info.transformers),
       {
         id: 'gpu',
         state: 'ok',
-        reason: gpus === 0 ? 'no GPU: everything runs on the CPU, with gloo' : `${gpus} CUDA devices`,
+        reason:
+          gpus === 0 ? 'no GPU found: training runs on the CPU' : `${gpus} CUDA ${gpus === 1 ? 'device' : 'devices'}`,
       },
     ]
   } catch (error) {
@@ -51,25 +52,30 @@ async function python(): Promise<Check[]> {
 
 function transformers(version: string | null): Check {
   if (version !== null) return { id: 'transformers', state: 'ok', reason: `transformers ${version}` }
-  const reason = 'transformers is not installed: capture and eval need it, training does not'
+  const reason = 'transformers is not installed; capture and eval need it, training does not'
   return { id: 'transformers', state: 'warning', reason, fix: 'run `npm run setup`' }
 }
 
-/** A store that takes a file and gives its room back is one that a producer can use. */
+/** The store folder must accept a new file and let it be deleted, because a producer does both. */
 async function store(config: RunConfig['store']): Promise<Check> {
   const { kind, root } = config
   if (!traitsOf(config).directory)
-    return { id: 'store', state: 'ok', reason: `${kind}: features stay in the process that made them` }
+    return { id: 'store', state: 'ok', reason: `${kind}: each process keeps its features in its own memory` }
   const probe = path.join(root, `.doctor-${process.pid}`)
   try {
     const made = await mkdir(root, { recursive: true })
     await writeFile(probe, 'x')
     await rm(probe)
-    // Looking must not leave a folder behind that the next look would take for a store.
+    // The check must not leave a folder behind that a later command would take for a store.
     if (made !== undefined) await rm(made, { recursive: true })
-    return { id: 'store', state: 'ok', reason: `${root} can be written` }
+    return { id: 'store', state: 'ok', reason: `${root} is writable` }
   } catch (error) {
-    const reason = `${root} cannot be written: ${error instanceof Error ? error.message : String(error)}`
-    return { id: 'store', state: 'error', reason, fix: 'set store.root to a folder that both pools can write' }
+    const reason = `${root} is not writable: ${error instanceof Error ? error.message : String(error)}`
+    return {
+      id: 'store',
+      state: 'error',
+      reason,
+      fix: 'set store.root to a folder that the producer and the consumer can both write',
+    }
   }
 }

@@ -6,13 +6,14 @@ import { finding } from '../../core/errors.ts'
 import { readTextOrNull, syncPath } from '../../core/files/atomic-file.ts'
 import { readRefManifest, referenceManifest } from '../../refs/manifest.ts'
 
-const PIECE = 1024 * 1024
+/** Characters per write. */
+const CHUNK = 1024 * 1024
 
 /**
- * Writes the refs of a complete manifest as the reference's one JSON file, whole or not at all.
- * @throws MANIFEST_INVALID or REF_INVALID: nothing is written of what cannot be trusted.
+ * Writes the refs of a complete manifest as one JSON file in the format of SpecForge. The write is atomic.
+ * @throws MANIFEST_INVALID or REF_INVALID; the file is then not written.
  */
-export async function convertToReference(dir: string, file: string): Promise<{ readonly samples: number }> {
+export async function convertToSpecForge(dir: string, file: string): Promise<{ readonly samples: number }> {
   const { refs, contract } = await readRefManifest({ dir })
   refs.checkAll()
   const staged = `${file}.${randomUUID()}.tmp`
@@ -38,47 +39,47 @@ async function openNew(file: string): Promise<FileHandle> {
     return await open(file, 'wx')
   } catch (cause) {
     const found = cause instanceof Error ? cause.message : String(cause)
-    const fix = 'name a file in a folder that is there and can be written'
+    const fix = 'name a file in a folder that exists and is writable'
     throw finding('CONFIG_INVALID', 'the file cannot be written', { field: '--to', found, fix }, { cause })
   }
 }
 
 async function writePieces(handle: FileHandle, pieces: Iterable<string>): Promise<void> {
-  let held: string[] = []
+  let pending: string[] = []
   let size = 0
   for (const piece of pieces) {
-    held.push(piece)
+    pending.push(piece)
     size += piece.length
-    if (size < PIECE) continue
-    await handle.appendFile(held.join(''))
-    held = []
+    if (size < CHUNK) continue
+    await handle.appendFile(pending.join(''))
+    pending = []
     size = 0
   }
-  await handle.appendFile(held.join(''))
+  await handle.appendFile(pending.join(''))
 }
 
-const Reference = z.looseObject({
+const SpecForgeManifest = z.looseObject({
   schema_version: z.literal(1),
   refs: z.array(z.looseObject({ sample_id: z.string() })),
 })
 
 /**
- * Looks at a file of the reference and says how its samples get into a manifest. They cannot be taken from the file
- * alone: it has no digests, no token counts and no capture contract, and a manifest promises all three.
+ * Checks a SpecForge manifest and reports how to get its samples into a draftbridge manifest. The file alone is not
+ * enough: it has no digests, no token counts and no capture contract, which a draftbridge manifest must have.
  * @throws MANIFEST_INVALID, always.
  */
-export async function refuseReference(file: string): Promise<never> {
+export async function rejectSpecForge(file: string): Promise<never> {
   const text = await readTextOrNull(file)
-  if (text === null) throw notReference(file, 'no such file')
-  const parsed = Reference.safeParse(jsonOf(file, text))
+  if (text === null) throw notSpecForge(file, 'the file does not exist')
+  const parsed = SpecForgeManifest.safeParse(jsonOf(file, text))
   if (!parsed.success) {
     const [issue] = parsed.error.issues
-    throw notReference(file, `${issue?.path.join('.') ?? ''}: ${issue?.message ?? ''}`)
+    throw notSpecForge(file, `${issue?.path.join('.') ?? ''}: ${issue?.message ?? ''}`)
   }
-  throw finding('MANIFEST_INVALID', 'a manifest of the reference cannot be taken over without its features', {
+  throw finding('MANIFEST_INVALID', 'a SpecForge manifest cannot be converted without its feature files', {
     file,
-    found: `${parsed.data.refs.length} refs; no digests, token counts or capture contract, which a manifest here promises`,
-    fix: 'run `draftbridge ingest` over the feature files that it was made from (features.files)',
+    found: `${parsed.data.refs.length} refs; no digests, token counts or capture contract, which draftbridge needs`,
+    fix: 'set features.files to the feature files of this manifest and run `draftbridge ingest`',
   })
 }
 
@@ -86,13 +87,13 @@ function jsonOf(file: string, text: string): unknown {
   try {
     return JSON.parse(text)
   } catch (cause) {
-    throw notReference(file, cause instanceof Error ? cause.message : String(cause))
+    throw notSpecForge(file, cause instanceof Error ? cause.message : String(cause))
   }
 }
 
-const notReference = (file: string, found: string): Error =>
-  finding('MANIFEST_INVALID', 'this is no manifest of the reference', {
+const notSpecForge = (file: string, found: string): Error =>
+  finding('MANIFEST_INVALID', 'this is not a SpecForge manifest', {
     file,
     found,
-    fix: 'name the JSON file that the reference wrote, with `schema_version` 1 and `refs`',
+    fix: 'name a JSON file that SpecForge wrote, with `schema_version` 1 and `refs`',
   })

@@ -1,15 +1,15 @@
 import { type CodedError, finding } from '../../core/errors.ts'
 import { type ManifestSoFar, type RefList, readManifestSoFar } from '../../refs/manifest.ts'
-import { openStorePlace, type StorePlace } from './store-place.ts'
+import { openStoreLocation, type StoreLocation } from './store-location.ts'
 
-/** What a manifest says of itself, for people and scripts. */
+/** The summary of a manifest that `manifest show` prints. */
 export interface ManifestSummary {
   readonly state: 'open' | 'complete' | 'failed'
-  /** Why its producer failed. */
+  /** The error code of a failed producer. */
   readonly error: string | null
   readonly run: string
   readonly store: string
-  /** The last three are null when the producer failed before it knew them. */
+  /** Target, dtype and auxLayers are null when the producer failed before it knew them. */
   readonly target: string | null
   readonly dtype: string | null
   readonly auxLayers: readonly number[] | null
@@ -17,17 +17,17 @@ export interface ManifestSummary {
   readonly tokens: number
   readonly bytes: number
   readonly segments: number
-  /** Samples by tokens: `[from, to)`. */
+  /** Samples by number of tokens: `from` <= tokens < `to`. */
   readonly histogram: readonly { readonly from: number; readonly to: number; readonly samples: number }[]
-  /** Since the producer's last sign of life, by this machine's clock. Nothing to worry about once it is complete. */
+  /** Seconds since the producer's last heartbeat, by the clock of this machine. No meaning once the state is complete. */
   readonly heartbeatSeconds: number
-  /** Whether it has a mac. Only who has the store's key can say whether that is the right one. */
+  /** True if the manifest has a signature (`mac`). The signature is not checked here: that needs the store's key. */
   readonly signed: boolean
   readonly sha256: string
 }
 
 /**
- * Every hash and count of the manifest is compared, and every ref parsed.
+ * Reads a manifest in any state. Checks every hash and count, and parses every ref.
  * @throws MANIFEST_INVALID or REF_INVALID.
  */
 export async function inspectManifest(dir: string, now: number): Promise<ManifestSummary> {
@@ -57,21 +57,21 @@ export async function inspectManifest(dir: string, now: number): Promise<Manifes
 export interface ManifestVerdict {
   readonly samples: number
   readonly sha256: string
-  /** Samples whose exact generation is not in the store; null when no store was looked into. */
+  /** Samples whose exact generation is not in the store; null when no store was given. */
   readonly missing: readonly string[] | null
 }
 
 /**
- * Checks all there is of a complete manifest; with `place` also that it is signed by the store's key, and that every
- * object is in that store.
- * @throws MANIFEST_INVALID, REF_INVALID, STORE_AUTH, and what opening the store throws.
+ * Checks every hash, count and ref of a complete manifest. With `location` it also checks the signature with the store's
+ * key, and that the store contains every object.
+ * @throws MANIFEST_INVALID, REF_INVALID, STORE_AUTH, and the errors of `openStoreLocation`.
  */
-export async function verifyManifest(dir: string, place: StorePlace | null): Promise<ManifestVerdict> {
-  if (place === null) {
+export async function verifyManifest(dir: string, location: StoreLocation | null): Promise<ManifestVerdict> {
+  if (location === null) {
     const { refs, sha256 } = await checked({ dir })
     return { samples: refs.length, sha256, missing: null }
   }
-  await using care = await openStorePlace(place)
+  await using care = await openStoreLocation(location)
   const { refs, sha256 } = await checked({ dir, storeId: care.parts.id, key: care.key })
   const stored = new Set<string>()
   for await (const { key } of care.files.objects(() => undefined)) stored.add(nameOf(key))
@@ -91,11 +91,11 @@ async function checked(options: Parameters<typeof readManifestSoFar>[0]): Promis
 }
 
 const notComplete = (file: string, found: string): CodedError =>
-  finding('MANIFEST_INVALID', 'what is published so far is good, but the manifest is not complete', {
+  finding('MANIFEST_INVALID', 'the manifest is not complete; the refs published so far are good', {
     file,
     field: 'state',
     found,
-    fix: 'let the producer finish; it goes on where it stopped',
+    fix: 'let the producer finish, or start it again: it resumes where it stopped',
   })
 
 function bytesOf(refs: RefList): number {
@@ -104,7 +104,7 @@ function bytesOf(refs: RefList): number {
   return bytes
 }
 
-/** Powers of two; empty buckets at both ends are left out. */
+/** Buckets are powers of two, without the empty buckets at the start and the end. */
 function histogram(lengths: readonly number[]): ManifestSummary['histogram'] {
   const counts: number[] = []
   for (const tokens of lengths) {

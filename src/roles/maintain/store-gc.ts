@@ -1,6 +1,6 @@
 import { type SweepReport, sweep } from '../../store/maintenance/sweep.ts'
+import { openStoreLocation, type StoreLocation } from './store-location.ts'
 import { StoreManifests } from './store-manifests.ts'
-import { openStorePlace, type StorePlace } from './store-place.ts'
 
 export interface GcOptions {
   readonly manifests: readonly string[]
@@ -11,13 +11,13 @@ export interface GcOptions {
 
 export interface GcReport extends SweepReport {
   readonly store: string
-  /** Manifests that are not complete: samples of their runs stay. */
+  /** Manifests that are not complete: samples of their runs are kept. */
   readonly open: readonly string[]
 }
 
-/** Cleans a store. Without a manifest no sample that is the newest of its id goes. */
-export async function cleanStore(place: StorePlace, options: GcOptions): Promise<GcReport> {
-  await using care = await openStorePlace(place)
+/** Cleans a store. Without a manifest it keeps the newest generation of every sample. */
+export async function cleanStore(location: StoreLocation, options: GcOptions): Promise<GcReport> {
+  await using care = await openStoreLocation(location)
   const { parts, files } = care
   const { graceMs, dryRun, signal } = options
   const manifests = options.manifests.length === 0 ? null : await StoreManifests.read(options.manifests, care)

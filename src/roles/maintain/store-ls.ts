@@ -4,28 +4,27 @@ import { holdersOf } from '../../store/coordination/held-keys.ts'
 import type { Members } from '../../store/coordination/members.ts'
 import { type FoundObject, partOf } from '../../store/maintenance/inventory.ts'
 import type { StoreCare } from '../../store/open-for-care.ts'
-
-import { openStorePlace, type StorePlace } from './store-place.ts'
+import { openStoreLocation, type StoreLocation } from './store-location.ts'
 
 export interface StoredSample {
   readonly sampleId: string
   readonly generation: number
-  /** Null: the object does not say, so it is damaged or not ours. */
+  /** Null: the object has no readable run id, so it is damaged or a foreign file. */
   readonly run: string | null
-  /** Its own and those of its linked file, of one that is shared its part. What lies in a user's file is not counted. */
+  /** Bytes of the object and of its linked file; of a shared file only its share. Bytes in a user's files do not count. */
   readonly bytes: number
   readonly modified: string
-  /** Members of the store. */
+  /** Ids of the members that hold a lease on it. */
   readonly leases: readonly string[]
   readonly claims: readonly string[]
-  /** The same for a person: `claimed by process 7 on box (m…)`. Who has claimed it has leased it too, and stands once. */
+  /** The same as text: `claimed by process 7 on box (m…)`. A claim includes a lease, so such a member appears once. */
   readonly held: readonly string[]
 }
 
 export interface RunSummary {
   readonly run: string | null
   readonly samples: number
-  /** More than samples: older ones are there that nobody has removed. */
+  /** More than `samples` when old generations are still stored. */
   readonly generations: number
   readonly bytes: number
   readonly oldest: string
@@ -39,19 +38,19 @@ export interface StoreSummary {
   readonly auth: 'none' | 'mac' | 'seal'
   readonly runs: readonly RunSummary[]
   readonly bytes: number
-  /** The bytes on the books of the quota; null where no quota was ever given. */
+  /** The bytes counted against the quota; null if this store never had a quota. */
   readonly usage: { readonly bytes: number; readonly quota: number | null } | null
   readonly members: { readonly living: number; readonly dead: number }
 }
 
-/** Everything that is stored, one by one, in no order. Looks only, and becomes no member. */
-export async function* listSamples(place: StorePlace, signal: AbortSignal): AsyncIterable<StoredSample> {
-  await using care = await openStorePlace(place)
+/** Every stored sample, in no particular order. Reads only, and does not join the store as a member. */
+export async function* listSamples(location: StoreLocation, signal: AbortSignal): AsyncIterable<StoredSample> {
+  await using care = await openStoreLocation(location)
   yield* samplesOf(care, signal)
 }
 
-export async function summariseStore(place: StorePlace, signal: AbortSignal): Promise<StoreSummary> {
-  await using care = await openStorePlace(place)
+export async function summariseStore(location: StoreLocation, signal: AbortSignal): Promise<StoreSummary> {
+  await using care = await openStoreLocation(location)
   const runs = new Map<string | null, Tally>()
   let bytes = 0
   for await (const sample of samplesOf(care, signal)) {
@@ -68,14 +67,14 @@ export async function summariseStore(place: StorePlace, signal: AbortSignal): Pr
     runs: [...runs.values()].map((tally) => tally.summary()).sort((a, b) => (a.run ?? '~').localeCompare(b.run ?? '~')),
     bytes,
     usage,
-    members: await livingAndDead(care),
+    members: await countMembers(care),
   }
 }
 
 async function* samplesOf({ parts, files }: StoreCare, signal: AbortSignal): AsyncIterable<StoredSample> {
   const { notes } = parts.coordination
   const [leases, claims] = [await holdersOf(notes, 'leases'), await holdersOf(notes, 'claims')]
-  const told = await heldBy(parts.members, leases, claims)
+  const holdersText = await describeHolders(parts.members, leases, claims)
   const labelled = async (object: FoundObject): Promise<StoredSample> => {
     const name = keySegment(object.key)
     return {
@@ -85,7 +84,7 @@ async function* samplesOf({ parts, files }: StoreCare, signal: AbortSignal): Asy
       modified: new Date(object.modifiedMs).toISOString(),
       leases: leases.get(name) ?? [],
       claims: claims.get(name) ?? [],
-      held: told(name),
+      held: holdersText(name),
     }
   }
   for await (const some of inBatches(files.objects(), AT_ONCE)) {
@@ -96,8 +95,12 @@ async function* samplesOf({ parts, files }: StoreCare, signal: AbortSignal): Asy
 
 type Holders = Awaited<ReturnType<typeof holdersOf>>
 
-/** Says who holds a sample. Each member is looked up once, however much it holds. */
-async function heldBy(members: Members, leases: Holders, claims: Holders): Promise<(name: string) => string[]> {
+/** A function that describes the holders of a sample. Each member is read once, however many samples it holds. */
+async function describeHolders(
+  members: Members,
+  leases: Holders,
+  claims: Holders,
+): Promise<(name: string) => string[]> {
   const names = new Map<string, string>()
   for (const id of new Set([...leases.values(), ...claims.values()].flat())) names.set(id, await members.describe(id))
   return (name) => {
@@ -110,10 +113,10 @@ async function heldBy(members: Members, leases: Holders, claims: Holders): Promi
   }
 }
 
-/** Headers read together: enough to keep a remote file system busy. */
+/** Headers that are read at the same time: enough to keep a remote file system busy. */
 const AT_ONCE = 64
 
-async function livingAndDead({ parts }: StoreCare): Promise<StoreSummary['members']> {
+async function countMembers({ parts }: StoreCare): Promise<StoreSummary['members']> {
   const counts = { living: 0, dead: 0 }
   for (const id of await parts.members.all()) counts[(await parts.members.dead(id)) ? 'dead' : 'living'] += 1
   return counts
@@ -141,7 +144,7 @@ class Tally {
     this.#bytes += sample.bytes
     this.#leases += sample.leases.length
     this.#claims += sample.claims.length
-    // The form of these times sorts as text.
+    // ISO times sort as text.
     if (sample.modified < this.#oldest) this.#oldest = sample.modified
     if (sample.modified > this.#newest) this.#newest = sample.modified
   }

@@ -9,23 +9,23 @@ import type { StoreCare } from '../../store/open-for-care.ts'
 interface Published {
   readonly dir: string
   readonly runId: RunId
-  /** Nothing will be added any more. */
-  readonly ended: boolean
+  /** The manifest is complete: its producer adds no more samples. */
+  readonly complete: boolean
 }
 
-/** What the given manifests say of a store: which samples they list, and of which runs they know everything. */
+/** The manifests of a store that the user named: the samples that they list, and the runs that are complete. */
 export class StoreManifests {
   readonly published: readonly Published[]
   readonly #refs: ReadonlyMap<string, SampleRef>
   readonly #runs: ReadonlyMap<string, boolean>
 
-  /** @throws MANIFEST_INVALID, REF_INVALID or STORE_AUTH: a manifest that cannot be believed decides nothing. */
+  /** @throws MANIFEST_INVALID, REF_INVALID or STORE_AUTH: a manifest that fails its checks must not decide what is deleted. */
   static async read(dirs: readonly string[], { parts, key }: StoreCare): Promise<StoreManifests> {
     const refs = new Map<string, SampleRef>()
     const published: Published[] = []
     for (const dir of dirs) {
       const { root, refs: listed } = await readManifestSoFar({ dir, storeId: parts.id, key })
-      published.push({ dir, runId: root.run_id, ended: root.state === 'complete' })
+      published.push({ dir, runId: root.run_id, complete: root.state === 'complete' })
       for (const ref of listed) refs.set(keyText(ref), ref)
     }
     return new StoreManifests(published, refs)
@@ -35,13 +35,13 @@ export class StoreManifests {
     this.published = published
     this.#refs = refs
     const runs = new Map<string, boolean>()
-    for (const { runId, ended } of published) runs.set(runId, ended && (runs.get(runId) ?? true))
+    for (const { runId, complete } of published) runs.set(runId, complete && (runs.get(runId) ?? true))
     this.#runs = runs
   }
 
-  /** Runs whose producer may still publish what it has put. */
+  /** Manifests that are not complete: their producers may still publish samples that are already stored. */
   get open(): readonly Published[] {
-    return this.published.filter(({ ended }) => !ended)
+    return this.published.filter(({ complete }) => !complete)
   }
 
   refOf(key: FoundObject['key']): SampleRef | undefined {
@@ -52,7 +52,7 @@ export class StoreManifests {
     return this.#refs.values()
   }
 
-  /** An orphan is an object of a run that is published to its end, and that none of these manifests lists. */
+  /** An orphan is an object that no manifest lists, although all manifests of its run are complete. */
   async judge(object: FoundObject, files: Inventory): Promise<Judgement> {
     if (this.#refs.has(keyText(object.key))) return 'listed'
     const label = await files.label(object)

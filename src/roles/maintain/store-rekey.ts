@@ -5,12 +5,11 @@ import { resignManifest } from '../../refs/root/resign-manifest.ts'
 import type { KeyedRecord } from '../../store/auth/auth-record.ts'
 import { newSalt, StoreKey } from '../../store/auth/store-auth.ts'
 import { openRekeyFiles, type RekeyFiles, type StoreCare } from '../../store/open-for-care.ts'
-
-import { openStorePlace, type StorePlace } from './store-place.ts'
+import { openStoreLocation, type StoreLocation } from './store-location.ts'
 
 export interface RekeyOptions {
   readonly newKeyFile: string
-  /** All manifests of the store: one that is not named cannot be read any more afterwards. */
+  /** All manifests of the store: a manifest that is not named cannot be read with the new key. */
   readonly manifests: readonly string[]
   readonly signal: AbortSignal
   readonly onProgress?: (objects: number) => void
@@ -19,28 +18,28 @@ export interface RekeyOptions {
 export interface RekeyReport {
   readonly store: string
   readonly keyId: string
-  /** Rewritten now; less than all when an earlier run was cut short. */
+  /** Objects that this call rewrote; fewer than `objects` when an earlier call was interrupted. */
   readonly rewritten: number
   readonly objects: number
   readonly manifests: number
 }
 
 /**
- * Gives a store another key of the same mode: first store.json says that both keys hold, then every object and the given
- * manifests are rewritten, then only the new key holds. Cut short at any point, the same command goes on from there,
- * with the old key or the new one as the configured one.
- * @throws STORE_BUSY while others have the store open: what they write would be under the old key.
+ * Changes the key of a store; the mode (mac or seal) stays. First store.json accepts both keys, then every object and the
+ * given manifests are rewritten, then store.json accepts only the new key. An interrupted call resumes when it is repeated,
+ * whether the configured key is the old one or the new one.
+ * @throws STORE_BUSY while other processes have the store open: they would go on writing with the old key.
  */
-export async function rekeyStore(place: StorePlace, options: RekeyOptions): Promise<RekeyReport> {
-  const done = await doneBefore(place, options)
-  if (done !== null) return done
-  const python = lazyPython(place.onPython)
-  await using care = await openStorePlace(place)
+export async function rekeyStore(location: StoreLocation, options: RekeyOptions): Promise<RekeyReport> {
+  const finished = await finishedBefore(location, options)
+  if (finished !== null) return finished
+  const python = lazyPython(location.onPython)
+  await using care = await openStoreLocation(location)
   const { parts, key: from } = care
   const files = openRekeyFiles(python, care)
   const record = await files.record()
   if (from === null || record === null) throw noKey(files.file)
-  await expectNobody(care)
+  await requireNoOtherMember(care)
   await parts.members.join()
   await using to = await newKey(python, care, record, options.newKeyFile, files.file)
   const mark = { salt: to.salt, check: to.key.check, keyId: to.key.id }
@@ -52,27 +51,27 @@ export async function rekeyStore(place: StorePlace, options: RekeyOptions): Prom
   await to.key.join((await files.record())?.rekey ?? missingRekey(files.file), salt)
   const { rewritten, objects } = await rewriteAll(care, files, { from, to: to.key }, options)
   for (const dir of options.manifests) await resignManifest(dir, parts.id, to.key)
-  await expectNobody(care)
+  await requireNoOtherMember(care)
   await files.replaceRecord({ mode, ...mark })
   return { store: parts.id, keyId: mark.keyId, rewritten, objects, manifests: options.manifests.length }
 }
 
-/** The last step may be taken and its report lost: then the old key is refused and the new one is the store's. */
-async function doneBefore(place: StorePlace, { newKeyFile }: RekeyOptions): Promise<RekeyReport | null> {
-  const refused = await openStorePlace(place).then((care) => care[Symbol.asyncDispose](), asRefusal)
-  if (refused === undefined) return null
-  const opened = await openStorePlace({ ...place, keyFile: newKeyFile }).catch(() => {
-    throw refused
+/** The report of an earlier call that finished but was killed before it returned: the store then accepts only the new key. */
+async function finishedBefore(location: StoreLocation, { newKeyFile }: RekeyOptions): Promise<RekeyReport | null> {
+  const authError = await openStoreLocation(location).then((care) => care[Symbol.asyncDispose](), asAuthError)
+  if (authError === undefined) return null
+  const opened = await openStoreLocation({ ...location, keyFile: newKeyFile }).catch(() => {
+    throw authError
   })
   await using care = opened
-  const record = await openRekeyFiles(lazyPython(place.onPython), care).record()
-  if (care.key === null || record === null || record.rekey !== undefined) throw refused
+  const record = await openRekeyFiles(lazyPython(location.onPython), care).record()
+  if (care.key === null || record === null || record.rekey !== undefined) throw authError
   let objects = 0
   for await (const _ of care.files.objects()) objects += 1
   return { store: care.parts.id, keyId: care.key.id, rewritten: 0, objects, manifests: 0 }
 }
 
-function asRefusal(error: unknown): CodedError {
+function asAuthError(error: unknown): CodedError {
   if (hasCode(error, 'STORE_AUTH')) return error
   throw error
 }
@@ -100,11 +99,11 @@ async function newKey(
     return { key, salt, [Symbol.asyncDispose]: () => key[Symbol.asyncDispose]() }
   }
   await key[Symbol.asyncDispose]()
-  throw finding('STORE_AUTH', 'this store is just being given another key', {
+  throw finding('STORE_AUTH', 'the key of this store is already being changed to another key', {
     file,
     field: 'auth.rekey',
-    found: `a rekey to the key with id ${record.rekey.keyId}`,
-    fix: 'finish that one first: run `store rekey` with its key file',
+    found: `an unfinished change to the key with id ${record.rekey.keyId}`,
+    fix: 'finish that change first: run `store rekey` with the file of that key',
   })
 }
 
@@ -113,7 +112,7 @@ interface Keys {
   readonly to: StoreKey
 }
 
-/** Again until a pass finds nothing to do: a sample may have been put while the first one ran. */
+/** Repeats until a pass rewrites nothing: a process may have put a sample during the previous pass. */
 async function rewriteAll(care: StoreCare, files: RekeyFiles, keys: Keys, options: RekeyOptions) {
   let rewritten = 0
   for (;;) {
@@ -143,45 +142,48 @@ async function rewriteOnce(
     onProgress?.(objects)
   }
   await files.sync()
-  if (bad.length > 0) throw unconfirmed(bad)
+  if (bad.length > 0) throw failedCheck(bad)
   return { changed, objects }
 }
 
-// They would go on writing under the old key, and take what is rewritten for forged.
-async function expectNobody({ parts: { members } }: StoreCare): Promise<void> {
+// Other members would go on writing with the old key, and would reject the rewritten objects as forged.
+async function requireNoOtherMember({ parts: { members } }: StoreCare): Promise<void> {
   for (const member of await members.all()) {
     if (member === members.id || (await members.dead(member))) continue
-    throw finding('STORE_BUSY', 'a store is given a new key while nobody else has it open', {
+    throw finding('STORE_BUSY', 'the key of a store cannot be changed while other processes have it open', {
       found: await members.describe(member),
-      fix: 'end that process and run the command again; it goes on where it stopped',
+      fix: 'end that process, then run the command again; it resumes where it stopped',
     })
   }
 }
 
 function missingRekey(file: string): never {
-  throw finding('STORE_UNAVAILABLE', 'store.json was replaced while the store was given a new key', {
+  throw finding('STORE_UNAVAILABLE', 'another process replaced store.json while the key was being changed', {
     file,
     found: 'no auth.rekey',
-    fix: 'restore it from a backup, and run the command again',
+    fix: 'restore store.json from a backup, then run the command again',
   })
 }
 
 const noKey = (file: string): CodedError =>
-  finding('STORE_AUTH', 'this store has no key to be changed', {
+  finding('STORE_AUTH', 'this store has no key, so there is no key to change', {
     file,
     field: 'auth.mode',
     found: 'none',
-    fix: 'a key is changed from mac to mac and from seal to seal only; for another mode ingest into a new store',
+    fix: 'the mode cannot be changed; to use mac or seal, ingest into a new store',
   })
 
 const sameKey = (file: string): CodedError =>
-  finding('CONFIG_INVALID', 'the new key is the one that the store has', {
+  finding('CONFIG_INVALID', 'the store already has this key', {
     file,
-    fix: 'make a new one with: (umask 077; openssl rand -hex 32 > FILE)',
+    fix: 'make a new key with: (umask 077; openssl rand -hex 32 > FILE)',
   })
 
-function unconfirmed(bad: readonly CodedError[]): CodedError {
-  const fix = 'run `store verify`, which takes them out of the store; then run this command again'
+function failedCheck(bad: readonly CodedError[]): CodedError {
+  const fix = 'run `store verify`, which moves them to quarantine/; then run this command again'
   const found = `${bad.length} such objects; the first: ${bad[0]?.message.split('\n').slice(0, 2).join('; ') ?? ''}`
-  return finding('SAMPLE_CORRUPT', 'objects that the old key does not confirm get no new one', { found, fix })
+  return finding('SAMPLE_CORRUPT', 'some objects fail the check with the old key, so they cannot be rewritten', {
+    found,
+    fix,
+  })
 }

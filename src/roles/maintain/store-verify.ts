@@ -1,7 +1,7 @@
 import type { Foreign } from '../../store/maintenance/inventory.ts'
 import { type Verified, type VerifyReport, verifyStore } from '../../store/maintenance/verify-store.ts'
+import { openStoreLocation, type StoreLocation } from './store-location.ts'
 import { StoreManifests } from './store-manifests.ts'
-import { openStorePlace, type StorePlace } from './store-place.ts'
 
 export interface VerifyStoreOptions {
   readonly manifests: readonly string[]
@@ -13,15 +13,15 @@ export interface VerifyStoreOptions {
 
 export interface StoreVerdict extends VerifyReport {
   readonly store: string
-  /** Nothing of ours; reported and never touched. */
+  /** Files that draftbridge did not write. They are reported and never changed. */
   readonly foreign: readonly Foreign[]
-  /** Refs of the given manifests whose exact generation is not stored: freed, replaced, or never put. */
+  /** Refs of the given manifests whose exact generation is not stored: it was freed, replaced, or never put. */
   readonly missing: readonly string[]
 }
 
-/** Reads a whole store again. Bad objects end in quarantine unless this is a dry run. */
-export async function verifyWholeStore(place: StorePlace, options: VerifyStoreOptions): Promise<StoreVerdict> {
-  await using care = await openStorePlace(place)
+/** Reads and checks every object of a store. Moves bad objects to quarantine unless `dryRun`. */
+export async function verifyWholeStore(location: StoreLocation, options: VerifyStoreOptions): Promise<StoreVerdict> {
+  await using care = await openStoreLocation(location)
   const { parts, files } = care
   const manifests = await StoreManifests.read(options.manifests, care)
   const foreign: Foreign[] = [...(await files.foreignAtTop())]

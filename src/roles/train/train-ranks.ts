@@ -2,7 +2,7 @@ import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { z } from 'zod'
 import type { RunConfig } from '../../config/schema.ts'
-import { finding } from '../../core/errors.ts'
+
 import { makeFolder } from '../../core/files/make-folder.ts'
 import { interrupted } from '../../core/interruption.ts'
 import { claimFolder } from '../../core/liveness/folder-claim.ts'
@@ -17,13 +17,6 @@ const Outcome = z.strictObject({ step: z.number(), checkpoint: z.string(), stopp
 
 /** The ranks that a config asks for on this machine. */
 export async function ranksHere({ launch }: RunConfig): Promise<readonly RankPlace[]> {
-  if (launch.nodes !== 1) {
-    throw finding('CONFIG_INVALID', 'this version trains on one node', {
-      field: 'launch.nodes',
-      found: String(launch.nodes),
-      fix: 'set launch.nodes to 1; launch.ranksPerNode may be as many as the node has GPUs',
-    })
-  }
   const [machine, port] = await Promise.all([thisMachine(), freePort()])
   const master = { addr: '127.0.0.1', port }
   return topology({ nodes: 1, nodeRank: 0, ranksPerNode: launch.ranksPerNode, machine, master })

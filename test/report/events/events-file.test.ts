@@ -20,27 +20,27 @@ it('reads back every event that was emitted, and listeners heard the same', asyn
   const heard: RunEvent[] = []
   using log = new EventsFile({ dir, runId: 'demo', clock, listeners: [(event) => heard.push(event)] })
   for (const body of wholeRun) log.emit(body)
-  const { events, torn } = await readEvents(dir)
+  const { events, unreadable } = await readEvents(dir)
   expect(events).toEqual(wholeRun.map((body) => ({ v: 1, ts: 1234, runId: 'demo', body })))
   expect(heard).toEqual(events)
-  expect(torn).toBe(0)
+  expect(unreadable).toBe(0)
   const lines = (await readFile(path.join(dir, EVENTS_NAME), 'utf8')).trimEnd().split('\n')
   expect(heard.map(eventLine)).toEqual(lines)
 })
 
-it('leaves out a torn last line, and the next run does not glue its first event to it', async () => {
+it('leaves out a unreadable last line, and the next run does not glue its first event to it', async () => {
   const file = path.join(dir, EVENTS_NAME)
   {
     using log = new EventsFile({ dir, runId: 'demo', clock })
     log.emit(metrics(1, 2))
   }
   await appendFile(file, '{"v":1,"ts":12,"run')
-  expect(await readEvents(dir)).toMatchObject({ torn: 1, events: [{ body: { step: 1 } }] })
+  expect(await readEvents(dir)).toMatchObject({ unreadable: 1, events: [{ body: { step: 1 } }] })
   using again = new EventsFile({ dir, runId: 'demo', clock })
   again.emit(metrics(2, 2))
   expect((await readEvents(dir)).events.map(({ body }) => body)).toEqual([metrics(1, 2), metrics(2, 2)])
 })
 
 it('finds no events in a folder without a file', async () => {
-  expect(await readEvents(path.join(dir, 'none'))).toEqual({ events: [], torn: 0 })
+  expect(await readEvents(path.join(dir, 'none'))).toEqual({ events: [], unreadable: 0 })
 })

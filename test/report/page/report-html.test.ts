@@ -9,12 +9,12 @@ import { linear } from '../../../src/report/page/scale.ts'
 import { writeReport } from '../../../src/report/page/write-report.ts'
 import { stamped, trainStarted, wholeRun } from '../sample-run.ts'
 
-const page = reportHtml({ events: stamped(wholeRun), torn: 1, config: 'version: 1\n' })
+const page = reportHtml({ events: stamped(wholeRun), unreadable: 1, config: 'version: 1\n' })
 
 describe('report.html', () => {
   it('has every curve, with an accessible table of the same figures', () => {
     const titles = ['Loss', 'Loss by draft position', 'Accuracy by draft position', 'Acceptance rate by draft position']
-    const rates = ['Learning rate', 'Gradient norm', 'Throughput', 'Computation', 'Waiting for data']
+    const rates = ['Learning rate', 'Gradient norm', 'Throughput', 'Compute rate', 'Waiting for data']
     const held = ['simulated accept length', 'loss', 'loss by draft position', 'accuracy by draft position']
     for (const title of [...titles, ...rates, ...held.map((name) => `Validation: ${name}`)]) {
       expect(page).toContain(`>${title}</h3>`)
@@ -27,15 +27,24 @@ describe('report.html', () => {
   })
 
   it('shows data health, tau with acceptance by position, and the config', () => {
-    for (const text of ['1.413', '1.450', '33 %', 'Skipped', '<td>13</td>', '61,880', 'Torn events', 'version: 1']) {
+    for (const text of [
+      '1.413',
+      '1.450',
+      '33 %',
+      'Skipped',
+      '<td>13</td>',
+      '61,880',
+      'Unreadable events',
+      'version: 1',
+    ]) {
       expect(page).toContain(text)
     }
   })
 
   it('names the draft whose tau it is, and shows no error of an eval that failed later', () => {
     expect(page).toContain('Draft: <code>/runs/demo/checkpoints/step-000100</code>')
-    const looked = { event: 'failed', code: 'CONFIG_INVALID', message: 'no prompts', onlyLooked: true } as const
-    const later = reportHtml({ events: stamped([...wholeRun, looked]), torn: 0, config: null })
+    const readOnly = { event: 'failed', code: 'CONFIG_INVALID', message: 'no prompts', onlyLooked: true } as const
+    const later = reportHtml({ events: stamped([...wholeRun, readOnly]), unreadable: 0, config: null })
     expect(later).not.toContain('role="alert"')
     expect(later).toContain('1.413')
   })
@@ -43,7 +52,7 @@ describe('report.html', () => {
   it('counts samples that were held out as not trained on', () => {
     expect(page).toContain('<dt>Trained on</dt><dd>233<small>of 238 samples, 5 held out</small>')
     const [produced, started] = [wholeRun.slice(0, 3), { ...trainStarted(null), samples: 238, heldOut: 0 } as EventBody]
-    const without = reportHtml({ events: stamped([...produced, started]), torn: 0, config: null })
+    const without = reportHtml({ events: stamped([...produced, started]), unreadable: 0, config: null })
     expect(without).toContain('<dd>61,880<small>tokens in 238 samples</small>')
   })
 
@@ -56,7 +65,7 @@ describe('report.html', () => {
 
   it('has no section for a validation that the run does not have', () => {
     const without = wholeRun.filter(({ event }) => event !== 'train.validation')
-    expect(reportHtml({ events: stamped(without), torn: 0, config: null })).not.toContain('Validation')
+    expect(reportHtml({ events: stamped(without), unreadable: 0, config: null })).not.toContain('Validation')
   })
 
   it('asks nothing of the network and runs no script', () => {
@@ -70,13 +79,13 @@ describe('report.html', () => {
       ...e,
       runId: evil,
     }))
-    const text = reportHtml({ events, torn: 0, config: `a: ${evil}` })
+    const text = reportHtml({ events, unreadable: 0, config: `a: ${evil}` })
     expect(text).not.toContain('<img')
     expect(text.match(/&quot;&gt;&lt;img src=x onerror=alert\(1\)&gt;&#39;&amp;/g)?.length).toBeGreaterThanOrEqual(5)
   })
 
   it('stands without any event', () => {
-    const empty = reportHtml({ events: [], torn: 0, config: null })
+    const empty = reportHtml({ events: [], unreadable: 0, config: null })
     expect(empty).toContain('No events yet')
     expect(empty).toContain('Nothing measured yet')
     expect(empty).not.toContain('NaN')

@@ -13,7 +13,7 @@ describe('without a terminal', () => {
   it('writes a whole line every few seconds at most, and no control codes', () => {
     const out = screen(false)
     const progress = new Progress({ screen: out, env: {}, every: 5000 })
-    for (const event of steps) progress.hear(event)
+    for (const event of steps) progress.show(event)
     expect(out.written).toHaveLength(1 + 4)
     expect(out.written.every((text) => text.endsWith('\n') && !text.includes('\u001b') && !text.includes('\r'))).toBe(
       true,
@@ -23,7 +23,7 @@ describe('without a terminal', () => {
   it('gives rate and time left, counted from the step it resumed at', () => {
     const out = screen(false)
     const progress = new Progress({ screen: out, env: {}, every: 0 })
-    for (const event of stamped([trainStarted(50), metrics(60, 5)])) progress.hear(event)
+    for (const event of stamped([trainStarted(50), metrics(60, 5)])) progress.show(event)
     expect(out.written[1]).toContain('step 60/100')
     expect(out.written[1]).toContain('10 steps/s · 4 s left')
   })
@@ -31,18 +31,18 @@ describe('without a terminal', () => {
   it('shows every milestone, with its label', () => {
     const out = screen(false)
     const progress = new Progress({ screen: out, env: {}, label: 'producer | ' })
-    for (const event of stamped(wholeRun)) progress.hear(event)
+    for (const event of stamped(wholeRun)) progress.show(event)
     expect(out.written.every((text) => text.startsWith('producer | '))).toBe(true)
     const text = out.written.join('')
     expect(text).toContain('features ready: 238 samples')
-    expect(text).toContain('tau 1.413 at 3 steps')
+    expect(text).toContain('tau 1.413 at 3 draft steps')
   })
 
-  it('shows validations, spikes, memory by part, and what a run broke on', () => {
+  it('shows validations, spikes, memory by part, and the step that ended a run', () => {
     const out = screen(false)
     const progress = new Progress({ screen: out, env: {} })
     const events = [trainStarted(null), weighed(1, 'start'), metrics(2, 3), validated(50, 1.25), spike(25), notFinite]
-    for (const event of stamped(events)) progress.hear(event)
+    for (const event of stamped(events)) progress.show(event)
     const text = out.written.join('')
     expect(text).toContain('233 samples · 5 held out · 100 steps · x86_64 CPU, 1 thread(s), 0.0606 TFLOP/s')
     expect(text).toContain('memory up to step 1 · peak 12.0 GiB on the device')
@@ -51,14 +51,14 @@ describe('without a terminal', () => {
     expect(text).toContain(
       'validation at step 50 · loss 5.5 · acc 0.625 0.5 · simulated accept length 1.250 · 5 samples',
     )
-    expect(text).toContain('spike at step 25 · gradient norm 35 where 0.5 is usual · samples a, b, c, d and 1 more')
-    expect(text).toContain('not finite at step 31 · loss nan, gradient norm nan · look at 2 samples: d, e')
+    expect(text).toContain('spike at step 25 · gradient norm 35, usually 0.5 · samples a, b, c, d and 1 more')
+    expect(text).toContain('loss not finite at step 31 · loss nan, gradient norm nan · check 2 samples: d, e')
   })
 
   it('is silent with quiet', () => {
     const out = screen(false)
     const progress = new Progress({ screen: out, env: {}, quiet: true })
-    for (const event of stamped(wholeRun)) progress.hear(event)
+    for (const event of stamped(wholeRun)) progress.show(event)
     expect(out.written).toEqual([])
   })
 })
@@ -67,7 +67,7 @@ describe('on a terminal', () => {
   it('rewrites one line no wider than the screen', () => {
     const out = screen(true, 40)
     const progress = new Progress({ screen: out, env: { TERM: 'xterm' } })
-    for (const event of steps.slice(1)) progress.hear(event)
+    for (const event of steps.slice(1)) progress.show(event)
     expect(out.written).toHaveLength(20)
     for (const text of out.written) {
       expect(text.startsWith('\r\u001b[2K')).toBe(true)
@@ -80,7 +80,7 @@ describe('on a terminal', () => {
     for (const env of [{ TERM: 'dumb' }, { CI: 'true' }]) {
       const out = screen(true)
       const progress = new Progress({ screen: out, env })
-      for (const event of steps) progress.hear(event)
+      for (const event of steps) progress.show(event)
       expect(out.written.join('')).not.toContain('\u001b')
     }
   })

@@ -1,21 +1,21 @@
 import { describe, expect, it } from 'vitest'
 import { runHistory } from '../../../src/report/events/run-history.ts'
-import { rehearsalText } from '../../../src/report/text/rehearsal-text.ts'
+import { dryRunText } from '../../../src/report/text/dry-run-text.ts'
 import { summaryText } from '../../../src/report/text/summary.ts'
 import { evaluated, metrics, rehearsed, spike, stamped, trainStarted, validated, wholeRun } from '../sample-run.ts'
 
 describe('summary', () => {
   const text = summaryText(stamped(wholeRun), { report: '/r.html', next: 'draftbridge eval' })
 
-  it('gives losses first to last, tau by steps, counts of lost data and the places', () => {
+  it('gives losses first to last, tau by draft steps, counts of lost data and the hints', () => {
     expect(text).toContain('8.5 -> 4.25 (step 10 to 100 of 100, 2:23 min)')
-    expect(text).toContain('1.413 at 3 steps, 1.450 at 5 steps (8 held-out prompts)')
-    expect(text).toContain('of the draft /runs/demo/checkpoints/step-000100')
-    expect(text).toContain('2 samples skipped')
-    expect(text).toContain('13 samples cut')
-    expect(text).toContain('1 sample an epoch left over')
-    expect(text).toContain('238 samples, 61,880 tokens (45,220 with a loss), 272 MiB')
-    expect(text).toContain('233 samples trained on, 5 held out')
+    expect(text).toContain('1.413 at 3 draft steps, 1.450 at 5 draft steps (8 held-out prompts)')
+    expect(text).toContain('\n            draft /runs/demo/checkpoints/step-000100')
+    expect(text).toContain('2 samples skipped: no loss tokens')
+    expect(text).toContain('13 samples truncated at data.maxLength')
+    expect(text).toContain('1 sample per epoch dropped')
+    expect(text).toContain('238 samples, 61,880 tokens (45,220 loss tokens), 272 MiB')
+    expect(text).toContain('233 samples for training, 5 held out')
     expect(text).toMatch(/draft +\/runs\/demo\/checkpoints\/step-000100/)
     expect(text).toMatch(/report +\/r\.html/)
     expect(text).toMatch(/next +draftbridge eval/)
@@ -25,10 +25,10 @@ describe('summary', () => {
     expect(text).toMatch(/validated simulated accept length 0\.938 at step 100; best 1\.250 at step 50\n/)
     expect(text).toContain('loss 5.5, accuracy 63 % on 5 held-out samples')
     expect(text).toMatch(/speed +1,235 tokens\/s, 0\.0412 TFLOP\/s \(34 % of peak\)/)
-    expect(text).toMatch(/memory +peak 12\.0 GiB on the device of 13\.0 reserved, .*\(the most of any of 2 ranks\)/)
+    expect(text).toMatch(/memory +peak 12\.0 GiB on the device of 13\.0 reserved, .*\(maximum over 2 ranks\)/)
     expect(text).toContain('parameters 1.50 · gradients 1.50 · optimiser state 3.00 · embedding and head 1.00\n')
-    expect(text).toContain('unroll buffers 4.00 · batches ahead 0.063 · activations and the rest 0.94')
-    expect(text).toMatch(/spikes +1; the worst at step 25: gradient norm 35 where 0\.5 is usual/)
+    expect(text).toContain('unroll buffers 4.00 · prefetched batches 0.063 · activations and the rest 0.94')
+    expect(text).toMatch(/spikes +1; the worst at step 25: gradient norm 35, usually 0\.5/)
   })
 
   it('says that the newest validation is the best where it is', () => {
@@ -36,7 +36,7 @@ describe('summary', () => {
   })
 
   it('does not call a slow-down a speed-up', () => {
-    expect(text).toContain('0.95x at 3 steps (19 against 20 tokens/s): no gain on this machine')
+    expect(text).toContain('0.95x at 3 draft steps (19 against 20 tokens/s): no gain on this machine')
   })
 
   it('warns of a draft whose output differs from plain decoding', () => {
@@ -50,11 +50,11 @@ describe('summary', () => {
     expect(summaryText(stamped([failed, metrics(1, 2)]))).not.toContain('RANK_DIED')
   })
 
-  it('names no failure of what only looked at the run, and still the one before it', () => {
-    const looked = { event: 'failed', code: 'CONFIG_INVALID', message: 'no prompts', onlyLooked: true } as const
+  it('ignores the failure of a read-only command, but not the failure before it', () => {
+    const readOnly = { event: 'failed', code: 'CONFIG_INVALID', message: 'no prompts', onlyLooked: true } as const
     const failed = { event: 'failed', code: 'RANK_DIED', message: 'rank 1 died' } as const
-    expect(summaryText(stamped([...wholeRun, looked]))).not.toContain('stopped')
-    expect(summaryText(stamped([metrics(1, 2), failed, looked]))).toContain('stopped   RANK_DIED')
+    expect(summaryText(stamped([...wholeRun, readOnly]))).not.toContain('stopped')
+    expect(summaryText(stamped([metrics(1, 2), failed, readOnly]))).toContain('stopped   RANK_DIED')
   })
 })
 
@@ -92,12 +92,12 @@ describe('history', () => {
 })
 
 describe('a dry run', () => {
-  it('gives losses, tokens, memory and time, and says that nothing was kept', () => {
-    const text = rehearsalText(rehearsed, 'draftbridge train')
+  it('gives losses, tokens, memory and time, and says that nothing was written', () => {
+    const text = dryRunText(rehearsed, 'draftbridge train')
     for (const part of [
-      'step 1 of 100 on 2 ranks: it works, and nothing of it was kept',
+      'step 1 of 100 on 2 ranks works; nothing was written to disk',
       '9, by draft position 5 5',
-      '8,192 (4,000 trained on) in 4 micro-steps',
+      '8,192 (4,000 loss tokens) in 4 micro-steps',
       'peak 12.0 GiB on the device',
       'start 9.0 s, first batch 0.4 s, step 1.2 s',
       'draftbridge train',
@@ -107,6 +107,6 @@ describe('a dry run', () => {
   })
 
   it('of a finished run says so', () => {
-    expect(rehearsalText(null, 'x')).toContain('finished')
+    expect(dryRunText(null, 'x')).toContain('finished')
   })
 })

@@ -2,7 +2,7 @@ import { chmod, readdir, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { beforeEach, describe, expect, it } from 'vitest'
 import { RunConfig } from '../../../src/config/schema.ts'
-import { examine } from '../../../src/roles/doctor/doctor.ts'
+import { runChecks } from '../../../src/roles/doctor/doctor.ts'
 import { sharedDirFeatureStore } from '../../../src/store/open.ts'
 import { keyFile, secretHex } from '../../support/key-files.ts'
 import { checkHandlesAfterEach, python } from '../../support/python.ts'
@@ -21,7 +21,7 @@ const at = (name: string): string => path.join(dir, name)
 async function found(given: object) {
   const base = { version: 1, target: { model: dir }, store: { root: at('store') }, manifest: at('manifest') }
   const config = RunConfig.parse({ ...base, data: { conversations: at('train.jsonl') }, ...given })
-  const checks = await examine(config)
+  const checks = await runChecks(config)
   return Object.fromEntries(checks.map((check) => [check.id, check]))
 }
 

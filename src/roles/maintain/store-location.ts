@@ -1,29 +1,30 @@
 import { lazyPython } from '../../bridge/lazy-python.ts'
 import type { RunConfig } from '../../config/schema.ts'
-import { traitsOf } from '../../config/store-kinds.ts'
+import { sharedKinds, traitsOf } from '../../config/store-kinds.ts'
 import { finding } from '../../core/errors.ts'
 import { openStoreForCare, type StoreCare } from '../../store/open-for-care.ts'
 
-/** Which store, as somebody at a terminal names it: by its folder, or by the config of a run. */
-export interface StorePlace {
+/** A store as the user of the command line names it: by its folder, or by the config of a run. */
+export interface StoreLocation {
   readonly root: string | null
   readonly config: RunConfig | null
   readonly keyFile: string | null
-  /** Python starts in this process: it is needed for keys and tensors only. */
+  /** Called when Python starts in this process. Only keys and tensors need Python. */
   readonly onPython: () => void
 }
 
-/** @throws CONFIG_INVALID, STORE_UNAVAILABLE or STORE_AUTH: nothing is made where there is no store. */
-export async function openStorePlace({ root, config, keyFile, onPython }: StorePlace): Promise<StoreCare> {
+/** Opens an existing store, never creates one. @throws CONFIG_INVALID, STORE_UNAVAILABLE or STORE_AUTH. */
+export async function openStoreLocation({ root, config, keyFile, onPython }: StoreLocation): Promise<StoreCare> {
   const python = lazyPython(onPython)
   if (root !== null) return openStoreForCare({ python, root, auth: null, keyFile })
   if (config === null) {
-    const fix = 'name it: --store DIR, or -c FILE for the store of a config'
-    throw finding('CONFIG_INVALID', 'which store?', { found: 'neither --store nor a draftbridge.yaml here', fix })
+    const fix = 'name the store with --store DIR, or its config with -c FILE'
+    const found = 'no --store, and no draftbridge.yaml in this folder'
+    throw finding('CONFIG_INVALID', 'no store is given', { found, fix })
   }
   const { store } = config
   if (!traitsOf(store).directory) {
-    const fix = `there is nothing to look at: a ${store.kind} store ends with its process`
+    const fix = `use store.kind ${sharedKinds}: a ${store.kind} store is in the memory of a process and ends with it`
     throw finding('CONFIG_INVALID', 'this store has no folder', { field: 'store.kind', found: store.kind, fix })
   }
   const auth = keyFile === null ? store.auth : { ...store.auth, keyFile }
