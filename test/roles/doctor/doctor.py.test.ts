@@ -55,7 +55,7 @@ describe('doctor', () => {
   it('tells a file of something else, and an empty one', async () => {
     await writeFile(at('prompts.jsonl'), '')
     const checks = await found({ data: { conversations: at('prompts.jsonl') }, eval: { prompts: at('train.jsonl') } })
-    expect(checks['data.conversations']).toMatchObject({ state: 'error', reason: expect.stringContaining('no line') })
+    expect(checks['data.conversations']).toMatchObject({ state: 'error', reason: expect.stringContaining('no conversation') })
     expect(checks['eval.prompts']).toMatchObject({ state: 'error', reason: expect.stringContaining('train.jsonl:1: ') })
     expect((await found({ draft: { config: dir } }))['draft.config']).toMatchObject({ state: 'error' })
   })
@@ -92,7 +92,7 @@ describe('the key of the store', () => {
     const [own, other] = [await keyFile(1), await keyFile(2)]
     const auth = { mode: 'mac', keyFile: own } as const
     await (await sharedDirFeatureStore({ python, root: at('store'), auth })).close()
-    expect(await keyed(own)).toMatchObject({ state: 'ok', reason: expect.stringContaining("the store's key") })
+    expect(await keyed(own)).toMatchObject({ state: 'ok', reason: expect.stringContaining('the key of the store') })
     expect(await keyed(other)).toMatchObject({ state: 'error', reason: expect.stringContaining('not the key') })
     expect(await keyed(own, 'seal')).toMatchObject({ state: 'error' })
     expect(await keyed(null, 'none')).toMatchObject({ state: 'error', reason: expect.stringContaining('protected') })

@@ -91,7 +91,7 @@ describe.each(['mac', 'seal'] as const)('a store with %s', (mode) => {
     await expect(rekey({ after: 2 })).rejects.toThrow('killed')
     await expectAll(mode, newKey, refs)
     await expect(rekey({ keyFile: await keyFile(3) })).rejects.toMatchObject({ code: 'STORE_AUTH' })
-    await expect(rekey({ newKeyFile: await keyFile(3) })).rejects.toThrow('just being given another key')
+    await expect(rekey({ newKeyFile: await keyFile(3) })).rejects.toThrow('already being changed to another key')
     await using reader = await open(mode, oldKey)
     const codes = await Promise.all(refs.map((ref) => reader.get(ref).then(release, codeOf)))
     expect(codes.sort()).toEqual(['STORE_AUTH', 'STORE_AUTH', 'read', 'read', 'read'])
