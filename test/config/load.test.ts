@@ -1,9 +1,8 @@
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import os from 'node:os'
 import path from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { loadConfig } from '../../src/config/load.ts'
-import { resolvedYaml, writeResolvedConfig } from '../../src/config/resolved.ts'
 import { CodedError } from '../../src/core/errors.ts'
 
 let folder: string
@@ -284,35 +283,5 @@ describe('store.retain: false', () => {
     expect((await load(once)).store.retain).toBe(false)
     const { store } = await loadConfig({ file: file(), env: {}, sets: ['train.epochs=1'], consumes: true })
     expect(store.retain).toBe(false)
-  })
-})
-
-describe('config.resolved.yaml', () => {
-  it('reads back to the same config from another folder', async () => {
-    const config = await load(MINIMAL, {}, ['run.dir=out', 'train.optimizer.lr=1.0e-7'])
-    const file = await writeResolvedConfig(config, { replace: true })
-    expect(file).toBe(path.join(folder, 'out/config.resolved.yaml'))
-    expect(await readFile(file, 'utf8')).toBe(resolvedYaml(config))
-    expect(await loadConfig({ file, env: {} })).toEqual(config)
-  })
-
-  it('stays as the first start of a run left it until it is to be replaced', async () => {
-    const [first, other] = await Promise.all(
-      [1, 2].map((seed) => load(MINIMAL, {}, ['run.dir=kept', `run.seed=${seed}`])),
-    )
-    if (first === undefined || other === undefined) throw new Error('no config')
-    const file = await writeResolvedConfig(first, { replace: false })
-    await writeResolvedConfig(other, { replace: false })
-    expect(await readFile(file, 'utf8')).toBe(resolvedYaml(first))
-    await writeResolvedConfig(other, { replace: true })
-    expect(await readFile(file, 'utf8')).toBe(resolvedYaml(other))
-  })
-
-  it('names run.dir when a file stands where the folder should be', async () => {
-    const config = await load(MINIMAL, {}, ['run.dir=draftbridge.yaml'])
-    await expect(writeResolvedConfig(config, { replace: true })).rejects.toMatchObject({
-      code: 'CONFIG_INVALID',
-      details: { field: 'run.dir' },
-    })
   })
 })

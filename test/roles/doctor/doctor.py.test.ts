@@ -55,7 +55,10 @@ describe('doctor', () => {
   it('tells a file of something else, and an empty one', async () => {
     await writeFile(at('prompts.jsonl'), '')
     const checks = await found({ data: { conversations: at('prompts.jsonl') }, eval: { prompts: at('train.jsonl') } })
-    expect(checks['data.conversations']).toMatchObject({ state: 'error', reason: expect.stringContaining('no conversation') })
+    expect(checks['data.conversations']).toMatchObject({
+      state: 'error',
+      reason: expect.stringContaining('no conversation'),
+    })
     expect(checks['eval.prompts']).toMatchObject({ state: 'error', reason: expect.stringContaining('train.jsonl:1: ') })
     expect((await found({ draft: { config: dir } }))['draft.config']).toMatchObject({ state: 'error' })
   })
