@@ -65,7 +65,7 @@ def count_passes(right: Tensor, answer: Answer, steps: int, most: int) -> tuple[
     output, passes = 1, 0
     while output < length:
         row = answer.start + output - 2
-        drafted = min(steps, length - output - 1) if length == most else steps
+        drafted = min(steps, most - output - 1)
         agreed = 0
         while agreed < drafted and bool(right[agreed, row]):
             agreed += 1
