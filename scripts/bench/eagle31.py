@@ -72,16 +72,16 @@ def capture(model: Any, rows: list[dict[str, Any]], device: torch.device, dtype:
         part = [torch.tensor(row["input_ids"]) for row in rows[at : at + CAPTURED_AT_ONCE]]
         ids = torch.nn.utils.rnn.pad_sequence(part, batch_first=True).to(device)
         mask = torch.nn.utils.rnn.pad_sequence([torch.ones_like(row) for row in part], batch_first=True).to(device)
-        # The output of layer i is hidden state i + 1; the last one is after the final norm.
-        states = model(ids, attention_mask=mask, use_cache=False, output_hidden_states=True).hidden_states
-        aux = torch.cat([states[layer + 1] for layer in layers], -1)
+        output = model(ids, attention_mask=mask, use_cache=False, output_hidden_states=True)
+        # The output of layer i is hidden state i + 1. The last hidden state is after the final norm.
+        aux = torch.cat([output.hidden_states[layer + 1] for layer in layers], -1)
         for place, (row, line) in enumerate(zip(part, rows[at:], strict=False)):
             trained = (torch.arange(row.numel()) >= line["loss_start"]).long()
             found.append(
                 {
                     "input_ids": row,
                     "loss_mask": trained,
-                    "hidden_state": states[-1][place, : row.numel()].to(dtype, copy=True),
+                    "hidden_state": output.last_hidden_state[place, : row.numel()].to(dtype, copy=True),
                     "aux_hidden_state": aux[place, : row.numel()].to(dtype, copy=True),
                 }
             )

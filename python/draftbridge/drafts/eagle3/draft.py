@@ -119,7 +119,8 @@ def _switch(raw: Mapping[str, Any], name: str, file: str | None) -> bool:
 
 
 def rope_tables(positions: Tensor, head_dim: int, theta: float) -> tuple[Tensor, Tensor]:
-    """Cosines and sines, fp32 [..., T, head_dim], of `positions` [..., T]. In half precision long positions collide."""
+    """Cosines and sines, fp32 [..., T, head_dim], of `positions` [..., T]. They are fp32 because
+    neighbouring long positions are equal in half precision."""
     exponents = torch.arange(0, head_dim, 2, device=positions.device, dtype=torch.float32) / head_dim
     angles = positions[..., None].float() * (1.0 / theta**exponents)
     both = torch.cat((angles, angles), -1)
@@ -135,7 +136,7 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 class Attention(nn.Module):
-    """The projections only; who attends to what is the business of the unroll and of the decoder."""
+    """The projections. The unroll and the decoder decide which row attends to which keys."""
 
     def __init__(self, config: DraftConfig) -> None:
         super().__init__()
@@ -169,7 +170,7 @@ class MidLayer(nn.Module):
 
 
 class Draft(nn.Module):
-    """The trainable draft (H hidden, d head size, Vd draft vocabulary). The embedding is the target's, not a part."""
+    """The trained draft (H hidden size, d head size, Vd draft vocabulary). The embedding belongs to the target."""
 
     def __init__(self, config: DraftConfig) -> None:
         super().__init__()
@@ -182,7 +183,7 @@ class Draft(nn.Module):
         self.lm_head = nn.Linear(config.hidden_size, config.draft_vocab_size, bias=False)
 
     def forward(self, work: Callable[[Draft], T]) -> T:
-        """Run `work` on this module. A sharded draft gathers its weights once around the call and not per use."""
+        """Run `work` on this module. A sharded draft gathers its weights once for the whole call."""
         return work(self)
 
     def fuse(self, aux: Tensor) -> Tensor:
@@ -240,8 +241,8 @@ class Draft(nn.Module):
 
 
 def initial_draft(config: DraftConfig, seed: int) -> Draft:
-    """Matrices from N(0, 0.02), norms 1. Drawn on the CPU in name order: rank count and device do not matter."""
-    # On no device first: torch's own initial values would be drawn for seconds and thrown away.
+    """Matrices from N(0, 0.02), norms 1. Drawn on the CPU in name order: the same for every rank count and device."""
+    # On the meta device, torch does not spend seconds on initial values that are overwritten below.
     with torch.device("meta"):
         draft = Draft(config)
     draft.to_empty(device="cpu")

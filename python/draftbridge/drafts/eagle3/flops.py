@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from draftbridge.drafts.eagle3.draft import DraftConfig
 
-# Of a product: the forward pass, and the gradients by either factor.
+# FLOP per multiply-add of a product: the forward pass (2) and the gradient by each factor (2 each).
 _TRAINED, _FROZEN_INPUT = 6, 4
 # Causal attention, backward included: its forward pass is two products of 2 FLOP, its backward pass computes five.
 _ATTENTION = 2 * 2 * 3.5
@@ -14,23 +14,23 @@ _ATTENTION = 2 * 2 * 3.5
 
 @dataclass(frozen=True)
 class Work:
-    """What a batch costs, in rows; tuples have one entry for each of K steps."""
+    """Row counts of a batch. Tuples have one entry for each of K steps."""
 
     rows: int
-    """All of them: each has fused features, and a key and a value of step 0."""
+    """All rows. Each has fused features, and a key and a value of step 0."""
     computed: tuple[int, ...]
     with_logits: tuple[int, ...]
     wanted: int
-    """Rows of the target's head."""
+    """Rows for which the target's head is computed."""
     pairs: tuple[int, ...]
-    """(computed row, key of step 0 that it sees)."""
+    """Pairs of a computed row and a step-0 key that it attends to."""
 
 
 def unroll_flops(config: DraftConfig, work: Work, stored_teacher: bool = False) -> float:
-    """Forward and backward. `stored_teacher`: of the target's head only the draft's columns are needed.
+    """Forward and backward. `stored_teacher`: only the draft's columns of the target's head are computed.
 
-    Counted as the plain unroll multiplies: what the fused one makes once for all steps counts as often as it is needed.
-    The few keys that a row makes for itself are left out (0.01 %), and so is what is made twice to save memory.
+    Counts the products of the plain unroll, so that both unrolls have one measure. Leaves out attention to a row's own
+    keys (0.01 %) and products that are recomputed to save memory.
     """
     hidden, queries = config.hidden_size, config.num_attention_heads * config.head_dim
     keys = 2 * config.num_key_value_heads * config.head_dim

@@ -1,6 +1,6 @@
-"""Which rows of a batch take part in which step of the unroll. Made on the CPU, so that no step waits for the device.
+"""Which rows of a batch take part in which step of the unroll. Computed on the CPU, so no step waits for the device.
 
-Samples lie one after another without padding; a row is a position in that row of rows. Target position j (within its
+Samples lie one after another without padding; a row is a position in this sequence. Target position j (within its
 sample) trains row t at step k when j = t + k + 1 and the mask entry j - 1 + offset is set.
 """
 
@@ -14,13 +14,13 @@ from torch import Tensor
 
 from draftbridge.drafts.eagle3.flops import Work
 
-# Query rows of one attention piece: scores are [heads, QUERY_ROWS, keys], so memory grows with T and not with T * T.
+# Query rows of one attention piece. Its scores are [heads, QUERY_ROWS, keys]: memory grows with T, not with T * T.
 QUERY_ROWS = 512
 
 
 @dataclass(frozen=True)
 class Piece:
-    """Rows [lo, hi) of a step, all of one sample, and the step-0 keys [key_lo, key_hi) that they can see."""
+    """Rows [lo, hi) of a step, all of one sample, and the step-0 keys [key_lo, key_hi) that they attend to."""
 
     lo: int
     hi: int
@@ -34,8 +34,8 @@ class StepRows:
 
     rows: Tensor  # [n] rows that are computed
     positions: Tensor  # [n] their positions within their samples
-    tokens: Tensor  # [n] index of the token that each is fed; one past the end stands for token 0
-    keep: Tensor | None  # [n] where these rows are among those of the step before; None at step 0 or if all stay
+    tokens: Tensor  # [n] index of each row's input token; N, one past the end, stands for token 0
+    keep: Tensor | None  # [n] indices of these rows among the rows of the step before; None at step 0 or if all stay
     live: Tensor  # [l] those with a loss
     targets: Tensor  # [l] their rows in the teacher's output
     pieces: tuple[Piece, ...]
@@ -43,8 +43,8 @@ class StepRows:
     def to(self, device: torch.device) -> StepRows:
         if device.type == "cpu":
             return self
-        moved = (None if t is None else t.to(device, non_blocking=True) for t in self._indices())
-        rows, positions, tokens, keep, live, targets = moved
+        copies = (None if t is None else t.to(device, non_blocking=True) for t in self._indices())
+        rows, positions, tokens, keep, live, targets = copies
         assert rows is not None and positions is not None and tokens is not None
         assert live is not None and targets is not None
         return StepRows(rows, positions, tokens, keep, live, targets, self.pieces)
@@ -61,14 +61,14 @@ class RowPlan:
     steps: tuple[StepRows, ...]
     mask_sums: tuple[int, ...]
     positions: Tensor  # [N] positions of all rows within their samples
-    tokens: Tensor  # [N] index of the token that each row is fed at step 0
+    tokens: Tensor  # [N] index of each row's input token at step 0
 
     @property
     def wanted(self) -> Tensor:
         return self.targets
 
     def work(self) -> Work:
-        """Of a plan that lies on the CPU."""
+        """Row counts. Call it while the plan is on the CPU."""
         return Work(
             rows=self.positions.numel(),
             computed=tuple(step.rows.numel() for step in self.steps),
@@ -84,7 +84,7 @@ class RowPlan:
 
 
 def effective_mask(loss_mask: Tensor, lengths: Sequence[int]) -> Tensor:
-    """bool [N]: the last entry of each sample is off, because nothing follows that could be its target."""
+    """bool [N]: the last entry of each sample is off, because no target follows it."""
     mask = loss_mask.bool().clone()
     # A batch without samples has no lengths, and torch would take an empty list for floats.
     mask[torch.tensor(lengths, dtype=torch.int64).cumsum(0) - 1] = False
@@ -92,7 +92,7 @@ def effective_mask(loss_mask: Tensor, lengths: Sequence[int]) -> Tensor:
 
 
 def plan_rows(loss_mask: Tensor, lengths: Sequence[int], steps: int, offset: int = 0, compact: bool = True) -> RowPlan:
-    """`loss_mask` [N] of samples of the given lengths. `compact` leaves rows out that no loss depends on any more."""
+    """`loss_mask` [N] of samples of the given lengths. `compact` leaves out rows that no loss depends on."""
     mask = effective_mask(loss_mask, lengths)
     sizes = torch.tensor(lengths, dtype=torch.int64)
     starts = (sizes.cumsum(0) - sizes).repeat_interleave(sizes)
@@ -126,7 +126,7 @@ def plan_rows(loss_mask: Tensor, lengths: Sequence[int], steps: int, offset: int
 
 
 def guarded(mask: Tensor, positions: Tensor, size: Tensor, offset: int) -> Tensor:
-    """bool [N]: may the distribution at this position be a target. Its mask entry is offset - 1 further on."""
+    """bool [N]: can the distribution at this position be a target. Its mask entry lies offset - 1 positions later."""
     shift = offset - 1
     inside = (positions + shift >= 0) & (positions + shift < size) & (positions >= 1)
     return inside & torch.roll(mask, -shift)

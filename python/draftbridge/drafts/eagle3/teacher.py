@@ -1,4 +1,4 @@
-"""What the target would have said: its distribution over the draft vocabulary, from stored hidden states."""
+"""The target's distribution over the draft vocabulary, computed from stored hidden states."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from draftbridge.drafts.eagle3.fused.kernels import torch_rows
 from draftbridge.drafts.eagle3.fused.kernels.row_kernels import Best, RowKernels
 from draftbridge.drafts.eagle3.rms_norm import rms_norm
 
-# Columns of target logits alive at once; with some hundred rows a slice stays near a core's cache.
+# Columns of target logits that exist at once. With a few hundred rows, such a slice fits a CPU core's cache.
 _CHUNK = 16384
 
 
 class TeacherLogits(NamedTuple):
-    """One row per wanted target position, as the target's head gives it; nothing is rounded again."""
+    """One row per target position that is needed, in the head's own dtype."""
 
     logits: Tensor  # [R, Vd] over the draft's columns, in the head's dtype
     draft_total: Tensor  # [R] their logsumexp; fp32 or wider, as the next
@@ -26,7 +26,7 @@ class TeacherLogits(NamedTuple):
 
 
 class TeacherSummary(NamedTuple):
-    """What a producer has stored of the target's logits, so that a trainer need not make them over all tokens."""
+    """What a producer stores of the target's logits. With it a trainer needs the head's draft columns only."""
 
     token: Tensor  # [R], int64: the likeliest token
     total: Tensor  # [R], fp32: logsumexp over all tokens
@@ -52,7 +52,7 @@ class FinalNorm:
 
 
 class Teacher:
-    """Frozen target head. It never makes [R, V]: argmax and logsumexp are streamed over slices of the vocabulary."""
+    """Frozen target head. [R, V] never exists at once: argmax and logsumexp run over slices of the vocabulary."""
 
     def __init__(
         self,
@@ -74,15 +74,15 @@ class Teacher:
             for start, lo, hi in zip(starts.tolist(), bounds[:-1], bounds[1:], strict=True)
         ]
         self._ids = ids
-        self._own_head: Tensor | None = None
+        self._draft_columns: Tensor | None = None
         self._draft_size = draft_ids.numel()
         self._to_draft = torch.full((head.shape[0],), -1, dtype=torch.int64, device=head.device)
         self._to_draft[ids] = torch.arange(self._draft_size, device=head.device)
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
-        """What it keeps on the device."""
-        optional = (self._own_head, None if self._norm is None else self._norm.weight)
+        """The tensors that it keeps on the device."""
+        optional = (self._draft_columns, None if self._norm is None else self._norm.weight)
         return (self._head, self._to_draft, self._ids, *(tensor for tensor in optional if tensor is not None))
 
     @torch.no_grad()
@@ -107,7 +107,7 @@ class Teacher:
 
     @torch.no_grad()
     def summary(self, hidden: Tensor) -> TeacherSummary:
-        """What a producer stores of these rows."""
+        """The summary that a producer stores for these rows [R, H]."""
         best = self._scan(hidden)[1]
         return TeacherSummary(best.token, best.total.float())
 
@@ -116,12 +116,12 @@ class Teacher:
         return hidden if self._norm is None else self._norm(hidden)
 
     def _draft_head(self) -> Tensor:
-        if self._own_head is None:
-            self._own_head = self._head[self._ids]
-        return self._own_head
+        if self._draft_columns is None:
+            self._draft_columns = self._head[self._ids]
+        return self._draft_columns
 
     def _scan(self, hidden: Tensor) -> tuple[Tensor, Best]:
-        """Logits over the draft's columns, and what is known of all. Ties of the argmax go to the lowest id."""
+        """Logits over the draft's columns, and argmax and logsumexp over all. Argmax ties go to the lowest id."""
         hidden = self._normed(hidden)
         rows, kernels = hidden.shape[0], self._kernels
         draft = torch.empty(rows, self._draft_size, dtype=hidden.dtype, device=hidden.device)

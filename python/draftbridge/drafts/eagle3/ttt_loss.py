@@ -1,4 +1,4 @@
-"""Training-time test: the draft runs K steps on its own hidden states, and each step is held against the target."""
+"""Training-time test: the draft runs K steps on its own hidden states, and each step is compared with the target."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from draftbridge.drafts.eagle3.attention import Own, attend
+from draftbridge.drafts.eagle3.attention import OwnKeyValues, attend
 from draftbridge.drafts.eagle3.draft import Draft
 from draftbridge.drafts.eagle3.row_plan import RowPlan, StepRows
 from draftbridge.drafts.eagle3.teacher import Targets
@@ -29,7 +29,7 @@ class TttOptions:
 
     @property
     def needs_totals(self) -> bool:
-        """Does the loss of one rank depend on sums over all ranks that only a forward pass knows."""
+        """Does one rank's loss depend on sums over all ranks that are known only after a forward pass."""
         return self.reduction == "masked" or self.loss != "ce"
 
 
@@ -44,7 +44,7 @@ class StepSums(NamedTuple):
 
 
 class Overlap(torch.autograd.Function):
-    """logits [n,Vd] against targets -> cross entropy [n] and overlap [n]; of the logits only the softmax is kept."""
+    """logits [n,Vd] against targets -> cross entropy [n] and overlap [n]; keeps only the softmax of the logits."""
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, probs: Tensor, mass: Tensor) -> tuple[Tensor, Tensor]:
@@ -64,17 +64,17 @@ class Overlap(torch.autograd.Function):
         q, probs, mass = ctx.saved_tensors
         grad = torch.zeros_like(q) if by_entropy is None else (q - probs).mul_(by_entropy[:, None])
         if by_overlap is not None:
-            # min(P, q) moves with q only where q is the lesser.
+            # min(P, q) depends on q only where q is smaller.
             lesser = torch.where(q < probs * mass[:, None], q, 0.0)
             grad += (lesser - q * lesser.sum(-1, keepdim=True)) * by_overlap[:, None]
         return grad.to(ctx.dtype), None, None
 
 
 def unroll(draft: Draft, embedding: Tensor, ids: Tensor, aux: Tensor, plan: RowPlan, targets: Targets) -> StepSums:
-    """Run all steps of `plan` over samples that lie one after another.
+    """Run all steps of `plan` over samples that are joined end to end.
 
-    `embedding` [V,H]; `ids` int64 [N]; `aux` [N,3H], low, mid, high. Every parameter gets a gradient, zero if no row is
-    live: ranks that reduce gradients together must all have the same ones.
+    `embedding` [V,H]; `ids` int64 [N]; `aux` [N,3H], low, mid, high. Every parameter gets a gradient, zero if no row
+    has a loss: ranks that reduce gradients together must all have the same set.
     """
     dtype = draft.fc.weight.dtype
     ids = torch.cat((ids, ids.new_zeros(1)))
@@ -82,7 +82,7 @@ def unroll(draft: Draft, embedding: Tensor, ids: Tensor, aux: Tensor, plan: RowP
     mixed = draft.mix(embedding[ids[plan.tokens]].to(dtype), hidden)
     first = draft.key_value(mixed[None], plan.positions[None])
     keys, values = first[0][0], first[1][0]
-    own: Own | None = None
+    own: OwnKeyValues | None = None
     sums: list[tuple[Tensor, ...]] = []
     for k, step in enumerate(plan.steps):
         if k == 0:
@@ -102,18 +102,18 @@ def unroll(draft: Draft, embedding: Tensor, ids: Tensor, aux: Tensor, plan: RowP
     return stacked
 
 
-def _kept(hidden: Tensor, own: Own | None, step: StepRows) -> tuple[Tensor, Own | None]:
+def _kept(hidden: Tensor, own: OwnKeyValues | None, step: StepRows) -> tuple[Tensor, OwnKeyValues | None]:
     if step.keep is None:
         return hidden, own
     keep = step.keep
-    return hidden[keep], None if own is None else Own(own.keys[:, keep], own.values[:, keep])
+    return hidden[keep], None if own is None else OwnKeyValues(own.keys[:, keep], own.values[:, keep])
 
 
-def _extended(own: Own | None, keys: Tensor, values: Tensor) -> Own:
-    new = Own(keys[0].unsqueeze(2), values[0].unsqueeze(2))
+def _extended(own: OwnKeyValues | None, keys: Tensor, values: Tensor) -> OwnKeyValues:
+    new = OwnKeyValues(keys[0].unsqueeze(2), values[0].unsqueeze(2))
     if own is None:
         return new
-    return Own(torch.cat((own.keys, new.keys), 2), torch.cat((own.values, new.values), 2))
+    return OwnKeyValues(torch.cat((own.keys, new.keys), 2), torch.cat((own.values, new.values), 2))
 
 
 def _step_sums(draft: Draft, hidden: Tensor, step: StepRows, targets: Targets) -> tuple[Tensor, ...]:

@@ -29,7 +29,7 @@ SETTINGS = [
     TttOptions(steps=3, loss="lk-lambda", kl_scale=0.7, kl_decay=3.0),
     TttOptions(steps=3, loss="lk-lambda", reduction="masked"),
 ]
-# A prompt that is mostly dead, so that rows are left out; all rows live, so that none is; one token.
+# Mostly rows without a loss, so that rows are left out; a loss in all rows, so that none is; one token.
 BATCHES = {
     "mixed": MASKS,
     "long prompt": ([0] * 40 + [1] * 6, [0] * 9 + [1, 1, 0, 0, 0, 0, 0, 0, 0, 1]),
@@ -79,7 +79,7 @@ def test_equals_the_plain_unroll(ttt: TttOptions, batch: str) -> None:
     case = SmallCase()
     draft = case.draft()
     buffers = Buffers(torch.device("cpu"))
-    # Twice, the second time smaller: what is left in the buffers must not matter.
+    # Twice, the second batch smaller: the old content of the buffers must not matter.
     for masks in (BATCHES[batch], BATCHES[batch][:1]):
         samples = [case.sample(mask) for mask in masks]
         expected, wanted = plain(case, draft, samples, ttt)
@@ -92,7 +92,7 @@ def test_equals_the_plain_unroll(ttt: TttOptions, batch: str) -> None:
             )
 
 
-def test_leaving_dead_rows_out_changes_nothing_and_is_done() -> None:
+def test_rows_without_a_loss_are_left_out_and_this_changes_nothing() -> None:
     case = SmallCase()
     draft = case.draft()
     samples = [case.sample(mask) for mask in BATCHES["long prompt"]]
@@ -107,19 +107,19 @@ def test_leaving_dead_rows_out_changes_nothing_and_is_done() -> None:
         torch.testing.assert_close(*pair, rtol=1e-10, atol=1e-12)
 
 
-def test_making_activations_again_changes_nothing_and_needs_less_memory() -> None:
+def test_recomputing_activations_changes_nothing_and_needs_less_memory() -> None:
     case = SmallCase()
     draft = case.draft()
     samples = [case.sample(mask) for mask in BATCHES["all live"]]
-    room = [Buffers(torch.device("cpu")) for _ in range(2)]
+    buffers = [Buffers(torch.device("cpu")) for _ in range(2)]
     (found, mine), (expected, theirs) = (
         fused(case, draft, samples, TttOptions(steps=4), each, recompute=again)
-        for each, again in zip(room, (True, False), strict=True)
+        for each, again in zip(buffers, (True, False), strict=True)
     )
     for pair in zip([*found, *mine], [*expected, *theirs], strict=True):
         torch.testing.assert_close(*pair, rtol=1e-12, atol=1e-12)
     rows, steps, width, size = 80, 4, CONFIG.intermediate_size, 8
-    assert room[1].bytes - room[0].bytes == (steps - 1) * rows * 3 * width * size
+    assert buffers[1].bytes - buffers[0].bytes == (steps - 1) * rows * 3 * width * size
 
 
 def test_the_scale_is_in_all_gradients() -> None:
@@ -135,10 +135,10 @@ def test_the_scale_is_in_all_gradients() -> None:
 
 
 @pytest.mark.parametrize("ttt", SETTINGS, ids=lambda t: f"{t.steps}-{t.loss}-{t.reduction}-{t.mask_offset}")
-def test_a_rank_without_rows_meets_the_others_as_often_as_they_do(ttt: TttOptions) -> None:
+def test_a_rank_without_rows_takes_part_in_every_collective(ttt: TttOptions) -> None:
     case = SmallCase()
     draft = case.draft()
-    met = []
+    collectives = []
     for masks in ([[0] * 6], MASKS):
         batch = batch_of(*(case.sample(list(mask)) for mask in masks))
         plan = plan_fused(batch.loss_mask, batch.lengths, ttt.steps, ttt.mask_offset)
@@ -152,13 +152,13 @@ def test_a_rank_without_rows_meets_the_others_as_often_as_they_do(ttt: TttOption
         inputs = Inputs(case.embedding, batch.input_ids, batch.aux, plan, teacher)
         objective = Objective(ttt, POSITIONS, 1.0, sum_ranks)
         loss, *_ = fused_unroll(draft, inputs, objective, torch_rows, Buffers(torch.device("cpu")))
-        met.append(shapes)
-        if len(met) == 1:
+        collectives.append(shapes)
+        if len(collectives) == 1:
             assert all(grad.abs().max() == 0 for grad in gradients(draft, loss))
-    assert met[0] == met[1]
+    assert collectives[0] == collectives[1]
 
 
-def test_buffers_are_made_once_for_the_largest_batch() -> None:
+def test_buffers_are_allocated_once_for_the_largest_batch() -> None:
     buffers = Buffers(torch.device("cpu"))
     large = buffers.take("a", (3, 5), torch.float32)
     small = buffers.take("a", (2, 4), torch.float32)

@@ -96,7 +96,7 @@ def test_mask_decides_per_row_and_step_which_target_counts(offset: int) -> None:
 
 
 @pytest.mark.parametrize("ttt", SETTINGS[:4], ids=lambda t: f"{t.reduction}-{t.mask_offset}")
-def test_leaving_dead_rows_out_changes_nothing(ttt: TttOptions) -> None:
+def test_leaving_out_rows_without_a_loss_changes_nothing(ttt: TttOptions) -> None:
     case = SmallCase()
     samples = [case.sample(mask) for mask in MASKS]
     draft = case.draft()
@@ -123,7 +123,7 @@ def test_attention_in_pieces_equals_attention_at_once(monkeypatch: pytest.Monkey
     ttt = TttOptions(steps=4)
     whole = gradients(draft, loss_of(run(case, draft, samples, ttt), ttt, 22))
     monkeypatch.setattr(row_plan, "QUERY_ROWS", 3)
-    monkeypatch.setattr(attention, "_KEEP_SCORES", 0)
+    monkeypatch.setattr(attention, "_MAX_KEPT_SCORES", 0)
     pieces = gradients(draft, loss_of(run(case, draft, samples, ttt), ttt, 22))
     for name in whole:
         assert_close(pieces[name], whole[name], 1e-12)

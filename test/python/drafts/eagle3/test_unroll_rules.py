@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from draftbridge.drafts.eagle3.attention import Own, attend
+from draftbridge.drafts.eagle3.attention import OwnKeyValues, attend
 from draftbridge.drafts.eagle3.fused.buffers import Buffers
 from draftbridge.drafts.eagle3.fused.causal import Packed, causal, causal_backward
 from draftbridge.drafts.eagle3.fused.kernels import torch_rows
@@ -58,7 +58,7 @@ def test_a_row_sees_the_keys_of_step_0_up_to_itself_and_its_own_of_each_later_st
         return part.transpose(0, 1)
 
     later = [torch.stack([first(part) for part in parts[1:]], 2) for parts in (keys, values)] if step else None
-    own = None if later is None else Own(*later)
+    own = None if later is None else OwnKeyValues(*later)
     whole = (Piece(0, rows, 0, rows),)
     plain = attend(first(query), first(keys[0]), first(values[0]), own, torch.arange(rows), whole)
     torch.testing.assert_close(plain, expected)

@@ -1,1 +1,1 @@
-"""The unroll with its backward pass written out, so that work that all K steps share is done once. See `unroll.py`."""
+"""The unroll with a hand-written backward pass, so that work shared by all K steps runs once. See `unroll.py`."""

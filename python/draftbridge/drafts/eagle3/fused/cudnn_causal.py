@@ -1,4 +1,4 @@
-"""cuDNN's causal attention for samples of one length, with the logsumexp in the form that `causal.py` has it."""
+"""cuDNN's causal attention for samples of one length, with the logsumexp laid out as in `causal.py`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def backward(
     g, q, k, v, o = (_split(flat, length, size) for flat in (grad, query, key, value, out))
     samples, heads = q.shape[:2]
     stats = total.view(heads, samples, length).transpose(0, 1).contiguous().unsqueeze(-1)
-    # Without dropout the seeds are looked at by nobody, and samples of one length have no bounds.
+    # Without dropout the seeds are unused, and samples of one length need no bounds.
     seed = torch.zeros((), dtype=torch.int64, device=q.device)
     found = torch.ops.aten._scaled_dot_product_cudnn_attention_backward(
         g, q, k, v, o, stats, seed, seed, None, None, None, length, length, 0.0, True

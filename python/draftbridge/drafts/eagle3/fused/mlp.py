@@ -1,4 +1,4 @@
-"""The MLP of all steps. What it keeps for the backward pass is most of a batch's memory; or it is made twice."""
+"""The MLP of all steps. Its activations are most of a batch's memory: they are kept, or computed a second time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from draftbridge.drafts.eagle3.fused.weights import Weights
 
 
 class Mlp(ABC):
-    """`units` [n,H]: a step's input, after its norm. Steps run forward in order, and backward in the opposite one."""
+    """`units` [n,H]: a step's normed input. Steps run forward in order, and backward in reverse order."""
 
     def __init__(self, kernels: RowKernels, weights: Weights) -> None:
         self._kernels, self._weights = kernels, weights
@@ -24,11 +24,12 @@ class Mlp(ABC):
 
     @abstractmethod
     def back(self, k: int, given: Tensor, units: Tensor) -> Tensor:
-        """The gradient by `units`, from that by the output."""
+        """The gradient by `units`, from the gradient `given` by the output."""
 
     @abstractmethod
     def weight_grads(self, given: Tensor, units: Tensor) -> tuple[Tensor, Tensor]:
-        """By the gate-and-up and the down matrix, once all steps went back. Both arguments [K,n,H], of all steps."""
+        """Gradients of the gate-and-up and the down matrix, after the last `back`. Both arguments are
+        [K,n,H], of all steps."""
 
     def _forward(self, units: Tensor, gate_up: Tensor, inner: Tensor) -> None:
         torch.mm(units, self._weights.gate_up.T, out=gate_up)
@@ -41,7 +42,7 @@ class Mlp(ABC):
 
 
 class KeptMlp(Mlp):
-    """Keeps 3 I numbers for each row and step, and makes each weight's gradient in one product over all steps."""
+    """Keeps 3 I numbers per row and step. Each weight's gradient is one product over all steps."""
 
     def __init__(self, kernels: RowKernels, weights: Weights, buffers: Buffers, steps: int, rows: int) -> None:
         super().__init__(kernels, weights)
@@ -62,14 +63,14 @@ class KeptMlp(Mlp):
 
 
 class RecomputedMlp(Mlp):
-    """Keeps nothing: a seventh of the memory with seven steps, for one product more in each."""
+    """Keeps no activations: with seven steps a seventh of the memory, for one more product per step."""
 
     def __init__(self, kernels: RowKernels, weights: Weights, buffers: Buffers, rows: int) -> None:
         super().__init__(kernels, weights)
         width, dtype = weights.down.shape[1], weights.down.dtype
         self._gate_up = buffers.take("gate_up", (rows, 2 * width), dtype)
         self._inner = buffers.take("inner", (rows, width), dtype)
-        # Not buffers: they may become the parameters' gradients themselves.
+        # Not from `buffers`: autograd may hand these tensors out as the parameters' gradients.
         wide = kernels.wide(dtype)
         self._by_gate_up = torch.zeros_like(weights.gate_up, dtype=wide)
         self._by_down = torch.zeros_like(weights.down, dtype=wide)

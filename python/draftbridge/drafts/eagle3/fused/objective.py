@@ -1,4 +1,4 @@
-"""How much each row's loss counts, known while the unroll still runs: so logits become gradients at once and go."""
+"""The weight of each row's loss, known during the unroll: logits turn into gradients at once and need not be kept."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from draftbridge.drafts.eagle3.ttt_loss import StepSums, TttOptions
 
 @dataclass(frozen=True)
 class Objective:
-    """`positions`: of the micro-step over all ranks. `scale`: what all gradients are multiplied by. `sum_ranks` sums a
-    tensor over all ranks, in place: all of them call it, in the same order."""
+    """`positions`: of the micro-step over all ranks. `scale`: a factor of all gradients. `sum_ranks` sums a tensor over
+    all ranks, in place: a collective, which all ranks call in the same order."""
 
     options: TttOptions
     positions: int
@@ -22,13 +22,13 @@ class Objective:
     sum_ranks: Callable[[Tensor], Tensor]
 
     def totals(self, trained: Tensor) -> Tensor:
-        """bool [K,n] -> wide [K]: trained rows of all ranks, where the loss asks for them; else of this one."""
+        """bool [K,n] -> fp64 [K]: trained rows of all ranks if the loss needs them, else of this rank."""
         counts = trained.sum(1).double()
         return self.sum_ranks(counts) if self.options.needs_totals else counts
 
     @property
-    def alone(self) -> bool:
-        """Are a row's weights known before its logits are."""
+    def known_before_logits(self) -> bool:
+        """Are the weights of rows known before their logits."""
         return self.options.loss == "ce"
 
     def weights(self, k: int, total: Tensor, stats: Tensor) -> tuple[Tensor, Tensor | None]:

@@ -1,4 +1,4 @@
-"""What the fused unroll computes of a batch: one set of rows for all steps, so that its buffers have one shape."""
+"""The rows of a batch that the fused unroll computes: the same rows at all steps, so its buffers have one shape."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from torch import Tensor
 from draftbridge.drafts.eagle3.flops import Work
 from draftbridge.drafts.eagle3.row_plan import effective_mask, guarded
 
-# Leaving out fewer rows than this share saves less than moving the others together costs.
-_WORTH = 1 / 32
+# Leaving out a smaller share of the rows saves less time than gathering the others costs.
+_MIN_SAVED_SHARE = 1 / 32
 
 
 @dataclass(frozen=True)
 class FusedPlan:
-    """N rows of all samples, one after another; n of them lead to a loss. Indices are int64, bounds int32.
+    """N rows of all samples, end to end; n of them are computed. Indices are int64, bounds int32.
 
-    A row that is live at some step is computed at all of them: that is K - 1 rows too many for each stretch of live
-    rows, and buys that nothing is gathered between steps.
+    A row that has a loss at some step is computed at all steps: K - 1 rows too many for each run of such rows, but
+    nothing is gathered between steps.
     """
 
     rows: Tensor | None  # [n] which of the N rows are computed; None: all of them
     positions: Tensor  # [n] their positions within their samples
     every_position: Tensor  # [N]
-    first_tokens: Tensor  # [N] index of the token that each row is fed at step 0; N stands for token 0
+    first_tokens: Tensor  # [N] index of each row's input token at step 0; N stands for token 0
     tokens: Tensor  # [K,n] the same for the computed rows at every step
     wanted: Tensor  # [R] rows whose target distribution is needed
     targets: Tensor  # [K,n] index into `wanted`, -1: this row has no loss at this step
@@ -43,13 +43,13 @@ class FusedPlan:
         return self.every_position.numel()
 
     def work(self) -> Work:
-        """Of a plan that lies on the CPU."""
+        """Row counts. Call it while the plan is on the CPU."""
         steps, n = self.tokens.shape[0], len(self)
         pairs = int((self.positions + 1).sum())
         return Work(self.total, (n,) * steps, (n,) * steps, self.wanted.numel(), (pairs,) * steps)
 
     def to(self, device: torch.device) -> FusedPlan:
-        """Copies that do not wait, if this plan is pinned."""
+        """A copy on the device. Asynchronous if this plan is pinned."""
         return self._each(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pinned(self) -> FusedPlan:
@@ -65,7 +65,7 @@ class FusedPlan:
 def plan_fused(
     loss_mask: Tensor, lengths: Sequence[int], steps: int, offset: int = 0, compact: bool = True
 ) -> FusedPlan:
-    """`loss_mask` [N] of samples of the given lengths. `compact` leaves rows out that no loss depends on."""
+    """`loss_mask` [N] of samples of the given lengths. `compact` leaves out rows that no loss depends on."""
     mask = effective_mask(loss_mask, lengths)
     sizes = torch.tensor(lengths, dtype=torch.int64)
     bounds = torch.cat((sizes.new_zeros(1), sizes.cumsum(0)))
@@ -81,12 +81,12 @@ def plan_fused(
     targets = torch.where(inside, order[ahead], -1)
     tokens = torch.where(inside, ahead, total)
     live = (targets >= 0).any(0)
-    worth = compact and int(live.sum()) <= (1 - _WORTH) * total
+    worth = compact and int(live.sum()) <= (1 - _MIN_SAVED_SHARE) * total
     rows = live.nonzero().flatten() if worth else None
     if rows is not None:
         targets, tokens = targets[:, rows], tokens[:, rows]
     sums = tuple(int((mask & (positions >= k + offset)).sum()) for k in range(steps))
     first = torch.where(inside[0], every + 1, total)
-    mine = positions if rows is None else positions[rows]
+    computed = positions if rows is None else positions[rows]
     longest = max(lengths, default=0)
-    return FusedPlan(rows, mine, positions, first, tokens, wanted, targets, bounds.int(), longest, sums)
+    return FusedPlan(rows, computed, positions, first, tokens, wanted, targets, bounds.int(), longest, sums)

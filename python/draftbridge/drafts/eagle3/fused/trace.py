@@ -25,7 +25,7 @@ class Inputs:
     plan: FusedPlan
     teacher: TeacherLogits
     recompute: bool = False
-    """Make the MLP's activations again in the backward pass and do not keep them."""
+    """Compute the MLP's activations again in the backward pass instead of keeping them."""
 
 
 @dataclass
@@ -74,7 +74,7 @@ class Trace:
         return self.stats.shape[0]
 
     def own_until(self, step: int) -> OwnKeys:
-        """What rows have made for themselves up to and with this step."""
+        """The rows' own keys and values of steps 1 to `step`, and their gradients."""
         own = self.own
         parts = (own.keys[:step], own.values[:step], own.key_grads[:step], own.value_grads[:step])
         return OwnKeys(*parts, own.heads, own.size)

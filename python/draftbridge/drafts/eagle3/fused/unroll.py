@@ -1,11 +1,11 @@
 """The K steps of training-time test as one function with its own backward (EAGLE-3, arXiv 2503.01840, section 3.2).
 
-What it saves against autograd over the plain unroll, each an identity of real arithmetic:
-- a projection of [embedding ; hidden] is a part that knows only the token, made once for all steps, plus one that knows
-  only the hidden state;
-- the attention of all steps is one causal kernel over the keys of step 0, joined with a few keys that each row has made
-  for itself;
-- logits become their own gradient while they are there, in one buffer for all steps;
+It saves work compared with autograd over the plain unroll. Each saving is an identity of real arithmetic:
+- a projection of [embedding ; hidden] is the sum of a part that depends on the token alone, computed once for all
+  steps, and a part that depends on the hidden state alone;
+- attention at every step is one causal kernel over the keys of step 0, merged with the few keys that each row made at
+  later steps;
+- logits are overwritten by their gradient, in one buffer for all steps;
 - the gradient of a matrix that all steps use is one product over the rows of all steps.
 """
 
@@ -30,15 +30,15 @@ from draftbridge.drafts.eagle3.fused.weights import trained, unpacked
 def fused_unroll(
     draft: Draft, inputs: Inputs, objective: Objective, kernels: RowKernels, buffers: Buffers
 ) -> tuple[Tensor, ...]:
-    """A loss that is zero in value and has the gradient, and the fields of StepSums, of which its value is made.
+    """A loss with the right gradient but the value zero, and the fields of StepSums, which give its value.
 
-    It must be where the backward pass begins, with a gradient of one: what else it is to be multiplied by is the
-    objective's `scale`. One unroll at a time uses `buffers`, from here until its backward pass.
+    The backward pass must begin at this loss, with a gradient of one: any factor belongs into the objective's `scale`.
+    From this call until its backward pass ends, `buffers` belong to this unroll.
     """
     if len(inputs.plan) == 0:
         return _nothing(draft, objective)
     trace: list[Trace] = []
-    # A draft that keeps its weights in fp32 beside a half-precision target computes as the target does.
+    # The draft computes in the target's dtype, also if its weights are kept in fp32.
     weights = [weight.to(inputs.embedding.dtype) for weight in trained(draft)]
     loss = _Unroll.apply(trace, draft.config, inputs, objective, kernels, buffers, *weights)  # type: ignore[no-untyped-call]
     done = trace[0]
@@ -47,7 +47,7 @@ def fused_unroll(
 
 @torch.no_grad()
 def fused_sums(draft: Draft, inputs: Inputs, kernels: RowKernels, buffers: Buffers) -> tuple[Tensor, ...]:
-    """The fields of StepSums, by a forward pass alone. It uses `buffers` as `fused_unroll` does."""
+    """The fields of StepSums, from a forward pass alone. `buffers` are overwritten."""
     if len(inputs.plan) == 0:
         return tuple(step_sums(*_no_rows(draft, inputs.plan.tokens.shape[0])))
     weights = tuple(weight.to(inputs.embedding.dtype) for weight in trained(draft))
@@ -56,7 +56,7 @@ def fused_sums(draft: Draft, inputs: Inputs, kernels: RowKernels, buffers: Buffe
 
 
 def _nothing(draft: Draft, objective: Objective) -> tuple[Tensor, ...]:
-    """A rank without a row that is trained: it still meets the others wherever they meet, and has zero gradients."""
+    """For a rank without trained rows: it takes part in every collective, and its gradients are zero."""
     stats, none = _no_rows(draft, objective.options.steps)
     for k, total in enumerate(objective.totals(none)):
         objective.weights(k, total, stats[k])

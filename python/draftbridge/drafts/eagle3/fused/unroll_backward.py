@@ -1,4 +1,4 @@
-"""The backward pass of the fused unroll: step by step for what flows, once for all steps for the weights."""
+"""The backward pass of the fused unroll: activations step by step, weights once for all steps."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from draftbridge.drafts.eagle3.fused.weights import Weights
 
 @dataclass
 class _Flow:
-    """Gradients on their way. Those with K in front are kept for the weights."""
+    """Gradients of activations. Those with a leading K are kept for the gradients of weights."""
 
     projected: Tensor  # [K,n,W]
     middle: Tensor  # [K,n,H]

@@ -1,4 +1,4 @@
-"""The forward pass of the fused unroll, and what it leaves for the backward pass."""
+"""The forward pass of the fused unroll. It fills the trace that the backward pass reads."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def forward(
     buffers: Buffers,
     given: tuple[Tensor, ...],
 ) -> Trace:
-    """Without an objective there is no gradient by the logits, and no backward pass: only the losses are found."""
+    """Without an objective only the losses are computed: no gradient by the logits, and no backward pass may follow."""
     with torch.no_grad():
         trace = _begin(config, inputs, kernels, buffers, packed(config, given), inputs.plan.tokens.shape[0])
         by_token = kernels.matmul_wide(trace.token_units, trace.weights.by_token.T)
@@ -45,8 +45,8 @@ def forward(
             _attention(trace, kernels, by_token, k)
             _mlp(trace, kernels, k)
             rows = _entropy_rows(trace, inputs, best[k], k)
-            goal = None if objective is None or totals is None else (objective, totals[k])
-            _head(trace, kernels, goal, logits, rows, k)
+            weighing = None if objective is None or totals is None else (objective, totals[k])
+            _head(trace, kernels, weighing, logits, rows, k)
     return trace
 
 
@@ -78,7 +78,7 @@ def _begin(
     states[0], units[0] = first[at], first_units[at]
     queries = take("queries", steps, total, query_width)
     if plan.rows is not None:
-        # Rows that are not computed are still seen by the causal kernel: they must be finite.
+        # The causal kernel also reads rows that are not computed: they must be finite.
         queries.zero_()
     cos, sin = _rotary(config, plan.longest + steps, wide, device)
     own_shape = (steps - 1, n, key_width)
@@ -122,7 +122,7 @@ def _begin(
         middle_units=take("middle_units", steps, n, hidden),
         mlp=_mlp_of(inputs, kernels, buffers, weights, steps),
         output_grads=take("output_grads", steps, n, hidden),
-        # Not a buffer: it may become the parameter's gradient itself.
+        # Not from `buffers`: autograd may hand this tensor out as the parameter's gradient.
         head_grad=torch.zeros(config.draft_vocab_size, hidden, dtype=wide, device=device),
         head_norm_grad=torch.zeros(hidden, dtype=wide, device=device),
         stats=torch.zeros(steps, 3, n, dtype=wide, device=device),
@@ -216,29 +216,29 @@ def _entropy_rows(trace: Trace, inputs: Inputs, best: Tensor, k: int) -> Entropy
 def _head(
     trace: Trace,
     kernels: RowKernels,
-    goal: tuple[Objective, Tensor] | None,
+    weighing: tuple[Objective, Tensor] | None,
     logits: Tensor,
     rows: EntropyRows,
     k: int,
 ) -> None:
-    """The loss of step k and, with a goal, its gradient by the step's output; the head's own gradient is added up."""
+    """The loss of step k. With an objective also its gradient by the step's output, and its part of the head's."""
     weights, raw = trace.weights, trace.raw_outputs[k]
-    chained = trace.config.norm_output
-    units = trace.hidden[k + 1] if chained else torch.empty_like(raw)
+    norm_output = trace.config.norm_output
+    units = trace.hidden[k + 1] if norm_output else torch.empty_like(raw)
     scale = kernels.rms_norm(raw, weights.head_norm, trace.config.rms_norm_eps, units)
     trace.output_scales.append(scale)
     torch.mm(units, weights.head.T, out=logits)
-    if goal is None:
+    if weighing is None:
         kernels.entropy(logits, rows)
         return
-    objective, total = goal
-    if objective.alone:
+    objective, total = weighing
+    if objective.known_before_logits:
         kernels.entropy(logits, rows, objective.weights(k, total, rows.stats)[0])
     else:
         kernels.entropy(logits, rows)
         kernels.entropy_grad(logits, rows, *objective.weights(k, total, rows.stats))
     kernels.accumulate(trace.head_grad, logits.T, units)
-    if chained:
+    if norm_output:
         # The gradient by the normed output. The next step adds its own before both go through the norm.
         torch.mm(logits, weights.head, out=trace.output_grads[k])
         return

@@ -1,4 +1,4 @@
-"""The draft's weights as the fused unroll multiplies by them, and its gradients as the draft has them."""
+"""The draft's weights in the layout of the fused unroll, and their gradients in the layout of the draft."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ class Weights:
 
     fc: Tensor  # [H,3H]
     fc_norms: tuple[Tensor, ...]  # one [H] for each auxiliary state; none if `fc_norm` is off
-    by_token: Tensor  # [W,H] the halves of the projections that see the embedding
-    by_hidden: Tensor  # [W,H] those that see the hidden state
+    by_token: Tensor  # [W,H] the halves of the projections that multiply the embedding
+    by_hidden: Tensor  # [W,H] the halves that multiply the hidden state
     out: Tensor  # [H,Wq]
     gate_up: Tensor  # [2I,H]
     down: Tensor  # [H,I]
@@ -60,7 +60,8 @@ def trained(draft: Draft) -> list[Tensor]:
 
 
 def packed(config: DraftConfig, given: tuple[Tensor, ...]) -> Weights:
-    """`given` in the order of `names`. Copies what has to be cut or joined; the rest is what was given."""
+    """`given` in the order of `names`. Weights that are cut or joined are
+    copied; the others are the given tensors."""
     by_name = dict(zip(names(config), given, strict=True))
     hidden = by_name["fc.weight"].shape[0]
     halves = [torch.cat([by_name[name][:, part] for name in _QKV]) for part in (slice(hidden), slice(hidden, None))]

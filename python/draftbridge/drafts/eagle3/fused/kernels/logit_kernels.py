@@ -1,4 +1,4 @@
-"""Triton kernels over rows of logits: one program per row, which is read in blocks and mostly stays in the cache."""
+"""Triton kernels over rows of logits: one program per row, which it reads in blocks, mostly from the cache."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def entropy(
     HAS_OVERLAP: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """FILL: find what EntropyRows holds. REPLACE: put the gradient in the place of the logits."""
+    """FILL: compute the outputs of EntropyRows. REPLACE: overwrite the logits by their gradient."""
     row = tl.program_id(0).to(tl.int64)
     line = logits + row * width
     is_trained = tl.load(trained + row) != 0

@@ -64,8 +64,8 @@ def silu_mul(both, out, width, BLOCK: tl.constexpr):
     inside = columns < width
     gate = tl.load(both + row * 2 * width + columns, mask=inside, other=0.0).to(tl.float32)
     up = tl.load(both + row * 2 * width + width + columns, mask=inside, other=0.0).to(tl.float32)
-    lit = 1.0 / (1.0 + tl.exp(-gate))
-    tl.store(out + row * width + columns, (gate * lit * up).to(out.dtype.element_ty), mask=inside)
+    sigmoid = 1.0 / (1.0 + tl.exp(-gate))
+    tl.store(out + row * width + columns, (gate * sigmoid * up).to(out.dtype.element_ty), mask=inside)
 
 
 @triton.jit
@@ -77,7 +77,7 @@ def silu_mul_backward(grad, both, width, BLOCK: tl.constexpr):
     gate = tl.load(at, mask=inside, other=0.0).to(tl.float32)
     up = tl.load(at + width, mask=inside, other=0.0).to(tl.float32)
     given = tl.load(grad + row * width + columns, mask=inside, other=0.0).to(tl.float32)
-    lit = 1.0 / (1.0 + tl.exp(-gate))
-    by_gate = given * up * lit * (1.0 + gate * (1.0 - lit))
+    sigmoid = 1.0 / (1.0 + tl.exp(-gate))
+    by_gate = given * up * sigmoid * (1.0 + gate * (1.0 - sigmoid))
     tl.store(at, by_gate.to(both.dtype.element_ty), mask=inside)
-    tl.store(at + width, (given * gate * lit).to(both.dtype.element_ty), mask=inside)
+    tl.store(at + width, (given * gate * sigmoid).to(both.dtype.element_ty), mask=inside)

@@ -1,4 +1,4 @@
-"""What the fused unroll asks of its kernels. `torch_rows.py` says what each computes, `triton_rows.py` does it fast."""
+"""The kernels of the fused unroll as a protocol: `torch_rows.py` defines each, `triton_rows.py` is the fast version."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Heads:
-    """How the columns of a projection are cut: query heads, then key heads, then value heads, `size` columns each."""
+    """The columns of a projection: query heads, then key heads, then value heads, `size` columns each."""
 
     query: int
     key: int
@@ -35,10 +35,10 @@ class RotaryTable:
 
 @dataclass(frozen=True)
 class HeadTensors:
-    """Where heads lie, or their gradients: [., heads * size] each, None for those that are not part of it.
+    """Tensors of heads, or of their gradients: [., heads * size] each, None for heads that are left out.
 
-    Row i is at `query[query_rows[i]]`, or `query[i]`, and at `key[i]` and `value[i]`. `own_query` [n, .], wide: a part
-    of the query's gradient that is kept apart.
+    Row i is at `query[query_rows[i]]`, or `query[i]`, and at `key[i]` and `value[i]`. `own_query` [n, .], wide: the
+    part of the query's gradient that came through the rows' own keys.
     """
 
     query: Tensor | None = None
@@ -50,7 +50,8 @@ class HeadTensors:
 
 @dataclass(frozen=True)
 class OwnKeys:
-    """Keys and values [m, n, heads * size] that n rows made for themselves at m steps, and their gradients, wide."""
+    """Keys and values [m, n, heads * size] of n rows at m later steps, which only their row attends to, and their
+    gradients, wide."""
 
     keys: Tensor
     values: Tensor
@@ -62,12 +63,12 @@ class OwnKeys:
 
 @dataclass(frozen=True)
 class EntropyRows:
-    """The teacher of n rows, and room for what is found.
+    """The teacher's logits for n rows, and the outputs of `entropy`.
 
     `teacher` [R,Vd] logits over the draft vocabulary, `draft_total` and `teacher_total` [R] their logsumexp over the
-    draft's and over all columns; row i is held against teacher row `index[i]`. `trained` bool [n]; `best` [n] the draft
-    id of the target's likeliest token. Filled: `stats` [3,n] cross entropy, overlap sum_v min(P, q) and hit, zero for
-    rows that are not trained; `total` [n] logsumexp of the row; `lesser` [n] the mass of q where it is less than P.
+    draft's and over all columns; row i is compared with teacher row `index[i]`. `trained` bool [n]; `best` [n] the
+    draft id of the target's likeliest token. Filled: `stats` [3,n] cross entropy, overlap sum_v min(P, q) and hit, zero
+    for rows that are not trained; `total` [n] logsumexp of the row; `lesser` [n] the mass of q where it is less than P.
     """
 
     teacher: Tensor
@@ -83,7 +84,7 @@ class EntropyRows:
 
 @dataclass(frozen=True)
 class Best:
-    """What is known so far of R rows of logits: the largest one, whose token it is, and the logsumexp."""
+    """Running results over R rows of logits: the largest logit, its token, and the logsumexp."""
 
     peak: Tensor  # [R] wide
     token: Tensor  # [R] int64
@@ -91,7 +92,7 @@ class Best:
 
 
 class RowKernels(Protocol):
-    """Rows are the first axis of everything, and whole in memory. "Wide": fp32, or wider if the tensor is."""
+    """Rows are the first axis of all tensors, and contiguous. "Wide": fp32, or wider if the tensor is wider."""
 
     def wide(self, dtype: torch.dtype) -> torch.dtype: ...
 
@@ -182,12 +183,12 @@ class RowKernels(Protocol):
     def row_logsumexp(self, logits: Tensor) -> Tensor: ...
 
     def fold(self, logits: Tensor, start: int, best: Best, columns: Tensor, out: Tensor, first: int) -> None:
-        """Takes a slice of logits [R,C], whose first column is token `start`, into `best`; the lowest token wins a tie.
+        """Adds a slice of logits [R,C], whose first column is token `start`, to `best`; the lowest token wins a tie.
         Copies logits[:, columns] to out[:, first:]."""
         ...
 
     def entropy(self, logits: Tensor, rows: EntropyRows, by_entropy: Tensor | None = None) -> None:
-        """Fills `rows` from the draft's logits [n,Vd]. With `by_entropy` it goes on with `entropy_grad`."""
+        """Fills `rows` from the draft's logits [n,Vd]. With `by_entropy` it also runs `entropy_grad`."""
         ...
 
     def entropy_grad(self, logits: Tensor, rows: EntropyRows, by_entropy: Tensor, by_overlap: Tensor | None) -> None:

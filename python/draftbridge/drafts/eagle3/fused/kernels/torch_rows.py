@@ -1,4 +1,4 @@
-"""The row kernels in plain torch: what each computes, in any dtype and on any device. `triton_rows.py` is held to it.
+"""The row kernels in plain torch, for any dtype and device. Tests compare `triton_rows.py` with them.
 
 "Wide" is fp32, or the tensors' own dtype where that is wider. Rounding happens where the plain unroll rounds.
 """
@@ -59,7 +59,7 @@ def _split(flat: Tensor, heads: Heads) -> tuple[Tensor, Tensor, Tensor]:
     return shaped[:, :query], shaped[:, query:key], shaped[:, key:]
 
 
-def _turn(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+def _rotate_halves(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     low, high = x.chunk(2, -1)
     return torch.cat((low * cos - high * sin, high * cos + low * sin), -1)
 
@@ -76,9 +76,9 @@ def rotate(
     q, k, v = _split(hidden_part + token_part[tokens], heads)
     if into.query is not None:
         target = slice(None) if into.query_rows is None else into.query_rows
-        into.query[target] = _turn(q, cos, sin).flatten(1).to(into.query.dtype)
+        into.query[target] = _rotate_halves(q, cos, sin).flatten(1).to(into.query.dtype)
     if into.key is not None and into.value is not None:
-        into.key.copy_(_turn(k, cos, sin).flatten(1))
+        into.key.copy_(_rotate_halves(k, cos, sin).flatten(1))
         into.value.copy_(v.flatten(1))
 
 
@@ -95,14 +95,14 @@ def rotate_backward(
     if grads.query is not None:
         whole = (grads.query if grads.query_rows is None else grads.query[grads.query_rows]).to(cos.dtype)
         whole = whole if grads.own_query is None else whole + grads.own_query
-        parts.append(_turn(whole.view(-1, heads.query, heads.size), cos, -sin))
+        parts.append(_rotate_halves(whole.view(-1, heads.query, heads.size), cos, -sin))
     if grads.key is not None and grads.value is not None:
-        parts.append(_turn(grads.key.to(cos.dtype).view(-1, heads.key, heads.size), cos, -sin))
+        parts.append(_rotate_halves(grads.key.to(cos.dtype).view(-1, heads.key, heads.size), cos, -sin))
         parts.append(grads.value.to(cos.dtype).view(-1, heads.value, heads.size))
     joined = torch.cat([part.flatten(1) for part in parts], 1)
     hidden_grad[:, : joined.shape[1]] = joined.to(hidden_grad.dtype)
     hidden_grad[:, joined.shape[1] :] = 0
-    # Rows of one step are fed different tokens, except those behind a sample's end: they have no gradient.
+    # Rows of one step have different input tokens, except rows past a sample's end, whose gradient is zero.
     token_grad.index_add_(0, tokens, torch.nn.functional.pad(joined, (0, token_grad.shape[1] - joined.shape[1])))
 
 
@@ -157,9 +157,9 @@ def silu_mul(both: Tensor, out: Tensor) -> None:
 def silu_mul_backward(grad: Tensor, both: Tensor) -> None:
     gate, up = (part.to(wide(both.dtype)) for part in both.chunk(2, -1))
     upcast = grad.to(gate.dtype)
-    lit = torch.sigmoid(gate)
-    by_gate = upcast * up * lit * (1 + gate * (1 - lit))
-    both.copy_(torch.cat((by_gate, upcast * gate * lit), -1))
+    sigmoid = torch.sigmoid(gate)
+    by_gate = upcast * up * sigmoid * (1 + gate * (1 - sigmoid))
+    both.copy_(torch.cat((by_gate, upcast * gate * sigmoid), -1))
 
 
 def row_logsumexp(logits: Tensor) -> Tensor:
@@ -177,7 +177,7 @@ def fold(logits: Tensor, start: int, best: Best, columns: Tensor, out: Tensor, f
 
 
 def entropy(logits: Tensor, rows: EntropyRows, by_entropy: Tensor | None = None) -> None:
-    z, p, mass = _against(logits, rows)
+    z, p, mass = _with_teacher(logits, rows)
     total = torch.logsumexp(z, -1)
     q = torch.exp(z - total[:, None])
     outside = p * mass[:, None]
@@ -191,17 +191,17 @@ def entropy(logits: Tensor, rows: EntropyRows, by_entropy: Tensor | None = None)
 
 
 def entropy_grad(logits: Tensor, rows: EntropyRows, by_entropy: Tensor, by_overlap: Tensor | None) -> None:
-    z, p, mass = _against(logits, rows)
+    z, p, mass = _with_teacher(logits, rows)
     q = torch.exp(z - rows.total[:, None])
     grad = (q - p) * by_entropy[:, None]
     if by_overlap is not None:
-        # min(P, q) moves with q only where q is the lesser.
+        # min(P, q) depends on q only where q is smaller.
         lesser = torch.where(q < p * mass[:, None], q, 0.0)
         grad += (lesser - q * rows.lesser[:, None]) * by_overlap[:, None]
     logits.copy_(torch.where(rows.trained[:, None], grad, 0.0))
 
 
-def _against(logits: Tensor, rows: EntropyRows) -> tuple[Tensor, Tensor, Tensor]:
+def _with_teacher(logits: Tensor, rows: EntropyRows) -> tuple[Tensor, Tensor, Tensor]:
     z = logits.to(wide(logits.dtype))
     at = rows.index.clamp(min=0)
     teacher = rows.teacher[at].to(z.dtype)

@@ -1,6 +1,6 @@
-"""The row kernels for CUDA in half precision: `row_kernels.py` says what each does, `torch_rows.py` how it is meant.
+"""The row kernels for CUDA in half precision. `row_kernels.py` documents them, `torch_rows.py` defines them.
 
-Every launch takes its sizes as they come: sizes that change from batch to batch are not compiled in.
+Sizes that change from batch to batch are launch arguments, not compile-time constants.
 """
 
 from __future__ import annotations
