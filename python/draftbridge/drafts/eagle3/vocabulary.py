@@ -26,7 +26,7 @@ class Vocabulary:
         return self.d2t + torch.arange(self.d2t.numel())
 
     def check(self, file: str | None = None) -> Vocabulary:
-        """Both maps say the same and ids ascend, or CHECKPOINT_INVALID."""
+        """Returns itself if both maps agree and the ids ascend, else raises CHECKPOINT_INVALID."""
         if torch.equal(self.t2d.nonzero().flatten(), self.ids):
             return self
         raise BridgeError(

@@ -1,4 +1,4 @@
-"""Triton kernels of attention heads: rope, and each row's attention over the few keys that it has made for itself."""
+"""Triton kernels of attention heads: rope, and each row's attention over the few keys of its own later steps."""
 
 from __future__ import annotations
 
@@ -50,15 +50,15 @@ def rotate(
         target = row
         if SCATTER:
             target = tl.load(rows + row)
-        mine = inside & (head < QUERY)
+        selected = inside & (head < QUERY)
         place = query + target * (QUERY * 2 * HALF) + at
-        tl.store(place, turned_low, mask=mine)
-        tl.store(place + HALF, turned_high, mask=mine)
+        tl.store(place, turned_low, mask=selected)
+        tl.store(place + HALF, turned_high, mask=selected)
     if KEY > 0:
-        mine = inside & (head >= QUERY) & (head < QUERY + KEY)
+        selected = inside & (head >= QUERY) & (head < QUERY + KEY)
         place = key + row * (KEY * 2 * HALF) + at - QUERY * 2 * HALF
-        tl.store(place, turned_low, mask=mine)
-        tl.store(place + HALF, turned_high, mask=mine)
+        tl.store(place, turned_low, mask=selected)
+        tl.store(place + HALF, turned_high, mask=selected)
         place = value + row * (VALUE * 2 * HALF) + at - (QUERY + KEY) * 2 * HALF
         tl.store(place, turned_low, mask=inside & plain)
         tl.store(place + HALF, turned_high, mask=inside & plain)
@@ -90,7 +90,7 @@ def rotate_backward(
     HAS_OWN: tl.constexpr,
     HAS_KEYS: tl.constexpr,
 ):
-    """Grid: rows x groups of GROUP heads. No two rows share a token but the last one, which has no gradient."""
+    """Grid: rows x groups of GROUP heads. No two rows share a token, except the last token, whose gradient is zero."""
     row = tl.program_id(0).to(tl.int64)
     head = tl.program_id(1) * GROUP + tl.arange(0, GROUP)[:, None]
     column = tl.arange(0, HALF_BLOCK)[None, :]
@@ -105,23 +105,23 @@ def rotate_backward(
         source = row
         if GATHER:
             source = tl.load(rows + row)
-        mine = inside & (head < QUERY)
+        selected = inside & (head < QUERY)
         place = source * (QUERY * 2 * HALF) + at
-        low += tl.load(query + place, mask=mine, other=0.0).to(tl.float32)
-        high += tl.load(query + place + HALF, mask=mine, other=0.0).to(tl.float32)
+        low += tl.load(query + place, mask=selected, other=0.0).to(tl.float32)
+        high += tl.load(query + place + HALF, mask=selected, other=0.0).to(tl.float32)
         if HAS_OWN:
             place = row * (QUERY * 2 * HALF) + at
-            low += tl.load(own_query + place, mask=mine, other=0.0)
-            high += tl.load(own_query + place + HALF, mask=mine, other=0.0)
+            low += tl.load(own_query + place, mask=selected, other=0.0)
+            high += tl.load(own_query + place + HALF, mask=selected, other=0.0)
     if HAS_KEYS:
-        mine = inside & (head >= QUERY) & (head < QUERY + KEY)
+        selected = inside & (head >= QUERY) & (head < QUERY + KEY)
         place = row * (KEY * 2 * HALF) + at - QUERY * 2 * HALF
-        low += tl.load(key + place, mask=mine, other=0.0)
-        high += tl.load(key + place + HALF, mask=mine, other=0.0)
-        mine = inside & (head >= QUERY + KEY)
+        low += tl.load(key + place, mask=selected, other=0.0)
+        high += tl.load(key + place + HALF, mask=selected, other=0.0)
+        selected = inside & (head >= QUERY + KEY)
         place = row * (VALUE * 2 * HALF) + at - (QUERY + KEY) * 2 * HALF
-        low += tl.load(value + place, mask=mine, other=0.0)
-        high += tl.load(value + place + HALF, mask=mine, other=0.0)
+        low += tl.load(value + place, mask=selected, other=0.0)
+        high += tl.load(value + place + HALF, mask=selected, other=0.0)
     plain = head >= QUERY + KEY
     back_low = tl.where(plain, low, low * c + high * s)
     back_high = tl.where(plain, high, high * c - low * s)

@@ -92,7 +92,7 @@ def entropy(
                 tl.store(line + columns, nothing, mask=columns < width)
         return
     at = tl.load(index + row)
-    theirs = teacher + at * width
+    teacher_line = teacher + at * width
     inside_draft = tl.load(draft_total + at)
     overall = tl.load(teacher_total + at)
     if FILL:
@@ -105,7 +105,7 @@ def entropy(
             columns = start + tl.arange(0, BLOCK)
             inside = columns < width
             z = tl.load(line + columns, mask=inside, other=-float("inf")).to(tl.float32)
-            t = tl.load(theirs + columns, mask=inside, other=-float("inf")).to(tl.float32)
+            t = tl.load(teacher_line + columns, mask=inside, other=-float("inf")).to(tl.float32)
             value, place = tl.max(z, 0, return_indices=True, return_indices_tie_break_left=True)
             winner = tl.where(value > top, (start + place).to(tl.int64), winner)
             top = tl.maximum(top, value)
@@ -113,25 +113,25 @@ def entropy(
             weight = weight * tl.exp(peak - higher) + tl.sum(tl.exp(z - higher), 0)
             peak = higher
             cross += tl.sum(tl.exp(t - inside_draft) * tl.where(inside, z, 0.0), 0)
-        mine = peak + tl.log(weight)
+        row_total = peak + tl.log(weight)
         overlap = 0.0
         less = 0.0
         for start in range(0, width, BLOCK):
             columns = start + tl.arange(0, BLOCK)
             inside = columns < width
             z = tl.load(line + columns, mask=inside, other=-float("inf")).to(tl.float32)
-            t = tl.load(theirs + columns, mask=inside, other=-float("inf")).to(tl.float32)
-            q = tl.exp(z - mine)
+            t = tl.load(teacher_line + columns, mask=inside, other=-float("inf")).to(tl.float32)
+            q = tl.exp(z - row_total)
             p = tl.exp(t - overall)
             overlap += tl.sum(tl.minimum(q, p), 0)
             less += tl.sum(tl.where(q < p, q, 0.0), 0)
-        tl.store(stats + row, mine - cross)
+        tl.store(stats + row, row_total - cross)
         tl.store(stats + rows + row, overlap)
         tl.store(stats + 2 * rows + row, tl.where(winner == tl.load(best + row), 1.0, 0.0))
-        tl.store(total + row, mine)
+        tl.store(total + row, row_total)
         tl.store(lesser + row, less)
     else:
-        mine = tl.load(total + row)
+        row_total = tl.load(total + row)
         less = tl.load(lesser + row)
     if REPLACE:
         entropy_weight = tl.load(by_entropy + row)
@@ -142,8 +142,8 @@ def entropy(
             columns = start + tl.arange(0, BLOCK)
             inside = columns < width
             z = tl.load(line + columns, mask=inside, other=-float("inf")).to(tl.float32)
-            t = tl.load(theirs + columns, mask=inside, other=-float("inf")).to(tl.float32)
-            q = tl.exp(z - mine)
+            t = tl.load(teacher_line + columns, mask=inside, other=-float("inf")).to(tl.float32)
+            q = tl.exp(z - row_total)
             by_logit = (q - tl.exp(t - inside_draft)) * entropy_weight
             if HAS_OVERLAP:
                 kept = tl.where(q < tl.exp(t - overall), q, 0.0)
