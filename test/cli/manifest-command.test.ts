@@ -1,25 +1,17 @@
-import { spawn } from 'node:child_process'
 import { readdir, readFile, writeFile } from 'node:fs/promises'
 import path from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
 import { lazyPython } from '../../src/bridge/lazy-python.ts'
 import { ManifestWriter, recordFailure, writeRefManifest } from '../../src/refs/manifest.ts'
 import { sharedDirFeatureStore } from '../../src/store/open.ts'
+import { draftbridge } from '../support/cli.ts'
 import { published, refs, work } from '../support/manifests.ts'
 import { exampleContract, exampleRef } from '../support/refs.ts'
 import { tempDir } from '../support/temp-dir.ts'
 
-const checkout = fileURLToPath(new URL('../..', import.meta.url))
 const slow = { timeout: 180_000 }
 
-function manifest(...args: string[]): Promise<{ code: number | null; stdout: string; stderr: string }> {
-  const all = ['--import', 'tsx', 'src/cli/main.ts', 'manifest', ...args]
-  const child = spawn(process.execPath, all, { cwd: checkout })
-  const text = { stdout: '', stderr: '' }
-  for (const name of ['stdout', 'stderr'] as const) child[name].on('data', (chunk) => (text[name] += String(chunk)))
-  return new Promise((resolve) => child.on('close', (code) => resolve({ code, ...text })))
-}
+const manifest = (...args: string[]) => draftbridge('manifest', ...args)
 
 describe('manifest show', slow, () => {
   it('tells of a complete one, with the spread of tokens', async () => {

@@ -1,30 +1,21 @@
-import { spawn } from 'node:child_process'
 import { readFile, writeFile } from 'node:fs/promises'
 import path from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { beforeEach, describe, expect, it } from 'vitest'
 import type { SampleRef } from '../../src/core/sample-ref.ts'
 import { ManifestWriter } from '../../src/refs/manifest.ts'
+import { draftbridge } from '../support/cli.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { filesIn, fillStore, objectFile, openStore } from '../support/filled-store.ts'
 import { exampleContract } from '../support/refs.ts'
 import { tempDir } from '../support/temp-dir.ts'
 
-const checkout = fileURLToPath(new URL('../..', import.meta.url))
 let root: string
 beforeEach(async () => {
   root = path.join(await tempDir(), 'store')
 })
 
-/** The real program in a real process, on the store of this test. */
-function store(...args: string[]): Promise<{ code: number | null; stdout: string; stderr: string }> {
-  const child = spawn(process.execPath, ['--import', 'tsx', 'src/cli/main.ts', 'store', ...args, '--store', root], {
-    cwd: checkout,
-  })
-  const text = { stdout: '', stderr: '' }
-  for (const name of ['stdout', 'stderr'] as const) child[name].on('data', (chunk) => (text[name] += String(chunk)))
-  return new Promise((resolve) => child.on('close', (code) => resolve({ code, ...text })))
-}
+/** A command on the store of this test. */
+const store = (...args: string[]) => draftbridge('store', ...args, '--store', root)
 
 async function publish(refs: readonly SampleRef[], complete: boolean): Promise<string> {
   const dir = path.join(root, '../manifest')

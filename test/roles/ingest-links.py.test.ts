@@ -29,7 +29,7 @@ import { sharedDirFeatureStore } from '../../src/store/open.ts'
 import { openStoreForCare } from '../../src/store/open-for-care.ts'
 import { checkHandlesAfterEach, digestsOf, python } from '../support/python.ts'
 import { tempDir } from '../support/temp-dir.ts'
-import { trainingInputs, watched } from '../support/training.ts'
+import { pythonProgram, trainingInputs, watched } from '../support/training.ts'
 
 checkHandlesAfterEach()
 const run = promisify(execFile)
@@ -120,9 +120,8 @@ describe('tensors that stay in their files', () => {
     async (mode) => {
       const given = await scene(mode)
       const [bad = ''] = ['data_004.ckpt'].map((name) => path.join(given.files, name))
-      const venv = process.env['DRAFTBRIDGE_VENV'] ?? path.resolve('.venv')
       const spoil = `import torch,sys; f=sys.argv[1]; d=torch.load(f); d['aux_hidden_state'][0,3,5]=float('nan'); torch.save(d,f)`
-      await run(path.join(venv, 'bin/python'), ['-c', spoil, bad])
+      await run(pythonProgram, ['-c', spoil, bad])
       const found = expect.stringContaining('the first at token 3')
       const details = { file: bad, field: 'aux_hidden_state', found }
       await expect(ingest(given)).rejects.toMatchObject({ code: 'FEATURE_INVALID', details })
@@ -162,9 +161,8 @@ describe('tensors that stay in their files', () => {
     const [one, two] = ['data_000.ckpt', 'data_001.ckpt'].map((name) => path.join(given.files, name))
     await writeFile(`${one}.gz`, gzipSync(await readFile(one ?? '')))
     await rm(one ?? '')
-    const venv = process.env['DRAFTBRIDGE_VENV'] ?? path.resolve('.venv')
     const apart = `import torch,sys; f=sys.argv[1]; d=torch.load(f); x=torch.cat([d['hidden_state']]*2,-1); d['hidden_state']=x[...,:x.shape[-1]//2]; torch.save(d,f)`
-    await run(path.join(venv, 'bin/python'), ['-c', apart, two ?? ''])
+    await run(pythonProgram, ['-c', apart, two ?? ''])
     const { refs, finished, copies } = await ingest(given)
     expect(finished).toMatchObject({ samples: 11, linked: 9 })
     expect(copies).toEqual([

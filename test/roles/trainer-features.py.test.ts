@@ -14,7 +14,15 @@ import { rankProcesses } from '../support/processes.ts'
 import { expectNoHandles } from '../support/python.ts'
 import { tempDir } from '../support/temp-dir.ts'
 import { trainHere } from '../support/train-here.ts'
-import { curve, differingBits, trainingConfig, trainingInputs, type Watched, watched } from '../support/training.ts'
+import {
+  curve,
+  differingBits,
+  pythonProgram,
+  trainingConfig,
+  trainingInputs,
+  type Watched,
+  watched,
+} from '../support/training.ts'
 
 const checkout = fileURLToPath(new URL('../..', import.meta.url))
 const execute = promisify(execFile)
@@ -108,8 +116,7 @@ async function points(folder: string): Promise<unknown> {
     'found = EventAccumulator(sys.argv[1]); found.Reload()',
     'print(json.dumps({t: [[s.step, s.value] for s in found.Scalars(t)] for t in found.Tags()["scalars"]}))',
   ]
-  const venv = process.env['DRAFTBRIDGE_VENV'] ?? path.join(checkout, '.venv')
-  const { stdout } = await execute(path.join(venv, 'bin/python'), ['-c', code.join('\n'), folder])
+  const { stdout } = await execute(pythonProgram, ['-c', code.join('\n'), folder])
   return JSON.parse(stdout)
 }
 

@@ -9,7 +9,8 @@ import type { EventBody } from '../../src/report/events/events.ts'
 import type { RoleContext } from '../../src/roles/context.ts'
 
 const here = path.dirname(fileURLToPath(import.meta.url))
-const venv = process.env['DRAFTBRIDGE_VENV'] ?? path.join(here, '../../.venv')
+/** The Python program of the virtual environment, for scripts in a process of their own. */
+export const pythonProgram = path.join(process.env['DRAFTBRIDGE_VENV'] ?? path.join(here, '../../.venv'), 'bin/python')
 // Ranks of several runs share the cores of a test machine; threads that spin while they wait would starve each other.
 process.env['OMP_WAIT_POLICY'] = 'PASSIVE'
 
@@ -29,7 +30,7 @@ export async function otherInputs(dir: string): Promise<void> {
 }
 
 function script(name: string, ...args: string[]): Promise<unknown> {
-  return run(path.join(venv, 'bin/python'), [path.join(here, name), ...args])
+  return run(pythonProgram, [path.join(here, name), ...args])
 }
 
 type Given = { readonly name: string; readonly ranks: 1 | 2 } & Partial<

@@ -4,7 +4,8 @@ import type { SampleRef } from '../../src/core/sample-ref.ts'
 import { FeatureStore } from '../../src/store/feature-store.ts'
 import type { ConsumerStore } from '../../src/train/data/sample-reader.ts'
 import { hollowPorts, hollowSet, sharedMemory } from '../support/watched-ports.ts'
-import { FakeEngine, FakeStore, fakeRef } from './fake-engine.ts'
+import { FakeEngine, fakeRef } from './fake-engine.ts'
+import { FakeStore } from './fake-store.ts'
 
 /** A store with three samples, as a consumer sees it. */
 interface Subject {

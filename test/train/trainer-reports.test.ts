@@ -4,26 +4,17 @@ import path from 'node:path'
 import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest'
 import type { OpInput } from '../../src/bridge/ops.ts'
 import { CheckpointFolder } from '../../src/train/checkpoints/checkpoint.ts'
-import { batchPlan } from '../../src/train/data/batch-plan.ts'
 import { Loader } from '../../src/train/data/loader.ts'
 import { type StepMetrics, Trainer, type TrainOutcome } from '../../src/train/trainer.ts'
 import { validationRounds } from '../../src/train/validation/validation-rounds.ts'
 import { Validator } from '../../src/train/validation/validator.ts'
-import { FakeEngine, FakeStore, fakeLosses, fakeRef, stepFigures } from './fake-engine.ts'
+import { deafObserver, FakeEngine, fakeLosses, fakePlan, fakeRef, fakeRun, stepFigures } from './fake-engine.ts'
+import { FakeStore } from './fake-store.ts'
 
 // What the loop tells besides training: five samples to train on, three to look at, eight steps.
 const refs = Array.from({ length: 5 }, (_, index) => fakeRef(index))
 const heldOut = Array.from({ length: 3 }, (_, index) => fakeRef(5 + index))
-const plan = batchPlan(
-  refs.map((ref) => ref.numTokens),
-  { epochs: 3, maxSteps: null, batch: { samples: 1 }, accumulate: 2, shuffle: true, seed: 1, worldSize: 1, rank: 0 },
-)
-const run = {
-  formatVersion: 1 as const,
-  worldSize: 1,
-  source: { runId: 'r', storeId: 's', manifestSha256: null },
-  identity: {},
-}
+const plan = fakePlan(refs, { epochs: 3, accumulate: 2 })
 
 let dir: string
 let python: FakeEngine
@@ -95,14 +86,13 @@ function train(given: Given = {}): Promise<TrainOutcome> {
   const rounds = validationRounds([4, 4, 4], { batch: { samples: 1 }, worldSize: 2, rank })
   const looking = { ...reading, refs: heldOut, rounds, mayLose: { samples: 8, share: mayLose } }
   return new Trainer({
-    ...{ python, session: 1, plan, refs, lost, rank, logInterval: 2, metric: null, run },
+    ...{ python, session: 1, plan, refs, lost, rank, logInterval: 2, metric: null, run: fakeRun },
     loader: new WaitingLoader({ ...reading, refs, lost, steps: plan.from(0) }),
     validator: validateEvery === null ? null : new Validator({ ...looking, every: validateEvery }),
     save: { every, keep: 10 },
     checkpoints: new CheckpointFolder(dir),
     observer: {
-      phase: () => undefined,
-      checkpoint: () => undefined,
+      ...deafObserver,
       metrics: (step) => metrics.push(step),
       watched: (steps) => seen.push(...steps.map(({ step }) => step)),
       validation: ({ step, simulatedAcceptLength }) => validated.push([step, simulatedAcceptLength]),

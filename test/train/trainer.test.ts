@@ -4,16 +4,13 @@ import path from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { OpInput } from '../../src/bridge/ops.ts'
 import { CheckpointFolder } from '../../src/train/checkpoints/checkpoint.ts'
-import { batchPlan } from '../../src/train/data/batch-plan.ts'
 import { Loader } from '../../src/train/data/loader.ts'
 import { type StepMetrics, Trainer, type TrainOutcome } from '../../src/train/trainer.ts'
-import { FakeEngine, FakeStore, fakeLosses, fakeRef, stepFigures } from './fake-engine.ts'
+import { deafObserver, FakeEngine, fakeLosses, fakePlan, fakeRef, fakeRun, stepFigures } from './fake-engine.ts'
+import { FakeStore } from './fake-store.ts'
 
 const refs = Array.from({ length: 5 }, (_, index) => fakeRef(index))
-const plan = batchPlan(
-  refs.map((ref) => ref.numTokens),
-  { epochs: 3, maxSteps: null, batch: { samples: 1 }, accumulate: 2, shuffle: true, seed: 1, worldSize: 1, rank: 0 },
-)
+const plan = fakePlan(refs, { epochs: 3, accumulate: 2 })
 
 let dir: string
 let python: FakeEngine
@@ -67,20 +64,8 @@ function train({ rank = 0, every = 3, done = 0, lost = fakeLosses(5), retain = t
     metric: null,
     save: { every, keep: 10 },
     checkpoints: new CheckpointFolder(dir),
-    run: {
-      formatVersion: 1,
-      worldSize: 1,
-      source: { runId: 'r', storeId: 's', manifestSha256: null },
-      identity: {},
-    },
-    observer: {
-      phase: () => undefined,
-      metrics: (step) => metrics.push(step),
-      watched: () => undefined,
-      validation: () => undefined,
-      memory: () => undefined,
-      checkpoint: (step) => saved.push(step),
-    },
+    run: fakeRun,
+    observer: { ...deafObserver, metrics: (step) => metrics.push(step), checkpoint: (step) => saved.push(step) },
     signal: asked.signal,
   }).run()
 }

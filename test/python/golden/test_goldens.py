@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
-from draftbridge.distributed.parallel import World, join, leave
+from draftbridge.distributed.parallel import World
 from draftbridge.golden.golden_case import GoldenCase
 from draftbridge.golden.golden_check import LIMIT, Verdict, check, main, relative
 
 FILES = sorted((Path(__file__).parents[2] / "golden").glob("*.safetensors"))
-
-
-@pytest.fixture(scope="module")
-def world() -> Iterator[World]:
-    torch.set_num_threads(1)
-    yield join(0, 1, torch.device("cpu"), "", 60)
-    leave()
 
 
 def test_all_six_files_are_there() -> None:

@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from draftbridge.bridge.errors import BridgeError
-from draftbridge.distributed.parallel import World, join, leave
+from draftbridge.distributed.parallel import World
 from draftbridge.training.train_files import load_session
 from rank_worker import session_of
 from safetensors.torch import load_file, save_file
 from small_case import save
-
-
-@pytest.fixture(scope="module")
-def world() -> Iterator[World]:
-    torch.set_num_threads(1)
-    yield join(0, 1, torch.device("cpu"), "", 60)
-    leave()
 
 
 def damage_missing(folder: Path) -> str:

@@ -20,20 +20,13 @@ from draftbridge.bridge.handles import TABLE
 from draftbridge.device import determinism, device_peak
 from draftbridge.device.determinism import refusals_named
 from draftbridge.device.device_peak import measured_peak
-from draftbridge.distributed.parallel import World, join, leave
+from draftbridge.distributed.parallel import World
 from draftbridge.drafts.eagle3.ttt_loss import TttOptions
 from draftbridge.training.session import _fused
 from draftbridge.training.session_memory import host_peak, memory
 from draftbridge.training.tensorboard_file import EventFile
 from draftbridge.training.train_session import MicroStep
 from small_case import CONFIG, MASKS, SmallCase, batch_of
-
-
-@pytest.fixture(scope="module")
-def world() -> Iterator[World]:
-    torch.set_num_threads(1)
-    yield join(0, 1, torch.device("cpu"), "", 60)
-    leave()
 
 
 @pytest.mark.parametrize("fused", [False, True])

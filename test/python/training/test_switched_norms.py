@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from draftbridge.bridge.errors import BridgeError
-from draftbridge.distributed.parallel import World, join, leave
+from draftbridge.distributed.parallel import World
 from draftbridge.drafts.draft_files import load_draft
 from draftbridge.drafts.eagle3.draft import DraftConfig
 from draftbridge.drafts.eagle3.ttt_loss import TttOptions
@@ -23,13 +22,6 @@ from small_case import CONFIG, MASKS, SmallCase, batch_of, save
 SWITCHED = replace(CONFIG, fc_norm=True, norm_output=True)
 NORMS = [f"fc_norm.{state}.weight" for state in range(3)]
 TTT = TttOptions(steps=3)
-
-
-@pytest.fixture(scope="module")
-def world() -> Iterator[World]:
-    torch.set_num_threads(1)
-    yield join(0, 1, torch.device("cpu"), "", 60)
-    leave()
 
 
 def saved(world: World, config: DraftConfig, folder: Path) -> dict[str, Any]:

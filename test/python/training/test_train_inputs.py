@@ -171,6 +171,8 @@ def test_samples_that_do_not_go_together_are_refused() -> None:
     assert field(hidden_state=torch.zeros(7, 15)) == "hidden_state"
     assert field(hidden_state=torch.zeros(7, 16, dtype=torch.bfloat16)) == "hidden_state"
     assert field(aux_hidden_state=torch.zeros(7, 47)) == "aux_hidden_state"
+    empty = {name: tensor[:0] for name, tensor in good.items()}
+    assert refused("FEATURE_INVALID", lambda: collate([good, empty], 64))["field"] == "input_ids"
     missing = {name: tensor for name, tensor in good.items() if name != "hidden_state"}
     assert refused("FEATURE_INVALID", lambda: collate([missing], 64))["field"] == "hidden_state"
 

@@ -8,7 +8,6 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 from draftbridge.bridge.errors import BridgeError
-from draftbridge.distributed.parallel import World, choose_device, join, leave
+from draftbridge.distributed.parallel import World, choose_device
 from draftbridge.drafts.draft_files import load_draft
 from draftbridge.drafts.eagle3.ttt_loss import TttOptions
 from draftbridge.training.batch import nothing
@@ -28,13 +27,6 @@ from safetensors.torch import load_file
 from small_case import CONFIG, MASKS, OPTIONS, SmallCase, batch_of, save
 
 HERE = Path(__file__).parents[1]
-
-
-@pytest.fixture(scope="module")
-def world() -> Iterator[World]:
-    torch.set_num_threads(1)
-    yield join(0, 1, torch.device("cpu"), "", 60)
-    leave()
 
 
 @pytest.fixture(scope="module")

@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
-from draftbridge.distributed.parallel import World, join, leave
+from draftbridge.distributed.parallel import World
 from draftbridge.drafts.eagle3.ttt_loss import TttOptions
 from draftbridge.training.batch import nothing
 from draftbridge.training.train_session import MicroStep, TrainSession
 from small_case import CONFIG, MASKS, SmallCase, batch_of
 from torch.distributed.tensor import DTensor
-
-
-@pytest.fixture(scope="module")
-def world() -> Iterator[World]:
-    torch.set_num_threads(1)
-    yield join(0, 1, torch.device("cpu"), "", 60)
-    leave()
-
 
 KINDS = [("fsdp", False), ("replicate", False), ("fsdp", True), ("replicate", True)]
 LOSSES = [

@@ -12,7 +12,7 @@ import { sharedDirFeatureStore } from '../../../src/store/open.ts'
 import { finished, listing, stateOf, stoppingAfter } from '../../support/producing.ts'
 import { checkHandlesAfterEach, digestsOf, python } from '../../support/python.ts'
 import { tempDir } from '../../support/temp-dir.ts'
-import { trainingInputs, watched } from '../../support/training.ts'
+import { pythonProgram, trainingInputs, watched } from '../../support/training.ts'
 
 checkHandlesAfterEach()
 const run = promisify(execFile)
@@ -27,8 +27,7 @@ beforeAll(async () => {
     'narrow:16:float32: 1 1',
     'short:32:bfloat16: 1 1',
   ]
-  const venv = process.env['DRAFTBRIDGE_VENV'] ?? path.resolve('.venv')
-  await Promise.all([trainingInputs(inputs), run(path.join(venv, 'bin/python'), [...script, ...samples])])
+  await Promise.all([trainingInputs(inputs), run(pythonProgram, [...script, ...samples])])
 })
 
 /** A run of its own: its own copy of the feature files, its own store. 11 files of 9-21 tokens; three exceed 18. */

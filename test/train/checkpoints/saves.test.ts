@@ -1,4 +1,3 @@
-import { existsSync } from 'node:fs'
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import os from 'node:os'
 import path from 'node:path'
@@ -6,17 +5,14 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { OpInput } from '../../../src/bridge/ops.ts'
 import { finding } from '../../../src/core/errors.ts'
 import { CheckpointFolder } from '../../../src/train/checkpoints/checkpoint.ts'
-import { batchPlan } from '../../../src/train/data/batch-plan.ts'
 import { Loader } from '../../../src/train/data/loader.ts'
 import { Trainer, type TrainOutcome } from '../../../src/train/trainer.ts'
-import { FakeEngine, FakeStore, fakeLosses, fakeRef, stepFigures } from '../fake-engine.ts'
+import { deafObserver, FakeEngine, fakeLosses, fakePlan, fakeRef, fakeRun, stepFigures } from '../fake-engine.ts'
+import { FakeStore } from '../fake-store.ts'
 
 // One epoch of 15 micro-steps, in windows of 2: 8 steps.
 const refs = Array.from({ length: 15 }, (_, index) => fakeRef(index))
-const plan = batchPlan(
-  refs.map((ref) => ref.numTokens),
-  { epochs: 1, maxSteps: null, batch: { samples: 1 }, accumulate: 2, shuffle: true, seed: 1, worldSize: 1, rank: 0 },
-)
+const plan = fakePlan(refs, { accumulate: 2 })
 
 let dir: string
 let python: FakeEngine
@@ -49,7 +45,18 @@ class SlowDisk {
   }
 }
 
+/** Steps whose save was given up, once nothing of it is left. */
+let abandoned: number[]
+
+class WatchedFolder extends CheckpointFolder {
+  override async abandon(step: number): Promise<void> {
+    await super.abandon(step)
+    abandoned.push(step)
+  }
+}
+
 beforeEach(async () => {
+  abandoned = []
   dir = await mkdtemp(path.join(os.tmpdir(), 'draftbridge-saves-'))
   python = new FakeEngine()
   disk = new SlowDisk()
@@ -74,14 +81,11 @@ function train({ every = 2, rank = 0, retain = true } = {}): Promise<TrainOutcom
     ...{ python, session: 1, plan, refs, lost, rank, logInterval: 100, validator: null, metric: null },
     loader: new Loader({ python, store, ...loading }),
     save: { every, keep: 10 },
-    checkpoints: new CheckpointFolder(dir),
-    run: { formatVersion: 1, worldSize: 1, source: { runId: 'r', storeId: 's', manifestSha256: null }, identity: {} },
+    checkpoints: new WatchedFolder(dir),
+    run: fakeRun,
     observer: {
+      ...deafObserver,
       phase: (phase) => phases.push(phase),
-      metrics: () => undefined,
-      watched: () => undefined,
-      validation: () => undefined,
-      memory: () => undefined,
       checkpoint: (step) => saved.push(step),
     },
     signal: new AbortController().signal,
@@ -153,7 +157,7 @@ describe('a save that fails', () => {
       // In the middle of step 5, which nothing is saved after.
       if (stepsDone() === 9) {
         await disk.written(full)
-        await until(() => !existsSync(path.join(dir, 'step-000004')))
+        await until(() => abandoned.includes(4))
       }
       return stepped?.(input)
     }

@@ -1,16 +1,14 @@
 import { beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { finding } from '../../../src/core/errors.ts'
-import { batchPlan, type MicroStep } from '../../../src/train/data/batch-plan.ts'
+import type { MicroStep } from '../../../src/train/data/batch-plan.ts'
 import { type Batch, Loader } from '../../../src/train/data/loader.ts'
 import { LostSamples } from '../../../src/train/data/lost-samples.ts'
 import type { Loss } from '../../../src/train/data/sample-reader.ts'
-import { FakeEngine, FakeStore, fakeLosses, fakeRef } from '../fake-engine.ts'
+import { FakeEngine, fakeLosses, fakePlan, fakeRef } from '../fake-engine.ts'
+import { FakeStore } from '../fake-store.ts'
 
 const refs = Array.from({ length: 8 }, (_, index) => fakeRef(index, { bytes: 100 }))
-const plan = batchPlan(
-  refs.map((ref) => ref.numTokens),
-  { epochs: 1, maxSteps: null, batch: { samples: 2 }, accumulate: 1, shuffle: true, seed: 1, worldSize: 1, rank: 0 },
-)
+const plan = fakePlan(refs, { batch: { samples: 2 } })
 
 let python: FakeEngine
 let store: FakeStore

@@ -1,15 +1,12 @@
 import { expect, it } from 'vitest'
 import { finding } from '../../../src/core/errors.ts'
 import type { SampleRef } from '../../../src/core/sample-ref.ts'
-import { batchPlan } from '../../../src/train/data/batch-plan.ts'
 import { settleEarlier } from '../../../src/train/data/settle-earlier.ts'
-import { FakeEngine, FakeStore, fakeRef } from '../fake-engine.ts'
+import { FakeEngine, fakePlan, fakeRef } from '../fake-engine.ts'
+import { FakeStore } from '../fake-store.ts'
 
 const refs = Array.from({ length: 8 }, (_, index) => fakeRef(index))
-const plan = batchPlan(
-  refs.map((ref) => ref.numTokens),
-  { epochs: 1, maxSteps: null, batch: { samples: 2 }, accumulate: 1, shuffle: true, seed: 1, worldSize: 1, rank: 0 },
-)
+const plan = fakePlan(refs, { batch: { samples: 2 } })
 const order = [...plan.from(0)].flatMap(({ samples }) => samples.map((index) => `sample-${index}`))
 
 class KilledStore extends FakeStore {
