@@ -64,10 +64,9 @@ def test_vocabulary_is_filled_up_with_unseen_ids_from_zero() -> None:
 
 @pytest.mark.parametrize("line", ["[40, 1]", "[-1, 1]", "[1]", '{"a": 1}', "nonsense", "[1, -2]", "7"])
 def test_a_bad_line_of_counts_is_named(line: str, tmp_path: Path) -> None:
-    file = tmp_path / "token-counts.ndjson"
-    file.write_text(f"[3, 9]\n{line}\n")
-    details = refused("MANIFEST_INVALID", lambda: read_counts(file, 40))
-    assert (details["file"], details["field"]) == (str(file), "line 2")
+    (file := tmp_path / "token-counts.ndjson").write_text(f"[3, 9]\n{line}\n")
+    found = refused("MANIFEST_INVALID", lambda: read_counts(file, 40))
+    assert (found["file"], found["field"]) == (str(file), "line 2")
 
 
 @pytest.mark.parametrize("parts", [1, 2])
@@ -171,8 +170,7 @@ def test_samples_that_do_not_go_together_are_refused() -> None:
     assert field(hidden_state=torch.zeros(7, 15)) == "hidden_state"
     assert field(hidden_state=torch.zeros(7, 16, dtype=torch.bfloat16)) == "hidden_state"
     assert field(aux_hidden_state=torch.zeros(7, 47)) == "aux_hidden_state"
-    empty = {name: tensor[:0] for name, tensor in good.items()}
-    assert refused("FEATURE_INVALID", lambda: collate([good, empty], 64))["field"] == "input_ids"
+    assert field(**{name: tensor[:0] for name, tensor in good.items()}) == "input_ids"
     missing = {name: tensor for name, tensor in good.items() if name != "hidden_state"}
     assert refused("FEATURE_INVALID", lambda: collate([missing], 64))["field"] == "hidden_state"
 
@@ -199,8 +197,8 @@ def test_a_first_draft_depends_on_its_seed_alone() -> None:
 def test_a_draft_configuration_that_cannot_be_is_named() -> None:
     details = refused("CONFIG_INVALID", lambda: DraftConfig.from_dict({"hidden_size": 8}))
     assert details["field"] == "num_attention_heads"
-    refused("CONFIG_INVALID", lambda: DraftConfig.from_dict({**RAW_CONFIG, "num_key_value_heads": 3}))
-    refused("CONFIG_INVALID", lambda: DraftConfig.from_dict({**RAW_CONFIG, "draft_vocab_size": 99}))
+    for wrong in ({"num_key_value_heads": 3}, {"draft_vocab_size": 99}):
+        refused("CONFIG_INVALID", lambda wrong=wrong: DraftConfig.from_dict({**RAW_CONFIG, **wrong}))
 
 
 def call(name: str, **payload: Any) -> Any:
@@ -279,8 +277,8 @@ def test_a_session_trains_saves_and_loads_through_the_operations(built: dict[str
     assert (metrics["watched"], watched["step"], watched["loss"]) == ([], 1, metrics["loss"])
     call("dist.barrier")
     files = saved(session, tmp_path / "step")
-    names = {file["name"] for file in files}
-    assert names == {"model.safetensors", "config.json", "optimizer.safetensors", "rng-rank0.safetensors"}
+    written = {"model.safetensors", "config.json", "optimizer.safetensors", "rng-rank0.safetensors"}
+    assert {file["name"] for file in files} == written
     assert call("train.load", session=session, dir=str(tmp_path / "step")) == {"globalStep": 1}
     for handle in (*samples, batch["handle"], empty["handle"], session):
         call("handle.free", handle=handle)
