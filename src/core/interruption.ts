@@ -18,7 +18,7 @@ export function asInterruption(error: unknown, signal: AbortSignal): unknown {
   const cutShort =
     signal.aborted && (error === signal.reason || (error instanceof Error && error.name === 'AbortError'))
   if (!cutShort) return error
-  return interrupted(`stopped by ${stopSignalOf(signal)}; the same command goes on from here`, signal)
+  return interrupted(`stopped by ${stopSignalOf(signal)}; the same command resumes from here`, signal)
 }
 
 /** Runs `task`. @throws what it throws, an error by which `signal` cut it short as INTERRUPTED. */

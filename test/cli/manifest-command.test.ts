@@ -14,7 +14,7 @@ const slow = { timeout: 180_000 }
 const manifest = (...args: string[]) => draftbridge('manifest', ...args)
 
 describe('manifest show', slow, () => {
-  it('tells of a complete one, with the spread of tokens', async () => {
+  it('summarises a complete manifest, with a histogram of tokens', async () => {
     const { code, stdout } = await manifest('show', await published(), '--json')
     expect(code).toBe(0)
     expect(JSON.parse(stdout)).toMatchObject({
@@ -31,7 +31,7 @@ describe('manifest show', slow, () => {
     })
   })
 
-  it('tells of one that is being written, and of one whose producer failed', async () => {
+  it('summarises a manifest that is still open, and one whose producer failed', async () => {
     const given = await work()
     const writer = await ManifestWriter.open(given)
     writer.append(exampleRef(0))
@@ -70,7 +70,7 @@ describe('manifest verify', slow, () => {
 })
 
 describe('manifest convert', slow, () => {
-  it("writes what the reference's reader takes", async () => {
+  it('writes a file that SpecForge can read', async () => {
     const folder = await tempDir()
     const file = path.join(folder, 'reference.json')
     expect((await manifest('convert', await published(), '--to', file)).code).toBe(0)
@@ -78,7 +78,7 @@ describe('manifest convert', slow, () => {
     const { schema_version: version, refs: written } = JSON.parse(await readFile(file, 'utf8'))
     expect(version).toBe(1)
     expect(written.map((ref: { sample_id: string }) => ref.sample_id)).toEqual(refs.map((ref) => ref.sampleId))
-    // Field by field what its constructor takes, and no other: an unknown one is a TypeError there.
+    // Exactly the fields of SpecForge's constructor: an unknown field is a TypeError there.
     expect(written[2]).toEqual({
       sample_id: 'run:00000002',
       run_id: 'run',
@@ -123,7 +123,7 @@ describe('manifest convert', slow, () => {
     })
   })
 
-  it('says what it takes to go the other way', async () => {
+  it('--from says how to get the samples of a SpecForge manifest', async () => {
     const file = path.join(await tempDir(), 'reference.json')
     await writeFile(file, JSON.stringify({ schema_version: 1, refs: [{ sample_id: 'a:0' }] }))
     const { code, stderr } = await manifest('convert', '--from', file)

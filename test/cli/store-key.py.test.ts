@@ -27,20 +27,20 @@ interface Ended {
 async function cli(args: readonly string[], env: NodeJS.ProcessEnv): Promise<Ended> {
   const child = spawn(process.execPath, ['--import', 'tsx', 'src/cli/main.ts', ...args], { cwd: checkout, env })
   let [text, argv] = ['', '']
-  const look = async () => {
+  const readArguments = async () => {
     argv += await readFile(`/proc/${child.pid}/cmdline`, 'utf8').catch(() => '')
   }
   for (const stream of [child.stdout, child.stderr]) {
     stream.on('data', (chunk) => {
       text += String(chunk)
-      void look()
+      void readArguments()
     })
   }
   const code = await new Promise<number | null>((resolve) => child.on('close', resolve))
   return { code, text, argv }
 }
 
-/** The key in every form in which it could have slipped out. */
+/** The key in every form in which it could leak. */
 function forms(hex: string): readonly Buffer[] {
   const raw = Buffer.from(hex, 'hex')
   const base64 = raw.toString('base64')
@@ -48,7 +48,7 @@ function forms(hex: string): readonly Buffer[] {
   return [raw, ...texts.map((text) => Buffer.from(text))]
 }
 
-async function expectUnsaid(run: string, ended: Ended, ...numbers: number[]): Promise<void> {
+async function expectNoKey(run: string, ended: Ended, ...numbers: number[]): Promise<void> {
   const written = Buffer.concat([await allBytes(run), Buffer.from(ended.text), Buffer.from(ended.argv)])
   for (const form of numbers.flatMap((number) => forms(secretHex(number)))) expect(written.includes(form)).toBe(false)
 }
@@ -76,7 +76,7 @@ describe('the key of a store is nowhere in what the program writes, prints or is
     const ended = await cli(['ingest', '-c', config, '--verbose'], env)
     expect([ended.code, ended.text]).toEqual([0, expect.stringContaining('3')])
     expect(ended.argv).toContain('ingest')
-    await expectUnsaid(run, ended, 1)
+    await expectNoKey(run, ended, 1)
     const manifest = JSON.parse(await readFile(path.join(run, 'manifest', 'manifest.json'), 'utf8'))
     expect(manifest.mac).toMatch(/^hmac_sha256:/)
     expect(await readdir(path.join(run, 'run'))).toContain('config.resolved.yaml')
@@ -84,13 +84,13 @@ describe('the key of a store is nowhere in what the program writes, prints or is
     expect(resolved).toContain(`keyFile: ${given}`)
   })
 
-  it('nor in the refusal of a wrong key, of two keys, of a key file that others may read', async () => {
+  it('nor in the errors for a wrong key, two keys, a missing key, and a key file that others may read', async () => {
     const run = await tempDir()
     const config = await configIn(run, { mode: 'mac', keyFile: await keyFile(1) })
     expect((await cli(['ingest', '-c', config, '-q'], plainEnv)).code).toBe(0)
     const wrong = await configIn(run, { mode: 'mac', keyFile: await keyFile(2) })
-    const refused = await cli(['ingest', '-c', wrong, '--verbose'], plainEnv)
-    expect([refused.code, refused.text]).toEqual([77, expect.stringContaining('not the key of the store')])
+    const wrongKey = await cli(['ingest', '-c', wrong, '--verbose'], plainEnv)
+    expect([wrongKey.code, wrongKey.text]).toEqual([77, expect.stringContaining('not the key of the store')])
     const both = await cli(['ingest', '-c', wrong, '-v'], { ...plainEnv, DRAFTBRIDGE_STORE_KEY: secretHex(1) })
     expect([both.code, both.text]).toEqual([64, expect.stringContaining('two different store keys')])
     const none = await cli(['ingest', '-c', await configIn(run, { mode: 'none' }), '-v'], plainEnv)
@@ -99,6 +99,6 @@ describe('the key of a store is nowhere in what the program writes, prints or is
     await chmod(open, 0o644)
     const readable = await cli(['ingest', '-c', await configIn(run, { mode: 'mac', keyFile: open }), '-v'], plainEnv)
     expect([readable.code, readable.text]).toEqual([77, expect.stringContaining('mode 0644')])
-    for (const ended of [refused, both, none, readable]) await expectUnsaid(run, ended, 1, 2)
+    for (const ended of [wrongKey, both, none, readable]) await expectNoKey(run, ended, 1, 2)
   })
 })

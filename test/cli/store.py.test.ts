@@ -32,7 +32,7 @@ async function publish(refs: readonly SampleRef[], complete: boolean): Promise<s
   return dir
 }
 
-/** Of a store with a quota, which begins the accounting. */
+/** Bytes counted against the quota. Opening the store with a quota starts the accounting. */
 async function usage(): Promise<number> {
   await using open = await openStore(root, 1e9)
   return (await open.usage()).bytes
@@ -62,7 +62,7 @@ describe('store ls', () => {
     expect(ids).toEqual(['one:0', 'one:1', 'two:0', 'two:1', 'two:2'])
   }, 120_000)
 
-  it('shows who holds samples, and leaves no trace', async () => {
+  it('shows who holds samples, and joins no member', async () => {
     const [ref] = await fillStore(root, { one: 2 })
     if (ref === undefined) throw new Error('no ref')
     await using open = await openStore(root, 1e9)
@@ -78,7 +78,7 @@ describe('store ls', () => {
     expect(await filesIn(root, 'notes/members')).toHaveLength(1)
   }, 120_000)
 
-  it('says that there is no store where there is none, and makes none', async () => {
+  it('fails where there is no store, and creates none', async () => {
     const { code, stderr } = await store('ls')
     expect([code, stderr]).toEqual([69, expect.stringContaining('there is no feature store here')])
   }, 120_000)
@@ -116,7 +116,7 @@ describe('store gc', () => {
     expect(await kept()).toBe(4)
   }, 120_000)
 
-  it('leaves the run of a manifest that is not complete alone', async () => {
+  it('keeps the samples of a run whose manifest is not complete', async () => {
     const refs = await fillStore(root, { one: 3 })
     const dir = await publish(refs.slice(0, 1), false)
     const { stdout } = await store('gc', '--manifest', dir, '--grace', '0s')
@@ -124,13 +124,13 @@ describe('store gc', () => {
     expect(await filesIn(root, 'objects')).toHaveLength(3)
   }, 120_000)
 
-  it('refuses a grace that is no time', async () => {
+  it('rejects a grace that is not a time', async () => {
     expect(await store('gc', '--grace', 'soon')).toMatchObject({ code: 2, stderr: expect.stringContaining("'soon'") })
   }, 120_000)
 })
 
 describe('store rm', () => {
-  it('removes the samples of one run and counts them off the quota', async () => {
+  it('removes the samples of one run and subtracts their bytes from the usage', async () => {
     await fillStore(root, { one: 3, two: 2 })
     const before = await usage()
     const dry = await store('rm', 'one', '--dry-run', '--json')
@@ -141,7 +141,7 @@ describe('store rm', () => {
     expect(await usage()).toBe((before * 2) / 5)
   }, 120_000)
 
-  it('refuses while a living process holds a sample of it, or has the store open', async () => {
+  it('fails while a running process holds a sample of the run, or has the store open', async () => {
     const [ref] = await fillStore(root, { one: 2 })
     if (ref === undefined) throw new Error('no ref')
     await using open = await openStore(root)

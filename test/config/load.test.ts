@@ -100,7 +100,7 @@ describe('layers', () => {
 })
 
 describe('paths', () => {
-  it('start at the folder of the config file, wherever the command was typed', async () => {
+  it('start at the folder of the config file, not at the current folder', async () => {
     const config = await load(`${MINIMAL}features: { source: files, files: "in/**/*.ckpt*" }\nmanifest: ../m\n`)
     expect(config.target.model).toBe(path.join(folder, 'm.gguf'))
     expect(config.run.dir).toBe(path.join(folder, 'runs/demo'))
@@ -128,8 +128,8 @@ describe('paths', () => {
   })
 })
 
-describe('refusals', () => {
-  it('list every problem at once, each with line, column, what was found and what fits', async () => {
+describe('errors', () => {
+  it('list every problem at once, each with line, column, the value found and the values allowed', async () => {
     const text = await errorText(`version: 1
 target:
   model: m
@@ -148,7 +148,7 @@ run:
     expect(text).toContain('draftbridge.yaml:9:3')
   })
 
-  it('suggest the key that a mistyped one meant', async () => {
+  it('suggest the right key for a mistyped key', async () => {
     const text = await errorText(`${MINIMAL}train:\n  epoch: 3\n`)
     expect(text).toContain('train.epoch\n    file:     draftbridge.yaml:4:3\n    found:    an unknown key')
     expect(text).toContain('did you mean train.epochs?')
@@ -158,11 +158,11 @@ run:
     )
   })
 
-  it('list the keys there are when nothing is near', async () => {
+  it('list all keys of the section when no key is similar', async () => {
     expect(await errorText(`${MINIMAL}store: { zzzzzz: 1 }\n`)).toContain('expected: one of kind, root, retain')
   })
 
-  it('blame the flag or the variable that gave the value, not the file', async () => {
+  it('name the flag or the variable that set the value, not the file', async () => {
     expect(await errorText(MINIMAL, {}, ['train.epochs=0'])).toContain('file:     --set train.epochs=0')
     expect(await errorText(MINIMAL, { DRAFTBRIDGE_TRAIN_EPOCHS: 'x' })).toContain(
       'environment, DRAFTBRIDGE_TRAIN_EPOCHS',
@@ -181,12 +181,12 @@ run:
     expect(env).toContain('did you mean DRAFTBRIDGE_TRAIN_EPOCHS?')
   })
 
-  it('say what a text has to look like in words', async () => {
+  it('describe the format of a text in words', async () => {
     const quota = await errorText(MINIMAL, {}, ['store.quota=2TB'])
     expect(quota).toContain('or bytes such as 2TiB (units B, KiB, MiB, GiB, TiB), or null')
     expect(quota).not.toContain('^')
-    const meeting = await errorText(MINIMAL, {}, ['launch.rendezvous=here'])
-    expect(meeting).toContain('expected: host and port, such as 10.0.0.1:29500, or null')
+    const rendezvous = await errorText(MINIMAL, {}, ['launch.rendezvous=here'])
+    expect(rendezvous).toContain('expected: host and port, such as 10.0.0.1:29500, or null')
   })
 
   it('show line, column and the code of a YAML mistake', async () => {
@@ -197,7 +197,7 @@ run:
     expect(text).toMatch(/\n {4}\| +\^\n/)
   })
 
-  it('say of a missing file how to write one', async () => {
+  it('of a missing file say how to create one', async () => {
     const error: unknown = await loadConfig({ file: path.join(folder, 'no.yaml'), env: {} }).catch((e: unknown) => e)
     expect(String(error)).toContain('does not exist')
     expect(String(error)).toContain('draftbridge init')
@@ -214,7 +214,7 @@ run:
 describe('settings of the training', () => {
   const train = async (text: string, sets: string[] = []) => (await load(`${MINIMAL}train: ${text}\n`, {}, sets)).train
 
-  it('are quiet by default: no validation, no TensorBoard, not deterministic, but spikes are told', async () => {
+  it('have defaults: no validation, no TensorBoard, not deterministic, but spikes are reported', async () => {
     const { validation, spikes, tensorboard, deterministic } = await train('{}')
     expect([validation, spikes, tensorboard, deterministic]).toEqual([null, { factor: 10 }, false, false])
     expect((await train('{ spikes: null }')).spikes).toBeNull()
@@ -242,7 +242,7 @@ describe('settings of the training', () => {
     ['{ validation: { share: 0.1, evry: 5 } }', /did you mean train\.validation\.every\?/],
     ['{ deterministic: true, unroll: fused }', /train\.unroll\n.*\n.*fused, with train\.deterministic/],
     ['{ spikes: { factor: 0 } }', /train\.spikes\.factor/],
-  ])('%s is refused with its place', async (text, message) => {
+  ])('%s is rejected, with the key named', async (text, message) => {
     expect(await errorText(`${MINIMAL}train: ${text}\n`)).toMatch(message)
   })
 

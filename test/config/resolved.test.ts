@@ -20,7 +20,7 @@ async function load(sets: string[]) {
 }
 
 describe('config.resolved.yaml', () => {
-  it('reads back to the same config from another folder', async () => {
+  it('gives the same config when it is read again', async () => {
     const config = await load(['run.dir=out', 'train.optimizer.lr=1.0e-7'])
     const file = await writeResolvedConfig(config, { replace: true })
     expect(file).toBe(path.join(folder, 'out/config.resolved.yaml'))
@@ -28,7 +28,7 @@ describe('config.resolved.yaml', () => {
     expect(await loadConfig({ file, env: {} })).toEqual(config)
   })
 
-  it('stays as the first start of a run left it until it is to be replaced', async () => {
+  it('is not overwritten unless replace is true', async () => {
     const [first, other] = await Promise.all([1, 2].map((seed) => load(['run.dir=kept', `run.seed=${seed}`])))
     if (first === undefined || other === undefined) throw new Error('no config')
     const file = await writeResolvedConfig(first, { replace: false })
@@ -38,7 +38,7 @@ describe('config.resolved.yaml', () => {
     expect(await readFile(file, 'utf8')).toBe(resolvedYaml(other))
   })
 
-  it('names run.dir when a file stands where the folder should be', async () => {
+  it('names run.dir when the path is a file', async () => {
     const config = await load(['run.dir=draftbridge.yaml'])
     await expect(writeResolvedConfig(config, { replace: true })).rejects.toMatchObject({
       code: 'CONFIG_INVALID',

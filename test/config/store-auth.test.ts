@@ -29,7 +29,7 @@ async function errorText(store: string, env: NodeJS.ProcessEnv = {}, sets: strin
 
 const KEY = '00112233445566778899aabbccddeeff0123456789abcdef0123456789abcdef'
 
-it('has no key, checks always and has no quota unless told otherwise', async () => {
+it('by default the store has no key and no quota, and verifies always', async () => {
   const { store } = await load('{}')
   expect(store).toMatchObject({ auth: { mode: 'none', keyFile: null }, verify: 'always', quota: null, dedup: false })
 })
@@ -45,7 +45,7 @@ it('reads a quota in units, and the key file as a path: ~, variables and the fol
 })
 
 describe('the key itself', () => {
-  it('in the environment is no setting, and stays out of the resolved config', async () => {
+  it('in the environment does not get into the resolved config', async () => {
     const env = { DRAFTBRIDGE_STORE_KEY: KEY }
     expect(resolvedYaml(await load('{ auth: { mode: mac } }', env))).not.toContain(KEY)
   })
@@ -56,14 +56,14 @@ describe('the key itself', () => {
     ['as the section', `{ auth: ${KEY} }`],
     ['as the mode', `{ auth: { mode: "${KEY}" } }`],
     ['under a key of its own', `{ auth: { mode: mac, key: ${KEY} } }`],
-  ])('is refused and not repeated when it stands in the config %s', async (_, store) => {
+  ])('is rejected and not repeated when the config contains it %s', async (_, store) => {
     const text = await errorText(store)
     expect(text).not.toContain(KEY)
     expect(text).not.toContain(Buffer.from(KEY, 'hex').toString('base64'))
     expect(text).toContain('store.auth')
   })
 
-  it('is not repeated when it comes in a flag or a mistyped variable', async () => {
+  it('is not repeated when a flag or a mistyped variable contains it', async () => {
     for (const text of [
       await errorText('{}', {}, [`store.auth.key=${KEY}`]),
       await errorText('{}', {}, [`store.auth=${KEY}`]),
@@ -82,6 +82,6 @@ it.each([
   ['{ verify: once, auth: { mode: mac, keyFile: key } }', 'data that is not verified may be forged'],
   ['{ dedup: true, auth: { mode: seal, keyFile: key } }', 'equal tensors are sealed to different bytes'],
   ['{ verify: sometimes }', 'one of always | once | never'],
-])('%s is refused in words', async (store, words) => {
+])('%s is rejected', async (store, words) => {
   expect(await errorText(store)).toContain(words)
 })

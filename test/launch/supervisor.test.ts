@@ -41,7 +41,7 @@ async function started(count: number): Promise<readonly number[]> {
   }
 }
 
-function living(processes: readonly number[]): readonly number[] {
+function alive(processes: readonly number[]): readonly number[] {
   return processes.filter((pid) => {
     try {
       return process.kill(pid, 0)
@@ -58,12 +58,12 @@ async function failureOf(running: Promise<unknown>, ranks: number): Promise<{ er
     (thrown: unknown) => thrown,
   )
   const seconds = (performance.now() - (await begun)) / 1000
-  expect(living(await started(ranks))).toEqual([])
+  expect(alive(await started(ranks))).toEqual([])
   return { error, seconds }
 }
 
-describe('what cannot be kept', () => {
-  it('of the events ends the run with why, and no rank goes on', async () => {
+describe('a failed write', () => {
+  it('of an event ends the run with its cause, and ends all ranks', async () => {
     const onEvent = () => {
       throw Object.assign(new Error('no space'), { code: 'ENOSPC', errno: -28, syscall: 'write' })
     }
@@ -71,19 +71,19 @@ describe('what cannot be kept', () => {
     expect(error).toMatchObject({ code: 'STORE_FULL', exitCode: 75 })
   })
 
-  it('of a log does not stop the run', async () => {
+  it('of a log does not end the run', async () => {
     await mkdir(path.join(folder, 'logs', 'rank-0.log'), { recursive: true })
     expect(await run(['return', 'return'])).toEqual([0, 10])
   })
 
-  it('because the folder of logs is a file is told before a rank starts', async () => {
+  it('is reported before a rank starts when the log folder is a file', async () => {
     await writeFile(path.join(folder, 'logs'), '')
     await expect(run(['return'])).rejects.toMatchObject({ code: 'CONFIG_INVALID' })
   })
 })
 
 describe('ranks that end well', () => {
-  it('hand back their results in the order of the ranks, and their events on the way', async () => {
+  it('return their results in the order of the ranks, and emit their events', async () => {
     const events: unknown[] = []
     const onEvent = (rank: number, body: unknown) => events.push([rank, body])
     expect(await run(['return', 'return'], { onEvent })).toEqual([0, 10])
@@ -91,11 +91,11 @@ describe('ranks that end well', () => {
     expect(events).toContainEqual([1, { act: 'return' }])
   })
 
-  it('are asked to end at their next safe point when the signal aborts', async () => {
-    const asked = new AbortController()
-    const running = run(['wait', 'wait'], { signal: asked.signal })
+  it('are asked to stop at their next safe point when the signal aborts', async () => {
+    const stop = new AbortController()
+    const running = run(['wait', 'wait'], { signal: stop.signal })
     await started(2)
-    asked.abort()
+    stop.abort()
     expect(await running).toEqual(['stopped', 'stopped'])
   })
 })
@@ -120,12 +120,12 @@ describe('the first failure ends all', () => {
     expect(error).toMatchObject({
       code: 'RANK_DIED',
       details: { rank: 1, signal: 'SIGKILL', phase: 'about to hang' },
-      message: expect.stringContaining('the last words'),
+      message: expect.stringContaining('the last line'),
     })
     expect(seconds).toBeLessThan(20)
   })
 
-  it('even siblings that ignore SIGTERM, or that are stuck in native code', async () => {
+  it('even ranks that ignore SIGTERM or are stuck in native code', async () => {
     const { error, seconds } = await failureOf(run(['exit', 'deaf', 'freeze']), 3)
     expect(error).toMatchObject({ code: 'RANK_DIED', details: { rank: 0, exitCode: 3 } })
     expect(seconds).toBeLessThan(20)
@@ -142,7 +142,7 @@ describe('the first failure ends all', () => {
     expect(error).toMatchObject({ code: 'RANK_DIED', message: expect.stringContaining('not a function\n') })
   })
 
-  it('and a rank whose event loop stands still is RANK_HUNG with its phase', async () => {
+  it('and a rank whose event loop is blocked is RANK_HUNG with its phase', async () => {
     const { error } = await failureOf(run(['wait', 'freeze'], { silenceSeconds: SILENCE }), 2)
     expect(error).toMatchObject({ code: 'RANK_HUNG', details: { rank: 1, phase: 'about to freeze' } })
   })
@@ -157,6 +157,6 @@ it('ranks end themselves when their supervisor is killed with SIGKILL', async ()
   const ranks = await started(2)
   supervisor.kill('SIGKILL')
   const end = Date.now() + 60_000
-  while (living(ranks).length > 0 && Date.now() < end) await sleep(50)
-  expect(living(ranks)).toEqual([])
+  while (alive(ranks).length > 0 && Date.now() < end) await sleep(50)
+  expect(alive(ranks)).toEqual([])
 })

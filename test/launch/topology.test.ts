@@ -27,13 +27,13 @@ it('ranks of all nodes are numbered without gaps, and local ranks start at 0 on 
   for (const place of places) expect(RankPlace.parse(place).worldSize).toBe(6)
 })
 
-it('threads are shared out, and every rank has at least one', () => {
+it('threads are divided among the ranks, and every rank has at least one', () => {
   const threads = (ranksPerNode: number, cores: number) =>
     topology({ ...one, ranksPerNode, machine: { gpus: 0, cores } })[0]?.threads
   expect([threads(1, 2), threads(2, 2), threads(2, 9), threads(3, 2)]).toEqual([2, 1, 4, 1])
 })
 
-it('a node that the job does not have, and more ranks than GPUs, are refused', () => {
+it('a node rank outside the job, and more ranks than GPUs, are rejected', () => {
   expect(() => topology({ ...one, nodeRank: 1 })).toThrow(/node 1 of 1/)
   expect(() => topology({ ...one, ranksPerNode: 3, machine: { gpus: 2, cores: 8 } })).toThrow(/3 ranks, 2 GPU/)
 })

@@ -57,7 +57,7 @@ export const memory = {
   host: 2 ** 31,
 }
 
-export const weighed = (step: number, at: 'start' | 'end'): EventBody => ({
+export const memoryReported = (step: number, at: 'start' | 'end'): EventBody => ({
   event: 'train.memory',
   at,
   step,
@@ -140,14 +140,14 @@ export const wholeRun: readonly EventBody[] = [
   { event: 'produce.progress', total: 240, ...produced, samples: 100 },
   { event: 'produce.finished', manifest: '/m', seconds: 48, ...produced },
   trainStarted(null),
-  weighed(1, 'start'),
+  memoryReported(1, 'start'),
   metrics(10, 8.5),
   metrics(20, 7),
   spike(25),
   validated(50, 1.25),
   metrics(100, 4.25),
   validated(100, 0.9375),
-  weighed(100, 'end'),
+  memoryReported(100, 'end'),
   { event: 'train.checkpoint', step: 100, dir: '/runs/demo/checkpoints/step-000100' },
   { event: 'train.finished', step: 100, seconds: 143, checkpoint: '/runs/demo/checkpoints/step-000100' },
   { event: 'eval.started', prompts: 8, steps: [3, 5] },

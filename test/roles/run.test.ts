@@ -10,7 +10,7 @@ describe('chooseRole', () => {
     expect(chooseRole(undefined, { RCLI_NODE_RANK: '3' })).toBe('consumer')
   })
 
-  it('refuses to guess, and suggests what a mistyped role meant', () => {
+  it('fails when no role is set, and suggests a role for a mistyped one', () => {
     expect(() => chooseRole(undefined, {})).toThrow('the role of this process is not set')
     expect(() => chooseRole(undefined, { RCLI_NODE_RANK: 'x' })).toThrow('RCLI_NODE_RANK=x')
     expect(() => chooseRole(undefined, { DISAGG_ROLE: 'produser' })).toThrow('did you mean producer?')

@@ -39,7 +39,7 @@ export async function trainRanks(
   const results = await runRanks(specs, { logDir: path.join(config.run.dir, 'logs'), signal, events })
   const { step, checkpoint, stopped } = Outcome.parse(results[0])
   if (!stopped) return { step, checkpoint }
-  throw interrupted(`stopped after step ${step}; the next start goes on from ${checkpoint}`, signal)
+  throw interrupted(`stopped after step ${step}; the same command resumes from ${checkpoint}`, signal)
 }
 
 /** One process for each spec; what rank 0 reports is passed on. @throws what `supervise` throws. */

@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest'
 const checkout = fileURLToPath(new URL('../../..', import.meta.url))
 const stopModule = pathToFileURL(`${checkout}src/cli/sessions/stop.ts`).href
 
-/** A process that listens, tells when it is asked to stop, and ends by itself only when `obeys`. */
+/** A process that listens, prints the request to stop, and ends by itself only when `obeys`. */
 function listener(obeys: boolean, embedsPython: boolean) {
   const program = `
     const { listenForStop } = await import('${stopModule}')
@@ -25,26 +25,26 @@ function listener(obeys: boolean, embedsPython: boolean) {
 async function stopped(signals: readonly NodeJS.Signals[], obeys: boolean, embedsPython = false) {
   const { child, lines } = listener(obeys, embedsPython)
   const left = [...signals]
-  let heard = ''
+  let printed = ''
   lines.on('data', (chunk) => {
-    heard += chunk
+    printed += chunk
     const next = left.shift()
     if (next !== undefined) child.kill(next)
   })
-  return new Promise((resolve) => child.on('close', (code, signal) => resolve({ code, signal, heard })))
+  return new Promise((resolve) => child.on('close', (code, signal) => resolve({ code, signal, printed })))
 }
 
 describe('signals', () => {
-  it('ask on the first, with the name as the reason', async () => {
-    expect(await stopped(['SIGTERM'], true)).toEqual({ code: 0, signal: null, heard: 'ready\nasked: SIGTERM\n' })
+  it('the first one asks for a safe stop, with its name as the reason', async () => {
+    expect(await stopped(['SIGTERM'], true)).toEqual({ code: 0, signal: null, printed: 'ready\nasked: SIGTERM\n' })
   })
 
-  it('end at once on the second, with the exit code of the signal', async () => {
+  it('the second one ends the process at once, with its exit status', async () => {
     expect(await stopped(['SIGINT', 'SIGINT'], false)).toMatchObject({ code: 130, signal: null })
     expect(await stopped(['SIGINT', 'SIGTERM'], false)).toMatchObject({ code: 143, signal: null })
   })
 
-  it('do not wait for a Python call on the second', async () => {
+  it('the second one does not wait for a Python call', async () => {
     expect(await stopped(['SIGINT', 'SIGINT'], false, true)).toMatchObject({ code: null, signal: 'SIGKILL' })
   })
 })

@@ -5,7 +5,7 @@ import { z } from 'zod'
 import { CodedError } from '../../../src/core/errors.ts'
 import { runAsRank } from '../../../src/launch/rank-link.ts'
 
-// A rank of the supervisor's tests: it does what its spec says.
+// A rank for the tests of the supervisor. Its spec says what it does.
 const Spec = z.object({
   act: z.enum(['return', 'wait', 'throw', 'bug', 'exit', 'hang', 'deaf', 'freeze']),
   value: z.unknown().optional(),
@@ -20,19 +20,19 @@ function block(): void {
 await runAsRank(async (link) => {
   const { act, value, pids, ranks } = Spec.parse(link.spec)
   appendFileSync(pids, `${process.pid}\n`)
-  // Nobody acts before all are there, so that a test can count those that are left.
+  // Every rank waits until all have started, so that a test can count the ranks that are still alive.
   while (readFileSync(pids, 'utf8').split('\n').length <= ranks) await sleep(20)
   link.phase(`about to ${act}`)
   link.event({ act })
   if (act === 'return') return value
   if (act === 'wait') {
-    // Under load the request to stop can come before this line: a signal that has aborted fires no further event.
+    // The request to stop may come before this line. An aborted signal fires no further event.
     if (!link.signal.aborted) await once(link.signal, 'abort')
     return 'stopped'
   }
   if (act === 'throw') throw new CodedError('FEATURE_INVALID', 'sample s-7 holds NaN', { field: 'hidden_state' })
   if (act === 'bug') throw new TypeError('not a function')
-  process.stderr.write('the last words\n')
+  process.stderr.write('the last line\n')
   await sleep(100)
   if (act === 'exit') process.exit(3)
   if (act === 'deaf') process.on('SIGTERM', () => undefined)

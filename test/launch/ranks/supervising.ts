@@ -1,6 +1,6 @@
 import { supervise } from '../../../src/launch/supervisor.ts'
 
-// A supervisor in a process of its own, so that a test can kill it.
+// A supervisor in its own process, so that a test can kill it.
 const [program = '', pids = ''] = process.argv.slice(2)
 await supervise({
   program,

@@ -16,19 +16,19 @@ afterEach(async () => {
 
 const clock = { now: () => 1234, sleep: async () => undefined }
 
-it('reads back every event that was emitted, and listeners heard the same', async () => {
-  const heard: RunEvent[] = []
-  using log = new EventsFile({ dir, runId: 'demo', clock, listeners: [(event) => heard.push(event)] })
+it('reads back every emitted event, and listeners get the same events', async () => {
+  const received: RunEvent[] = []
+  using log = new EventsFile({ dir, runId: 'demo', clock, listeners: [(event) => received.push(event)] })
   for (const body of wholeRun) log.emit(body)
   const { events, unreadable } = await readEvents(dir)
   expect(events).toEqual(wholeRun.map((body) => ({ v: 1, ts: 1234, runId: 'demo', body })))
-  expect(heard).toEqual(events)
+  expect(received).toEqual(events)
   expect(unreadable).toBe(0)
   const lines = (await readFile(path.join(dir, EVENTS_NAME), 'utf8')).trimEnd().split('\n')
-  expect(heard.map(eventLine)).toEqual(lines)
+  expect(received.map(eventLine)).toEqual(lines)
 })
 
-it('leaves out a unreadable last line, and the next run does not glue its first event to it', async () => {
+it('skips an incomplete last line, and the next start begins a new line', async () => {
   const file = path.join(dir, EVENTS_NAME)
   {
     using log = new EventsFile({ dir, runId: 'demo', clock })

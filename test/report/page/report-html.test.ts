@@ -41,7 +41,7 @@ describe('report.html', () => {
     }
   })
 
-  it('names the draft whose tau it is, and shows no error of an eval that failed later', () => {
+  it('names the draft that was evaluated, and shows no error of a read-only command that failed later', () => {
     expect(page).toContain('Draft: <code>/runs/demo/checkpoints/step-000100</code>')
     const readOnly = { event: 'failed', code: 'CONFIG_INVALID', message: 'no prompts', onlyLooked: true } as const
     const later = reportHtml({ events: stamped([...wholeRun, readOnly]), unreadable: 0, config: null })
@@ -49,14 +49,14 @@ describe('report.html', () => {
     expect(later).toContain('1.413')
   })
 
-  it('counts samples that were held out as not trained on', () => {
+  it('does not count held-out samples as trained on', () => {
     expect(page).toContain('<dt>Trained on</dt><dd>233<small>of 238 samples, 5 held out</small>')
     const [produced, started] = [wholeRun.slice(0, 3), { ...trainStarted(null), samples: 238, heldOut: 0 } as EventBody]
     const without = reportHtml({ events: stamped([...produced, started]), unreadable: 0, config: null })
     expect(without).toContain('<dd>61,880<small>tokens in 238 samples</small>')
   })
 
-  it('shows what the training took of memory by part, in GiB, and counts spikes', () => {
+  it('shows the memory of the training by part, in GiB, and counts spikes', () => {
     expect(page).toContain('Peak 12.0 GiB on the device of 13.0 reserved, 2.00 GiB resident on the host, step 100')
     expect(page).toContain('<th scope="row">optimiser state</th><td>3.00</td>')
     expect(page).toContain('<th scope="row">activations and the rest</th><td>0.94</td>')
@@ -68,7 +68,7 @@ describe('report.html', () => {
     expect(reportHtml({ events: stamped(without), unreadable: 0, config: null })).not.toContain('Validation')
   })
 
-  it('asks nothing of the network and runs no script', () => {
+  it('needs no network and runs no script', () => {
     expect(page).not.toMatch(/<script|<link|src=|@import|url\(|https?:/)
     expect(page).toContain("default-src 'none'")
   })
@@ -84,7 +84,7 @@ describe('report.html', () => {
     expect(text.match(/&quot;&gt;&lt;img src=x onerror=alert\(1\)&gt;&#39;&amp;/g)?.length).toBeGreaterThanOrEqual(5)
   })
 
-  it('stands without any event', () => {
+  it('works without any event', () => {
     const empty = reportHtml({ events: [], unreadable: 0, config: null })
     expect(empty).toContain('No events yet')
     expect(empty).toContain('Nothing measured yet')

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { Progress } from '../../../src/report/text/progress.ts'
-import { metrics, notFinite, spike, stamped, trainStarted, validated, weighed, wholeRun } from '../sample-run.ts'
+import { memoryReported, metrics, notFinite, spike, stamped, trainStarted, validated, wholeRun } from '../sample-run.ts'
 
 function screen(isTTY: boolean, columns = 200) {
   const written: string[] = []
@@ -41,7 +41,14 @@ describe('without a terminal', () => {
   it('shows validations, spikes, memory by part, and the step that ended a run', () => {
     const out = screen(false)
     const progress = new Progress({ screen: out, env: {} })
-    const events = [trainStarted(null), weighed(1, 'start'), metrics(2, 3), validated(50, 1.25), spike(25), notFinite]
+    const events = [
+      trainStarted(null),
+      memoryReported(1, 'start'),
+      metrics(2, 3),
+      validated(50, 1.25),
+      spike(25),
+      notFinite,
+    ]
     for (const event of stamped(events)) progress.show(event)
     const text = out.written.join('')
     expect(text).toContain('233 samples · 5 held out · 100 steps · x86_64 CPU, 1 thread(s), 0.0606 TFLOP/s')

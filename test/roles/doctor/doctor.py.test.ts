@@ -17,7 +17,7 @@ beforeEach(async () => {
 })
 const at = (name: string): string => path.join(dir, name)
 
-/** What is said of the config, by id. */
+/** The checks of a config, by id. */
 async function found(given: object) {
   const base = { version: 1, target: { model: dir }, store: { root: at('store') }, manifest: at('manifest') }
   const config = RunConfig.parse({ ...base, data: { conversations: at('train.jsonl') }, ...given })
@@ -26,7 +26,7 @@ async function found(given: object) {
 }
 
 describe('doctor', () => {
-  it('says ok for a config whose files are there, and leaves no trace of looking', async () => {
+  it('accepts a config whose files exist, and leaves no files behind', async () => {
     const checks = await found({ eval: { prompts: at('prompts.jsonl') } })
     expect(Object.values(checks).filter(({ state }) => state === 'error')).toEqual([])
     expect(checks).toMatchObject({ 'data.conversations': { state: 'ok' }, 'eval.prompts': { state: 'ok' } })
@@ -34,7 +34,7 @@ describe('doctor', () => {
     expect(await readdir(dir)).toEqual(['prompts.jsonl', 'train.jsonl'])
   })
 
-  it('says of every file that is not there which setting names it', async () => {
+  it('names the config key of every missing file', async () => {
     const nope = at('nope')
     const checks = await found({
       target: { model: nope, tokenizer: nope },
@@ -52,7 +52,7 @@ describe('doctor', () => {
     }
   })
 
-  it('tells a file of something else, and an empty one', async () => {
+  it('detects a file of another format, and an empty file', async () => {
     await writeFile(at('prompts.jsonl'), '')
     const checks = await found({ data: { conversations: at('prompts.jsonl') }, eval: { prompts: at('train.jsonl') } })
     expect(checks['data.conversations']).toMatchObject({
@@ -82,7 +82,7 @@ describe('the key of the store', () => {
     return check
   }
 
-  it('must be there and be for nobody else', async () => {
+  it('must exist and must not be readable by other users', async () => {
     expect(await keyed(null)).toMatchObject({ state: 'error', fix: expect.stringContaining('store.auth.keyFile') })
     expect(await keyed(at('nope'))).toMatchObject({ state: 'error', reason: expect.stringContaining('no key file') })
     const file = await keyFile()
@@ -91,7 +91,7 @@ describe('the key of the store', () => {
     expect(await keyed(file, 'seal')).toMatchObject({ state: 'error', reason: expect.stringContaining('mode 0644') })
   })
 
-  it('must be that of the store that is there', async () => {
+  it('must be the key of the existing store', async () => {
     const [own, other] = [await keyFile(1), await keyFile(2)]
     const auth = { mode: 'mac', keyFile: own } as const
     await (await sharedDirFeatureStore({ python, root: at('store'), auth })).close()

@@ -58,7 +58,7 @@ const rekey = (more: { keyFile?: string; newKeyFile?: string; after?: number; ma
   })
 }
 
-/** With this key every sample and the manifest are read as they were put. */
+/** Expects that every sample and the manifest can be read with this key, with the values that were put. */
 async function expectAll(mode: 'mac' | 'seal', file: string, refs: readonly SampleRef[]): Promise<void> {
   await using store = await open(mode, file)
   const { key, id: storeId } = store
@@ -71,7 +71,7 @@ async function expectAll(mode: 'mac' | 'seal', file: string, refs: readonly Samp
 }
 
 describe.each(['mac', 'seal'] as const)('a store with %s', (mode) => {
-  it('is read with the new key and all old refs afterwards, and with the old key no more', async () => {
+  it('afterwards opens with the new key and all old refs, and not with the old key', async () => {
     const refs = await filled(mode)
     expect(await rekey()).toMatchObject({ rewritten: 5, objects: 5, manifests: 1 })
     await expectAll(mode, newKey, refs)
@@ -86,7 +86,7 @@ describe.each(['mac', 'seal'] as const)('a store with %s', (mode) => {
     expect(await rekey()).toMatchObject({ rewritten: 0, objects: 5 })
   })
 
-  it('goes on where it was cut short, and until then the new key reads all of it', async () => {
+  it('resumes an interrupted rekey, and until then the new key reads every sample', async () => {
     const refs = await filled(mode)
     await expect(rekey({ after: 2 })).rejects.toThrow('killed')
     await expectAll(mode, newKey, refs)
@@ -107,7 +107,7 @@ const release = async (lease: AsyncDisposable): Promise<string> => {
 }
 const codeOf = (error: { code?: string }) => error.code ?? String(error)
 
-it('is refused while somebody has the store open, with the same key, and for a store without one', async () => {
+it('fails while another process has the store open, for the same key, and for a store without a key', async () => {
   await filled('mac')
   {
     await using other = await open('mac', oldKey)
@@ -120,7 +120,7 @@ it('is refused while somebody has the store open, with the same key, and for a s
   await expect(rekey()).rejects.toMatchObject({ code: 'STORE_AUTH' })
 })
 
-it('gives no new key to what the old one does not confirm, and finishes when that is gone', async () => {
+it('does not rewrite objects that fail the check with the old key, and finishes once they are removed', async () => {
   const refs = await filled('mac')
   const file = await objectIn(root, 'run:3')
   await flipLast(file)
@@ -131,7 +131,7 @@ it('gives no new key to what the old one does not confirm, and finishes when tha
   await expect(store.get(refs[3] as SampleRef)).rejects.toMatchObject({ code: 'SAMPLE_NOT_FOUND' })
 })
 
-it('an old key that somebody else has put into store.json is not believed', async () => {
+it('a forged old key in store.json is rejected', async () => {
   await filled('mac')
   await expect(rekey({ after: 2 })).rejects.toThrow('killed')
   const file = path.join(root, 'store.json')
