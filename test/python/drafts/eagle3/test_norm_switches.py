@@ -13,18 +13,20 @@ from draftbridge.bridge.handles import TensorDict
 from draftbridge.drafts.eagle3.draft import Draft, DraftConfig
 from draftbridge.drafts.eagle3.flops import Work, unroll_flops
 from draftbridge.drafts.eagle3.fused.buffers import Buffers
-from draftbridge.drafts.eagle3.fused.kernels import torch_rows
+from draftbridge.drafts.eagle3.fused.kernels import torch_rows, triton_rows
 from draftbridge.drafts.eagle3.fused.objective import Objective
 from draftbridge.drafts.eagle3.fused.plan import plan_fused
 from draftbridge.drafts.eagle3.fused.trace import Inputs
 from draftbridge.drafts.eagle3.fused.unroll import fused_sums, fused_unroll
 from draftbridge.drafts.eagle3.row_plan import plan_rows
+from draftbridge.drafts.eagle3.teacher import Teacher
 from draftbridge.drafts.eagle3.ttt_loss import StepSums, TttOptions, decayed, ploss_shares, unroll
 from small_case import CONFIG, MASKS, RAW_CONFIG, SmallCase, batch_of
 from torch import Tensor
 
 torch.set_num_threads(1)
 
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 TOLERANCE = 1e-10
 POSITIONS = 22
 SWITCHES = {
@@ -181,3 +183,24 @@ def test_other_values_and_other_norms_are_refused_by_name(field: str, value: obj
     assert caught.value.code == "CONFIG_INVALID"
     assert (caught.value.details["file"], caught.value.details["field"]) == ("draft.json", field)
     DraftConfig.from_dict(RAW_CONFIG | {"norm_before_fc": False, "norm_before_residual": False})
+
+
+@pytest.mark.parametrize("config", [CONFIG, *SWITCHES.values()], ids=["off", *SWITCHES])
+def test_the_triton_kernels_train_the_same_draft(config: DraftConfig) -> None:
+    """The whole fused unroll on the kernels of the GPU: they take the strides and the buffers that it gives them."""
+    case, ttt = SmallCase(torch.float32, config=config), TttOptions(steps=3, loss="lk-lambda")
+    case.embedding, case.head = case.embedding.to(DEVICE), case.head.to(DEVICE)
+    draft, batch = case.draft().to(DEVICE), batch_of(*(case.sample(mask) for mask in MASKS))
+    plan = plan_fused(batch.loss_mask, batch.lengths, ttt.steps, 0)
+    found = []
+    for kernels in (torch_rows, triton_rows):
+        teacher = Teacher(case.head, case.vocabulary.ids, kernels=kernels)
+        logits = teacher.logits(batch.hidden_state[plan.wanted].to(DEVICE))
+        inputs = Inputs(case.embedding, batch.input_ids.to(DEVICE), batch.aux.to(DEVICE), plan.to(DEVICE), logits)
+        objective = Objective(ttt, POSITIONS, 1.0, lambda total: total)
+        zero, *sums = fused_unroll(draft, inputs, objective, kernels, Buffers(DEVICE))
+        found.append((StepSums(*sums).cross_entropy, gradients(draft, zero)))
+    (expected, wanted), (entropy, grads) = found
+    torch.testing.assert_close(entropy, expected, rtol=1e-4, atol=1e-4)
+    for name, grad in wanted.items():
+        assert (grads[name] - grad).abs().max() <= 1e-3 * grad.abs().max(), name
