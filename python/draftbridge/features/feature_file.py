@@ -16,6 +16,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from draftbridge.bridge.errors import BridgeError
+from draftbridge.features.safetensors_file import DamagedFile, read_safetensors
 
 _ZIP = b"PK\x03\x04"
 _CHUNK = 1 << 20
@@ -30,9 +31,11 @@ def invalid(file: str, what: str, *, field: str | None = None, found: str, fix: 
 
 
 @contextmanager
-def opened(file: str) -> Iterator[Any]:
-    """What a feature file holds, usually a dict of tensors by name. Tensors may map the file: copy what is to stay.
+def opened(file: str, *, mapped: bool) -> Iterator[Any]:
+    """The content of a feature file, usually a dict of tensors by name.
 
+    `mapped`: tensors may map the file, so copy what outlives the block. A file that is truncated meanwhile then ends
+    the process (SIGBUS). Not mapped: the file is read into memory of this process.
     `.safetensors`, torch's zip form, or that in gzip. Raises FEATURE_INVALID for anything else.
     """
     if not Path(file).is_file():
@@ -40,15 +43,22 @@ def opened(file: str) -> Iterator[Any]:
     if Path(file).stat().st_size == 0:
         raise invalid(file, "the feature file is empty", found="0 bytes")
     if file.endswith(".safetensors"):
-        yield _read_safetensors(file)
+        yield _map_safetensors(file) if mapped else _read_safetensors(file)
     elif file.endswith(".gz"):
         with _unzipped(file) as plain:
-            yield _read_torch(plain, file)
+            yield _read_torch(plain, file, mapped=mapped)
     else:
-        yield _read_torch(file, file)
+        yield _read_torch(file, file, mapped=mapped)
 
 
 def _read_safetensors(file: str) -> dict[str, torch.Tensor]:
+    try:
+        return read_safetensors(file)
+    except (DamagedFile, OSError) as exc:
+        raise invalid(file, "the feature file is damaged", found=str(exc)) from exc
+
+
+def _map_safetensors(file: str) -> dict[str, torch.Tensor]:
     try:
         with safe_open(file, framework="pt") as content:
             return {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118
@@ -56,16 +66,16 @@ def _read_safetensors(file: str) -> dict[str, torch.Tensor]:
         raise invalid(file, "the feature file is damaged", found=_first_line(exc)) from exc
 
 
-def _read_torch(path: str, file: str) -> Any:
-    """`path` holds the bytes, `file` is what the user calls it."""
+def _read_torch(path: str, file: str, *, mapped: bool) -> Any:
+    """`path` holds the bytes; errors name `file`."""
     with open(path, "rb") as stream:
         head = stream.read(len(_ZIP))
     if head != _ZIP:
         kind = "a bare pickle" if head[:1] == b"\x80" else f"a file that begins with {head!r}"
         fix = "write it with torch.save of torch 1.6 or newer (a bare pickle could run code, so it is not read)"
         raise invalid(file, "this is no torch.save archive", found=kind, fix=fix)
-    # Mapped, torch takes packed bytes for the tensor's own and says nothing.
-    mapped = not _holds_packed(path, file)
+    # Mapped, torch takes packed bytes for the tensor's own without an error.
+    mapped = not _holds_packed(path, file) and mapped
     try:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except pickle.UnpicklingError as exc:
@@ -79,7 +89,7 @@ def _read_torch(path: str, file: str) -> Any:
 
 
 def _holds_packed(path: str, file: str) -> bool:
-    """Whether somebody has packed the members of the archive, which torch.save never does."""
+    """Whether members of the archive are compressed, which torch.save never does."""
     try:
         with zipfile.ZipFile(path) as archive:
             infos = archive.infolist()

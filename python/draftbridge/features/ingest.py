@@ -35,12 +35,18 @@ def load_features(file: str, max_length: int) -> tuple[TensorDict, bool]:
     Returns `input_ids`, `loss_mask` int64 [n], `hidden_state` [n, H], `aux_hidden_state` [n, 3H], in memory of their
     own. Raises FEATURE_INVALID naming file and field for whatever is not that.
     """
-    with opened(file) as content:
+    with opened(file, mapped=False) as content:
         whole, kept = _cut_to(content, file, max_length)
-        sample = {name: tensor[:kept].clone() for name, tensor in whole.items()}
+        sample = {name: _alone(tensor[:kept]) for name, tensor in whole.items()}
     _check_ids(sample, file)
     require_finite(sample, _STATES, file)
     return sample, kept < len(whole["input_ids"])
+
+
+def _alone(tensor: torch.Tensor) -> torch.Tensor:
+    """`tensor`, or a copy where its storage holds more than the tensor or holds it in another order."""
+    fills = tensor.is_contiguous() and tensor.untyped_storage().nbytes() == tensor.numel() * tensor.element_size()
+    return tensor.detach() if fills else tensor.detach().clone()
 
 
 @dataclass(frozen=True)
@@ -62,7 +68,7 @@ def load_in_place(file: str, max_length: int) -> InPlace:
     trained token is not stored, so it is looked at here.
     """
     stamp, offsets, copied = Stamp.of(file), {}, None
-    with opened(file) as content:
+    with opened(file, mapped=True) as content:
         whole, kept = _cut_to(content, file, max_length)
         sample = {name: whole[name][:kept] for name in (*_IDS, *_STATES)}
         try:
