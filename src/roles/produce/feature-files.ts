@@ -1,5 +1,6 @@
 import { readdir, stat } from 'node:fs/promises'
 import path from 'node:path'
+import picomatch from 'picomatch'
 import { finding, isErrno } from '../../core/errors.ts'
 
 export interface FeatureFile {
@@ -41,16 +42,22 @@ async function sized(file: Found): Promise<FeatureFile[]> {
 async function matching(pattern: string): Promise<Found[]> {
   const asIs = await stat(pattern).catch(() => null)
   if (asIs?.isFile() === true) return [{ path: pattern, name: path.basename(pattern) }]
-  const parts = (asIs === null ? pattern : path.join(pattern, `**/*${ENDINGS}`)).split('/')
+  if (asIs?.isDirectory() === true) return matchingBelow(pattern, `**/*${ENDINGS}`)
+  const parts = pattern.split('/')
   const firstWild = parts.findIndex((part) => /[*?{]/.test(part))
   if (firstWild === -1) return []
   const base = parts.slice(0, firstWild).join('/') || '/'
-  const wanted = globExpression(parts.slice(firstWild).join('/'))
+  return matchingBelow(base, parts.slice(firstWild).join('/'))
+}
+
+/** The paths below `base`, a folder of exactly this name, that match `pattern`. */
+async function matchingBelow(base: string, pattern: string): Promise<Found[]> {
+  const isWanted = globMatcher(pattern)
   const names = await readdir(base, { recursive: true }).catch((error: unknown) => {
     if (isErrno(error, 'ENOENT', 'ENOTDIR')) return []
     throw unreadable(base, error)
   })
-  return names.filter((name) => wanted.test(name)).map((name) => ({ path: path.join(base, name), name }))
+  return names.filter((name) => isWanted(name)).map((name) => ({ path: path.join(base, name), name }))
 }
 
 function unreadable(file: string, cause: unknown): unknown {
@@ -60,17 +67,14 @@ function unreadable(file: string, cause: unknown): unknown {
   return finding('CONFIG_INVALID', 'a feature file or folder cannot be looked at', where, { cause })
 }
 
-/** `**` spans folders, `*` and `?` do not; `{a,b}` is one of the two. */
-export function globExpression(pattern: string): RegExp {
-  const source = pattern.replace(/\*\*\/|\*\*|\*|\?|\{[^{}]*\}|[^*?{]+|\{/g, (piece) => {
-    if (piece === '**/') return '(?:.*/)?'
-    if (piece === '**') return '.*'
-    if (piece === '*') return '[^/]*'
-    if (piece === '?') return '[^/]'
-    if (/^\{.*\}$/.test(piece)) return `(?:${piece.slice(1, -1).split(',').map(literal).join('|')})`
-    return literal(piece)
+/**
+ * Whether a path below the folder matches: `**` spans folders, `*` and `?` do not; `{a,b}` is one of the two. Names that
+ * begin with a dot are matched too. Every other character stands for itself.
+ */
+export const globMatcher = (pattern: string): ((name: string) => boolean) =>
+  picomatch(pattern.replace(/[[\]()!+@|^$\\]/g, '\\$&'), {
+    dot: true,
+    nonegate: true,
+    noextglob: true,
+    nobracket: true,
   })
-  return new RegExp(`^${source}$`)
-}
-
-const literal = (text: string): string => text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')

@@ -1,7 +1,7 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { findFeatureFiles, globExpression } from '../../../src/roles/produce/feature-files.ts'
+import { findFeatureFiles, globMatcher } from '../../../src/roles/produce/feature-files.ts'
 import { tempDir } from '../../support/temp-dir.ts'
 
 async function folder(...names: string[]): Promise<string> {
@@ -31,6 +31,14 @@ describe('feature files', () => {
     expect((await findFeatureFiles(path.join(dir, 'x/a.ckpt'))).map(({ name }) => name)).toEqual(['a.ckpt'])
   })
 
+  it.each(['feat{v2,lr=1}', 'a[1]', 'what?', 'all*', '(x|y)!'])(
+    'are found in a folder that is called %s',
+    async (name) => {
+      const dir = path.join(await folder(`${name}/a.ckpt`, 'feat/b.ckpt', 'all-of-it/c.ckpt'), name)
+      expect((await findFeatureFiles(dir)).map((file) => file.path)).toEqual([path.join(dir, 'a.ckpt')])
+    },
+  )
+
   it('are not folders that have such a name', async () => {
     const dir = await folder('a.ckpt/data.pkl', 'b.ckpt')
     expect((await findFeatureFiles(`${dir}/*.ckpt`)).map(({ name }) => name)).toEqual(['b.ckpt'])
@@ -59,7 +67,15 @@ describe('feature files', () => {
     ['*.{ckpt,ckpt.gz}', 'a.ckpt.bz', false],
     ['a+b(1).ckpt', 'a+b(1).ckpt', true],
     ['a.ckpt', 'aXckpt', false],
+    ['a+b(1).ckpt', 'aab1.ckpt', false],
+    ['*[1].ckpt', 'a[1].ckpt', true],
+    ['*[1].ckpt', 'a1.ckpt', false],
+    ['!*.ckpt', '!a.ckpt', true],
+    ['!*.ckpt', 'b.txt', false],
+    ['*.ckpt', '.hidden.ckpt', true],
+    ['**', 'x/.y/z', true],
+    ['a$^|b\\c', 'a$^|b\\c', true],
   ])('pattern %s against %s: %s', (pattern, name, matches) => {
-    expect(globExpression(pattern).test(name)).toBe(matches)
+    expect(globMatcher(pattern)(name)).toBe(matches)
   })
 })
