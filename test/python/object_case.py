@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -10,8 +10,12 @@ import torch
 from draftbridge.bridge.errors import BridgeError
 from draftbridge.keys.store_key import Mode, StoreKey
 from draftbridge.memory.slab import SlabSet
+from draftbridge.objects.file_object import FileObject
 from draftbridge.objects.object_header import Header
+from draftbridge.objects.object_rekey import rekey
 from draftbridge.objects.read.object_reader import Request, read
+from draftbridge.objects.write.byte_sink import NewFile
+from draftbridge.objects.write.object_writer import ExternSource, write
 
 MODES: tuple[Mode, ...] = ("mac", "seal")
 
@@ -31,6 +35,23 @@ def key(mode: Mode = "mac", secret: bytes = bytes(range(32)), store_id: str = "s
     return StoreKey(secret, mode=mode, store_id=store_id, salt=bytes([salt] * 16))
 
 
+def put(
+    tensors: dict[str, torch.Tensor],
+    path: str,
+    metadata: Mapping[str, str],
+    key: StoreKey | None = None,
+    extern: ExternSource | None = None,
+    *,
+    fsync: bool = False,
+) -> tuple[int, dict[str, str]]:
+    """Writes an object that is a file."""
+    return write(tensors, NewFile(path, fsync=fsync), metadata, key=key, extern=extern)
+
+
+def rekeyed(path: str, copy: str, old: StoreKey, new: StoreKey) -> bool:
+    return rekey(FileObject(path), NewFile(copy, fsync=False), old, new)
+
+
 def get(
     path: str,
     under: StoreKey | None = None,
@@ -39,7 +60,7 @@ def get(
     verify: bool = True,
     max_bytes: int | None = None,
 ) -> tuple[SlabSet, Header]:
-    found = read(Request(path, names, rows, verify, max_bytes), under)
+    found = read(Request(FileObject(path), names, rows, verify, max_bytes), under)
     assert found is not None
     return found
 

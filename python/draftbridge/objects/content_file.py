@@ -16,10 +16,11 @@ import xxhash
 from draftbridge.bridge.errors import BridgeError
 from draftbridge.bridge.handles import TensorDict, tensors_of
 from draftbridge.bridge.registry import Payload, op
-from draftbridge.files.positioned import bytes_at, read_at, write_at
+from draftbridge.objects.byte_source import ByteSource, FileSource, read_bytes
 from draftbridge.objects.object_errors import storage_error
 from draftbridge.objects.safetensors_header import ALIGNMENT, CODES, layout
-from draftbridge.objects.write.object_writer import bytes_of, new_file
+from draftbridge.objects.write.byte_sink import NewFile
+from draftbridge.objects.write.object_writer import bytes_of
 
 _MARK = "draftbridge.content.1"
 _CHUNK = 1 << 20
@@ -37,10 +38,10 @@ def name_of(tensors: TensorDict) -> str:
 
 def write(tensors: TensorDict, path: str, name: str, fsync: bool) -> None:
     """The new file `path`; nothing is left of it after an error."""
-    with new_file(path, fsync) as fd:
-        write_at(fd, memoryview(_first_page(name)), 0)
+    with NewFile(path, fsync=fsync) as sink:
+        sink.write(memoryview(_first_page(name)), 0)
         for entry in layout(tensors):
-            write_at(fd, bytes_of(tensors[entry.name].contiguous()), ALIGNMENT + entry.start)
+            sink.write(bytes_of(tensors[entry.name].contiguous()), ALIGNMENT + entry.start)
 
 
 def compare(tensors: TensorDict, path: str, name: str) -> bool | None:
@@ -52,12 +53,14 @@ def compare(tensors: TensorDict, path: str, name: str) -> bool | None:
     except OSError as exc:
         raise storage_error(path, exc) from exc
     try:
-        info = os.fstat(fd)
+        source = FileSource.of(path, fd)
         entries = layout(tensors)
         size = ALIGNMENT + (entries[-1].end if entries else 0)
-        if not stat.S_ISREG(info.st_mode) or info.st_size != size or bytes_at(fd, ALIGNMENT, 0) != _first_page(name):
+        if not stat.S_ISREG(os.fstat(fd).st_mode) or source.size != size:
             return False
-        return all(_same(fd, ALIGNMENT + entry.start, tensors[entry.name]) for entry in entries)
+        if read_bytes(source, ALIGNMENT, 0) != _first_page(name):
+            return False
+        return all(_same(source, ALIGNMENT + entry.start, tensors[entry.name]) for entry in entries)
     except OSError as exc:
         raise storage_error(path, exc) from exc
     finally:
@@ -68,14 +71,14 @@ def _first_page(name: str) -> bytes:
     return f"{_MARK} {name}\n".encode().ljust(ALIGNMENT, b"\0")
 
 
-def _same(fd: int, offset: int, tensor: torch.Tensor) -> bool:
+def _same(source: ByteSource, offset: int, tensor: torch.Tensor) -> bool:
     whole = torch.frombuffer(bytearray(), dtype=torch.uint8) if tensor.numel() == 0 else tensor.contiguous()
     wanted = whole.reshape(-1).view(torch.uint8)
-    room = torch.empty(min(_CHUNK, len(wanted)), dtype=torch.uint8)
-    view = bytes_of(room)
+    buffer = torch.empty(min(_CHUNK, len(wanted)), dtype=torch.uint8)
+    view = bytes_of(buffer)
     for at in range(0, len(wanted), _CHUNK):
         size = min(_CHUNK, len(wanted) - at)
-        if read_at(fd, view[:size], offset + at) < size or not torch.equal(room[:size], wanted[at : at + size]):
+        if source.read(view[:size], offset + at) < size or not torch.equal(buffer[:size], wanted[at : at + size]):
             return False
     return True
 

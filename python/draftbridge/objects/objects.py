@@ -11,11 +11,13 @@ from draftbridge.bridge.handles import TABLE, TensorDict, minted, tensors_of
 from draftbridge.bridge.registry import Payload, op
 from draftbridge.keys.store_key import StoreKey, key_of
 from draftbridge.memory.slab import SlabSet
+from draftbridge.objects.file_object import FileObject
 from draftbridge.objects.object_header import Header
 from draftbridge.objects.object_rekey import rekey
 from draftbridge.objects.read.object_reader import Request, read
 from draftbridge.objects.read.piece_work import THREADS
 from draftbridge.objects.write import object_writer
+from draftbridge.objects.write.byte_sink import NewFile
 
 
 def synthesize(features: list[Payload], seed: int) -> TensorDict:
@@ -64,9 +66,8 @@ def _digest(payload: Payload) -> Payload:
 def _write(payload: Payload) -> Payload:
     tensors, key = tensors_of(payload["handle"]), key_of(payload["key"])
     extern = None if payload["extern"] is None else _extern_source(payload["extern"])
-    size, digests = object_writer.write(
-        tensors, payload["path"], payload["metadata"], payload["fsync"], key=key, extern=extern
-    )
+    new = NewFile(payload["path"], fsync=payload["fsync"])
+    size, digests = object_writer.write(tensors, new, payload["metadata"], key=key, extern=extern)
     return {"bytes": size, "digests": digests}
 
 
@@ -85,17 +86,18 @@ def _read(payload: Payload) -> Payload:
     key = key_of(payload["key"])
     requests = [_request(given) for given in payload["requests"]]
     results = [_read_one(requests[0], key)] if len(requests) == 1 else read_side_by_side(requests, key)
-    return {"results": [_told(result) for result in results]}
+    return {"results": [_reply(result) for result in results]}
 
 
 _Result = tuple[SlabSet, Header] | BridgeError | None
-# Several reads in flight keep a disk or a network busy, and both cores of a small machine.
+# Several reads at the same time keep a disk or a network busy.
 _READERS = ThreadPoolExecutor(4, thread_name_prefix="draftbridge-read")
 
 
 def read_side_by_side(requests: list[Request], key: StoreKey | None) -> list[_Result]:
-    """What each request finds. All or none: memory is given back when one fails in a way that is nobody's damage."""
-    # Where each thread has a sample of its own, one that helps another is only in its way.
+    """What each request finds. A damaged object is a result. Any other failure is raised, and then no memory is
+    kept."""
+    # When there are as many samples as threads, each thread has one of its own and needs no help.
     beside = len(requests) < THREADS
     futures = [_READERS.submit(_read_one, request, key, beside=beside) for request in requests]
     wait(futures)
@@ -111,18 +113,18 @@ def read_side_by_side(requests: list[Request], key: StoreKey | None) -> list[_Re
 
 def _request(given: Payload) -> Request:
     rows = None if given["rows"] is None else (given["rows"]["start"], given["rows"]["end"])
-    return Request(given["path"], given["names"], rows, given["verify"], given["maxBytes"])
+    return Request(FileObject(given["path"]), given["names"], rows, given["verify"], given["maxBytes"])
 
 
 def _read_one(request: Request, key: StoreKey | None, *, beside: bool = True) -> _Result:
-    """One object of a batch. That it is damaged is said in its place, so that the others are still served."""
+    """One object of a batch. A damaged one is a result, so that the others are still read."""
     try:
         return read(request, key, beside=beside)
     except BridgeError as exc:
         return exc
 
 
-def _told(result: _Result) -> Payload | None:
+def _reply(result: _Result) -> Payload | None:
     if result is None:
         return None
     if isinstance(result, BridgeError):
@@ -134,4 +136,5 @@ def _told(result: _Result) -> Payload | None:
 @op("object.rekey", "bulk")
 def _rekey(payload: Payload) -> Payload:
     old, new = TABLE.borrow(payload["from"], StoreKey), TABLE.borrow(payload["to"], StoreKey)
-    return {"changed": rekey(payload["path"], payload["staged"], old, new, payload["fsync"])}
+    copy = NewFile(payload["staged"], fsync=payload["fsync"])
+    return {"changed": rekey(FileObject(payload["path"]), copy, old, new)}

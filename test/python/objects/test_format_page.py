@@ -12,9 +12,9 @@ import pytest
 import torch
 from cryptography.exceptions import InvalidTag
 from draftbridge.objects.write import object_draft
-from draftbridge.objects.write.object_writer import ExternSource, bytes_of, write
+from draftbridge.objects.write.object_writer import ExternSource, bytes_of
 from format_reader import read
-from object_case import flip, key, tensors
+from object_case import flip, key, put, tensors
 
 PAGE = Path(__file__).parents[3] / "docs" / "format.md"
 SECRET = bytes(range(32))
@@ -65,7 +65,7 @@ def test_what_the_program_writes_is_what_the_page_says(
 ) -> None:
     monkeypatch.setattr(object_draft, "CHUNK", 4096)
     path = str(tmp_path / "object")
-    write(tensors(), path, {"store_id": "store-a"}, fsync=False, key=None if mode == "none" else key(mode))  # type: ignore[arg-type]
+    put(tensors(), path, {"store_id": "store-a"}, key=None if mode == "none" else key(mode))  # type: ignore[arg-type]
     assert read(path, store(mode), SECRET) == plain(tensors())
     flip(path, Path(path).stat().st_size - 5)
     with pytest.raises((ValueError, InvalidTag)):
@@ -80,7 +80,7 @@ def test_tensors_in_another_file_are_found_and_verified(tmp_path: Path, mode: st
     source = ExternSource(str(file), str(file), info.st_size, info.st_mtime_ns, {"hidden_state": 64})
     path = str(tmp_path / "object")
     under = None if mode == "none" else key("mac")
-    write(tensors(), path, {"store_id": "store-a"}, fsync=False, key=under, extern=source)
+    put(tensors(), path, {"store_id": "store-a"}, key=under, extern=source)
     assert read(path, store(mode), SECRET) == plain(tensors())
     flip(str(file), 70)
     with pytest.raises((ValueError, InvalidTag)):

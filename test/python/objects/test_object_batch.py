@@ -11,8 +11,7 @@ from draftbridge.bridge.registry import OPS
 from draftbridge.memory.slab import POOL
 from draftbridge.objects import objects
 from draftbridge.objects.read.object_reader import Request
-from draftbridge.objects.write.object_writer import write
-from object_case import equal, flip, get, tensors
+from object_case import equal, flip, get, put, tensors
 
 
 def request(path: Path, names: list[str] | None = None) -> dict[str, Any]:
@@ -28,13 +27,13 @@ def read(*requests: dict[str, Any]) -> list[Any]:
 @pytest.fixture
 def good(tmp_path: Path) -> Path:
     path = tmp_path / "good"
-    write(tensors(), str(path), {"sample_id": "a"}, fsync=False)
+    put(tensors(), str(path), {"sample_id": "a"})
     return path
 
 
 def test_each_request_has_its_own_outcome_in_its_place(tmp_path: Path, good: Path) -> None:
     bad = tmp_path / "bad"
-    write(tensors(), str(bad), {}, fsync=False)
+    put(tensors(), str(bad), {})
     flip(str(bad), bad.stat().st_size - 1)
     live = len(TABLE)
     outcomes = read(request(bad), request(good), request(tmp_path / "none"), request(good, ["flags"]))
@@ -54,7 +53,7 @@ def test_a_folder_that_is_no_plain_one_is_not_entered(tmp_path: Path, level: int
     folders = [tmp_path / "objects", tmp_path / "objects" / "ab"]
     folders[1].mkdir(parents=True)
     file = folders[1] / "sample"
-    write(tensors(), str(file), {}, fsync=False)
+    put(tensors(), str(file), {})
     found, *missing = read(request(file), request(folders[1] / "none"), request(tmp_path / "x" / "y" / "z"))
     TABLE.free(found["set"]["handle"])
     assert missing == [None, None]
@@ -89,7 +88,7 @@ def test_when_memory_runs_out_nothing_of_the_batch_stays_alive(good: Path, monke
     def scarce(given: Request, _: object, *, beside: bool) -> object:
         if len(taken) == 2:
             raise MemoryError("no more")
-        taken.append(get(given.path))
+        taken.append(get(given.stored.name))
         return taken[-1]
 
     monkeypatch.setattr(objects, "read", scarce)

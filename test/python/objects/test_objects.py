@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 import torch
 from draftbridge.bridge.errors import BridgeError
+from draftbridge.objects.file_object import FileObject
 from draftbridge.objects.object_header import Header
 from draftbridge.objects.objects import clone, synthesize
 from draftbridge.objects.read.object_reader import Request, read
 from draftbridge.objects.safetensors_header import CODES, MAX_HEADER
-from draftbridge.objects.write.object_writer import digest, write
-from object_case import resident_growth
+from draftbridge.objects.write.object_writer import digest
+from object_case import put, resident_growth
 from safetensors import safe_open
 
 Head = dict[str, Any]
@@ -44,7 +45,7 @@ def raw_file(path: str, text: bytes, data: bytes = b"", length: int | None = Non
 
 
 def read_back(path: str, names: list[str] | None, verify: bool) -> tuple[dict[str, torch.Tensor], Header] | None:
-    return read(Request(path, names, None, verify, None))
+    return read(Request(FileObject(path), names, None, verify, None))
 
 
 def expect_corrupt(path: str, *words: str) -> None:
@@ -58,7 +59,7 @@ def expect_corrupt(path: str, *words: str) -> None:
 
 def test_round_trip_keeps_bytes_dtypes_shapes_and_metadata(path: str) -> None:
     tensors = synthesize(specs(), seed=1)
-    size, digests = write(tensors, path, {"sample_id": "a:1"}, fsync=True)
+    size, digests = put(tensors, path, {"sample_id": "a:1"}, fsync=True)
     assert size == os.stat(path).st_size
     found = read_back(path, None, verify=True)
     assert found is not None
@@ -72,7 +73,7 @@ def test_round_trip_keeps_bytes_dtypes_shapes_and_metadata(path: str) -> None:
 
 def test_the_safetensors_library_opens_it_and_data_starts_on_a_page(path: str) -> None:
     tensors = synthesize(specs(), seed=2)
-    _, digests = write(tensors, path, {"format": "x"}, fsync=False)
+    _, digests = put(tensors, path, {"format": "x"})
     with safe_open(path, "pt") as handle:
         stated = handle.metadata()
         assert stated["format"] == "x"
@@ -85,13 +86,13 @@ def test_the_safetensors_library_opens_it_and_data_starts_on_a_page(path: str) -
 
 def test_views_and_tensors_with_history_are_written_as_what_they_show(path: str) -> None:
     base = torch.arange(12.0, requires_grad=True).reshape(3, 4)
-    write({"x": base.t()}, path, {}, fsync=False)
+    put({"x": base.t()}, path, {})
     found = read_back(path, ["x"], verify=True)
     assert found is not None and torch.equal(found[0]["x"], base.t())
 
 
 def test_reads_only_the_wanted_tensors(path: str) -> None:
-    write(synthesize(specs(), seed=1), path, {}, fsync=False)
+    put(synthesize(specs(), seed=1), path, {})
     found = read_back(path, ["loss_mask"], verify=True)
     assert found is not None and list(found[0]) == ["loss_mask"] and len(found[1].digests) == 5
 
@@ -103,7 +104,7 @@ def test_absence_is_none(path: str) -> None:
 def test_never_overwrites(path: str) -> None:
     Path(path).write_bytes(b"mine")
     with pytest.raises(BridgeError) as caught:
-        write(synthesize(specs(), seed=1), path, {}, fsync=False)
+        put(synthesize(specs(), seed=1), path, {})
     assert caught.value.code == "STORE_UNAVAILABLE" and Path(path).read_bytes() == b"mine"
 
 
@@ -116,7 +117,7 @@ def test_a_write_that_fails_leaves_no_file(path: str, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(BridgeError) as caught:
-        write(synthesize(specs(), seed=1), path, {}, fsync=True)
+        put(synthesize(specs(), seed=1), path, {}, fsync=True)
     assert caught.value.code == code and not os.path.exists(path)
 
 
@@ -124,7 +125,7 @@ def test_short_writes_are_continued(path: str, monkeypatch: pytest.MonkeyPatch) 
     whole = os.pwrite
     monkeypatch.setattr(os, "pwrite", lambda fd, data, offset: whole(fd, data[:7], offset))
     tensors = synthesize(specs(), seed=3)
-    write(tensors, path, {}, fsync=False)
+    put(tensors, path, {})
     monkeypatch.undo()
     found = read_back(path, None, verify=True)
     assert found is not None and all(torch.equal(found[0][name], tensors[name]) for name in tensors)
@@ -132,12 +133,12 @@ def test_short_writes_are_continued(path: str, monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_dtype_the_format_cannot_name_is_refused(path: str) -> None:
     with pytest.raises(BridgeError) as caught:
-        write({"x": torch.zeros(2, dtype=torch.complex64)}, path, {}, fsync=False)
+        put({"x": torch.zeros(2, dtype=torch.complex64)}, path, {})
     assert caught.value.code == "FEATURE_INVALID" and not os.path.exists(path)
 
 
 def test_every_flipped_byte_of_the_data_is_noticed(path: str) -> None:
-    write(synthesize(specs(), seed=1), path, {}, fsync=False)
+    put(synthesize(specs(), seed=1), path, {})
     whole = Path(path).read_bytes()
     for at in range(4096, len(whole)):
         Path(path).write_bytes(whole[:at] + bytes([whole[at] ^ 0x10]) + whole[at + 1 :])

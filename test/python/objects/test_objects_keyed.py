@@ -9,10 +9,9 @@ from typing import Any
 
 import pytest
 from draftbridge.keys.store_key import Mode
-from draftbridge.objects.object_rekey import rekey
 from draftbridge.objects.write import object_draft
-from draftbridge.objects.write.object_writer import bytes_of, write
-from object_case import MODES, equal, flip, get, key, refusal, tensors
+from draftbridge.objects.write.object_writer import bytes_of
+from object_case import MODES, equal, flip, get, key, put, refusal, rekeyed, tensors
 from safetensors import safe_open
 
 both = pytest.mark.parametrize("mode", MODES)
@@ -42,7 +41,7 @@ def rewrite(path: str, change: dict[str, str | None]) -> None:
 
 @both
 def test_comes_back_whole_in_part_and_with_the_caller_s_metadata_only(path: str, mode: Mode) -> None:
-    _, digests = write(tensors(), path, {"sample_id": "a:1"}, fsync=False, key=key(mode))
+    _, digests = put(tensors(), path, {"sample_id": "a:1"}, key=key(mode))
     found, header = get(path, key(mode))
     assert equal(found, tensors())
     assert header.metadata == {"sample_id": "a:1"}
@@ -53,7 +52,7 @@ def test_comes_back_whole_in_part_and_with_the_caller_s_metadata_only(path: str,
 
 @both
 def test_any_bit_flipped_anywhere_is_noticed(path: str, mode: Mode) -> None:
-    write(tensors(), path, {}, fsync=False, key=key(mode))
+    put(tensors(), path, {}, key=key(mode))
     whole = Path(path).read_bytes()
     used = len(whole[:4096].rstrip())
     assert int.from_bytes(whole[:8], "little") == 4088
@@ -67,11 +66,11 @@ def test_any_bit_flipped_anywhere_is_noticed(path: str, mode: Mode) -> None:
 
 @both
 def test_who_has_no_key_cannot_make_an_object_that_passes(path: str, mode: Mode) -> None:
-    write(tensors(), path, {}, fsync=False)
+    put(tensors(), path, {})
     assert "no mac" in str(refusal(lambda: get(path, key(mode)), "SAMPLE_CORRUPT"))
     for other in (key(mode, store_id="store-b"), key(mode, salt=1), key(mode, secret=os.urandom(32))):
         os.unlink(path)
-        write(tensors(), path, {}, fsync=False, key=other)
+        put(tensors(), path, {}, key=other)
         assert other.id in str(refusal(lambda: get(path, key(mode)), "STORE_AUTH"))
         rewrite(path, {"key_id": key(mode).id})
         refusal(lambda: get(path, key(mode)), "SAMPLE_CORRUPT")
@@ -79,7 +78,7 @@ def test_who_has_no_key_cannot_make_an_object_that_passes(path: str, mode: Mode)
 
 @both
 def test_an_object_cannot_be_renamed_taken_apart_or_downgraded(path: str, mode: Mode) -> None:
-    write(tensors(), path, {"sample_id": "a:1", "generation": "5"}, fsync=False, key=key(mode))
+    put(tensors(), path, {"sample_id": "a:1", "generation": "5"}, key=key(mode))
     whole = Path(path).read_bytes()
     plain = {name: None for name in ("auth", "key_id", "mac", "object_salt")}
     other = "seal" if mode == "mac" else "mac"
@@ -93,7 +92,7 @@ def test_an_object_cannot_be_renamed_taken_apart_or_downgraded(path: str, mode: 
 
 def test_chunks_cannot_be_swapped_within_a_tensor_or_between_objects(path: str) -> None:
     for at, name in enumerate(("one", "two")):
-        write({"x": tensors()["hidden_state"] + at}, path + name, {}, fsync=False, key=key())
+        put({"x": tensors()["hidden_state"] + at}, path + name, {}, key=key())
     one, two = (bytearray(Path(path + name).read_bytes()) for name in ("one", "two"))
     mixed = one[:4096] + one[8192:12288] + one[4096:8192] + one[12288:]
     for forged in (mixed, one[:4096] + two[4096:], one[:4096] + two[4096:8192] + one[8192:]):
@@ -103,19 +102,19 @@ def test_chunks_cannot_be_swapped_within_a_tensor_or_between_objects(path: str) 
 
 @both
 def test_no_key_reads_nothing(path: str, mode: Mode) -> None:
-    write(tensors(), path, {}, fsync=False, key=key(mode))
+    put(tensors(), path, {}, key=key(mode))
     assert "none" in str(refusal(lambda: get(path), "STORE_AUTH"))
 
 
 def test_a_sealed_object_shows_shapes_only_and_a_mac_hides_nothing(path: str) -> None:
     bits = {name: bytes(bytes_of(tensor)) for name, tensor in tensors().items()}
-    write(tensors(), path, {}, fsync=False, key=key("mac"))
+    put(tensors(), path, {}, key=key("mac"))
     assert bits["hidden_state"] in Path(path).read_bytes()
     with safe_open(path, "pt") as handle:
         assert equal({name: handle.get_tensor(name) for name in tensors()}, tensors())
-    _, plain = write(tensors(), path + "2", {}, fsync=False)
-    _, sealed = write(tensors(), path + "3", {}, fsync=False, key=key("seal"))
-    _, again = write(tensors(), path + "4", {}, fsync=False, key=key("seal"))
+    _, plain = put(tensors(), path + "2", {})
+    _, sealed = put(tensors(), path + "3", {}, key=key("seal"))
+    _, again = put(tensors(), path + "4", {}, key=key("seal"))
     third, fourth = Path(path + "3").read_bytes(), Path(path + "4").read_bytes()
     for name in ("hidden_state", "input_ids"):
         assert bits[name][:16] not in third
@@ -126,7 +125,7 @@ def test_a_sealed_object_shows_shapes_only_and_a_mac_hides_nothing(path: str) ->
 
 
 def test_a_sealed_object_is_verified_even_when_nobody_asks(path: str) -> None:
-    write(tensors(), path, {}, fsync=False, key=key("seal"))
+    put(tensors(), path, {}, key=key("seal"))
     flip(path, os.path.getsize(path) - 9)
     refusal(lambda: get(path, key("seal"), verify=False), "SAMPLE_CORRUPT")
 
@@ -134,22 +133,22 @@ def test_a_sealed_object_is_verified_even_when_nobody_asks(path: str) -> None:
 @both
 def test_a_new_key_keeps_metadata_and_digests_and_the_old_one_opens_it_no_more(path: str, mode: Mode) -> None:
     old, new = key(mode), key(mode, secret=bytes(range(1, 33)), salt=1)
-    _, digests = write(tensors(), path, {"sample_id": "a:1"}, fsync=False, key=old)
+    _, digests = put(tensors(), path, {"sample_id": "a:1"}, key=old)
     staged = path + ".new"
-    assert rekey(path, staged, old, new, fsync=False)
+    assert rekeyed(path, staged, old, new)
     found, header = get(staged, new)
     assert equal(found, tensors())
     assert (header.metadata, header.digests) == ({"sample_id": "a:1"}, digests)
     refusal(lambda: get(staged, old), "STORE_AUTH")
-    assert not rekey(staged, path + ".third", old, new, fsync=False)
+    assert not rekeyed(staged, path + ".third", old, new)
     assert not os.path.exists(path + ".third")
 
 
 @both
 def test_what_the_old_key_does_not_confirm_gets_no_new_one(path: str, mode: Mode) -> None:
     old, new = key(mode), key(mode, secret=bytes(range(1, 33)), salt=1)
-    write(tensors(), path, {}, fsync=False, key=old)
+    put(tensors(), path, {}, key=old)
     flip(path, os.path.getsize(path) - 1000)
-    refusal(lambda: rekey(path, path + ".new", old, new, fsync=False), "SAMPLE_CORRUPT")
-    refusal(lambda: rekey(path, path + ".new", key(mode, salt=2), new, fsync=False), "STORE_AUTH")
+    refusal(lambda: rekeyed(path, path + ".new", old, new), "SAMPLE_CORRUPT")
+    refusal(lambda: rekeyed(path, path + ".new", key(mode, salt=2), new), "STORE_AUTH")
     assert not os.path.exists(path + ".new")

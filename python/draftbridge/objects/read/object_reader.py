@@ -1,4 +1,4 @@
-"""Reading an object: its header, then only the bytes that were asked for; who has read a piece checks it."""
+"""Reading an object: its header, then only the bytes that were asked for. The thread that reads a piece checks it."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from functools import partial
 import torch
 
 from draftbridge.bridge.errors import BridgeError
-from draftbridge.files.positioned import read_at
 from draftbridge.keys.store_key import StoreKey
 from draftbridge.memory.slab import SlabSet
+from draftbridge.objects.byte_source import ByteSource, StoredObject
 from draftbridge.objects.chunk_checks import STEP, accepted_key
 from draftbridge.objects.object_errors import corrupt, storage_error
 from draftbridge.objects.object_header import Header
-from draftbridge.objects.open_object import Opened, open_extern, open_object
+from draftbridge.objects.open_object import Opened, open_object
 from draftbridge.objects.read.piece_checks import ObjectChecks, TensorChecks
 from draftbridge.objects.read.piece_work import Task, work_off
 from draftbridge.objects.safetensors_header import Entry
@@ -29,7 +29,7 @@ _BESIDE = 4 << 20
 
 @dataclass(frozen=True)
 class Request:
-    path: str
+    stored: StoredObject
     names: list[str] | None
     """None: all tensors."""
     rows: tuple[int, int] | None
@@ -52,10 +52,15 @@ class _Part:
 
 
 @dataclass(frozen=True)
-class _Source:
-    file: str
-    fd: int
+class _Region:
+    """The bytes of a source from `start` on: those of one tensor."""
+
+    source: ByteSource
     start: int
+
+    def fill(self, name: str, view: memoryview, offset: int) -> None:
+        if self.source.read(view, self.start + offset) < len(view):
+            raise corrupt(self.source.name, name, "the file ends inside this tensor")
 
 
 def read(request: Request, key: StoreKey | None = None, *, beside: bool = True) -> tuple[SlabSet, Header] | None:
@@ -67,16 +72,16 @@ def read(request: Request, key: StoreKey | None = None, *, beside: bool = True) 
     """
     with ExitStack() as stack:
         try:
-            opened = open_object(request.path, stack)
+            opened = open_object(request.stored, stack)
             return None if opened is None else _read_opened(opened, request, key, stack, beside=beside)
         except OSError as exc:
-            raise storage_error(request.path, exc) from exc
+            raise storage_error(request.stored.name, exc) from exc
 
 
 def _read_opened(
     opened: Opened, request: Request, key: StoreKey | None, stack: ExitStack, *, beside: bool
 ) -> tuple[SlabSet, Header] | None:
-    header, path = opened.header, request.path
+    header, path = opened.header, request.stored.name
     accepted = accepted_key(path, header, key)
     claimed = sum(entry.end - entry.start for entry in header.tensors.values())
     if request.max_bytes is not None and claimed > request.max_bytes:
@@ -85,13 +90,13 @@ def _read_opened(
     parts = [_part(path, header, name, request.rows, checked) for name in _names(path, header, request.names)]
     outside = None
     if header.extern is not None and any(part.entry.name in header.extern.entries for part in parts):
-        outside = open_extern(path, header.extern, stack)
+        outside = request.stored.open_extern(header.extern, stack)
         if outside is None:
             return None
     tensors = SlabSet(sum(_paged(part.end - part.start) for part in parts))
     try:
         checks = ObjectChecks(path, header, accepted) if checked else None
-        work_off(_tasks(path, opened, outside, checks, parts, tensors), beside=beside and tensors.size >= _BESIDE)
+        work_off(_tasks(opened, outside, checks, parts, tensors), beside=beside and tensors.size >= _BESIDE)
         _expect_bools(path, tensors)
     except BaseException:
         tensors.close()
@@ -100,7 +105,7 @@ def _read_opened(
 
 
 def _tasks(
-    path: str, opened: Opened, outside: int | None, checks: ObjectChecks | None, parts: list[_Part], tensors: SlabSet
+    opened: Opened, outside: ByteSource | None, checks: ObjectChecks | None, parts: list[_Part], tensors: SlabSet
 ) -> list[Task]:
     header = opened.header
     tasks: list[Task] = []
@@ -108,11 +113,11 @@ def _tasks(
     for part in parts:
         entry, size = part.entry, part.end - part.start
         tensors[entry.name] = tensors.tensor(at + part.wanted - part.start, entry.dtype, part.shape)
-        source = _Source(path, opened.fd, opened.base + entry.start)
-        if outside is not None and header.extern is not None and entry.name not in header.entries:
-            source = _Source(header.extern.file, outside, entry.start)
+        region = _Region(opened.source, opened.data_start + entry.start)
+        if outside is not None and entry.name not in header.entries:
+            region = _Region(outside, entry.start)
         check = None if checks is None else checks.of(entry)
-        tasks += _pieces(source, part, tensors.view(at, size), header.chunk_bytes, check)
+        tasks += _pieces(region, part, tensors.view(at, size), header.chunk_bytes, check)
         at += _paged(size)
     return tasks
 
@@ -145,31 +150,26 @@ def _part(path: str, header: Header, name: str, rows: tuple[int, int] | None, ch
     return _Part(entry, shape, start // chunk * chunk, min(size, -(-end // chunk) * chunk), start)
 
 
-def _pieces(source: _Source, part: _Part, view: memoryview, chunk: int, checks: TensorChecks | None) -> Iterator[Task]:
+def _pieces(region: _Region, part: _Part, view: memoryview, chunk: int, checks: TensorChecks | None) -> Iterator[Task]:
     """What there is to do for one tensor. The tasks may run in any order and at the same time."""
     # A piece that is checked holds whole chunks.
     step = max(_PIECE // chunk, 1) * chunk if chunk else _PIECE
     if checks is not None and checks.whole:
         step = len(view)
     for at in range(0, len(view), step or 1) or (0,):
-        yield partial(_fill, source, part.entry.name, view[at : at + step], part.start + at, checks)
+        yield partial(_fill, region, part.entry.name, view[at : at + step], part.start + at, checks)
 
 
-def _fill(source: _Source, name: str, view: memoryview, start: int, checks: TensorChecks | None) -> None:
+def _fill(region: _Region, name: str, view: memoryview, start: int, checks: TensorChecks | None) -> None:
     if checks is None:
-        _read_at(source, name, view, start)
+        region.fill(name, view, start)
         return
     for span in checks.spans(start, start + len(view)):
         for at in range(span.start, span.end, STEP):
             piece = view[at - start : min(at + STEP, span.end) - start]
-            _read_at(source, name, piece, at)
+            region.fill(name, piece, at)
             span.update(piece)
         span.expect_good()
-
-
-def _read_at(source: _Source, name: str, view: memoryview, start: int) -> None:
-    if read_at(source.fd, view, source.start + start) < len(view):
-        raise corrupt(source.file, name, "the file ends inside this tensor")
 
 
 def _paged(size: int) -> int:

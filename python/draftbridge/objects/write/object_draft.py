@@ -1,4 +1,4 @@
-"""An object while it is written: every tensor is passed over once, and its digest and checks are made on the way."""
+"""An object that is being written: every tensor is read once, and its digest and checks are made on the way."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from typing import Protocol
 import xxhash
 
 from draftbridge.bridge.errors import BridgeError
-from draftbridge.files.positioned import write_at
 from draftbridge.keys.store_key import StoreKey
 from draftbridge.objects.chunk_checks import CHUNK, ChunkChecks, checks_for, zeroed
 from draftbridge.objects.object_header import CHECK_WIDTH, CHUNKS, DIGEST, SALT_BYTES, Auth, Extern, chunk_count
 from draftbridge.objects.safetensors_header import MAX_HEADER, Entry, encode
-from draftbridge.objects.write.writeback import Writeback
+from draftbridge.objects.write.byte_sink import ByteSink
 
 
 class Sliced(Protocol):
@@ -25,8 +24,8 @@ class Sliced(Protocol):
 
 
 class ObjectDraft:
-    """An object on its way to a file: first the tensors, then the header, whose size is known from the start because
-    every digest, check and mac has a fixed width."""
+    """One object. `reserve`, then `put` for each tensor, then `finish`, which writes the header: its size is known from
+    the start because every digest, check and mac has a fixed width."""
 
     def __init__(
         self,
@@ -35,8 +34,6 @@ class ObjectDraft:
         key: StoreKey | None,
         extern: Extern | None,
         carried: Mapping[str, str] | None = None,
-        *,
-        synced: bool,
     ) -> None:
         self.entries = entries
         self.digests: dict[str, str] = {}
@@ -52,7 +49,6 @@ class ObjectDraft:
         self._all = {**{entry.name: entry for entry in self.entries}, **outside}
         self._index = {name: index for index, name in enumerate(sorted(self._all))}
         self._head = 0
-        self._writeback = Writeback(wanted=synced)
 
     def reserve(self) -> None:
         """FEATURE_INVALID when the header would be longer than a reader accepts."""
@@ -63,8 +59,8 @@ class ObjectDraft:
             raise BridgeError("FEATURE_INVALID", "the sample's metadata is too long to store", found=f"{len(head)}")
         self._head = len(head)
 
-    def put(self, name: str, data: memoryview | Sliced, fd: int | None) -> None:
-        """Note a tensor's digest and checks, and write it to `fd` unless it lies elsewhere."""
+    def put(self, name: str, data: memoryview | Sliced, sink: ByteSink | None) -> None:
+        """Keep a tensor's digest and checks, and write it to `sink`; None for one that lies outside the object."""
         offset = self._head + self._all[name].start
         hasher = xxhash.xxh3_64()
         checks = bytearray()
@@ -72,20 +68,19 @@ class ObjectDraft:
             piece = data[at : at + CHUNK]
             stored, check = self._chunks.close(piece, self._index[name], chunk, hasher)
             checks += check
-            if fd is not None:
-                write_at(fd, stored, offset + at)
-                self._writeback.written(fd, offset + at, offset + at + len(stored))
+            if sink is not None:
+                sink.write(stored, offset + at)
         self._checks[name] = bytes(checks)
         self.digests[name] = self._shown(name, hasher.intdigest()) if self._carried is None else self._carried[name]
 
-    def finish(self, fd: int) -> int:
-        """Write the header; the file's size."""
+    def finish(self, sink: ByteSink) -> int:
+        """Write the header. Returns the size of the object in bytes."""
         head = encode(self.entries, self._texts(self.digests, self._checks))
         assert len(head) == self._head
         if self._key is not None:
             blank = zeroed(b'"mac":"hmac_sha256:' + b"0" * 64 + b'"')
             head = head.replace(blank, f'"mac":"{self._key.sign("header", head)}"'.encode())
-        write_at(fd, memoryview(head), 0)
+        sink.write(memoryview(head), 0)
         return len(head) + (self.entries[-1].end if self.entries else 0)
 
     # An unmasked digest would let a reader of a sealed store confirm what it guesses a tensor to be.
