@@ -28,8 +28,8 @@ export interface StoreParts extends StorePorts {
   readonly leases: SharedLeases
   readonly claims: Claims
   readonly space: Space
-  /** Removes one generation of a sample, whoever holds it, and takes its bytes off the count. */
-  remove(key: BlobKey): Promise<void>
+  /** Removes one generation of a sample, whoever holds it, and takes its bytes off the count. The bytes that became free. */
+  remove(key: BlobKey): Promise<number>
 }
 
 export type OpenSpace = (about: {
@@ -49,11 +49,12 @@ export function assembleParts(
   const residents = new Residents(blobs, generations)
   const count = async () => (await blobs.list()).reduce((sum, blob) => sum + blob.bytes, 0)
   const space = options.space?.({ notes, members, count }) ?? unlimitedSpace(count)
-  const remove = async (key: BlobKey): Promise<void> => {
+  const remove = async (key: BlobKey): Promise<number> => {
     const freed = space.freeing()
     const bytes = await blobs.remove(key)
     await residents.removed(key)
     await freed(bytes)
+    return bytes
   }
   const leases = new SharedLeases(notes, members, blobs, remove)
   const claims = new Claims(notes, members)

@@ -2,7 +2,8 @@ import { finding } from '../../core/errors.ts'
 import { inBatches } from '../../core/in-batches.ts'
 import { keySegment } from '../../store/blob-key.ts'
 import { holdersOf } from '../../store/coordination/held-keys.ts'
-import type { FileBeside, FoundObject } from '../../store/maintenance/inventory.ts'
+import type { FoundObject } from '../../store/maintenance/inventory.ts'
+import { WouldFree } from '../../store/maintenance/would-free.ts'
 import type { StoreCare } from '../../store/open-for-care.ts'
 import { openStoreLocation, type StoreLocation } from './store-location.ts'
 
@@ -51,44 +52,30 @@ export async function removeRun(location: StoreLocation, options: RmOptions): Pr
     const some = objects.slice(at, at + AT_ONCE)
     // `retire` keeps an object on which another process has taken a lease in the meantime.
     const removed = await Promise.all(some.map(({ key }) => care.parts.leases.retire(key)))
-    const kept = some.find((_, index) => removed[index] !== true)
+    const kept = some.find((_, index) => removed[index] === null)
     if (kept !== undefined) throw inUse(run, keySegment(kept.key), 'a running process')
   }
   return { ...about, removed: objects.length, bytes }
 }
 
-/** The objects to remove, and the bytes that this frees. */
-class RemovalSet {
-  readonly objects: FoundObject[] = []
-  readonly #users = new Map<string, number>()
-  #bytes = 0
-
-  get bytes(): number {
-    return this.#bytes
-  }
-
-  // A shared file is freed with the last object that uses it. It is kept if an object of another run uses it.
-  add(object: FoundObject, beside: FileBeside | null): void {
-    this.objects.push(object)
-    this.#bytes += object.bytes
-    if (beside === null) return
-    const { bytes, shared } = beside
-    const users = shared === null ? 1 : (this.#users.get(shared.id) ?? 0) + 1
-    if (shared !== null) this.#users.set(shared.id, users)
-    if (users === (shared?.users ?? 1)) this.#bytes += bytes
-  }
+interface RunObjects {
+  readonly objects: readonly FoundObject[]
+  /** What their removal would free. */
+  readonly bytes: number
 }
 
-async function objectsOf({ files }: StoreCare, run: string, signal: AbortSignal): Promise<RemovalSet> {
-  const removal = new RemovalSet()
-  const addIfOfRun = async (object: FoundObject): Promise<void> => {
-    if ((await files.label(object))?.runId === run) removal.add(object, await files.beside(object))
-  }
+async function objectsOf({ files }: StoreCare, run: string, signal: AbortSignal): Promise<RunObjects> {
+  const objects: FoundObject[] = []
+  const wouldFree = new WouldFree(files)
+  let bytes = 0
   for await (const some of inBatches(files.objects(), AT_ONCE)) {
     signal.throwIfAborted()
-    await Promise.all(some.map(addIfOfRun))
+    const labels = await Promise.all(some.map((object) => files.label(object)))
+    const ofRun = some.filter((_, index) => labels[index]?.runId === run)
+    objects.push(...ofRun)
+    for (const each of await Promise.all(ofRun.map((object) => wouldFree.add(object)))) bytes += each
   }
-  return removal
+  return { objects, bytes }
 }
 
 async function requireUnheld({ parts }: StoreCare, run: string, objects: readonly FoundObject[]): Promise<void> {

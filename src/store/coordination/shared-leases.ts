@@ -40,11 +40,11 @@ export class SharedLeases {
   readonly #notes: Notes
   readonly #members: Members
   readonly #samples: StoredSamples
-  readonly #free: (key: BlobKey) => Promise<void>
+  readonly #free: (key: BlobKey) => Promise<number>
   readonly #book = new LeaseBook()
   readonly #turns = new SerialQueue<string>()
 
-  constructor(notes: Notes, members: Members, samples: StoredSamples, free: (key: BlobKey) => Promise<void>) {
+  constructor(notes: Notes, members: Members, samples: StoredSamples, free: (key: BlobKey) => Promise<number>) {
     this.#notes = notes
     this.#members = members
     this.#samples = samples
@@ -107,27 +107,24 @@ export class SharedLeases {
     })
   }
 
-  /** Says that a sample has done its work, whether or not this process holds it, and frees it unless others do. */
-  async consume(key: BlobKey): Promise<void> {
+  /**
+   * Marks a sample as consumed, whether or not this process holds it, and frees it unless another living process does.
+   * The bytes that became free; null when one does.
+   */
+  async consume(key: BlobKey): Promise<number | null> {
     await this.#notes.create(consumedNote(key), '')
-    await this.retire(key)
+    return this.retire(key)
   }
 
-  /** Frees a sample that nobody living holds. False when somebody does. */
-  async retire(key: BlobKey): Promise<boolean> {
+  /** Frees a sample that nobody living holds. The bytes that became free; null when somebody living holds it. */
+  async retire(key: BlobKey): Promise<number | null> {
     for (let round = 0; round < ROUNDS; round += 1) {
-      if (await this.#notes.createAlone(freedNote(key), '')) {
-        await this.#finish(key)
-        return true
-      }
+      if (await this.#notes.createAlone(freedNote(key), '')) return this.#finish(key)
       const holders = await this.#notes.list(folderOf(key))
-      if (holders.includes(FREED)) {
-        await this.#finish(key)
-        return true
-      }
-      if (holders.length > 0 && !(await this.#dropDead(key, holders))) return false
+      if (holders.includes(FREED)) return this.#finish(key)
+      if (holders.length > 0 && !(await this.#dropDead(key, holders))) return null
     }
-    return false
+    return null
   }
 
   /** All leases of this process, given back unused. */
@@ -139,13 +136,14 @@ export class SharedLeases {
     if (await this.#notes.leave(this.#mine(key), consumedNote(key))) await this.retire(key)
   }
 
-  async #finish(key: BlobKey): Promise<void> {
-    await this.#free(key)
+  async #finish(key: BlobKey): Promise<number> {
+    const bytes = await this.#free(key)
     await this.#notes.remove(consumedNote(key))
     await this.#notes.remove(`claims/${keySegment(key)}/acked`)
     await this.#notes.removeFolder(`claims/${keySegment(key)}`)
     await this.#notes.remove(freedNote(key))
     await this.#notes.removeFolder(folderOf(key))
+    return bytes
   }
 
   async #dropDead(key: BlobKey, holders: readonly string[]): Promise<boolean> {

@@ -49,15 +49,23 @@ export const partOf = (beside: FileBeside | null): number =>
 export interface Inventory {
   /** Every object; what is none is handed to `foreign`. */
   objects(foreign?: OnForeign): AsyncIterable<FoundObject>
+  /** The object of this key; null when there is none. */
+  object(key: BlobKey): Promise<FoundObject | null>
   /** Null for an object without a readable label. Reads no tensor. */
   label(object: FoundObject): Promise<ObjectLabel | null>
-  /** Null for an object whose tensors all lie in itself, or in a user's file, which is not the store's. */
-  beside(object: FoundObject): Promise<FileBeside | null>
+  /**
+   * The file of the store that holds tensors of the object. Null when all lie in the object itself, or in a user's file,
+   * which is not the store's.
+   */
+  beside(object: Pick<FoundObject, 'key'>): Promise<FileBeside | null>
   /** Files that objects point into, each named after its object. */
   extern(foreign?: OnForeign): AsyncIterable<FoundObject>
   /** Shared tensor data that no object uses. */
   unusedContent(): AsyncIterable<FoundFile>
-  /** What lies in `staging`: places of members, places that were taken away, and files of nobody. */
+  /**
+   * What lies in `staging`: folders of members, folders that a fence took away, and files of nobody. Its bytes are those
+   * that a removal frees: none for a file that the store also has under a name elsewhere.
+   */
   staged(): AsyncIterable<StagedEntry>
   foreignAtTop(): Promise<readonly Foreign[]>
   /** The time by the clock of the file system. A member that has its place asks. */

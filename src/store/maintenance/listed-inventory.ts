@@ -1,14 +1,21 @@
 import { keyText } from '../blob-key.ts'
-import type { Blobs } from '../blobs/blobs.ts'
-import type { Inventory } from './inventory.ts'
+import type { Blobs, StoredKey } from '../blobs/blobs.ts'
+import type { FoundObject, Inventory } from './inventory.ts'
+
+const OLD = { modifiedMs: Number.NEGATIVE_INFINITY, touchedMs: Number.NEGATIVE_INFINITY }
+
+const foundBlob = ({ bytes, ...key }: StoredKey): FoundObject => ({ key, bytes, file: keyText(key), ...OLD })
 
 async function* nothing(): AsyncIterable<never> {}
 
-/** What a backend without files can say of itself. Nothing there has an age, so no grace applies to it. */
+/** The inventory of blobs that are no files. They have no age, so no grace applies to them. */
 export const listedInventory = (blobs: Blobs): Inventory => ({
   async *objects() {
-    const old = { modifiedMs: Number.NEGATIVE_INFINITY, touchedMs: Number.NEGATIVE_INFINITY }
-    for (const { bytes, ...key } of await blobs.list()) yield { key, bytes, file: keyText(key), ...old }
+    for (const blob of await blobs.list()) yield foundBlob(blob)
+  },
+  async object({ sampleId, generation }) {
+    const found = (await blobs.list(sampleId)).find((blob) => blob.generation === generation)
+    return found === undefined ? null : foundBlob(found)
   },
   label: async () => null,
   beside: async () => null,

@@ -1,32 +1,35 @@
-import { Generation, SampleId } from '../../core/ids.ts'
-import type { BlobKey } from '../blob-key.ts'
+import { type BlobKey, keyOfSegment } from '../blob-key.ts'
 
 import type { StoreParts } from '../store-parts.ts'
 import type { SweepKind } from './sweep-kinds.ts'
 
-type Note = (kind: SweepKind, bytes: number) => void
+export interface NoteSweepOptions {
+  readonly dryRun: boolean
+  /** Counts something that is removed. */
+  readonly note: (kind: SweepKind, bytes: number) => void
+  /** Frees a sample, or in a dry run finds out. The bytes that are free then; null when somebody living holds it. */
+  readonly retire: (key: BlobKey) => Promise<number | null>
+}
 
-/** Notes that dead processes left: who they were, what they had leased and claimed, and what they did not finish. */
+/** Removes the notes that dead processes left: their members, leases and claims, and samples that they did not finish freeing. */
 export class NoteSweep {
   readonly #parts: StoreParts
-  readonly #dryRun: boolean
-  readonly #note: Note
+  readonly #options: NoteSweepOptions
   readonly #judged = new Map<string, boolean>()
   /** Members that have a note and are dead. */
   readonly dead: ReadonlySet<string>
 
-  static async begin(parts: StoreParts, dryRun: boolean, note: Note): Promise<NoteSweep> {
+  static async begin(parts: StoreParts, options: NoteSweepOptions): Promise<NoteSweep> {
     const dead: string[] = []
     for (const id of await parts.members.all()) {
       if (id !== parts.members.id && (await parts.members.dead(id))) dead.push(id)
     }
-    return new NoteSweep(parts, dryRun, note, dead)
+    return new NoteSweep(parts, options, dead)
   }
 
-  private constructor(parts: StoreParts, dryRun: boolean, note: Note, dead: readonly string[]) {
+  private constructor(parts: StoreParts, options: NoteSweepOptions, dead: readonly string[]) {
     this.#parts = parts
-    this.#dryRun = dryRun
-    this.#note = note
+    this.#options = options
     this.dead = new Set(dead)
   }
 
@@ -35,53 +38,51 @@ export class NoteSweep {
     await this.#leases()
     await this.#consumed()
     for (const id of this.dead) {
-      this.#note('members', 0)
-      if (!this.#dryRun) await this.#parts.members.fence(id)
+      this.#options.note('members', 0)
+      if (!this.#options.dryRun) await this.#parts.members.fence(id)
     }
   }
 
   async #claims(): Promise<void> {
-    const { coordination, leases } = this.#parts
+    const { dryRun, note, retire } = this.#options
     await this.#perKey('claims', async (key, holder, folder) => {
       // The work was acknowledged, and its holder died before the sample was freed.
       if (holder === 'acked') {
-        this.#note('claims', 0)
-        if (!this.#dryRun) await leases.consume(key)
+        note('claims', (dryRun ? await retire(key) : await this.#parts.leases.consume(key)) ?? 0)
       } else if (await this.isDead(holder)) {
-        this.#note('claims', 0)
-        if (this.#dryRun) return
-        await this.#parts.members.fence(holder)
-        await coordination.notes.remove(`${folder}/${holder}`)
-        await coordination.notes.removeFolder(folder)
+        note('claims', 0)
+        if (!dryRun) await this.#removeHolder(folder, holder)
       }
     })
   }
 
   async #leases(): Promise<void> {
-    const { coordination, leases } = this.#parts
+    const { dryRun, note, retire } = this.#options
     await this.#perKey('leases', async (key, holder, folder) => {
-      if (holder !== 'freed' && !(await this.isDead(holder))) return
-      this.#note('leases', 0)
-      if (this.#dryRun) return
+      // Whoever freed the sample died before it had finished.
       if (holder === 'freed') {
-        await leases.retire(key)
-        return
+        note('leases', (await retire(key)) ?? 0)
+      } else if (await this.isDead(holder)) {
+        note('leases', 0)
+        if (!dryRun) await this.#removeHolder(folder, holder)
       }
-      await this.#parts.members.fence(holder)
-      await coordination.notes.remove(`${folder}/${holder}`)
-      await coordination.notes.removeFolder(folder)
     })
   }
 
   // Consumed, and the last holder died with it: what a release would have freed.
   async #consumed(): Promise<void> {
-    const { coordination, leases } = this.#parts
-    for (const name of await coordination.notes.list('consumed')) {
-      const key = keyIn(name)
+    for (const name of await this.#parts.coordination.notes.list('consumed')) {
+      const key = keyOfSegment(name)
       if (key === null || (await this.#heldByLiving(name))) continue
-      this.#note('consumed', 0)
-      if (!this.#dryRun) await leases.retire(key)
+      this.#options.note('consumed', (await this.#options.retire(key)) ?? 0)
     }
+  }
+
+  async #removeHolder(folder: string, holder: string): Promise<void> {
+    const { notes } = this.#parts.coordination
+    await this.#parts.members.fence(holder)
+    await notes.remove(`${folder}/${holder}`)
+    await notes.removeFolder(folder)
   }
 
   async #heldByLiving(name: string): Promise<boolean> {
@@ -97,27 +98,20 @@ export class NoteSweep {
   ): Promise<void> {
     const { notes } = this.#parts.coordination
     for (const name of await notes.list(part)) {
-      const key = keyIn(name)
+      const key = keyOfSegment(name)
       if (key === null) continue
       const folder = `${part}/${name}`
       const holders = await notes.list(folder)
       for (const holder of holders) await each(key, holder, folder)
-      if (holders.length === 0 && !this.#dryRun) await notes.removeFolder(folder)
+      if (holders.length === 0 && !this.#options.dryRun) await notes.removeFolder(folder)
     }
   }
 
-  // A death is for ever, a life is not; within one sweep both are believed.
+  // Asked once for each member: within one sweep the answer is kept.
   async isDead(id: string): Promise<boolean> {
     if (id === this.#parts.members.id) return false
     const known = this.#judged.get(id) ?? (await this.#parts.members.dead(id))
     this.#judged.set(id, known)
     return known
   }
-}
-
-function keyIn(name: string): BlobKey | null {
-  const cut = name.lastIndexOf('.')
-  const sampleId = SampleId.safeParse(name.slice(0, cut))
-  const generation = Generation.safeParse(Number(name.slice(cut + 1)))
-  return sampleId.success && generation.success ? { sampleId: sampleId.data, generation: generation.data } : null
 }

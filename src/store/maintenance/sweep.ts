@@ -5,6 +5,7 @@ import type { StoreParts } from '../store-parts.ts'
 import type { FoundFile, FoundObject, Inventory, StagedEntry } from './inventory.ts'
 import { type SweepKind, sweepKinds } from './sweep-kinds.ts'
 import { NoteSweep } from './sweep-notes.ts'
+import { WouldFree } from './would-free.ts'
 
 /** `unknown`: it cannot be told, so it stays. */
 export type Judgement = 'listed' | 'orphan' | 'unknown'
@@ -42,12 +43,13 @@ export async function sweep(parts: StoreParts, inventory: Inventory, options: Sw
   await parts.members.join()
   await parts.space.open()
   const swept = new Sweep(parts, inventory, options, await inventory.now(parts.members.id))
-  const notes = await NoteSweep.begin(parts, options.dryRun, swept.note)
+  const { dryRun } = options
+  const notes = await NoteSweep.begin(parts, { dryRun, note: swept.note, retire: (key) => swept.retire(key) })
   await swept.staging(notes)
   await notes.run()
   await swept.objects()
   await swept.attachments()
-  if (!options.dryRun) await parts.space.recount()
+  if (!dryRun) await parts.space.recount()
   return swept.report()
 }
 
@@ -62,6 +64,7 @@ class Sweep {
   >
   /** Everything that is stored, and still will be. */
   readonly #stored = new Set<string>()
+  readonly #wouldFree: WouldFree
   #held = 0
   #young = 0
   #unknown = 0
@@ -71,6 +74,7 @@ class Sweep {
     this.#inventory = inventory
     this.#options = options
     this.#oldest = nowMs - options.graceMs
+    this.#wouldFree = new WouldFree(inventory)
   }
 
   report(): SweepReport {
@@ -98,6 +102,7 @@ class Sweep {
     const newest = new Map<string, FoundObject>()
     for await (const object of this.#inventory.objects()) {
       this.#options.signal?.throwIfAborted()
+      if (this.#wouldFree.has(object.key)) continue
       this.#stored.add(keySegment(object.key))
       const other = newest.get(object.key.sampleId)
       if (other === undefined) {
@@ -119,8 +124,11 @@ class Sweep {
   // By now every object is known: those that came later are younger than any grace, and so are their files.
   async attachments(): Promise<void> {
     for await (const file of this.#inventory.extern()) {
-      if (this.#stored.has(keySegment(file.key)) || this.#tooYoung(file)) continue
-      await this.#dropFile('extern', file)
+      // In a dry run the objects that would go are still there, and their files were counted with them.
+      if (this.#wouldFree.has(file.key) || this.#stored.has(keySegment(file.key)) || this.#tooYoung(file)) continue
+      const shared = (await this.#inventory.beside(file))?.shared ?? null
+      // Shared data has a name of its own in `content` too, so nothing is free yet.
+      await this.#dropFile('extern', shared === null ? file : { ...file, bytes: 0 })
     }
     for await (const file of this.#inventory.unusedContent()) {
       if (!this.#tooYoung(file)) await this.#dropFile('content', file)
@@ -147,14 +155,22 @@ class Sweep {
     if (judgement === 'orphan' && !this.#tooYoung(object)) await this.#free('orphans', object)
   }
 
-  async #free(kind: SweepKind, object: FoundObject): Promise<void> {
-    const free = this.#options.dryRun ? !(await this.#isHeld(object.key)) : await this.#parts.leases.retire(object.key)
-    if (!free) {
+  /** Frees a sample unless somebody living holds it, or in a dry run finds out. The bytes that are free then; null when held. */
+  async retire(key: BlobKey): Promise<number | null> {
+    if (!this.#options.dryRun) return this.#parts.leases.retire(key)
+    if (await this.#isHeld(key)) return null
+    const object = await this.#inventory.object(key)
+    return object === null ? 0 : this.#wouldFree.add(object)
+  }
+
+  async #free(kind: SweepKind, { key }: FoundObject): Promise<void> {
+    const bytes = await this.retire(key)
+    if (bytes === null) {
       this.#held += 1
       return
     }
-    this.note(kind, object.bytes)
-    this.#stored.delete(keySegment(object.key))
+    this.note(kind, bytes)
+    this.#stored.delete(keySegment(key))
   }
 
   async #isHeld(key: BlobKey): Promise<boolean> {

@@ -1,10 +1,9 @@
-import { randomUUID } from 'node:crypto'
 import type { Stats } from 'node:fs'
-import { lstat, open, readdir, rm } from 'node:fs/promises'
 import path from 'node:path'
-import { isErrno } from '../../../core/errors.ts'
 import { storageError } from '../../../core/files/storage-error.ts'
-import { shardOf } from '../../blob-key.ts'
+import { type BlobKey, shardOf } from '../../blob-key.ts'
+import { entriesOf, foundFile, lstatOrNull, namesIn } from '../../directory/folder-entries.ts'
+import { StagingInventory } from '../../directory/staging-inventory.ts'
 import type {
   FileBeside,
   Foreign,
@@ -20,20 +19,20 @@ import { readLabel } from './object-label.ts'
 import { keyOf, nameOf } from './object-names.ts'
 
 const SHARD = /^[0-9a-f]{2}$/
-/** Looked at together: enough to keep a remote file system busy. */
-const AT_ONCE = 64
 /** What stands in a store's directory; anything else is foreign. */
 const OWN = new Set(['objects', 'extern', 'content', 'staging', 'quarantine', 'notes', 'store.json'])
 
 /**
- * The files of a store, looked at and never read. Nothing is followed: a link is reported as what it is.
- * For whoever checks and cleans; puts and gets know the one file they want.
+ * The files of a store, for the commands that check and clean it: their names, sizes and times. A link is not followed
+ * and is reported as what it is. Puts and gets know the one file they want.
  */
 export class StoreFiles implements Inventory {
   readonly root: string
+  readonly #staging: StagingInventory
 
   constructor(root: string) {
     this.root = root
+    this.#staging = new StagingInventory(root)
   }
 
   async *objects(foreign: OnForeign = () => undefined): AsyncIterable<FoundObject> {
@@ -46,7 +45,13 @@ export class StoreFiles implements Inventory {
     return label?.sampleId === key.sampleId && label.generation === key.generation ? label : null
   }
 
-  async beside({ key }: FoundObject): Promise<FileBeside | null> {
+  async object(key: BlobKey): Promise<FoundObject | null> {
+    const file = path.join(this.root, 'objects', shardOf(key.sampleId), nameOf(key))
+    const info = await lstatOrNull(file)
+    return info?.isFile() === true ? { key, ...foundFile(file, info) } : null
+  }
+
+  async beside({ key }: Pick<FoundObject, 'key'>): Promise<FileBeside | null> {
     const file = path.join(this.root, 'extern', shardOf(key.sampleId), nameOf(key, 'bin'))
     if ((await lstatOrNull(file))?.isFile() !== true) return null
     try {
@@ -64,17 +69,8 @@ export class StoreFiles implements Inventory {
     for (const shard of await namesIn(path.join(this.root, 'content'))) {
       const dir = path.join(this.root, 'content', shard)
       for await (const [name, info] of entriesOf(dir)) {
-        if (info.isFile() && info.nlink === 1) yield found(path.join(dir, name), info)
+        if (info.isFile() && info.nlink === 1) yield foundFile(path.join(dir, name), info)
       }
-    }
-  }
-
-  async *staged(): AsyncIterable<StagedEntry> {
-    const dir = path.join(this.root, 'staging')
-    for await (const [name, info] of entriesOf(dir)) {
-      const file = path.join(dir, name)
-      if (!info.isDirectory()) yield { ...found(file, info), name, directory: false }
-      else yield { ...(await contentOf(found(file, info))), name, directory: true }
     }
   }
 
@@ -88,27 +84,16 @@ export class StoreFiles implements Inventory {
     return found
   }
 
-  async now(memberId: string): Promise<number> {
-    const file = path.join(this.root, 'staging', memberId, `${randomUUID()}.clock`)
-    try {
-      const handle = await open(file, 'wx', 0o600)
-      try {
-        return (await handle.stat()).mtimeMs
-      } finally {
-        await handle.close()
-        await rm(file, { force: true })
-      }
-    } catch (error) {
-      throw storageError(error, file)
-    }
+  staged(): AsyncIterable<StagedEntry> {
+    return this.#staging.staged()
   }
 
-  async drop(file: string): Promise<void> {
-    try {
-      await rm(file, { recursive: true, force: true })
-    } catch (error) {
-      throw storageError(error, file)
-    }
+  now(memberId: string): Promise<number> {
+    return this.#staging.now(memberId)
+  }
+
+  drop(file: string): Promise<void> {
+    return this.#staging.drop(file)
   }
 
   async *#sharded(part: string, suffix: string | null, foreign: OnForeign): AsyncIterable<FoundObject> {
@@ -127,58 +112,12 @@ async function* inShard(dir: string, suffix: string | null, foreign: OnForeign):
     const key = info.isFile() ? keyOf(name, suffix) : null
     if (key === null) foreign({ file, found: kindOf(info) })
     else if (shardOf(key.sampleId) !== path.basename(dir)) foreign({ file, found: 'an object in the wrong directory' })
-    else yield { key, ...found(file, info) }
+    else yield { key, ...foundFile(file, info) }
   }
 }
-
-const found = (file: string, info: Stats): FoundFile => ({
-  file,
-  bytes: info.size,
-  modifiedMs: info.mtimeMs,
-  touchedMs: Math.max(info.mtimeMs, info.ctimeMs),
-})
 
 function kindOf(info: Stats): string {
   if (info.isSymbolicLink()) return 'a symbolic link'
   if (info.isFile()) return 'a file with a name of its own'
   return info.isDirectory() ? 'a directory' : 'neither file nor directory'
-}
-
-/** In any order; what vanishes meanwhile is left out. */
-async function* entriesOf(dir: string): AsyncIterable<readonly [string, Stats]> {
-  const names = await namesIn(dir)
-  for (let at = 0; at < names.length; at += AT_ONCE) {
-    const some = names.slice(at, at + AT_ONCE)
-    const infos = await Promise.all(some.map((name) => lstatOrNull(path.join(dir, name))))
-    for (const [index, info] of infos.entries()) if (info !== null) yield [some[index] ?? '', info]
-  }
-}
-
-/** A directory as old as the newest thing in it, and as large as all of it. */
-async function contentOf(dir: FoundFile): Promise<FoundFile> {
-  let [bytes, touchedMs] = [0, dir.touchedMs]
-  for await (const [name, info] of entriesOf(dir.file)) {
-    const inside = found(path.join(dir.file, name), info)
-    bytes += inside.bytes
-    touchedMs = Math.max(touchedMs, inside.touchedMs)
-  }
-  return { ...dir, bytes, touchedMs }
-}
-
-async function namesIn(dir: string): Promise<readonly string[]> {
-  try {
-    return await readdir(dir)
-  } catch (error) {
-    if (isErrno(error, 'ENOENT')) return []
-    throw storageError(error, dir)
-  }
-}
-
-async function lstatOrNull(file: string): Promise<Stats | null> {
-  try {
-    return await lstat(file)
-  } catch (error) {
-    if (isErrno(error, 'ENOENT')) return null
-    throw storageError(error, file)
-  }
 }
