@@ -6,10 +6,10 @@ import { RekeyFiles } from './blobs/directory/rekey-files.ts'
 import { readStoreFile, storeFileOf } from './directory/store-file.ts'
 import { storeKinds } from './kinds.ts'
 import type { Inventory } from './maintenance/inventory.ts'
-import { bookedSpace } from './space/space-book.ts'
+import { countedSpace } from './space/counted-space.ts'
 import { assembleParts, type StoreParts } from './store-parts.ts'
 
-/** A store as the commands see it that check and clean it. */
+/** An open store for the commands that check and clean it. */
 export interface StoreCare extends AsyncDisposable {
   readonly parts: StoreParts
   readonly key: StoreKey | null
@@ -25,7 +25,7 @@ export interface StoreCareOptions {
   readonly keyFile?: string | null
 }
 
-/** Opens the store in a directory. It becomes a member only when the work needs that. */
+/** Opens the store in a directory. It joins the store as a member only when a command changes something. */
 export async function openStoreForCare({
   python,
   root: given,
@@ -36,7 +36,7 @@ export async function openStoreForCare({
   const own = auth ?? { mode: await statedMode(root, keyFile), keyFile }
   const ports = await storeKinds['shared-dir']({ python, root, auth: own, create: false })
   const { id, key, files } = ports
-  const parts = assembleParts(ports, { id, retain: true, space: bookedSpace(null) })
+  const parts = assembleParts(ports, { id, retain: true, space: countedSpace(null) })
   return {
     parts,
     key,
@@ -58,7 +58,8 @@ async function statedMode(root: string, keyFile: string | null): Promise<StoreAu
 }
 
 /**
- * Whether a store is there; then the key is its own, and else one that a new store can have. Makes nothing.
+ * Checks a key without making anything. True: there is a store and this is its key. False: there is none, and the key
+ * fits a new store.
  * @throws STORE_AUTH, or STORE_UNAVAILABLE for a damaged store.json.
  */
 export async function tryStoreAuth(python: Python, root: string, auth: StoreAuth): Promise<boolean> {
@@ -72,7 +73,7 @@ export async function tryStoreAuth(python: Python, root: string, auth: StoreAuth
 
 export type { RekeyFiles } from './blobs/directory/rekey-files.ts'
 
-/** What is needed to give a store that is open for care a new key. The store must be joined before it is written to. */
+/** For a change of the store's key. The store must be joined before it is written to. */
 export function openRekeyFiles(python: Python, { parts, root }: StoreCare): RekeyFiles {
   return new RekeyFiles(python, root, parts.members.id)
 }

@@ -1,9 +1,9 @@
 import type { Python } from '../bridge/python.ts'
 import { FeatureStore, type Verify } from './feature-store.ts'
 import { type PortOptions, type StoreKind, storeKinds } from './kinds.ts'
-import { bookedSpace } from './space/space-book.ts'
+import { countedSpace } from './space/counted-space.ts'
 
-/** The `store` section of a config is one of these. */
+/** The `store` section of a config fits. */
 export interface StoreOptions extends PortOptions {
   readonly kind: StoreKind
   /** Keep samples when they are released (offline, many epochs). Default false: the last release frees. */
@@ -25,7 +25,7 @@ export interface SharedDirStoreOptions extends Omit<StoreOptions, 'kind' | 'id'>
 export async function openStore({ kind, retain = false, quota = null, verify = 'always', ...options }: StoreOptions) {
   const ports = await storeKinds[kind](options)
   const { id, key, files } = ports
-  return FeatureStore.open(ports, { id, retain, verify, space: bookedSpace(quota), key, files })
+  return FeatureStore.open(ports, { id, retain, verify, space: countedSpace(quota), key, files })
 }
 
 /** A store in the memory of this process. */

@@ -1,9 +1,9 @@
-/** Runs tasks of one key in the order they came, one at a time; tasks of different keys do not wait for each other. */
+/** Runs the tasks of one key one after another, in the order they came. Tasks of different keys do not wait for each other. */
 export class SerialQueue<K> {
   readonly #tails = new Map<K, Promise<unknown>>()
 
   async run<T>(key: K, task: () => Promise<T>): Promise<T> {
-    // A task that waits for none begins at once.
+    // The first task of a key begins at once, in this turn of the event loop.
     const result = this.#tails.get(key)?.then(task) ?? task()
     const tail = result.catch(() => undefined)
     this.#tails.set(key, tail)

@@ -3,11 +3,11 @@ import { type CodedError, finding, hasCode, isErrno } from '../core/errors.ts'
 import { storageError } from '../core/files/storage-error.ts'
 import type { Members } from './coordination/members.ts'
 
-/** How long a fence may be between its two steps. */
+/** How long a fence may take between its two steps. */
 const FENCE_TRIES = 5
 const FENCE_MS = 20
 
-/** Every operation of a store goes through here: none begins once it is closed, or once it was taken for dead. */
+/** Runs every operation of a store: none begins once the store is closed, or once this process was fenced. */
 export class StoreOperations {
   readonly #members: Members
   readonly #active = new Set<Promise<unknown>>()
@@ -44,10 +44,10 @@ export class StoreOperations {
     await Promise.allSettled([...this.#active])
   }
 
-  // A fenced process fails wherever its place or its notes were last seen. Why is what its user has to know.
+  // A fenced process fails with whatever call it made next. The error must say that it was fenced.
   async #explained(error: unknown): Promise<unknown> {
     if (this.#closed || hasCode(error, 'STORE_BUSY', 'REF_INVALID', 'STORE_OVER_BUDGET')) return error
-    // Its place goes before its note does: what fails in between has the note still before it.
+    // A fence removes the member's folder first and its note second, so the note may still be there for a moment.
     const tries = isGone(error) || (error instanceof Error && isGone(error.cause)) ? FENCE_TRIES : 1
     for (let round = 0; round < tries; round += 1) {
       if (round > 0) await sleep(FENCE_MS)

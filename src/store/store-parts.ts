@@ -8,7 +8,7 @@ import { Members } from './coordination/members.ts'
 import type { Notes } from './coordination/notes.ts'
 import { SharedLeases } from './coordination/shared-leases.ts'
 import { GenerationSource } from './paths/generation-source.ts'
-import { Residents } from './paths/residents.ts'
+import { StoredGenerations } from './paths/stored-generations.ts'
 import { type Space, unlimitedSpace } from './space/space.ts'
 
 /** One client's access to a store: what moves the tensors, and what all clients agree on. The blobs use this coordination. */
@@ -17,14 +17,14 @@ export interface StorePorts {
   readonly coordination: Coordination
 }
 
-/** What the paths of a store share: each part owns one kind of state, and this owns none. */
+/** What the paths of a store share. Each part owns one kind of state. */
 export interface StoreParts extends StorePorts {
   readonly id: StoreId
   /** Offline sets are read every epoch: a release keeps the data. Otherwise the last release frees it. */
   readonly retain: boolean
   readonly members: Members
   readonly generations: GenerationSource
-  readonly residents: Residents
+  readonly storedGenerations: StoredGenerations
   readonly leases: SharedLeases
   readonly claims: Claims
   readonly space: Space
@@ -35,7 +35,7 @@ export interface StoreParts extends StorePorts {
 export type OpenSpace = (about: {
   readonly notes: Notes
   readonly members: Members
-  /** Lists the store and adds up. */
+  /** Lists the store and adds up the bytes. */
   readonly count: () => Promise<number>
 }) => Space
 
@@ -46,18 +46,18 @@ export function assembleParts(
   const { notes } = coordination
   const members = new Members(coordination)
   const generations = new GenerationSource((above) => claimEpoch(notes, above))
-  const residents = new Residents(blobs, generations)
+  const storedGenerations = new StoredGenerations(blobs, generations)
   const count = async () => (await blobs.list()).reduce((sum, blob) => sum + blob.bytes, 0)
   const space = options.space?.({ notes, members, count }) ?? unlimitedSpace(count)
   const remove = async (key: BlobKey): Promise<number> => {
     const freed = space.freeing()
     const bytes = await blobs.remove(key)
-    await residents.removed(key)
+    await storedGenerations.removed(key)
     await freed(bytes)
     return bytes
   }
   const leases = new SharedLeases(notes, members, blobs, remove)
   const claims = new Claims(notes, members)
   const { id, retain } = options
-  return { id, retain, blobs, coordination, members, generations, residents, leases, claims, space, remove }
+  return { id, retain, blobs, coordination, members, generations, storedGenerations, leases, claims, space, remove }
 }

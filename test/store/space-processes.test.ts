@@ -5,7 +5,7 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { expect, it } from 'vitest'
 import { DirectoryNotes } from '../../src/store/coordination/directory/directory-notes.ts'
-import { bookIn, FakePeers, objectsInFolder } from '../support/fake-space.ts'
+import { FakePeers, memberIn, objectsInFolder } from '../support/fake-space.ts'
 import { tempDir } from '../support/temp-dir.ts'
 
 const program = fileURLToPath(new URL('../support/put-until-full.ts', import.meta.url))
@@ -33,7 +33,7 @@ it('lets two processes with three clients each fill a store to its quota, and no
   const put = await Promise.all(two.map((one) => one.line().then(Number)))
   expect(put.reduce((sum, count) => sum + count, 0)).toBe(50)
   expect(await world.objects.count()).toBe(5000)
-  const { book } = await bookIn(world, null)
+  const { book } = await memberIn(world, null)
   expect(await book.usage()).toEqual({ bytes: 5000, quota: 5050 })
 }, 120_000)
 
@@ -42,7 +42,7 @@ it('counts what a process without a quota puts while another begins the accounti
   const free = putter(root, null, 10)
   expect(await free.line()).toBe('ready')
   free.go()
-  const { book } = await bookIn(world, 100_000)
+  const { book } = await memberIn(world, 100_000)
   expect(await free.line()).toBe('120')
   expect((await book.usage()).bytes).toBeGreaterThanOrEqual(1200)
   await book.recount()

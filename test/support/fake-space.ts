@@ -2,7 +2,7 @@ import { mkdir, readdir, stat, unlink, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import type { Peers } from '../../src/store/coordination/note-lock.ts'
 import type { Notes } from '../../src/store/coordination/notes.ts'
-import { SpaceBook } from '../../src/store/space/space-book.ts'
+import { CountedSpace } from '../../src/store/space/counted-space.ts'
 
 /** What is stored, as far as space goes. */
 export interface Objects {
@@ -72,9 +72,9 @@ export interface World {
 let members = 0
 
 /** One member's books, and what it does with them. */
-export async function bookIn(world: World, quota: number | null, memberId = `m${process.pid}-${members++}`) {
+export async function memberIn(world: World, quota: number | null, memberId = `m${process.pid}-${members++}`) {
   const { notes, peers, objects } = world
-  const book = new SpaceBook({ notes, memberId, peers, quota, count: () => objects.count() })
+  const book = new CountedSpace({ notes, memberId, peers, quota, count: () => objects.count() })
   await book.open()
   return {
     book,

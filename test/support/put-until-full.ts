@@ -2,7 +2,7 @@
 import path from 'node:path'
 import { hasCode } from '../../src/core/errors.ts'
 import { DirectoryNotes } from '../../src/store/coordination/directory/directory-notes.ts'
-import { bookIn, FakePeers, objectsInFolder } from './fake-space.ts'
+import { FakePeers, memberIn, objectsInFolder } from './fake-space.ts'
 
 const [root = '', quota = '', bytes = ''] = process.argv.slice(2)
 const world = {
@@ -11,7 +11,7 @@ const world = {
   peers: new FakePeers(),
 }
 let put = 0
-const clients = await Promise.all(Array.from({ length: 3 }, () => bookIn(world, quota === '' ? null : Number(quota))))
+const clients = await Promise.all(Array.from({ length: 3 }, () => memberIn(world, quota === '' ? null : Number(quota))))
 process.stdout.write('ready\n')
 await new Promise((resolve) => process.stdin.once('data', resolve))
 await Promise.all(

@@ -4,7 +4,7 @@ import { MemoryBlobs, SharedTensors } from '../../src/store/blobs/memory/memory-
 import { DirectoryCoordination } from '../../src/store/coordination/directory/directory-coordination.ts'
 import { attachRoot } from '../../src/store/directory/store-root.ts'
 import { FeatureStore } from '../../src/store/feature-store.ts'
-import { bookedSpace } from '../../src/store/space/space-book.ts'
+import { countedSpace } from '../../src/store/space/counted-space.ts'
 import type { StorePorts } from '../../src/store/store-parts.ts'
 import { python } from './tensors.ts'
 import { memoryPorts, sharedMemory } from './watched-ports.ts'
@@ -40,5 +40,5 @@ export async function openPair(
   { retain, quota = null }: { readonly retain: boolean; readonly quota?: number | null },
 ): Promise<FeatureStore> {
   const id = StoreId.parse('pair')
-  return FeatureStore.open(await pair.client(), { id, retain, space: bookedSpace(quota) })
+  return FeatureStore.open(await pair.client(), { id, retain, space: countedSpace(quota) })
 }

@@ -60,7 +60,7 @@ export async function summariseStore(location: StoreLocation, signal: AbortSigna
     bytes += sample.bytes
   }
   const { parts, key } = care
-  const usage = await parts.space.kept()
+  const usage = await parts.space.recorded()
   return {
     store: parts.id,
     auth: key?.mode ?? 'none',

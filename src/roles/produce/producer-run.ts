@@ -107,7 +107,7 @@ export class ProducerRun {
     await using tensors = sample.tensors
     if (sample.copied !== undefined) this.#countKept('copy', sample.copied)
     const kept = (how: LinkMode | 'copy', why?: string) => this.#countKept(how, why)
-    const extern = sample.extern === undefined ? {} : { extern: { ...sample.extern, kept } }
+    const extern = sample.extern === undefined ? {} : { extern: { ...sample.extern, onKept: kept } }
     const about = { runId: config.run.id, numTokens, ...facts, provenance, ...extern }
     return await named(sample.origin, () => store.put(sampleId, tensors, about))
   }

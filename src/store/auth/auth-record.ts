@@ -3,12 +3,12 @@ import { z } from 'zod'
 export type AuthMode = 'none' | 'mac' | 'seal'
 
 const hex = (digits: number) => z.string().regex(new RegExp(`^[0-9a-f]{${digits}}$`))
-/** A key as store.json knows it: what it is mixed with, and by what the right one is told from others. */
+/** What store.json says of a key: the salt it is derived with, and a check value and id by which the right key is recognised. */
 const KeyMark = { salt: hex(32), check: hex(32), keyId: hex(8) }
 
 /**
- * `auth` in store.json. `rekey` is there while the store is given a new key: the mark of the new one, and the old one
- * wrapped so that only holders of the new one can take it out.
+ * `auth` in store.json. `rekey` is there while the store changes to a new key: what is said of the new key, and the old
+ * key, encrypted under the new one.
  */
 const Keyed = z.strictObject({
   mode: z.enum(['mac', 'seal']),

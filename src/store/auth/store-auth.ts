@@ -5,13 +5,13 @@ import type { StoreId } from '../../core/ids.ts'
 import { STORE_KEY_ENV } from '../../core/store-key-env.ts'
 import type { AuthMode, AuthRecord, KeyedRecord } from './auth-record.ts'
 
-/** How a store is to be protected, and where its key is. Without a file the key is in DRAFTBRIDGE_STORE_KEY. */
+/** How a store is protected, and where its key is. Without a file the key is in DRAFTBRIDGE_STORE_KEY. */
 export interface StoreAuth {
   readonly mode: AuthMode
   readonly keyFile?: string | null
 }
 
-/** Decides who may attach to a store, before anything of it is made, read or changed. */
+/** Checks that a process may open a store, before anything of it is made, read or changed. */
 export interface Admission {
   /** The `auth` of a new store. */
   begin(id: StoreId): Promise<AuthRecord>
@@ -48,7 +48,7 @@ export class StoreKey implements AsyncDisposable {
     return new StoreKey(python, mode, await python.call('key.open', { source, mode, storeId: id, salt }))
   }
 
-  /** Out of the file alone, whatever the environment says. */
+  /** Reads the key from the file only; the environment is ignored. */
   static async openFile(python: Python, { mode, keyFile }: KeyedAuth, id: StoreId, salt: string): Promise<StoreKey> {
     const source = { file: keyFile ?? null, env: null }
     return new StoreKey(python, mode, await python.call('key.open', { source, mode, storeId: id, salt }))
@@ -63,7 +63,7 @@ export class StoreKey implements AsyncDisposable {
     return (await this.#python.call('key.verify', { key: this.handle, text, mac })).ok
   }
 
-  /** Accepts what is under the old key too, which `wrap` of this one has put away. */
+  /** Also accepts objects under the old key, which `wrap` of this key has encrypted. */
   async join({ wrapped }: { readonly wrapped: string }, oldSalt: string): Promise<void> {
     await this.#python.call('key.join', { key: this.handle, salt: oldSalt, wrapped })
   }
@@ -86,7 +86,7 @@ export type KeyedAuth = StoreAuth & { readonly mode: KeyedRecord['mode'] }
 
 export const newSalt = (): string => randomBytes(16).toString('hex')
 
-/** The admission that a config describes. It owns `key` until somebody takes it. */
+/** The admission that a config describes. It owns the key until `take` hands it over. */
 export class KeyAdmission implements Admission, AsyncDisposable {
   readonly #python: Python
   readonly #auth: StoreAuth
@@ -97,7 +97,7 @@ export class KeyAdmission implements Admission, AsyncDisposable {
     this.#auth = auth
   }
 
-  /** The key of the store that was admitted, from now on the caller's; null for a store without one. */
+  /** The key of the store that was admitted; the caller owns it from now on. Null for a store without a key. */
   take(): StoreKey | null {
     const key = this.#key
     this.#key = null
@@ -125,7 +125,7 @@ export class KeyAdmission implements Admission, AsyncDisposable {
   }
 }
 
-/** Opens the given key and compares it with the store's; while the store gets a new one, with both. */
+/** Opens the given key and compares it with the store's; during a change of keys, with the old and the new one. */
 async function keyOf(
   python: Python,
   auth: KeyedAuth,

@@ -1,7 +1,7 @@
 import type { TensorSet } from '../../bridge/tensor-set.ts'
 import type { SampleId } from '../../core/ids.ts'
 import type { BlobKey } from '../blob-key.ts'
-/** A blob that is there, and the bytes it takes up. */
+/** A stored blob and the bytes that it takes up. */
 export interface StoredKey extends BlobKey {
   readonly bytes: number
 }
@@ -19,20 +19,20 @@ export interface WrittenBlob {
 
 export type LinkMode = 'reflink' | 'hardlink' | 'reference'
 
-/** A file in which some tensors of a set lie already, byte for byte and without gaps. */
+/** A file that holds some tensors of a set already, byte for byte and contiguous. */
 export interface ExternFile {
   readonly file: string
   readonly size: number
-  /** Decimal digits: more than a number can hold exactly. */
+  /** Decimal digits: a JavaScript number is not exact enough. */
   readonly mtimeNs: string
-  /** Where the tensor of each name begins. */
+  /** By tensor name: the byte where it begins. */
   readonly offsets: Readonly<Record<string, number>>
-  /** The ways to keep them there that are allowed, best first. */
+  /** The allowed ways to keep the tensors in the file, best first. */
   readonly link: readonly LinkMode[]
-  /** False: when none works the put fails. */
+  /** Copy the tensors when no allowed way works; otherwise the put fails. */
   readonly orCopy: boolean
-  /** Told once, when the blob is published, how its tensors were kept. */
-  readonly kept?: (how: LinkMode | 'copy', why?: string) => void
+  /** Called once, when the blob is published: how its tensors were kept, and why they were copied. */
+  readonly onKept?: (how: LinkMode | 'copy', why?: string) => void
 }
 
 /** Rows of the first axis, `end` not included. */
@@ -49,7 +49,7 @@ export interface BlobRequest {
   readonly rows: RowRange | null
   /** Compare what is read with the stored digests. */
   readonly verify: boolean
-  /** What the ref says of the blob's tensors, in bytes: a larger claim in the blob itself is not believed. */
+  /** The bytes of the blob's tensors according to the ref: a blob whose header claims more is damaged. */
   readonly maxBytes: number
 }
 
@@ -69,15 +69,15 @@ export interface StoredBlob {
 export interface Blobs {
   /** All or nothing: a reader sees the whole blob or none of it. The key must be new. Throws once this member is fenced. */
   write(key: BlobKey, tensors: TensorSet, metadata: BlobMetadata, extern?: ExternFile): Promise<WrittenBlob>
-  /** Copies, in the order asked: null when there is no such blob, the error when one is damaged. Throws only for all. */
+  /** Copies, in the order asked: null for a blob that is not there, the error for a damaged one. Throws when no blob can be read. */
   read(wanted: readonly BlobRequest[]): Promise<readonly (StoredBlob | Error | null)[]>
-  /** Whether there is such a blob, whatever is wrong with it. Every get asks, so it must cost little. */
+  /** Whether there is such a blob, damaged or not. Every get calls it, so it must be fast. */
   has(key: BlobKey): Promise<boolean>
   /** The bytes that became free; 0 for a blob that is not there. Throws once this member is fenced. */
   remove(key: BlobKey): Promise<number>
   /** All blobs, or those of one sample. May be slow: not for the path of a get, nor of a put by a sole producer. */
   list(sampleId?: SampleId): Promise<readonly StoredKey[]>
-  /** Takes a blob out of reach of every reader and keeps it, with the reason beside it. The bytes that it was listed with. */
+  /** Moves a blob out of reach of every reader and keeps it, with the reason beside it. The bytes that `list` gave for it. */
   quarantine(key: BlobKey, reason: string): Promise<number>
   close(): Promise<void>
 }

@@ -8,8 +8,8 @@ const FOLDER = 'blobs'
  * Which blobs are there, for blobs that have no files of the store: one note `blobs/<2 hex>/<sampleId>.<generation>` for
  * each. A blob exists from the moment its note is published until the note is withdrawn, and both are stopped by a fence.
  *
- * put:    1 move the bytes   2 publish the note: THE COMMIT POINT. Bytes without a note are nobody's, and may be thrown away.
- * remove: 1 withdraw the note: THE COMMIT POINT   2 throw the bytes away.
+ * put:    1 store the bytes     2 publish the note: THE COMMIT POINT. Bytes without a note belong to no blob; remove them.
+ * remove: 1 withdraw the note: THE COMMIT POINT   2 remove the bytes.
  */
 export class PublishedBlobs {
   readonly #coordination: Pick<Coordination, 'notes' | 'publish' | 'withdraw'>

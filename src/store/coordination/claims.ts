@@ -7,24 +7,24 @@ import type { Notes } from './notes.ts'
 const ACKED = 'acked'
 const ROUNDS = 20
 
-/** `gone`: its work was acknowledged, by whomever. */
+/** `gone`: some member has acknowledged the work on the sample. */
 export type ClaimOutcome = 'ours' | 'gone'
 
 /**
- * The right of one member, of all processes, to do the work on a sample. k stands for <sampleId>.<generation>.
- * The folder claims/k holds one note at most: the holder's, named by the member, or `acked`.
+ * Claims: the right of one member, among all processes, to do the work on a sample. k stands for <sampleId>.<generation>.
+ * The folder claims/k holds at most one note: the holder's, named by the member, or `acked`.
  *
- * claim:       create claims/k/<me>, alone in its folder. Taken: look who it is. `acked`: too late. A living member: busy.
- *              A dead one: fence it, then move its note to claims/k/<me>; of several that try, one succeeds.
- * acknowledge: move claims/k/<me> to claims/k/acked: THE COMMIT POINT. The note gone means that we were taken for dead
+ * claim:       create claims/k/<me>, alone in its folder. If that fails, list the folder. `acked`: too late. A living
+ *              member: busy. A dead member: fence it, then move its note to claims/k/<me>; of several that try, one succeeds.
+ * acknowledge: move claims/k/<me> to claims/k/acked: THE COMMIT POINT. If the note is gone, this member was taken for dead
  *              and another does the work. Then the sample is consumed and freed (see SharedLeases), `acked` last.
  * give back:   remove claims/k/<me>, then the folder.
  *
- * A holder also has a lease, so nothing frees the sample under it.
- * Why nobody acknowledges twice: there is one note, and both the takeover and the acknowledgement move it away.
- * Why a crash loses nothing: before the commit point the note of a dead member stands there and is taken over; after it
- * `acked` stands there until the sample is gone, and whoever meets it frees the sample first.
- * Why a fenced process that wakes up breaks nothing: its move finds no note, and it is told that the claim was lost.
+ * A holder also has a lease, so nothing frees the sample meanwhile.
+ * Nothing is acknowledged twice: there is one note, and both the takeover and the acknowledgement move it away.
+ * A crash loses nothing: before the commit point the note of the dead member is there and is taken over; after it `acked`
+ * is there until the sample is gone, and any member that finds it frees the sample.
+ * A fenced process that wakes up does no harm: its move finds no note, and its acknowledgement fails.
  */
 export class Claims {
   readonly #notes: Notes
@@ -54,14 +54,14 @@ export class Claims {
     }
   }
 
-  /** False when the claim was lost: another has it now. */
+  /** False when the claim was lost: another member may have it. */
   async acknowledge(key: BlobKey): Promise<boolean> {
     const moved = await this.#notes.move(this.#mine(key), `${folderOf(key)}/${ACKED}`)
     this.#held.delete(keyText(key))
     return moved
   }
 
-  /** False when the claim was lost: another has it now. */
+  /** False when the claim was lost: another member may have it. */
   async giveBack(key: BlobKey): Promise<boolean> {
     const ours = await this.#notes.remove(this.#mine(key))
     this.#held.delete(keyText(key))
@@ -69,7 +69,7 @@ export class Claims {
     return ours
   }
 
-  /** All claims of this process, given back. */
+  /** Gives back all claims of this process. */
   async close(): Promise<void> {
     for (const key of [...this.#held.values()]) await this.giveBack(key)
   }
@@ -77,7 +77,7 @@ export class Claims {
   async #takeOver(key: BlobKey): Promise<ClaimOutcome | 'again'> {
     for (const holder of await this.#notes.list(folderOf(key))) {
       if (holder === ACKED) return 'gone'
-      // Ours, and the answer of the move that brought it here was lost on the way.
+      // Our own: the move succeeded and NFS lost its answer.
       if (holder === this.#members.id) return 'ours'
       if (!(await this.#members.dead(holder))) throw claimed(key, await this.#members.describe(holder))
       await this.#members.fence(holder)

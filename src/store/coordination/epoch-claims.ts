@@ -3,7 +3,7 @@ import type { Notes } from './notes.ts'
 
 const FOLDER = 'epochs'
 
-/** One process's turn at making generations: a number nobody had before and nobody gets again. */
+/** A number that one process makes generations with, and that no other process ever gets. */
 export interface Epoch {
   readonly number: number
   /** False once another process has claimed a later epoch: there may be blobs this one does not know of. */
@@ -13,7 +13,7 @@ export interface Epoch {
 /**
  * Claims the next epoch: one note per epoch, whose exclusive creation is the claim.
  *
- * The greatest one always stays, so no number comes twice. Older ones are removed, and that is how their owner learns
+ * The greatest epoch's note always stays, so no number comes twice. Older notes are removed: that is how their owners learn
  * of a later claim.
  */
 export async function claimEpoch(notes: Notes, above: number): Promise<Epoch> {
@@ -23,13 +23,13 @@ export async function claimEpoch(notes: Notes, above: number): Promise<Epoch> {
     const claim = `${FOLDER}/${number}`
     const mark = randomUUID()
     if (!(await notes.create(claim, mark))) continue
-    // By its mark, not by its number: one that was removed may be made again by somebody who saw an older listing.
+    // Recognised by its mark, not its number: a process that saw an older listing may make a removed one again.
     if (await isGreatest(notes, number)) return { number, newest: async () => (await notes.read(claim)) === mark }
     await notes.remove(claim)
   }
 }
 
-// Somebody who saw an older listing may have gone past us while we made ours; ours might then have been theirs before.
+// Another process may have claimed a greater number meanwhile, from an older listing. Then ours may have been used before.
 async function isGreatest(notes: Notes, number: number): Promise<boolean> {
   const all = await epochsIn(notes)
   if (Math.max(...all) > number) return false

@@ -1,6 +1,6 @@
 import type { Notes } from './notes.ts'
 
-/** Who has what, by the segment that notes call an object by. A listing for each: not for the path of a get. */
+/** The members that hold leases or claims, by `keySegment`. Lists a folder for each: not for the path of a get. */
 export async function holdersOf(
   notes: Notes,
   part: 'leases' | 'claims',

@@ -2,9 +2,9 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { finding } from '../../core/errors.ts'
 import type { Notes } from './notes.ts'
 
-/** What the store knows of the other processes that use it. */
+/** The other members of the store, as a lock or a count needs them. */
 export interface Peers {
-  /** Makes this process known to the others. Does nothing the second time. */
+  /** Makes this process a member. Does nothing the second time. */
   join(): Promise<void>
   /** True only when the member's process has surely ended, or was silent for too long. */
   dead(memberId: string): Promise<boolean>
@@ -14,30 +14,30 @@ export interface Peers {
 
 const LONGEST_PAUSE_MS = 40
 /** A holder works for milliseconds, or as long as a listing of the store takes. */
-const PATIENCE_MS = 120_000
+const TIMEOUT_MS = 120_000
 
-/** The right of one member at a time, held for moments: a note that is alone in its folder. One instance in a member. */
+/** A lock that one member at a time holds, for moments: a note that is alone in its folder. One instance for a member. */
 export class NoteLock {
   readonly #notes: Notes
   readonly #folder: string
   readonly #memberId: string
   readonly #peers: Peers
-  readonly #patienceMs: number
+  readonly #timeoutMs: number
 
-  constructor(notes: Notes, folder: string, memberId: string, peers: Peers, patienceMs = PATIENCE_MS) {
+  constructor(notes: Notes, folder: string, memberId: string, peers: Peers, timeoutMs = TIMEOUT_MS) {
     this.#notes = notes
     this.#folder = folder
     this.#memberId = memberId
     this.#peers = peers
-    this.#patienceMs = patienceMs
+    this.#timeoutMs = timeoutMs
   }
 
   /** @throws STORE_BUSY naming the holder when a living one does not let go. */
   async run<T>(task: () => Promise<T>): Promise<T> {
-    // A holder that the others do not know of would be taken for dead.
+    // A holder that is no member would be taken for dead.
     await this.#peers.join()
     try {
-      // Inside, because a call that failed may have done its work before.
+      // Inside the try: a call that failed may have taken the lock all the same.
       await this.#take()
       return await task()
     } finally {
@@ -50,7 +50,7 @@ export class NoteLock {
   }
 
   async #take(): Promise<void> {
-    const until = performance.now() + this.#patienceMs
+    const until = performance.now() + this.#timeoutMs
     for (
       let limit = 1;
       !(await this.#notes.createAlone(this.#mine, ''));
@@ -60,14 +60,14 @@ export class NoteLock {
         if (await this.#tookOver(holder)) return
         if (performance.now() > until) throw busy(this.#folder, holder)
       }
-      // Those that wait must not ask in step.
+      // Random, so that waiting members do not ask at the same moment.
       await pause(limit * (0.5 + Math.random() / 2))
     }
   }
 
-  // Of several that find the holder dead, one moves its note. It is fenced before: it must not go on when it wakes up.
+  // Of several members that find the holder dead, one moves its note. The holder is fenced first, in case it wakes up.
   async #tookOver(holder: string): Promise<boolean> {
-    // Ours, and the answer of the call that brought it here was lost on the way.
+    // Our own: the call succeeded and NFS lost its answer.
     if (holder === this.#memberId) return true
     if (!(await this.#peers.dead(holder))) return false
     await this.#peers.fence(holder)
@@ -79,5 +79,5 @@ const busy = (folder: string, holder: string) =>
   finding('STORE_BUSY', 'another process holds a lock of the store and does not let go', {
     file: `notes/${folder}`,
     found: `held by ${holder}`,
-    fix: 'see whether that process is stopped or stuck, then start again',
+    fix: 'check whether that process is stopped or stuck, then start again',
   })

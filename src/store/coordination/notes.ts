@@ -1,33 +1,33 @@
 /**
- * Small texts with names, seen by all clients of a store, and the few atomic moves that claims, leases and heartbeats are
- * made of. A name is a path of two to four segments; each segment is letters, digits and `. _ : -`.
+ * Small named texts that all clients of a store see, and the few atomic steps that claims, leases and heartbeats are built
+ * from. A name is a path of two to four segments; each segment is letters, digits and `. _ : -`.
  *
- * Nothing here locks and nothing here knows what the notes mean. Every method works on NFS: exclusive creation, rename
- * and rmdir are the only things that must be atomic.
+ * There are no locks, and the meaning of a note is its user's. Every method works on NFS: only exclusive creation, rename
+ * and rmdir have to be atomic.
  */
 export interface Notes {
-  /** Puts a new note; whole or not at all. False when the name is taken. */
+  /** Creates a note; whole or not at all. False when the name is taken. */
   create(name: string, text: string): Promise<boolean>
-  /** Puts a new note into a folder that must hold nothing. False when something is in it. */
+  /** Creates a note in a folder that must be empty. False when something is in it. */
   createAlone(name: string, text: string): Promise<boolean>
-  /** Puts or replaces a note, whole. Only for a note with one writer. */
+  /** Creates or replaces a note, whole. Only for a note with one writer. */
   write(name: string, text: string): Promise<void>
   read(name: string): Promise<string | null>
-  /** Whether the note is there. Costs less than to read it. */
+  /** Whether the note is there. Cheaper than `read`. */
   has(name: string): Promise<boolean>
-  /** One step; false when `from` is gone, so of several that move one note, one wins. Replaces what `to` was. */
+  /** Renames a note in one step and replaces `to`. False when `from` is gone: of several clients that move one note, one wins. */
   move(from: string, to: string): Promise<boolean>
   /** False when it was not there. */
   remove(name: string): Promise<boolean>
-  /** Puts an empty note, unless it is there already. Then, whether `sign` is there, a note in the same folder. */
+  /** Creates an empty note unless it is there already, and returns whether the note `sign` in the same folder is there. */
   enter(name: string, sign: string): Promise<boolean>
-  /** Removes a note, and its folder when nothing else is in it. Then, whether `sign` is there, a note elsewhere. */
+  /** Removes a note, and its folder if that is empty then, and returns whether the note `sign` elsewhere is there. */
   leave(name: string, sign: string): Promise<boolean>
-  /** Removes a folder that holds nothing. False when something is in it; true also when there is none. */
+  /** Removes an empty folder. False when something is in it; true also when there is no such folder. */
   removeFolder(folder: string): Promise<boolean>
-  /** The last segments of the names in a folder: notes and folders. */
+  /** The names in a folder, without their path: notes and folders. */
   list(folder: string): Promise<readonly string[]>
-  /** A sign of life, for a note with text in it. False when the note is gone. */
+  /** Sets the note's age to zero. The note must have text. False when the note is gone. */
   touch(name: string): Promise<boolean>
   /** Milliseconds since the last write or touch, by the clock of the store itself. Null when the note is gone. */
   age(name: string): Promise<number | null>

@@ -1,14 +1,14 @@
 import { type BlobKey, keySegment, keyText } from '../blob-key.ts'
 import { SerialQueue } from '../serial-queue.ts'
-import { LeaseBook } from './lease-book.ts'
+import { BorrowerCounts } from './borrower-counts.ts'
 import type { Members } from './members.ts'
 import type { Notes } from './notes.ts'
 
-/** Stands in a lease folder that is empty otherwise: the sample is free, and nobody can lease it any more. */
+/** The only note in a lease folder: the sample is being freed and cannot be leased any more. */
 const FREED = 'freed'
 const ROUNDS = 20
 
-/** What leases have to know of the samples themselves. */
+/** What leases need to know of the samples. */
 interface StoredSamples {
   has(key: BlobKey): Promise<boolean>
 }
@@ -16,32 +16,32 @@ interface StoredSamples {
 /**
  * Leases of all processes. k stands for <sampleId>.<generation>, which never comes back once it is freed.
  *
- *   leases/k/<member>   this member has borrowers          consumed/k   one of them has done its work
- *   leases/k/freed      the last one has left: being freed
+ *   leases/k/<member>   this member has borrowers          consumed/k   a borrower has done its work
+ *   leases/k/freed      the last borrower has left: the sample is being freed
  *
- * take:    1 create leases/k/<me>   2 leases/k/freed there? Then it is too late: remove our note, finish, "not found".
- *          3 for who has begun to read already: the sample there? If not, remove our note, "not found".
- * release: 1 consume: move leases/k/<me> to consumed/k. Keep: remove it; when there is no consumed/k, that is all.
- *          2 create leases/k/freed alone in its folder, which fails while anybody's note is in it: THE COMMIT POINT.
+ * take:    1 create leases/k/<me>   2 if leases/k/freed is there, it is too late: remove our note, finish, "not found".
+ *          3 for a caller that is reading already: if the sample is not there, remove our note, "not found".
+ * release: 1 consume: move leases/k/<me> to consumed/k. Keep: remove it; if there is no consumed/k, that is all.
+ *          2 create leases/k/freed alone in its folder, which fails while any member's note is in it: THE COMMIT POINT.
  *          3 finish.
  * finish:  remove the sample, then consumed/k, then claims/k/acked, then leases/k/freed, then the folders.
  *
- * Why no lease is ever ignored: step 2 of a release and step 1 of a take meet in one folder. Whoever is first makes
- * the other fail, there is no moment between them. Why no sample stays: whoever removes the last note looks for
- * consumed/k after it, and consumed/k was put there by a move out of that folder, so before.
- * Why bytes may be served that were read before the lease was there: after 1 nobody can put `freed`, so when it is not
- * there at 2, either the sample is not freed as long as we hold it, or it was freed, `freed` and all, before 2: then it
- * is not there at 3. And the bytes of k never change.
- * Why a crash breaks nothing: every step of finish may be done again, by anybody who meets `freed`, and nothing else
- * happens to k any more. Notes of dead members are removed by whoever is about to free, and by a sweep.
- * Why a fenced process that wakes up breaks nothing: without its note its move fails, and it frees nothing.
+ * No lease is ignored: step 2 of a release and step 1 of a take create a note in one folder, so the later one fails or
+ * sees the earlier one. No sample stays for ever: the member that removes the last note looks for consumed/k afterwards,
+ * and consumed/k was moved out of that folder, so it was there before.
+ * Bytes that were read before the lease was there may be served: after step 1 nobody can create `freed`. If it is not
+ * there at step 2, either the sample is kept as long as we hold it, or it was freed and `freed` removed before step 2, and
+ * then the sample is not there at step 3. The bytes of k never change.
+ * A crash does no harm: any member that finds `freed` can repeat every step of finish, and nothing else happens to k any
+ * more. Notes of dead members are removed by a member that is about to free the sample, and by a sweep.
+ * A fenced process that wakes up does no harm: without its note its move fails, and it frees nothing.
  */
 export class SharedLeases {
   readonly #notes: Notes
   readonly #members: Members
   readonly #samples: StoredSamples
   readonly #free: (key: BlobKey) => Promise<number>
-  readonly #book = new LeaseBook()
+  readonly #counts = new BorrowerCounts()
   readonly #turns = new SerialQueue<string>()
 
   constructor(notes: Notes, members: Members, samples: StoredSamples, free: (key: BlobKey) => Promise<number>) {
@@ -53,29 +53,29 @@ export class SharedLeases {
 
   /** Samples that this process has leased. */
   get size(): number {
-    return this.#book.size
+    return this.#counts.size
   }
 
   /** False when the sample has been freed. */
   take(key: BlobKey): Promise<boolean> {
     return this.#turns.run(keyText(key), async () => {
-      if (!this.#book.take(key)) return true
+      if (!this.#counts.take(key)) return true
       try {
         if (!(await this.#notes.enter(this.#mine(key), freedNote(key)))) return true
       } catch (error) {
-        this.#book.drop(key, false)
-        // The note may be there, and then it would keep the sample for as long as this process lives.
+        this.#counts.drop(key, false)
+        // The note may have been created, and then it would keep the sample for as long as this process lives.
         await this.#abandon(key).catch(() => undefined)
         throw error
       }
-      this.#book.drop(key, false)
+      this.#counts.drop(key, false)
       await this.#notes.remove(this.#mine(key))
       await this.#finish(key)
       return false
     })
   }
 
-  /** The same for who has begun to read before: false also when it was freed and forgotten, or removed. */
+  /** `take` for a caller that is reading already: false also when the sample was freed or removed before. */
   async takeStored(key: BlobKey): Promise<boolean> {
     if (!(await this.take(key))) return false
     let stored = false
@@ -87,10 +87,10 @@ export class SharedLeases {
     return stored
   }
 
-  /** Gives one borrow back. The last one of a consumed sample, in all processes, frees it. */
+  /** Ends one borrow. The last one of a consumed sample, in all processes, frees it. */
   drop(key: BlobKey, consumed: boolean): Promise<void> {
     return this.#turns.run(keyText(key), async () => {
-      const dropped = this.#book.drop(key, consumed)
+      const dropped = this.#counts.drop(key, consumed)
       if (dropped === 'released') await this.#abandon(key)
       if (dropped !== 'consumed') return
       if (await this.#notes.move(this.#mine(key), consumedNote(key))) await this.retire(key)
@@ -98,10 +98,10 @@ export class SharedLeases {
     })
   }
 
-  /** Gives one borrow back whose work was acknowledged: that holds even for who was taken for dead right after. */
+  /** Ends one borrow whose work was acknowledged. The sample is consumed even if this member was fenced right after. */
   dropAcknowledged(key: BlobKey): Promise<void> {
     return this.#turns.run(keyText(key), async () => {
-      if (this.#book.drop(key, true) === 'held') return
+      if (this.#counts.drop(key, true) === 'held') return
       if (await this.#notes.move(this.#mine(key), consumedNote(key))) await this.retire(key)
       else await this.consume(key)
     })
@@ -127,9 +127,9 @@ export class SharedLeases {
     return null
   }
 
-  /** All leases of this process, given back unused. */
+  /** Gives back all leases of this process, unused. */
   async close(): Promise<void> {
-    for (const key of this.#book.clear()) await this.#turns.run(keyText(key), () => this.#abandon(key))
+    for (const key of this.#counts.clear()) await this.#turns.run(keyText(key), () => this.#abandon(key))
   }
 
   async #abandon(key: BlobKey): Promise<void> {

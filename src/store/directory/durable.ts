@@ -1,7 +1,7 @@
 import { open, rm, stat } from 'node:fs/promises'
 import { isErrno } from '../../core/errors.ts'
 import { unavailable } from '../../core/files/storage-error.ts'
-import { far } from './name-calls.ts'
+import { remoteCalls } from './name-calls.ts'
 
 const NO_LINKS = ['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS'] as const
 
@@ -12,10 +12,10 @@ function withoutLinks(error: NodeJS.ErrnoException, file: string): Error {
 }
 
 /**
- * Gives `staged` the name `final`, which must be free, in one step. False when somebody has that name already.
- * link, not rename: a rename would replace what is there.
+ * Gives `staged` the name `final`, which must be free, in one step. False when that name is taken.
+ * A link and not a rename: a rename would replace what is there.
  */
-export async function publish(staged: string, final: string, calls = far): Promise<boolean> {
+export async function publish(staged: string, final: string, calls = remoteCalls): Promise<boolean> {
   try {
     await calls.link(staged, final)
     return true
@@ -28,7 +28,7 @@ export async function publish(staged: string, final: string, calls = far): Promi
   }
 }
 
-/** Writes a small file under a name that must be free. False when somebody was first. */
+/** Writes a small file under a name that must be free. False when another process was first. */
 export async function writeExclusive(file: string, staged: string, text: string): Promise<boolean> {
   const handle = await open(staged, 'wx', 0o600)
   try {

@@ -7,12 +7,12 @@ import { unavailable } from '../../core/files/storage-error.ts'
 import { StoreId } from '../../core/ids.ts'
 import { AuthRecord } from '../auth/auth-record.ts'
 import { writeExclusive } from './durable.ts'
-import { far } from './name-calls.ts'
+import { remoteCalls } from './name-calls.ts'
 
 const FORMAT_VERSION = 1
 const MAX_STORE_JSON = 64 * 1024
 
-// `auth` is there from the first version on, so that a store with a key is told apart from one that lost it.
+// `auth` is always there, so that a store without a key differs from a store whose `auth` was removed.
 const StoreFile = z.strictObject({ formatVersion: z.literal(FORMAT_VERSION), storeId: StoreId, auth: AuthRecord })
 /** What `store.json` says. */
 export type StoreAbout = Omit<z.output<typeof StoreFile>, 'formatVersion'>
@@ -21,10 +21,10 @@ export const storeFileOf = (root: string): string => path.join(root, 'store.json
 
 const textOf = (about: StoreAbout): string => `${JSON.stringify({ formatVersion: FORMAT_VERSION, ...about })}\n`
 
-/** Publishes store.json unless there is one: then that one counts, and the caller reads it. */
+/** Publishes store.json unless there is one. The caller then reads whichever is there. */
 export async function createStoreFile(file: string, staged: string, about: StoreAbout): Promise<void> {
   await writeExclusive(file, staged, textOf(about))
-  await far.syncFolder(path.dirname(file))
+  await remoteCalls.syncFolder(path.dirname(file))
 }
 
 /** Replaces store.json; a reader sees the old one or the new one. */
@@ -36,7 +36,7 @@ export async function replaceStoreFile(file: string, staged: string, about: Stor
     await rm(staged, { force: true })
     throw error
   }
-  await far.syncFolder(path.dirname(file))
+  await remoteCalls.syncFolder(path.dirname(file))
 }
 
 /** Null when there is none. */

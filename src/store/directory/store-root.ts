@@ -6,7 +6,7 @@ import { makeDirectories } from '../../core/files/make-folder.ts'
 import { storageError, unavailable } from '../../core/files/storage-error.ts'
 import { StoreId } from '../../core/ids.ts'
 import { type Admission, NO_KEY } from '../auth/store-auth.ts'
-import { far, type NameCalls, nameCallsFor } from './name-calls.ts'
+import { type NameCalls, nameCallsFor, remoteCalls } from './name-calls.ts'
 import { createStoreFile, readStoreFile, type StoreAbout, storeFileOf } from './store-file.ts'
 
 const STAGING = 'staging'
@@ -60,7 +60,7 @@ async function newStore(admission: Admission): Promise<StoreAbout> {
   return { storeId, auth: await admission.begin(storeId) }
 }
 
-// Somebody else may have been first; theirs counts, and we have to fit it.
+// Another process may have been first: then its store.json counts, and this process must fit it.
 async function publish(
   root: string,
   staging: string,
@@ -75,12 +75,12 @@ async function publish(
   return published.storeId
 }
 
-/** Makes sure that `dir` is a directory and not a link to one, which would lead reads and writes out of the store. */
-export async function ownDirectory(dir: string, create: boolean, calls = far): Promise<void> {
+/** Expects `dir` to be a directory and not a link to one, which would lead reads and writes out of the store. */
+export async function ownDirectory(dir: string, create: boolean, calls = remoteCalls): Promise<void> {
   if (await isPlainDirectory(dir, calls)) return
   if (create) {
     await makeDirectories(dir)
-    await far.syncFolder(path.dirname(dir))
+    await remoteCalls.syncFolder(path.dirname(dir))
     if (await isPlainDirectory(dir)) return
   }
   const fix = 'restore it, or open the store with create: true'
@@ -88,10 +88,10 @@ export async function ownDirectory(dir: string, create: boolean, calls = far): P
 }
 
 /**
- * False when there is nothing. A cheap look before every use, because whoever can write to the mount can plant a link at
+ * False when there is nothing. Cheap, and called before every use: anyone who can write to the mount can plant a link at
  * any time.
  */
-export async function isPlainDirectory(dir: string, calls = far): Promise<boolean> {
+export async function isPlainDirectory(dir: string, calls = remoteCalls): Promise<boolean> {
   const info = await calls.stat(dir)
   if (info === null || info.isDirectory()) return info !== null
   const found = info.isSymbolicLink() ? 'a symbolic link' : 'something else'

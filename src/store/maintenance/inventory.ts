@@ -6,7 +6,7 @@ export interface FoundFile {
   readonly bytes: number
   /** When its content was written, by the clock of the file system. */
   readonly modifiedMs: number
-  /** When anything about it changed last; a new name for an old file counts. */
+  /** When anything about it changed last; a new link to an old file counts. */
   readonly touchedMs: number
 }
 
@@ -19,7 +19,7 @@ export interface StagedEntry extends FoundFile {
   readonly directory: boolean
 }
 
-/** Something that no draftbridge put there. */
+/** Something in the store's directory that draftbridge did not make. */
 export interface Foreign {
   readonly file: string
   readonly found: string
@@ -27,7 +27,7 @@ export interface Foreign {
 
 export type OnForeign = (foreign: Foreign) => void
 
-/** What an object says of itself, unchecked: enough to sort objects, not enough to serve one. */
+/** What an object's own header says, unchecked: enough to sort objects, not enough to serve one. */
 export interface ObjectLabel {
   readonly runId: RunId
   readonly sampleId: SampleId
@@ -37,17 +37,17 @@ export interface ObjectLabel {
 /** A file that an object's tensors lie in, under a name of the store's own. */
 export interface FileBeside {
   readonly bytes: number
-  /** How many objects share it, and what it is told from others by. Null: it is one object's alone. */
+  /** How many objects share the file, and its id. Null: it belongs to one object. */
   readonly shared: { readonly users: number; readonly id: string } | null
 }
 
-/** What is counted for the object: with others that share a file, its part of it. */
+/** The bytes that are attributed to one object: its share of a file that several objects use. */
 export const partOf = (beside: FileBeside | null): number =>
   beside === null ? 0 : Math.ceil(beside.bytes / (beside.shared?.users ?? 1))
 
-/** The files of a store, for whoever checks and cleans it. Puts and gets know the one file they want. */
+/** What a store holds, for the commands that check and clean it. Puts and gets do not need it. */
 export interface Inventory {
-  /** Every object; what is none is handed to `foreign`. */
+  /** Every object; anything else that lies there goes to `foreign`. */
   objects(foreign?: OnForeign): AsyncIterable<FoundObject>
   /** The object of this key; null when there is none. */
   object(key: BlobKey): Promise<FoundObject | null>
@@ -68,8 +68,8 @@ export interface Inventory {
    */
   staged(): AsyncIterable<StagedEntry>
   foreignAtTop(): Promise<readonly Foreign[]>
-  /** The time by the clock of the file system. A member that has its place asks. */
+  /** The time by the clock of the file system. The caller must be a member that has entered. */
   now(memberId: string): Promise<number>
-  /** Throws a file or a directory away. Absent is fine. */
+  /** Removes a file or a directory; one that is absent is no error. */
   drop(file: string): Promise<void>
 }

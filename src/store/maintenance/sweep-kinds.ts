@@ -1,4 +1,4 @@
-/** What a sweep removes, and tells apart in its report. */
+/** The kinds of things that a sweep removes and reports. */
 export const sweepKinds = [
   'superseded',
   'orphans',

@@ -7,7 +7,7 @@ export interface NoteSweepOptions {
   readonly dryRun: boolean
   /** Counts something that is removed. */
   readonly note: (kind: SweepKind, bytes: number) => void
-  /** Frees a sample, or in a dry run finds out. The bytes that are free then; null when somebody living holds it. */
+  /** Frees a sample, or in a dry run only computes it. The bytes that become free; null when a living process holds it. */
   readonly retire: (key: BlobKey) => Promise<number | null>
 }
 
@@ -59,7 +59,7 @@ export class NoteSweep {
   async #leases(): Promise<void> {
     const { dryRun, note, retire } = this.#options
     await this.#perKey('leases', async (key, holder, folder) => {
-      // Whoever freed the sample died before it had finished.
+      // The process that was freeing the sample died before it had finished.
       if (holder === 'freed') {
         note('leases', (await retire(key)) ?? 0)
       } else if (await this.isDead(holder)) {
@@ -69,7 +69,7 @@ export class NoteSweep {
     })
   }
 
-  // Consumed, and the last holder died with it: what a release would have freed.
+  // Consumed samples whose last holder died before it could free them.
   async #consumed(): Promise<void> {
     for (const name of await this.#parts.coordination.notes.list('consumed')) {
       const key = keyOfSegment(name)

@@ -7,14 +7,14 @@ import { type SweepKind, sweepKinds } from './sweep-kinds.ts'
 import { NoteSweep } from './sweep-notes.ts'
 import { WouldFree } from './would-free.ts'
 
-/** `unknown`: it cannot be told, so it stays. */
+/** `unknown`: the manifests do not say, so the object stays. */
 export type Judgement = 'listed' | 'orphan' | 'unknown'
 
 export interface SweepOptions {
   readonly dryRun: boolean
-  /** What is younger stays: somebody may just be publishing it. By the clock of the store. */
+  /** Younger things stay: a process may just be publishing them. By the clock of the store. */
   readonly graceMs: number
-  /** What the manifests say of an object. Null: there is none to ask, and orphans stay. */
+  /** What the manifests say of an object. Null: no manifests were given, and orphans stay. */
   readonly judge: ((object: FoundObject) => Promise<Judgement>) | null
   readonly signal?: AbortSignal
 }
@@ -22,22 +22,22 @@ export interface SweepOptions {
 export interface SweepReport {
   readonly dryRun: boolean
   readonly found: Readonly<Record<SweepKind, { readonly count: number; readonly bytes: number }>>
-  /** Would have gone, but somebody living holds it. */
+  /** Kept only because a living process holds them. */
   readonly held: number
-  /** Would have gone, but is too young. */
+  /** Kept only because they are too young. */
   readonly young: number
-  /** Objects that no given manifest says anything about. */
+  /** Objects of which no given manifest says anything. */
   readonly unknown: number
 }
 
-/** Judged and removed together: each takes a few calls on small files. */
+/** Objects that are handled at the same time: each takes a few calls on small files. */
 const AT_ONCE = 32
 const FENCED = /^fenced\./
 const MEMBER = /^m[0-9a-f]{16}$/
 
 /**
- * Removes what nobody needs: older generations, orphans, what dead processes left. Never what a living process holds,
- * what a manifest lists, or what is younger than the grace.
+ * Removes older generations, orphans, and what dead processes left. Never what a living process holds, what a manifest
+ * lists, or what is younger than the grace.
  */
 export async function sweep(parts: StoreParts, inventory: Inventory, options: SweepOptions): Promise<SweepReport> {
   await parts.members.join()
@@ -62,7 +62,7 @@ class Sweep {
     SweepKind,
     { count: number; bytes: number }
   >
-  /** Everything that is stored, and still will be. */
+  /** Objects that stay. */
   readonly #stored = new Set<string>()
   readonly #wouldFree: WouldFree
   #held = 0
@@ -121,7 +121,7 @@ class Sweep {
     }
   }
 
-  // By now every object is known: those that came later are younger than any grace, and so are their files.
+  // Runs after all objects were listed. Objects that were put since are too young to go, and so are their files.
   async attachments(): Promise<void> {
     for await (const file of this.#inventory.extern()) {
       // In a dry run the objects that would go are still there, and their files were counted with them.
@@ -135,7 +135,7 @@ class Sweep {
     }
   }
 
-  // A process makes its place first and its note then, so a place without a note may be that of a beginner.
+  // A process makes its folder first and its note second, so a folder without a note may belong to one that is starting.
   async #isLeft(entry: StagedEntry, notes: NoteSweep): Promise<boolean> {
     if (!entry.directory) return !this.#tooYoung(entry)
     if (FENCED.test(entry.name)) return !this.#tooYoung(entry)
@@ -143,7 +143,7 @@ class Sweep {
     return notes.dead.has(entry.name) || ((await notes.isDead(entry.name)) && !this.#tooYoung(entry))
   }
 
-  // The age that counts is that of the newer one: it is what its reader has to have heard of.
+  // The age of the newer generation counts: readers need that time to learn of it.
   async #superseded(older: FoundObject, newer: FoundObject): Promise<void> {
     const judgement = (await this.#options.judge?.(older)) ?? 'unknown'
     if (judgement !== 'listed' && !this.#tooYoung(newer)) await this.#free('superseded', older)
@@ -155,7 +155,7 @@ class Sweep {
     if (judgement === 'orphan' && !this.#tooYoung(object)) await this.#free('orphans', object)
   }
 
-  /** Frees a sample unless somebody living holds it, or in a dry run finds out. The bytes that are free then; null when held. */
+  /** Frees a sample, or in a dry run only computes it. The bytes that become free; null when a living process holds it. */
   async retire(key: BlobKey): Promise<number | null> {
     if (!this.#options.dryRun) return this.#parts.leases.retire(key)
     if (await this.#isHeld(key)) return null

@@ -8,14 +8,14 @@ import type { StoreParts } from '../store-parts.ts'
 import type { FoundObject, Inventory } from './inventory.ts'
 
 const PROGRESS = 'verify/progress'
-/** Read together: several reads in flight, and a bound on the memory they take where their sizes are known. */
+/** Objects that are read together: enough to keep the disk busy, bounded in memory where their sizes are known. */
 const BATCH = { objects: 16, bytes: 2 ** 29 }
 
 export interface BadObject extends BlobKey {
   readonly file: string
   readonly code: string
   readonly message: string
-  /** The ref of a given manifest that points at it. */
+  /** A given manifest has a ref of it. */
   readonly listed: boolean
 }
 
@@ -25,9 +25,9 @@ export interface Verified {
 }
 
 export interface VerifyOptions {
-  /** Only looks: bad objects stay where they are. */
+  /** Only reports: bad objects stay where they are. */
   readonly dryRun: boolean
-  /** Do not go on where an earlier one was cut short. */
+  /** Begin anew, also where an earlier check was cut short. */
   readonly restart: boolean
   readonly refOf: (key: BlobKey) => SampleRef | undefined
   readonly onProgress: (done: Verified, all: Verified) => void
@@ -36,7 +36,7 @@ export interface VerifyOptions {
 
 export interface VerifyReport extends Verified {
   readonly dryRun: boolean
-  /** Of these, objects that an earlier, interrupted check had found good or bad. */
+  /** Of these, objects that an earlier, interrupted check had checked. */
   readonly before: number
   readonly bad: readonly BadObject[]
 }
@@ -51,9 +51,9 @@ const Progress = z.strictObject({
 type Progress = z.output<typeof Progress>
 
 /**
- * Reads every object again: header, digests, auth, and whether it is the one that its name and, where there is one, its
- * ref say. A bad one goes into quarantine. Cut short, the next one goes on; what was put meanwhile is checked when its
- * name comes later, and belongs to nobody's promise yet otherwise.
+ * Reads every object again and checks its header, digests and auth, and that it is the object that its name and its ref
+ * (where there is one) say. Bad objects go into quarantine. After an interruption the next check goes on where this one
+ * stopped; an object that was put meanwhile is checked only if its name comes after that place.
  */
 export async function verifyStore(parts: StoreParts, files: Inventory, options: VerifyOptions): Promise<VerifyReport> {
   const { dryRun, onProgress, signal } = options
@@ -88,7 +88,7 @@ async function begin({ members, space }: StoreParts): Promise<void> {
 
 async function checked(parts: StoreParts, batch: readonly FoundObject[], options: VerifyOptions): Promise<BadObject[]> {
   const requests = batch.map(({ key }) => {
-    // Tensors that lie in a file beside the object are not in its size. Nobody has said how large a sample without a ref is.
+    // The object's size does not include tensors in a file beside it, so without a ref there is no bound.
     const maxBytes = options.refOf(key)?.bytes ?? Number.MAX_SAFE_INTEGER
     return { key, names: null, rows: null, verify: true, maxBytes }
   })
@@ -104,7 +104,7 @@ async function checked(parts: StoreParts, batch: readonly FoundObject[], options
   return bad
 }
 
-/** Null for a good object, and for one that was freed meanwhile. */
+/** What is wrong with an object; null when it is good, or was freed meanwhile. */
 async function problemOf(
   parts: StoreParts,
   { key, file }: FoundObject,
@@ -141,10 +141,14 @@ function expectOwn({ id }: StoreParts, key: BlobKey, file: string, { metadata }:
   }
 }
 
-async function setAside({ blobs, residents, space }: StoreParts, key: BlobKey, problem: CodedError): Promise<void> {
+async function setAside(
+  { blobs, storedGenerations, space }: StoreParts,
+  key: BlobKey,
+  problem: CodedError,
+): Promise<void> {
   const freed = space.freeing()
   const bytes = await blobs.quarantine(key, `${problem.code}: ${problem.message}`)
-  await residents.removed(key)
+  await storedGenerations.removed(key)
   await freed(bytes)
 }
 

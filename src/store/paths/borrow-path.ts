@@ -26,7 +26,7 @@ export interface Claim extends AsyncDisposable {
   acknowledge(): Promise<void>
 }
 
-/** Whether a sample was taken; false when it is gone, the error when it is not known or not to be had now. */
+/** Whether a lease or claim on a sample was taken: false when the sample is gone, the error when it failed. */
 type Taken = boolean | Error
 type Found = TensorSet | Error | null
 
@@ -47,7 +47,7 @@ export class BorrowPath {
   async lease(refs: readonly SampleRef[], options: GetOptions): Promise<readonly Lease[]> {
     const giveBack = (ref: SampleRef) => this.#parts.leases.drop(ref, false)
     const wanted = refs.map((ref) => this.#reads.wanted(ref, options))
-    // At the same time: see SharedLeases for why. A sample that is refused was read for nothing, and that is rare.
+    // At the same time: SharedLeases says why that is safe. A read is wasted when the lease fails, which is rare.
     const [found, taken] = await Promise.all([
       this.#read(wanted, options),
       outcomes(refs, (ref) => this.#parts.leases.takeStored(ref)),
@@ -66,7 +66,7 @@ export class BorrowPath {
   /** One outcome for each ref, in order. */
   async claim(refs: readonly SampleRef[], options: GetOptions): Promise<readonly (Claim | Error)[]> {
     const wanted = refs.map((ref) => this.#reads.wanted(ref, options))
-    // Read once they are ours: of several consumers that want the same samples, each would read them all.
+    // Read only after the claim: otherwise several consumers that want the same samples would each read them all.
     const taken = await outcomes(refs, (ref) => this.#takeClaim(ref))
     const ours = wanted.filter((_, index) => taken[index] === true)
     const read = (await this.#read(ours, options))[Symbol.iterator]()
@@ -78,7 +78,7 @@ export class BorrowPath {
     })
   }
 
-  /** Like disposing it, for who is in an operation already. */
+  /** As disposing the claim, for callers that are inside an operation of the store already. */
   giveBack({ ref, tensors }: Claim): Promise<void> {
     return this.#end(tensors, () => this.#giveBack(ref))
   }
@@ -86,19 +86,19 @@ export class BorrowPath {
   async close(): Promise<void> {
     for (const tensors of this.#held) await tensors[Symbol.asyncDispose]()
     this.#held.clear()
-    // What it held is for others to take, and it may be theirs by now.
+    // A fenced member's claims and leases are for others to take, and may be theirs already.
     if (await this.#parts.members.wasFenced()) return
     await this.#parts.claims.close()
     await this.#parts.leases.close()
   }
 
-  /** Never rejects: what is taken at the same time must be waited for. */
+  /** Never rejects: the leases that are taken at the same time must be waited for. */
   async #read(wanted: readonly Wanted[], options: GetOptions): Promise<readonly Found[]> {
     if (wanted.length === 0) return []
     return this.#reads.read(wanted, options).catch((error: unknown) => wanted.map(() => asError(error)))
   }
 
-  /** Holds the copies of what was both taken and read. Lets go of all others, and says why. */
+  /** Keeps the copies of samples that were both taken and read. Frees all others and returns the reason of each. */
   #settle(
     refs: readonly SampleRef[],
     taken: readonly Taken[],
@@ -121,7 +121,7 @@ export class BorrowPath {
     )
   }
 
-  // That it could not be taken says more than what was read of it meanwhile.
+  // A failed lease explains more than what was read meanwhile.
   async #whyNot(ref: SampleRef, taken: Taken, found: Found): Promise<Error> {
     if (taken instanceof Error) return taken
     if (taken && this.#operations.closed) return closedError('get')
@@ -129,7 +129,7 @@ export class BorrowPath {
     return this.#reads.whyMissing(ref).catch(asError)
   }
 
-  /** False when it is gone. */
+  /** False when the sample is gone. */
   async #takeClaim(ref: SampleRef): Promise<boolean> {
     const { leases, claims } = this.#parts
     if (!(await leases.take(ref))) return false
@@ -163,7 +163,7 @@ export class BorrowPath {
         acknowledged ??= this.#operations.run('acknowledge', () => this.#acknowledge(ref, tensors))
         return acknowledged
       },
-      // Whether it was acknowledged or not: what it still holds is given back, and that is nothing after it was.
+      // After an acknowledgement there is nothing left to give back.
       [Symbol.asyncDispose]: async () => {
         await acknowledged?.catch(() => undefined)
         if (this.#held.has(tensors)) await giveBack()
@@ -179,7 +179,7 @@ export class BorrowPath {
     if (!ours) throw claimLost(ref, 'this process was taken for dead, and another one may have the sample now')
   }
 
-  // The end of a get or claim is no operation of its own: after close(), which has freed all copies, it does nothing.
+  // After close(), which has freed all copies, releasing a lease or claim does nothing.
   async #endBorrow(operation: string, tensors: TensorSet, giveBack: () => Promise<void>): Promise<void> {
     if (this.#operations.closed) return
     await this.#operations.run(operation, () => this.#end(tensors, giveBack))

@@ -2,18 +2,18 @@ import { finding } from '../../core/errors.ts'
 import { Generation } from '../../core/ids.ts'
 import type { Epoch } from '../coordination/epoch-claims.ts'
 
-/** A generation is `epoch * 2^20 + counter`: the epoch is claimed from the store, the counter needs nobody. */
+/** A generation is `epoch * 2^20 + counter`: the epoch is claimed from the store, the counter is this process's own. */
 const PER_EPOCH = 2 ** 20
 const LAST_EPOCH = Math.floor(Number.MAX_SAFE_INTEGER / PER_EPOCH) - 1
 
 type Claim = (above: number) => Promise<Epoch>
 
-/** Mints generations that never come twice: not after a free, a restart, a clock change, or from another process. */
+/** Makes generations that never come twice: not after a free, a restart, a clock change, or from another process. */
 export class GenerationSource {
   readonly #claim: Claim
   #epoch: Epoch | undefined
   #counter = 0
-  /** Somebody else had the newest epoch before this one was claimed, and `announce` has not been called since. */
+  /** Another producer held the newest epoch before this one was claimed, and `announce` has not been called since. */
   #overtook = false
   #turn: Promise<unknown> = Promise.resolve()
 
@@ -21,7 +21,7 @@ export class GenerationSource {
     this.#claim = claim
   }
 
-  /** Greater than `above` and than everything minted here before; with `newest`, than everything minted anywhere. */
+  /** Greater than `above` and than all that this process made before; with `newest`, than all that any process made. */
   next(above = 0, newest = false): Promise<Generation> {
     return this.#inTurn(async () => {
       const current = this.#epoch !== undefined && (!newest || (await this.#epoch.newest()))
@@ -32,7 +32,7 @@ export class GenerationSource {
     })
   }
 
-  /** Makes sure that an epoch is held. True when nobody has claimed a later one. */
+  /** Claims an epoch if none is held. True when no other process has claimed a later one. */
   sole(): Promise<boolean> {
     return this.#inTurn(async () => {
       if (this.#epoch === undefined) await this.#renew(0)
@@ -40,7 +40,7 @@ export class GenerationSource {
     })
   }
 
-  /** Claims a later epoch, by which every other producer learns that it is not alone. */
+  /** Claims a later epoch: that is how every other producer learns that there is another one. */
   announce(): Promise<void> {
     return this.#inTurn(async () => {
       await this.#renew(this.#epoch?.number ?? 0)

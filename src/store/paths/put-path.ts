@@ -11,7 +11,7 @@ export interface PutAbout extends SampleFacts {
   readonly runId: RunId
   readonly numTokens: number
   readonly provenance: Provenance
-  /** A file that holds tensors of the set already; they may stay there. The store may copy them all the same. */
+  /** A file that holds tensors of the set already. They may stay in it; the store may copy them all the same. */
   readonly extern?: ExternFile
 }
 
@@ -20,10 +20,10 @@ const FACTS = Object.keys(SampleFacts.shape) as (keyof SampleFacts)[]
 const factsOf = (about: SampleFacts): SampleFacts =>
   Object.fromEntries(FACTS.flatMap((name) => (about[name] === undefined ? [] : [[name, about[name]]])))
 
-/** Room for what an object holds beside its tensors. */
-const AROUND_BYTES = 8192
+/** Bytes that are reserved for an object's header. */
+const HEADER_BYTES = 8192
 
-/** Whatever makes and ends generations of a sample. One sample at a time, so that the greatest one always stays. */
+/** Puts, aborts and quarantines. Those of one sample run one after another, so that its greatest generation stays. */
 export class PutPath {
   readonly #parts: StoreParts
   readonly #turns = new SerialQueue<SampleId>()
@@ -34,14 +34,14 @@ export class PutPath {
 
   put(sampleId: SampleId, tensors: TensorSet, about: PutAbout): Promise<SampleRef> {
     return this.#turns.run(sampleId, async () => {
-      const { residents, generations } = this.#parts
-      const stored = await residents.of(sampleId)
-      // A sample that is not there may have been put by another producer and freed: its number must be passed all the same.
-      const newest = stored.length === 0 && !residents.alone
+      const { storedGenerations, generations } = this.#parts
+      const stored = await storedGenerations.of(sampleId)
+      // Another producer may have put this sample and freed it: the new generation must be greater than that one too.
+      const newest = stored.length === 0 && !storedGenerations.alone
       const generation = await generations.next(Math.max(0, ...stored), newest)
       const ref = this.#describe(sampleId, generation, tensors, about)
       const { digests } = await this.#write(ref, tensors, about.extern)
-      await residents.added(ref)
+      await storedGenerations.added(ref)
       await this.#dropSuperseded(sampleId)
       return { ...ref, digests: { ...digests } }
     })
@@ -55,29 +55,29 @@ export class PutPath {
 
   quarantine(ref: SampleRef, reason: string): Promise<void> {
     return this.#turns.run(ref.sampleId, async () => {
-      const { blobs, residents, space } = this.#parts
+      const { blobs, storedGenerations, space } = this.#parts
       const freed = space.freeing()
       const bytes = await blobs.quarantine(ref, reason)
-      await residents.removed(ref)
+      await storedGenerations.removed(ref)
       await freed(bytes)
     })
   }
 
   async #write(ref: SampleRef, tensors: TensorSet, extern: ExternFile | undefined): Promise<WrittenBlob> {
     const { blobs, space } = this.#parts
-    const room = await space.reserve(tensors.bytes + AROUND_BYTES)
+    const reservation = await space.reserve(tensors.bytes + HEADER_BYTES)
     let written: WrittenBlob
     try {
       written = await blobs.write(ref, tensors, metadataOf(ref), extern)
     } catch (error) {
-      await room.cancel()
+      await reservation.cancel()
       throw error
     }
-    await room.commit(written.bytes)
+    await reservation.commit(written.bytes)
     return written
   }
 
-  // Everything is checked here, before a byte is written.
+  // All checks of what the caller gave, before a byte is written.
   #describe(sampleId: SampleId, generation: Generation, tensors: TensorSet, about: PutAbout): SampleRef {
     if (tensors.features.length === 0) {
       const fix = 'give it at least one tensor'
@@ -99,9 +99,9 @@ export class PutPath {
     })
   }
 
-  // Asked again after publishing: a second producer may have put the same sample meanwhile. The greatest stays.
+  // Looked up again after publishing: a second producer may have put the same sample meanwhile. The greatest stays.
   async #dropSuperseded(sampleId: SampleId): Promise<void> {
-    const stored = await this.#parts.residents.of(sampleId)
+    const stored = await this.#parts.storedGenerations.of(sampleId)
     const newest = Math.max(...stored)
     for (const generation of stored) if (generation < newest) await this.#parts.remove({ sampleId, generation })
   }

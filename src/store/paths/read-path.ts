@@ -27,7 +27,7 @@ export interface Wanted {
 
 const PUT_AGAIN = '\n  fix:   run the producer again: it makes what is missing anew and leaves the rest'
 
-/** Turns refs into tensors and believes neither the ref nor the object without the other. */
+/** Reads the tensors that refs name, and compares each object with its ref. */
 export class ReadPath {
   readonly #parts: StoreParts
   readonly #verify: Verify
@@ -38,14 +38,14 @@ export class ReadPath {
     this.#verify = verify
   }
 
-  /** What is asked of a sample. Checked before anything is leased or read. */
+  /** What to read of a sample. Fails before anything is leased or read. */
   wanted(ref: SampleRef, options: GetOptions): Wanted {
     const specs = wantedSpecs(ref, options.names, options.rows)
     const verify = options.verify ?? (this.#verify === 'always' || (this.#verify === 'once' && !this.#knows(ref)))
     return { ref, specs, verify }
   }
 
-  /** In the order asked: the tensors, which the caller owns, what is wrong with them, or null. One call of `Blobs.read`. */
+  /** In the order asked: the tensors, which the caller owns; the error for a damaged object; null for a missing one. */
   async read(wanted: readonly Wanted[], options: GetOptions): Promise<readonly (TensorSet | Error | null)[]> {
     const rows = options.rows ?? null
     const blobs = await this.#parts.blobs.read(
@@ -56,7 +56,7 @@ export class ReadPath {
     return Promise.all(wanted.map((each, index) => this.#checked(each, blobs[index] ?? null, rows === null)))
   }
 
-  /** Why a generation that is not there is not there. */
+  /** Why a generation is not in the store: replaced, or not there at all. */
   async whyMissing({ sampleId, generation }: BlobKey): Promise<CodedError> {
     const { blobs, id } = this.#parts
     const stored = await blobs.list(sampleId)
@@ -82,7 +82,7 @@ export class ReadPath {
       if (error instanceof Error) return error
       throw error
     }
-    // A part that was compared says nothing of the rest.
+    // Only a whole object counts as verified: a part says nothing of the rest.
     if (verify && whole && this.#verify === 'once' && specs.length === ref.features.length)
       this.#verified.add(keyText(ref))
     return blob.tensors

@@ -6,7 +6,7 @@ import { plainRef } from '../../core/plain-ref.ts'
 import { SampleRef } from '../../core/sample-ref.ts'
 import type { BlobMetadata, RowRange, StoredBlob } from '../blobs/blobs.ts'
 
-/** The value of `format` in an object's metadata. Another one is an object this program cannot judge. */
+/** The value of `format` in an object's metadata. An object with another value is refused. */
 const OBJECT_FORMAT = 'draftbridge.sample.1'
 
 export function parsedId(given: string): SampleId {
@@ -74,12 +74,12 @@ function rowsOf(ref: SampleRef, spec: FeatureSpec, { start, end }: RowRange): Fe
   })
 }
 
-/** Where a sample is, for an error's `file`: a backend without files has no better word. */
+/** Names a sample in an error's `file`: not every store has files. */
 const whereIs = (ref: SampleRef): string => `${ref.sampleId}@${ref.generation} in store ${ref.storeId}`
 
 const REMAKE = 'remove the sample and make it again (capture or ingest goes on from what is good)'
 
-// The object says itself whose it is, so that a file moved over another one is not served in its place.
+// The object's own metadata names the sample, so that a file that was moved over another one is not served in its place.
 export function expectMetadata(ref: SampleRef, found: BlobMetadata): void {
   for (const [field, value] of Object.entries(metadataOf(ref))) {
     if (found[field] === value) continue

@@ -1,4 +1,4 @@
-/** Room for one put. Exactly one of the two is called, once. */
+/** Space for one put. The caller calls exactly one of the two methods, once. */
 export interface Reservation {
   /** The object is published and takes up `bytes`. */
   commit(bytes: number): Promise<void>
@@ -12,27 +12,27 @@ export interface SpaceUsage {
   readonly quota: number | null
 }
 
-/** Who counts the bytes of a store. */
+/** Counts the bytes of a store. */
 export interface Space {
-  /** Finds out whether somebody keeps books, and begins them where there is a quota. A member calls it once it is one. */
+  /** Finds out whether the store's bytes are counted, and begins to count when there is a quota. Call it after joining. */
   open(): Promise<void>
-  /** @throws STORE_OVER_BUDGET when there is no room for `bytes` more. */
+  /** @throws STORE_OVER_BUDGET when the quota does not allow `bytes` more. */
   reserve(bytes: number): Promise<Reservation>
-  /** Call it before a removal, and what it gives after it, with the bytes that became free. */
+  /** Call it before a removal, and the function that it returns after the removal, with the bytes that became free. */
   freeing(): (bytes: number) => Promise<void>
   usage(): Promise<SpaceUsage>
-  /** What is on the books, or null where nobody keeps any. */
-  kept(): Promise<SpaceUsage | null>
+  /** The recorded count, or null where none is kept. */
+  recorded(): Promise<SpaceUsage | null>
   /** Counts the store anew, and forgets what dead processes had reserved. */
   recount(): Promise<void>
 }
 
-/** Room without bound. Nothing is written down, so `usage` has to list the store. */
+/** No bound and no count: `usage` has to list the store. */
 export const unlimitedSpace = (count: () => Promise<number>): Space => ({
   open: async () => {},
   reserve: async () => ({ commit: async () => {}, cancel: async () => {} }),
   freeing: () => async () => {},
   usage: async () => ({ bytes: await count(), quota: null }),
-  kept: async () => null,
+  recorded: async () => null,
   recount: async () => {},
 })

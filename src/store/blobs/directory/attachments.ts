@@ -8,7 +8,7 @@ import type { ExternFile, LinkMode } from '../blobs.ts'
 import { ContentFiles } from './content-files.ts'
 import { ExternFiles, type ExternPlace } from './extern-files.ts'
 
-/** Where the tensors of a put lie. */
+/** Where the tensors of a put were stored. */
 export interface Attached {
   /** Null: in the object. */
   readonly place: ExternPlace | null
@@ -25,11 +25,11 @@ export interface AttachmentOptions {
   readonly folder: MemberFolder
   readonly fsync: boolean
   readonly dedup: boolean
-  /** Nothing may lie outside the objects, where it would be readable. */
+  /** Every tensor must be in its (encrypted) object: outside of it, it could be read. */
   readonly sealed: boolean
 }
 
-/** Tensors that an object does not hold itself: in a user's file, in the store's own name for that, or shared. */
+/** Tensors that lie outside their object: in a user's file (referenced, linked or cloned), or shared with equal samples. */
 export class Attachments {
   readonly #extern: ExternFiles
   readonly #content: ContentFiles
@@ -43,7 +43,7 @@ export class Attachments {
     this.#sealed = sealed
   }
 
-  /** Comes before the object is published. */
+  /** Must be called before the object is published. */
   async attach(key: BlobKey, tensors: TensorSet, given: ExternFile | undefined): Promise<Attached> {
     if (this.#sealed) return { place: null, bytes: 0, how: 'copy', why: 'sealed store' }
     const kept = given === undefined ? null : await this.#extern.keep(key, given)
@@ -57,7 +57,7 @@ export class Attachments {
     return { place: null, bytes: 0, ...shared, how: 'copy', why }
   }
 
-  /** Comes after the object is gone. The bytes that became free. */
+  /** Must be called after the object was removed. The bytes that became free. */
   remove(key: BlobKey): Promise<number> {
     return this.#content.remove(key)
   }

@@ -13,12 +13,12 @@ import type { ExternFiles, ExternPlace } from './extern-files.ts'
 
 const MARK = /^draftbridge\.content\.1 ([0-9a-f]{32})\n/
 const MARK_BYTES = 64
-// Somebody removes or replaces the file between our steps; to lose that race again and again takes a broken disk.
+// Another process may remove or replace the file between two steps. Losing that race this often means a broken disk.
 const TRIES = 5
 
 export interface Shared {
   readonly place: ExternPlace
-  /** What the store takes up more than before. */
+  /** The bytes that the store grew by. */
   readonly bytes: number
 }
 
@@ -31,8 +31,8 @@ interface Wanted {
 }
 
 /**
- * `content/<2 hex>/<name>.bin`: tensors that several samples have in common. Each sample holds a hard link of its own in
- * `extern`, so the file system counts the users, and no step of one process can take the data from another.
+ * `content/<2 hex>/<name>.bin`: tensors that several samples have in common. Each sample has its own hard link in
+ * `extern`, so the file system counts the users, and no process can remove the data of another.
  */
 export class ContentFiles {
   readonly #dir: string
@@ -49,7 +49,7 @@ export class ContentFiles {
     this.#fsync = given.fsync
   }
 
-  /** Null when the tensors cannot be shared: another content of that name, or too many users of it. */
+  /** Null when the tensors cannot be shared: the name is taken by other content, or the file has too many links. */
   async share(key: BlobKey, tensors: TensorSet): Promise<Shared | null> {
     const { handle } = tensors
     const { name, offsets } = await this.#python.call('content.name', { handle })
@@ -65,7 +65,7 @@ export class ContentFiles {
     return null
   }
 
-  /** Removes the sample's link, and the content when that was the last one. The bytes that became free. */
+  /** Removes the sample's link, and the content with the last link. The bytes that became free. */
   async remove(key: BlobKey): Promise<number> {
     const handle = await openOrNull(this.#extern.fileOf(key))
     if (handle === null) return 0
@@ -79,14 +79,14 @@ export class ContentFiles {
       const file = this.#fileOf(name)
       if ((await inodeOf(file)) !== ino) return 0
       const freed = await this.#folder.removeThrough(file)
-      // Somebody linked it in the last moment, and now owns the only name.
+      // If another put linked the content just before, its link is now the only one, and nothing is free.
       return (await handle.stat()).nlink === 0 ? freed : 0
     } finally {
       await handle.close()
     }
   }
 
-  /** What a sample's file takes up: its part of it when others use it too. */
+  /** What is attributed to the sample of its file: a share when others use it too. */
   async bytesOf(key: BlobKey): Promise<number> {
     return partOf(await fileBeside(this.#extern.fileOf(key)))
   }
@@ -111,7 +111,7 @@ export class ContentFiles {
     } catch (error) {
       if (isErrno(error, 'EMLINK')) return null
       if (!isErrno(error, 'ENOENT')) throw error
-      // Either its last user has gone, or our own place has.
+      // Either the last user of the content is gone, or this member was fenced: then `stat` throws.
       await stat(this.#folder.dir)
       return 'again'
     }
@@ -139,7 +139,7 @@ export async function fileBeside(file: string): Promise<FileBeside | null> {
   if (handle === null) return null
   try {
     const { size, nlink, ino } = await handle.stat()
-    // One of the links is the content's own name.
+    // One link is the name in `content`.
     const shared = (await nameIn(handle)) === null ? null : { users: Math.max(1, nlink - 1), id: String(ino) }
     return { bytes: size, shared }
   } finally {
@@ -147,7 +147,7 @@ export async function fileBeside(file: string): Promise<FileBeside | null> {
   }
 }
 
-/** Null for a file that is no shared content: a user's own. */
+/** The name of shared content; null for a user's own file. */
 async function nameIn(handle: FileHandle): Promise<string | null> {
   const { buffer, bytesRead } = await handle.read(Buffer.alloc(MARK_BYTES), 0, MARK_BYTES, 0)
   return MARK.exec(buffer.toString('latin1', 0, bytesRead))?.[1] ?? null

@@ -18,7 +18,7 @@ import type { BlobMetadata, BlobRequest, Blobs, ExternFile, StoredBlob, StoredKe
 import { type Attached, Attachments } from './attachments.ts'
 import { keyOf, nameOf } from './object-names.ts'
 
-/** `fsync`: a put that returned outlasts a power cut. `fast`: it outlasts the process only. */
+/** `fsync`: a put that returned survives a power cut. `fast`: it survives the process only. */
 export type Durability = 'fsync' | 'fast'
 
 export interface DirectoryBlobsOptions {
@@ -36,7 +36,7 @@ export interface DirectoryBlobsOptions {
 /** Folders of the store that these blobs need, and those that they make when they first need them. */
 export const BLOB_FOLDERS = { needed: ['objects', 'quarantine'], optional: ['extern', 'content'] } as const
 
-/** One file per generation, so that publishing is a single link and a stale ref names a file that is gone. */
+/** Blobs as files, one per generation: a put is published by a single link, and a stale ref names a file that is gone. */
 export class DirectoryBlobs implements Blobs {
   readonly #python: Python
   readonly #calls: NameCalls
@@ -64,7 +64,7 @@ export class DirectoryBlobs implements Blobs {
     const staged = this.#folder.file(`${randomUUID()}.safetensors`)
     let attached: Attached | undefined
     try {
-      await this.#inPlace()
+      await this.#expectPlain()
       await ownDirectory(dir, true, this.#calls)
       attached = await this.#attachments.attach(key, tensors, extern)
       const written = await this.#python.call('object.write', {
@@ -76,17 +76,17 @@ export class DirectoryBlobs implements Blobs {
         extern: attached.place === null ? null : { ...attached.place, offsets: { ...attached.place.offsets } },
       })
       await this.#publish(staged, path.join(dir, nameOf(key)))
-      extern?.kept?.(attached.how, attached.why)
+      extern?.onKept?.(attached.how, attached.why)
       return { ...written, bytes: written.bytes + attached.bytes }
     } catch (error) {
       await rm(staged, { force: true })
-      // Should this fail too, a sweep finds what is left.
+      // If this fails too, a sweep removes what is left.
       if (attached !== undefined) await this.#attachments.remove(key).catch(() => undefined)
       throw storageError(error, staged)
     }
   }
 
-  // Whether the directories are plain ones is looked at where the object is opened.
+  // Python checks that the directories are plain ones when it opens the object.
   async read(wanted: readonly BlobRequest[]): Promise<readonly (StoredBlob | Error | null)[]> {
     const requests = wanted.map(({ key, names, rows, verify, maxBytes }) => ({
       path: this.#fileOf(key),
@@ -103,7 +103,7 @@ export class DirectoryBlobs implements Blobs {
     })
   }
 
-  // A link in its place, or on the way to it, is for the read to refuse.
+  // A planted link counts as there: the read refuses it.
   async has(key: BlobKey): Promise<boolean> {
     const file = this.#fileOf(key)
     try {
@@ -116,7 +116,7 @@ export class DirectoryBlobs implements Blobs {
   async remove(key: BlobKey): Promise<number> {
     const file = this.#fileOf(key)
     try {
-      await this.#inPlace(path.dirname(file))
+      await this.#expectPlain(path.dirname(file))
       return (await this.#folder.removeThrough(file)) + (await this.#attachments.remove(key))
     } catch (error) {
       throw storageError(error, file)
@@ -126,7 +126,7 @@ export class DirectoryBlobs implements Blobs {
   async list(sampleId?: SampleId): Promise<readonly StoredKey[]> {
     const dirs = sampleId === undefined ? await this.#objectDirs() : [this.#dirOf(sampleId)]
     const found: StoredKey[] = []
-    await this.#inPlace(...dirs)
+    await this.#expectPlain(...dirs)
     for (const dir of dirs) {
       for (const name of await namesIn(dir)) {
         const key = keyOf(name)
@@ -142,9 +142,9 @@ export class DirectoryBlobs implements Blobs {
     const file = this.#fileOf(key)
     const aside = path.join(this.#quarantine, nameOf(key))
     try {
-      await this.#inPlace(path.dirname(file), this.#quarantine)
+      await this.#expectPlain(path.dirname(file), this.#quarantine)
       const { size } = await lstat(file)
-      // Written elsewhere first: a link planted under the name of the reason would be written through.
+      // Staged first: a write would follow a link that was planted under the name of the reason.
       const staged = this.#folder.file(`${randomUUID()}.reason`)
       await writeFile(staged, reasonText(reason), { mode: 0o600, flag: 'wx' })
       await rename(staged, `${aside}.reason.json`)
@@ -171,17 +171,17 @@ export class DirectoryBlobs implements Blobs {
     try {
       await Promise.all([unlink(staged), this.#fsync ? this.#calls.syncFolder(path.dirname(final)) : undefined])
     } catch (error) {
-      // The caller is told that the put failed, so nobody may find it later.
+      // The put fails, so the object must not be found later.
       await rm(final, { force: true })
       throw error
     }
   }
 
   /**
-   * A link that was planted in place of a directory would lead what is read, written or removed out of the store.
-   * Looked at before every use, because whoever can write to the mount can plant one at any time.
+   * Expects plain directories: a planted link would lead reads, writes and removals out of the store. Called before
+   * every use, because anyone who can write to the mount can plant a link at any time.
    */
-  async #inPlace(...dirs: readonly string[]): Promise<void> {
+  async #expectPlain(...dirs: readonly string[]): Promise<void> {
     try {
       await Promise.all([this.#objects, ...dirs].map((dir) => isPlainDirectory(dir, this.#calls)))
     } catch (error) {
@@ -219,7 +219,7 @@ async function sizeOf(file: string): Promise<number | null> {
   }
 }
 
-/** A reason may begin with its code, as errors are shown. */
+/** `reason` may begin with an error code, as error messages do. */
 function reasonText(reason: string): string {
   const [prefix = '', code = 'SAMPLE_CORRUPT'] = /^([A-Z_]+): /.exec(reason) ?? []
   const by = { host: hostname(), pid: process.pid }

@@ -6,12 +6,12 @@ import { finding, isErrno } from '../../../core/errors.ts'
 import { type BlobKey, shardOf } from '../../blob-key.ts'
 import type { MemberFolder } from '../../coordination/coordination.ts'
 import { publish } from '../../directory/durable.ts'
-import { far } from '../../directory/name-calls.ts'
+import { remoteCalls } from '../../directory/name-calls.ts'
 import { ownDirectory } from '../../directory/store-root.ts'
 import type { ExternFile, LinkMode } from '../blobs.ts'
 import { nameOf } from './object-names.ts'
 
-/** Where tensors lie that are not in their object: what `object.write` is told. */
+/** Where the tensors of an object lie that are in another file: an argument of `object.write`. */
 export interface ExternPlace {
   /** As the object names it: absolute, or below the store. */
   readonly file: string
@@ -22,12 +22,12 @@ export interface ExternPlace {
   readonly offsets: Readonly<Record<string, number>>
 }
 
-// What a file system says that cannot link or clone this file at all.
+// The errors of file systems that cannot link or clone this file at all.
 const CANNOT = ['EXDEV', 'EPERM', 'EMLINK', 'ENOTSUP', 'EOPNOTSUPP', 'EINVAL', 'ENOSYS', 'ENOTTY']
 
 /**
- * `extern/<2 hex>/<sampleId>.<generation>.bin`: the files that objects' tensors lie in, under names that are the store's
- * own. Made before its object is published and removed after it, so that no object is without its data.
+ * `extern/<2 hex>/<sampleId>.<generation>.bin`: files that hold tensors of objects, under names of the store. A file is
+ * made before its object is published and removed after it, so that no object lacks its data.
  */
 export class ExternFiles {
   readonly #dir: string
@@ -44,7 +44,7 @@ export class ExternFiles {
     return path.join(this.#dir, shardOf(key.sampleId), nameOf(key, 'bin'))
   }
 
-  /** Keeps the file in the first of the allowed ways that works. Null when none does. */
+  /** Keeps the file in the first allowed way that works. Null when none works. */
   async keep(key: BlobKey, given: ExternFile): Promise<{ readonly how: LinkMode; readonly place: ExternPlace } | null> {
     const { file, size, mtimeNs, offsets } = given
     for (const how of given.link) {
@@ -61,7 +61,7 @@ export class ExternFiles {
     return null
   }
 
-  /** Gives a staged file the name that belongs to `key`. */
+  /** Publishes a staged file under the name that belongs to `key`. */
   async adopt(key: BlobKey, staged: string): Promise<{ readonly file: string; readonly open: string }> {
     const own = this.fileOf(key)
     await ownDirectory(path.dirname(own), true)
@@ -73,7 +73,7 @@ export class ExternFiles {
         fix,
       })
     }
-    if (this.#fsync) await far.syncFolder(path.dirname(own))
+    if (this.#fsync) await remoteCalls.syncFolder(path.dirname(own))
     return { file: path.posix.join('extern', path.basename(path.dirname(own)), path.basename(own)), open: own }
   }
 
@@ -81,7 +81,7 @@ export class ExternFiles {
     return this.#folder.removeThrough(this.fileOf(key))
   }
 
-  // A clone has a time of its own; the file that was cloned must still be the one that was looked at.
+  // A clone gets a new modification time. The cloned file must still be the one that was examined before.
   async #finishClone({ file, size, mtimeNs }: ExternFile, staged: string): Promise<{ size: number; mtimeNs: string }> {
     const source = await stat(file, { bigint: true })
     if (Number(source.size) !== size || String(source.mtimeNs) !== mtimeNs) {

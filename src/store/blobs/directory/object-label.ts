@@ -6,7 +6,7 @@ import { storageError } from '../../../core/files/storage-error.ts'
 import { Generation, RunId, SampleId } from '../../../core/ids.ts'
 import type { ObjectLabel } from '../../maintenance/inventory.ts'
 
-/** The bound of the format itself; a larger claim is not believed. */
+/** The longest header that the format allows. */
 const MAX_HEADER = 1 << 20
 /** Headers are a few KiB, so one read is enough for nearly all. */
 const FIRST_READ = 8192

@@ -5,21 +5,21 @@ import type { Python } from '../../../bridge/python.ts'
 import { storageError, unavailable } from '../../../core/files/storage-error.ts'
 import type { KeyedRecord } from '../../auth/auth-record.ts'
 import type { StoreKey } from '../../auth/store-auth.ts'
-import { far } from '../../directory/name-calls.ts'
+import { remoteCalls } from '../../directory/name-calls.ts'
 import { readStoreFile, replaceStoreFile, type StoreAbout, storeFileOf } from '../../directory/store-file.ts'
 import { isPlainDirectory } from '../../directory/store-root.ts'
 
-/** The files that change when a store is given a new key. `place` is the member's own directory in staging. */
+/** The files that change when a store gets a new key. New ones are staged in the member's folder. */
 export class RekeyFiles {
   readonly file: string
   readonly #python: Python
-  readonly #place: string
+  readonly #folder: string
   readonly #changedDirs = new Set<string>()
 
   constructor(python: Python, root: string, memberId: string) {
     this.#python = python
     this.file = storeFileOf(root)
-    this.#place = path.join(root, 'staging', memberId)
+    this.#folder = path.join(root, 'staging', memberId)
   }
 
   /** Null for a store without a key. */
@@ -30,12 +30,12 @@ export class RekeyFiles {
 
   async replaceRecord(auth: KeyedRecord): Promise<void> {
     const { storeId } = await this.#about()
-    await replaceStoreFile(this.file, path.join(this.#place, `${randomUUID()}.store.json`), { storeId, auth })
+    await replaceStoreFile(this.file, path.join(this.#folder, `${randomUUID()}.store.json`), { storeId, auth })
   }
 
-  /** Puts one object under the key `to`; a reader sees it as it was or as it is. False when it was there already. */
+  /** Rewrites one object under the key `to`, atomically for readers. False when it was under that key already. */
   async rewrite(file: string, from: StoreKey, to: StoreKey): Promise<boolean> {
-    const staged = path.join(this.#place, `${randomUUID()}.safetensors`)
+    const staged = path.join(this.#folder, `${randomUUID()}.safetensors`)
     const dir = path.dirname(file)
     try {
       await isPlainDirectory(dir)
@@ -51,9 +51,9 @@ export class RekeyFiles {
     }
   }
 
-  /** From here on what was rewritten outlasts a power cut. */
+  /** Makes all rewritten objects survive a power cut. */
   async sync(): Promise<void> {
-    for (const dir of this.#changedDirs) await far.syncFolder(dir)
+    for (const dir of this.#changedDirs) await remoteCalls.syncFolder(dir)
     this.#changedDirs.clear()
   }
 

@@ -19,7 +19,7 @@ import { readLabel } from './object-label.ts'
 import { keyOf, nameOf } from './object-names.ts'
 
 const SHARD = /^[0-9a-f]{2}$/
-/** What stands in a store's directory; anything else is foreign. */
+/** The names in a store's directory; anything else is foreign. */
 const OWN = new Set(['objects', 'extern', 'content', 'staging', 'quarantine', 'notes', 'store.json'])
 
 /**
@@ -39,7 +39,7 @@ export class StoreFiles implements Inventory {
     yield* this.#sharded('objects', 'safetensors', foreign)
   }
 
-  // A label that names another object than the file does is no label of this one.
+  // A label that names another object than the file name does is not believed.
   async label({ file, key }: FoundObject): Promise<ObjectLabel | null> {
     const label = await readLabel(file)
     return label?.sampleId === key.sampleId && label.generation === key.generation ? label : null
@@ -74,7 +74,7 @@ export class StoreFiles implements Inventory {
     }
   }
 
-  /** Names in the store's own directory that are none of its. */
+  /** Names in the store's directory that do not belong to it. */
   async foreignAtTop(): Promise<readonly Foreign[]> {
     const found: Foreign[] = []
     for await (const [name, info] of entriesOf(this.root)) {

@@ -17,7 +17,7 @@ export interface MemoryBlobsOptions {
   readonly python: Python
   /** Decides which blobs are published; the bytes stay here. */
   readonly coordination: Pick<Coordination, 'notes' | 'publish' | 'withdraw'>
-  /** Default: nobody else's. */
+  /** What other clients of the same store use too. Default: new, for this client only. */
   readonly shared?: SharedTensors
 }
 
@@ -51,7 +51,7 @@ export class MemoryBlobs implements Blobs {
     }
   }
 
-  // Not hashed again: the stored copy never leaves this object, so nobody can have written to it.
+  // Not hashed again: the stored copy never leaves this object, so nothing else can have written to it.
   async read(wanted: readonly BlobRequest[]): Promise<readonly (StoredBlob | Error | null)[]> {
     return Promise.all(
       wanted.map(async ({ key, names, rows }) => {
@@ -77,7 +77,7 @@ export class MemoryBlobs implements Blobs {
     return held?.tensors.bytes ?? 0
   }
 
-  /** The memory goes with the process and nobody could look into it later, so a quarantined blob is removed. */
+  /** Removes the blob: it could not be examined after this process ends. */
   quarantine(key: BlobKey): Promise<number> {
     return this.remove(key)
   }

@@ -6,7 +6,7 @@ import { isErrno } from '../../../core/errors.ts'
 import { makeDirectories } from '../../../core/files/make-folder.ts'
 import { storageError } from '../../../core/files/storage-error.ts'
 import { publish } from '../../directory/durable.ts'
-import { far, type NameCalls } from '../../directory/name-calls.ts'
+import { type NameCalls, remoteCalls } from '../../directory/name-calls.ts'
 import { isPlainDirectory } from '../../directory/store-root.ts'
 import type { Notes } from '../notes.ts'
 
@@ -15,13 +15,14 @@ const MAX_NOTE = 64 * 1024
 // A link or a pipe in the place of a note is neither followed nor waited for.
 const READ = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
 
-/** Notes as small files below `root`, which the store's processes share. `staging` is on the same file system. */
+/** Notes as small files below `root`, which the store's processes share. `staging` is this member's own folder on the same
+ * file system: a fence takes it away, and with it the right to create notes with text. */
 export class DirectoryNotes implements Notes {
   readonly #root: string
   readonly #staging: string
   readonly #calls: NameCalls
 
-  constructor(root: string, staging: string, calls = far) {
+  constructor(root: string, staging: string, calls = remoteCalls) {
     this.#root = root
     this.#staging = staging
     this.#calls = calls
@@ -29,7 +30,7 @@ export class DirectoryNotes implements Notes {
 
   create(name: string, text: string): Promise<boolean> {
     return this.#at(name, async (file) => {
-      // Nothing to write means nothing that could be seen half written.
+      // An empty note cannot be seen half written.
       if (text === '') return created(file)
       const staged = await this.#stage(text)
       try {
@@ -47,7 +48,7 @@ export class DirectoryNotes implements Notes {
       await mkdir(prepared, { mode: 0o700 })
       try {
         await writeWhole(path.join(prepared, path.basename(file)), text)
-        // A folder takes the place of an empty one only, and in one step.
+        // A rename replaces a folder only if it is empty, and in one step.
         await inFolder(folder, prepared, () => rename(prepared, folder))
         return true
       } catch (error) {
@@ -134,7 +135,7 @@ export class DirectoryNotes implements Notes {
   leave(name: string, sign: string): Promise<boolean> {
     return this.#at(name, async (file) => {
       await unlink(file).catch(absent(undefined))
-      // The folder may go whatever the sign says: who puts a note into one that is gone makes it anew.
+      // The folder may go in any case: whoever creates a note in it makes it again.
       const [there] = await Promise.all([this.has(sign), removeEmpty(path.dirname(file)).catch(absent(true))])
       return there
     })
@@ -154,7 +155,7 @@ export class DirectoryNotes implements Notes {
     return this.#at(name, async (file) => {
       const handle = await open(file, READ | constants.O_RDWR)
       try {
-        // A write, not utimes: it takes the time from the file system's own clock, which all members share.
+        // A write and not utimes: it takes the time of the file system's own clock, which all members share.
         const { buffer } = await handle.read(Buffer.alloc(1), 0, 1, 0)
         await handle.write(buffer, 0, 1, 0)
         return true
@@ -187,14 +188,14 @@ export class DirectoryNotes implements Notes {
     return path.join(this.#root, name)
   }
 
-  // A planted link in place of a folder would lead what is made and removed here out of the store. Whether it is there.
+  // Whether the note's folder is there. A planted link in its place would lead what is made and removed out of the store.
   async #expectPlain(name: string): Promise<boolean> {
     const above = name.split('/').slice(0, -1)
     const dirs = above.map((_, at) => path.join(this.#root, ...above.slice(0, at + 1)))
     return (await Promise.all(dirs.map((dir) => isPlainDirectory(dir, this.#calls)))).every((isThere) => isThere)
   }
 
-  /** The empty `file` in `folder`, which is made when there is none. Nothing when the file is there already. */
+  /** Makes the empty `file`, and its folder if needed. Does nothing when the file is there already. */
   async #makeIn(folder: string, file: string): Promise<void> {
     for (let attempt = 0; ; attempt += 1) {
       try {
@@ -202,13 +203,13 @@ export class DirectoryNotes implements Notes {
         return await this.#calls.makeFile(file)
       } catch (error) {
         if (isErrno(error, 'EEXIST')) return
-        // Somebody who found it empty has removed it in between.
+        // Another process found the folder empty and removed it in between.
         if (attempt === 100 || !isErrno(error, 'ENOENT')) throw error
       }
     }
   }
 
-  // One that was made just now is a plain one.
+  // A folder that was made just now is a plain one.
   async #ownFolder(folder: string): Promise<void> {
     try {
       await this.#calls.makeFolder(folder)
@@ -262,7 +263,7 @@ async function created(file: string): Promise<boolean> {
   }
 }
 
-/** Runs `task`, which gives `staged` the name `file`, again when the folder was missing or went away meanwhile. */
+/** Runs `task`, which gives `staged` the name `file`; again when the folder was missing or was removed meanwhile. */
 async function inFolder<T>(file: string, staged: string | null, task: () => Promise<T>): Promise<T> {
   for (let attempt = 0; ; attempt += 1) {
     try {
@@ -279,7 +280,7 @@ async function isThere(file: string): Promise<boolean> {
   return stat(file).then(() => true, absent(false))
 }
 
-/** When it was last written. Opened, because a stat alone may come out of an NFS client's cache. */
+/** When the file was last written. Opened, because the answer of a stat may come from an NFS client's cache. */
 async function openedAt(file: string): Promise<number> {
   const handle = await open(file, READ)
   try {

@@ -7,9 +7,9 @@ import { publish } from '../../directory/durable.ts'
 import type { MemberFolder } from '../coordination.ts'
 
 /**
- * `staging/<memberId>`: everything that one member has not published yet. Publishing is a link or rename out of it and
- * removing is a rename into it, so when it has been renamed away the member can do neither, even if it was stopped in
- * the middle and wakes up much later. It is made once and never again.
+ * `staging/<memberId>`: everything that one member has not published yet. Publishing is a link or rename out of the folder
+ * and removing is a rename into it. A fence renames the folder away: then the member can do neither, even if it was
+ * stopped in the middle and wakes up much later. The folder is made once and never again.
  */
 export class StagingFolder implements MemberFolder {
   readonly dir: string
@@ -33,7 +33,7 @@ export class StagingFolder implements MemberFolder {
     }
   }
 
-  // Publishing is a hard link, because a rename would replace what is there. Found out before anything is written.
+  // Publishing needs hard links, because a rename would replace what is there. Checked before anything is written.
   async #expectLinks(): Promise<void> {
     const [probe, second] = [this.file('probe'), this.file('probe.link')]
     await writeFile(probe, '', { mode: 0o600, flag: 'wx' })
@@ -44,7 +44,6 @@ export class StagingFolder implements MemberFolder {
     }
   }
 
-  /** The bytes of `file`, which is gone after it; 0 when it was gone before. */
   async removeThrough(file: string): Promise<number> {
     const aside = this.file(`${randomUUID()}.removed`)
     try {
@@ -54,13 +53,13 @@ export class StagingFolder implements MemberFolder {
       return size
     } catch (error) {
       if (!isErrno(error, 'ENOENT')) throw error
-      // Either somebody else has removed the file, or our own place is gone.
+      // Either another process has removed the file, or this member was fenced: then `stat` throws.
       await stat(this.dir)
       return 0
     }
   }
 
-  /** Of another member. What it had there is thrown away; doing it again does nothing. */
+  /** Takes another member's folder away, with everything in it. Doing it again does nothing. */
   async takeAway(memberId: string): Promise<void> {
     const aside = path.join(this.#staging, `fenced.${memberId}.${randomUUID()}`)
     try {

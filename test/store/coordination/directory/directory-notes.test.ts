@@ -2,7 +2,7 @@ import { mkdir, readdir, rename, stat, symlink, writeFile } from 'node:fs/promis
 import path from 'node:path'
 import { beforeEach, describe, expect, it } from 'vitest'
 import { DirectoryNotes } from '../../../../src/store/coordination/directory/directory-notes.ts'
-import { far, nameCallsFor, near } from '../../../../src/store/directory/name-calls.ts'
+import { localCalls, nameCallsFor, remoteCalls } from '../../../../src/store/directory/name-calls.ts'
 import { tempDir } from '../../../support/temp-dir.ts'
 
 let root = ''
@@ -17,8 +17,8 @@ const FREED = 'leases/k/freed'
 const DONE = 'consumed/k'
 
 describe.each([
-  ['local', near],
-  ['remote', far],
+  ['local', localCalls],
+  ['remote', remoteCalls],
 ])('notes on a %s file system', (_, calls) => {
   const open = () => new DirectoryNotes(path.join(root, 'notes'), path.join(root, 'staging'), calls)
 
@@ -75,7 +75,7 @@ it('a look follows no link and tells nothing from something', async () => {
   const at = (name: string) => path.join(root, name)
   await writeFile(at('file'), '')
   await symlink(at('notes'), at('link'))
-  for (const calls of [near, far]) {
+  for (const calls of [localCalls, remoteCalls]) {
     expect(await calls.stat(at('none'))).toBeNull()
     expect(await calls.sees(at('none'))).toBe(false)
     expect(await calls.sees(at('file'))).toBe(true)
@@ -89,6 +89,6 @@ it('a look follows no link and tells nothing from something', async () => {
 
 it('calls are made in the event loop on a local file system only', async () => {
   // On Linux /dev is a tmpfs; /proc stands for a file system that nobody knows to be local.
-  expect(await nameCallsFor('/dev')).toBe(near)
-  expect(await nameCallsFor('/proc')).toBe(far)
+  expect(await nameCallsFor('/dev')).toBe(localCalls)
+  expect(await nameCallsFor('/proc')).toBe(remoteCalls)
 })

@@ -8,10 +8,10 @@ import { parseUsage, takenBytes, type Usage, usageText } from './usage-note.ts'
 
 const USAGE = 'space/usage'
 const LOCK = 'space/lock'
-/** Until accounting begins, somebody who only frees looks for it this often. Whoever puts looks every time. */
-const LOOK_MS = 1000
+/** While there is no count, a process that only frees looks for one this often. A process that puts looks every time. */
+const LOOK_INTERVAL_MS = 1000
 
-export interface SpaceBookOptions {
+export interface CountedSpaceOptions {
   readonly notes: Notes
   readonly memberId: string
   readonly peers: Peers
@@ -21,54 +21,55 @@ export interface SpaceBookOptions {
   readonly quota: number | null
 }
 
-interface Ask {
+/** A reservation that waits for the lock. */
+interface PendingReservation {
   readonly bytes: number
   readonly answer: (refusal: unknown) => void
 }
 
-/** A change of the stored bytes that is not on the books yet. */
-interface Owed {
+/** A change of the stored bytes that is not in the usage note yet. */
+interface PendingChange {
   readonly bytes: number
-  /** For what was removed: the recount that knew it last. A later one has not counted it. */
+  /** For a removal: the last recount before it. A later recount does not include what was removed. Null for a put. */
   readonly counted: number | null
 }
 
-/** The books as somebody found them, and what of ours they hold already. */
-interface Found {
+/** The usage that was read or recounted, and the changes of this process that it includes already. */
+interface CurrentUsage {
   readonly usage: Usage
-  readonly covered: readonly Owed[]
+  readonly covered: readonly PendingChange[]
 }
 
 /**
  * The bytes of a store, counted by all its processes together, without a listing on the path of a put.
  *
- * Accounting begins when a store is first opened with a quota, and never ends. Room is reserved before a put and taken
- * off the books after a removal, so a process that dies in between leaves too much on them and never too little. What
- * is too much goes with the next recount, and a recount comes before every refusal.
+ * The count begins when a store is first opened with a quota, and never ends. Bytes are added before a put and subtracted
+ * after a removal, so a process that dies in between leaves the count too large and never too small. The next recount
+ * corrects it, and a recount comes before every refusal.
  */
-export class SpaceBook implements Space {
+export class CountedSpace implements Space {
   readonly #notes: Notes
-  readonly #options: SpaceBookOptions
+  readonly #options: CountedSpaceOptions
   readonly #lock: NoteLock
-  /** The recount that was last seen; null while nobody keeps the books. */
+  /** The id of the recount that was last read; null while there is no count. */
   #counted: number | null = null
   #opened: Promise<void> | undefined
-  #looked = Number.NEGATIVE_INFINITY
+  #lookedMs = Number.NEGATIVE_INFINITY
   #reserved = 0
-  #owed: readonly Owed[] = []
-  #asks: Ask[] = []
+  #changes: readonly PendingChange[] = []
+  #pending: PendingReservation[] = []
   #stale = false
   #written = true
   #running: Promise<unknown> = Promise.resolve()
   #waiting: Promise<void> | undefined
 
-  constructor(options: SpaceBookOptions) {
+  constructor(options: CountedSpaceOptions) {
     this.#notes = options.notes
     this.#options = options
     this.#lock = new NoteLock(options.notes, LOCK, options.memberId, options.peers)
   }
 
-  /** Begins the accounting where a quota was given, and finds out whether somebody else has begun it. */
+  /** Begins the count if a quota was given, and finds out whether another process has begun it. */
   open(): Promise<void> {
     this.#opened ??= this.#open().catch((error: unknown) => {
       this.#opened = undefined
@@ -77,46 +78,46 @@ export class SpaceBook implements Space {
     return this.#opened
   }
 
-  /** @throws STORE_OVER_BUDGET when the store has no room for `bytes` more, even after a recount. */
+  /** @throws STORE_OVER_BUDGET when the quota does not allow `bytes` more, even after a recount. */
   async reserve(bytes: number): Promise<Reservation> {
     await this.open()
-    if (this.#counted === null) return this.#unkept()
+    if (this.#counted === null) return this.#uncounted()
     await new Promise<void>((resolve, reject) => {
-      this.#asks.push({ bytes, answer: (refusal) => (refusal === null ? resolve() : reject(refusal)) })
-      // What fails for all is told to each.
+      this.#pending.push({ bytes, answer: (refusal) => (refusal === null ? resolve() : reject(refusal)) })
+      // An error of the turn reaches every pending reservation through its `answer`.
       this.#turn().catch(() => undefined)
     })
-    const give = (owed: readonly Owed[]) => {
+    const give = (changes: readonly PendingChange[]) => {
       this.#reserved -= bytes
-      return this.#settle(owed)
+      return this.#record(changes)
     }
     return { commit: (actual) => give([{ bytes: actual, counted: null }]), cancel: () => give([]) }
   }
 
-  /** Call it before a removal, and what it gives after it, with the bytes that became free. */
+  /** Call it before a removal, and the function that it returns after the removal, with the bytes that became free. */
   freeing(): (bytes: number) => Promise<void> {
     const counted = this.#counted
     return async (bytes) => {
       if (bytes === 0) return
-      if (counted !== null) return this.#settle([{ bytes: -bytes, counted }])
-      if (performance.now() - this.#looked > LOOK_MS) await this.#look()
+      if (counted !== null) return this.#record([{ bytes: -bytes, counted }])
+      if (performance.now() - this.#lookedMs > LOOK_INTERVAL_MS) await this.#findCount()
     }
   }
 
-  /** Counts the store anew and forgets what dead processes had reserved. Does nothing where nobody keeps the books. */
+  /** Counts the store again and drops the reservations of dead processes. Does nothing while there is no count. */
   async recount(): Promise<void> {
-    await this.#look()
+    await this.#findCount()
     if (this.#counted === null) return
     this.#stale = true
     await this.#turn()
   }
 
-  /** What is on the books; without books the store is listed. */
+  /** The recorded count; without one the store is listed. */
   async usage(): Promise<SpaceUsage> {
-    return (await this.kept()) ?? { bytes: await this.#options.count(), quota: this.#options.quota }
+    return (await this.recorded()) ?? { bytes: await this.#options.count(), quota: this.#options.quota }
   }
 
-  async kept(): Promise<SpaceUsage | null> {
+  async recorded(): Promise<SpaceUsage | null> {
     const noted = await this.#noted()
     return noted === null ? null : { bytes: noted.bytes, quota: this.#options.quota ?? noted.quota }
   }
@@ -127,35 +128,35 @@ export class SpaceBook implements Space {
   }
 
   async #open(): Promise<void> {
-    await this.#look()
+    await this.#findCount()
     if (this.#options.quota !== null) await this.#turn()
   }
 
-  // Looked for only after publishing: books that are begun later count the object, those begun before must hear of it.
-  #unkept(): Reservation {
+  // Looks for a count only after publishing: one that begins later includes the object, one that began before does not.
+  #uncounted(): Reservation {
     const commit = async (bytes: number) => {
-      await this.#look()
-      if (this.#counted !== null) await this.#settle([{ bytes, counted: null }])
+      await this.#findCount()
+      if (this.#counted !== null) await this.#record([{ bytes, counted: null }])
     }
     return { commit, cancel: async () => {} }
   }
 
-  async #look(): Promise<void> {
-    this.#looked = performance.now()
+  async #findCount(): Promise<void> {
+    this.#lookedMs = performance.now()
     const text = await this.#notes.read(USAGE)
-    // Damaged ones are books too: whoever changes them next counts again.
+    // A damaged note is a count too: the next process that changes it recounts.
     if (text !== null) this.#counted = parseUsage(text)?.counted ?? 0
   }
 
-  // The change itself is done. Books that cannot be written now hold too much, and get it with the next change.
-  async #settle(owed: readonly Owed[]): Promise<void> {
-    this.#owed = [...this.#owed, ...owed]
+  // The put or removal itself is done. If the note cannot be written now, the change goes in with the next one.
+  async #record(changes: readonly PendingChange[]): Promise<void> {
+    this.#changes = [...this.#changes, ...changes]
     await this.#turn().catch((error: unknown) => {
       if (!hasCode(error, 'STORE_BUSY', 'STORE_FULL')) throw error
     })
   }
 
-  // What comes up while others wait for the lock is written with theirs.
+  // Changes that arrive while an earlier turn waits for the lock are written together with it.
   #turn(): Promise<void> {
     this.#written = false
     this.#waiting ??= this.#running.then(() => {
@@ -166,84 +167,84 @@ export class SpaceBook implements Space {
     return this.#waiting
   }
 
-  // Answered after the lock is gone: whoever hears that all is done may end the process at once.
+  // Answers after the lock was released: a caller may end the process as soon as it has its answer.
   async #write(): Promise<void> {
-    let asks: readonly Ask[] = []
+    let pending: readonly PendingReservation[] = []
     try {
       const refusals = await this.#lock.run(async () => {
         this.#written = true
-        asks = this.#asks.splice(0)
-        return this.#change(asks)
+        pending = this.#pending.splice(0)
+        return this.#change(pending)
       })
-      for (const ask of asks) ask.answer(refusals.get(ask) ?? null)
+      for (const reservation of pending) reservation.answer(refusals.get(reservation) ?? null)
     } catch (error) {
       this.#written = false
-      for (const { answer } of [...asks, ...this.#asks.splice(0)]) answer(error)
+      for (const { answer } of [...pending, ...this.#pending.splice(0)]) answer(error)
       throw error
     }
   }
 
-  async #change(asks: readonly Ask[]): Promise<ReadonlyMap<Ask, Error>> {
+  async #change(pending: readonly PendingReservation[]): Promise<ReadonlyMap<PendingReservation, Error>> {
     const known = await this.#noted()
     let found = known === null || this.#stale ? await this.#recounted(known) : { usage: known, covered: [] }
-    let entry = this.#entry(found, asks)
+    let entry = this.#entry(found, pending)
     if (entry.refusals.size > 0 && found.usage === known) {
       found = await this.#recounted(known)
-      entry = this.#entry(found, asks)
+      entry = this.#entry(found, pending)
     }
     await this.#notes.write(USAGE, usageText(entry.usage))
     this.#stale = false
     this.#counted = entry.usage.counted
     this.#reserved += entry.granted
-    this.#owed = this.#owed.filter((owed) => !entry.entered.has(owed))
+    this.#changes = this.#changes.filter((change) => !entry.included.has(change))
     return entry.refusals
   }
 
-  /** What the books shall say. Takes no time, so that nothing of ours changes between its lines. */
-  #entry({ usage, covered }: Found, asks: readonly Ask[]) {
+  /** The usage to write, and which reservations are refused. Synchronous, so that nothing changes meanwhile. */
+  #entry({ usage, covered }: CurrentUsage, pending: readonly PendingReservation[]) {
     const { memberId, quota } = this.#options
-    const due = this.#owed.filter((owed) => !covered.includes(owed))
+    const due = this.#changes.filter((change) => !covered.includes(change))
     const valid = due.filter(({ counted }) => counted === null || counted === usage.counted)
     const bytes = Math.max(
       0,
-      valid.reduce((sum, owed) => sum + owed.bytes, usage.bytes),
+      valid.reduce((sum, change) => sum + change.bytes, usage.bytes),
     )
     const { [memberId]: _, ...others } = usage.reserved
     const taken = takenBytes({ ...usage, bytes, reserved: others }) + this.#reserved
-    const refusals = new Map<Ask, Error>()
+    const refusals = new Map<PendingReservation, Error>()
     let granted = 0
-    for (const ask of asks) {
-      if (quota === null || taken + granted + ask.bytes <= quota) granted += ask.bytes
-      else refusals.set(ask, overBudget(ask.bytes, taken + granted, quota))
+    for (const reservation of pending) {
+      if (quota === null || taken + granted + reservation.bytes <= quota) granted += reservation.bytes
+      else refusals.set(reservation, overBudget(reservation.bytes, taken + granted, quota))
     }
     const mine = this.#reserved + granted
     const reserved = mine > 0 ? { ...others, [memberId]: mine } : others
-    const entered = new Set([...covered, ...due])
-    return { usage: { ...usage, bytes, reserved, quota: quota ?? usage.quota }, granted, refusals, entered }
+    const included = new Set([...covered, ...due])
+    return { usage: { ...usage, bytes, reserved, quota: quota ?? usage.quota }, granted, refusals, included }
   }
 
-  async #recounted(known: Usage | null): Promise<Found> {
-    // Announced before the listing: who publishes and then finds no note published before it, and is listed.
+  async #recounted(known: Usage | null): Promise<CurrentUsage> {
+    // Announced before the listing: a put that finds no note afterwards was published before, and is listed.
     if (known === null) await this.#notes.write(USAGE, '')
     const reserved: Record<string, number> = {}
     for (const [member, bytes] of Object.entries(known?.reserved ?? {})) {
-      // Fenced before the listing, so that what it did publish is listed and nothing comes after.
+      // Fenced before the listing, so that all it published is listed and it publishes nothing afterwards.
       if (member === this.#options.memberId) continue
       if (await this.#options.peers.dead(member)) await this.#options.peers.fence(member)
       else reserved[member] = bytes
     }
-    const covered = this.#owed
+    const covered = this.#changes
     const bytes = await this.#options.count()
     const usage = { version: 1 as const, bytes, counted: randomInt(1, 2 ** 47), quota: known?.quota ?? null, reserved }
     return { usage, covered }
   }
 }
 
-/** Books for a store with `quota`; those that somebody else has begun are kept without one too. */
-export const bookedSpace =
+/** Counts for a store with `quota`. A count that another process has begun is continued without a quota too. */
+export const countedSpace =
   (quota: number | null): OpenSpace =>
   ({ notes, members, count }) =>
-    new SpaceBook({ notes, memberId: members.id, peers: members, count, quota })
+    new CountedSpace({ notes, memberId: members.id, peers: members, count, quota })
 
 function overBudget(need: number, taken: number, quota: number): Error {
   return finding('STORE_OVER_BUDGET', 'the store has no room for this sample within its quota; nothing was changed', {

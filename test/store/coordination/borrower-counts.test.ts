@@ -1,11 +1,11 @@
 import { expect, it } from 'vitest'
 import { Generation, SampleId } from '../../../src/core/ids.ts'
-import { LeaseBook } from '../../../src/store/coordination/lease-book.ts'
+import { BorrowerCounts } from '../../../src/store/coordination/borrower-counts.ts'
 
 const key = (generation: number) => ({ sampleId: SampleId.parse('s'), generation: Generation.parse(generation) })
 
 it('counts each generation of a sample by itself', () => {
-  const book = new LeaseBook()
+  const book = new BorrowerCounts()
   for (const generation of [1, 1, 2]) book.take(key(generation))
   expect([book.drop(key(2), true), book.drop(key(1), true), book.drop(key(1), true)]).toEqual([
     'consumed',
@@ -16,7 +16,7 @@ it('counts each generation of a sample by itself', () => {
 })
 
 it('remembers that a sample was consumed until the last borrower has gone', () => {
-  const book = new LeaseBook()
+  const book = new BorrowerCounts()
   for (let borrower = 0; borrower < 3; borrower++) book.take(key(1))
   expect([book.drop(key(1), false), book.drop(key(1), true), book.drop(key(1), false)]).toEqual([
     'held',
@@ -26,7 +26,7 @@ it('remembers that a sample was consumed until the last borrower has gone', () =
 })
 
 it('frees nothing for borrowers that consumed nothing, nor for those that never were', () => {
-  const book = new LeaseBook()
+  const book = new BorrowerCounts()
   book.take(key(1))
   expect([book.drop(key(1), false), book.drop(key(1), true)]).toEqual(['released', 'held'])
 })

@@ -6,11 +6,11 @@ interface Entry {
   consumed: boolean
 }
 
-/** What a drop has left: others, nobody, or nobody and a sample that has done its work. */
+/** What is left after a drop: other borrowers; none; or none, and the sample is consumed. */
 export type Dropped = 'held' | 'released' | 'consumed'
 
-/** Counts this process's borrowers per (sample, generation): a lease on an old generation never pins a new one. */
-export class LeaseBook {
+/** Counts this process's borrowers by sample and generation: a lease on an old generation never keeps a new one. */
+export class BorrowerCounts {
   readonly #entries = new Map<string, Entry>()
 
   /** True for the first borrower. */
@@ -21,7 +21,7 @@ export class LeaseBook {
     return entry === undefined
   }
 
-  /** `consumed` counts for all borrowers: an early one could not free the sample because others were still there. */
+  /** A sample is consumed if any of its borrowers consumed it, also an early one that could not free it. */
   drop(key: BlobKey, consumed: boolean): Dropped {
     const entry = this.#entries.get(keyText(key))
     if (entry === undefined) return 'held'
@@ -32,7 +32,7 @@ export class LeaseBook {
     return entry.consumed ? 'consumed' : 'released'
   }
 
-  /** Forgets all borrowers. What they had. */
+  /** Forgets all borrowers and returns what they held. */
   clear(): readonly BlobKey[] {
     const keys = [...this.#entries.values()].map((entry) => entry.key)
     this.#entries.clear()

@@ -5,14 +5,14 @@ import type { Blobs } from '../blobs/blobs.ts'
 import type { GenerationSource } from './generation-source.ts'
 
 /**
- * Knows which generations of a sample are stored, without listing the blobs on every put.
+ * Which generations of a sample are stored, without a listing on every put.
  *
- * The index is built once, after the first epoch was claimed. It stays true as long as that epoch is the newest: another
- * producer has to hold a later one before it stores anything and, should one have been claimed meanwhile, to claim again
- * before its put counts as done. From then on the index is not believed any more, and the blobs of the one sample at hand are
- * listed.
+ * The index is built once, after the first epoch was claimed. It is complete as long as that epoch is the newest, because
+ * another producer claims a later epoch before it stores anything; if a still later one was claimed meanwhile, it claims
+ * again before its put counts as done. Once there is a later epoch, the index is dropped and each put lists the blobs of
+ * its one sample.
  */
-export class Residents {
+export class StoredGenerations {
   readonly #blobs: Blobs
   readonly #generations: GenerationSource
   #index: Promise<Map<SampleId, Set<Generation>>> | undefined
@@ -23,15 +23,15 @@ export class Residents {
     this.#generations = generations
   }
 
-  /** Nobody else has put anything since this store was opened. */
+  /** No other producer has put anything since this store was opened. */
   get alone(): boolean {
     return this.#alone
   }
 
   async of(sampleId: SampleId): Promise<readonly Generation[]> {
     if (!(await this.#generations.sole())) {
-      // Whoever claimed the later epoch may believe an index. An epoch later still tells it that it is not alone; until
-      // that is claimed, every call tries again.
+      // The producer with the later epoch may still rely on its index. Claiming an even later epoch tells it about this one;
+      // until that succeeds, every call tries again.
       await this.#generations.announce()
       this.#alone = false
       this.#index = undefined

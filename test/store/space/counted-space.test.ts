@@ -5,7 +5,7 @@ import { DirectoryNotes } from '../../../src/store/coordination/directory/direct
 import { MemoryNotes } from '../../../src/store/coordination/memory/memory-notes.ts'
 import type { Notes } from '../../../src/store/coordination/notes.ts'
 import { parseUsage } from '../../../src/store/space/usage-note.ts'
-import { bookIn, FakePeers, ObjectsInMemory } from '../../support/fake-space.ts'
+import { FakePeers, memberIn, ObjectsInMemory } from '../../support/fake-space.ts'
 import { tempDir } from '../../support/temp-dir.ts'
 
 const kinds: Readonly<Record<string, () => Promise<Notes>>> = {
@@ -25,7 +25,7 @@ describe.each(Object.entries(kinds))('space on the notes of %s', (_, notesOf) =>
 
   it('refuses what does not fit, names usage, quota and need, and changes nothing', async () => {
     const shared = await world()
-    const { put, book } = await bookIn(shared, 100)
+    const { put, book } = await memberIn(shared, 100)
     await put('a', 60)
     await expect(put('b', 41)).rejects.toMatchObject(over)
     await expect(put('b', 41)).rejects.toThrow(/need of 41 bytes; 60 of 100/)
@@ -36,7 +36,7 @@ describe.each(Object.entries(kinds))('space on the notes of %s', (_, notesOf) =>
 
   it('never lists the store for a put that fits', async () => {
     const shared = await world()
-    const { put, remove } = await bookIn(shared, 1000)
+    const { put, remove } = await memberIn(shared, 1000)
     const begun = shared.objects.listings
     for (let index = 0; index < 20; index += 1) await put(`a${index}`, 10)
     for (let index = 0; index < 20; index += 1) await remove(`a${index}`, 10)
@@ -46,7 +46,7 @@ describe.each(Object.entries(kinds))('space on the notes of %s', (_, notesOf) =>
 
   it('never exceeds the quota with many clients that put and free at once', async () => {
     const shared = await world()
-    const clients = await Promise.all(Array.from({ length: 6 }, () => bookIn(shared, 500)))
+    const clients = await Promise.all(Array.from({ length: 6 }, () => memberIn(shared, 500)))
     let refused = 0
     await Promise.all(
       clients.map(async (client, seat) => {
@@ -75,7 +75,7 @@ describe.each(Object.entries(kinds))('space on the notes of %s', (_, notesOf) =>
 
   it('counts what it grants to puts that ask at the same time', async () => {
     const shared = await world()
-    const { put, book } = await bookIn(shared, 100)
+    const { put, book } = await memberIn(shared, 100)
     const puts = await Promise.allSettled([0, 1, 2, 3, 4].map((index) => put(`a${index}`, 40)))
     expect(puts.filter(({ status }) => status === 'fulfilled')).toHaveLength(2)
     expect([shared.objects.peak, await book.usage()]).toEqual([80, { bytes: 80, quota: 100 }])
@@ -83,7 +83,7 @@ describe.each(Object.entries(kinds))('space on the notes of %s', (_, notesOf) =>
 
   it('keeps room for what is being put, until it is cancelled', async () => {
     const shared = await world()
-    const [one, other] = [await bookIn(shared, 100), await bookIn(shared, 100)]
+    const [one, other] = [await memberIn(shared, 100), await memberIn(shared, 100)]
     const reservation = await one.book.reserve(80)
     await expect(other.put('b', 30)).rejects.toMatchObject(over)
     await reservation.cancel()
@@ -93,17 +93,17 @@ describe.each(Object.entries(kinds))('space on the notes of %s', (_, notesOf) =>
 
   it('counts what an object really takes up, not what was reserved', async () => {
     const shared = await world()
-    const { put, book } = await bookIn(shared, 100)
+    const { put, book } = await memberIn(shared, 100)
     await put('a', 50, 70)
     expect((await book.usage()).bytes).toBe(50)
   })
 
   it('begins with what is there, and then counts what is put without a quota too', async () => {
     const shared = await world()
-    const free = await bookIn(shared, null)
+    const free = await memberIn(shared, null)
     await free.put('old', 30)
     expect(await onTheBooks(shared.notes)).toBeNull()
-    const bound = await bookIn(shared, 100)
+    const bound = await memberIn(shared, 100)
     expect((await bound.book.usage()).bytes).toBe(30)
     await free.put('new', 60)
     expect((await bound.book.usage()).bytes).toBe(90)
@@ -115,9 +115,9 @@ describe.each(Object.entries(kinds))('space on the notes of %s', (_, notesOf) =>
 
   it('counts a put that was under way without accounting when the accounting began', async () => {
     const shared = await world()
-    const free = await bookIn(shared, null)
+    const free = await memberIn(shared, null)
     const reservation = await free.book.reserve(60)
-    const bound = await bookIn(shared, 100)
+    const bound = await memberIn(shared, 100)
     await shared.objects.add('a', 60)
     await reservation.commit(60)
     await expect(bound.put('b', 50)).rejects.toMatchObject(over)
@@ -125,7 +125,7 @@ describe.each(Object.entries(kinds))('space on the notes of %s', (_, notesOf) =>
 
   it('gives back what a dead member had reserved, and fences it first', async () => {
     const shared = await world()
-    const [dead, alive] = [await bookIn(shared, 100), await bookIn(shared, 100)]
+    const [dead, alive] = [await memberIn(shared, 100), await memberIn(shared, 100)]
     await dead.book.reserve(80)
     shared.peers.gone.add(dead.memberId)
     await alive.put('a', 90)
@@ -135,7 +135,7 @@ describe.each(Object.entries(kinds))('space on the notes of %s', (_, notesOf) =>
 
   it('never fences itself, whatever its peers say of it', async () => {
     const shared = await world()
-    const { book, memberId, put } = await bookIn(shared, 100)
+    const { book, memberId, put } = await memberIn(shared, 100)
     await book.reserve(30)
     shared.peers.gone.add(memberId)
     await book.recount()
@@ -145,7 +145,7 @@ describe.each(Object.entries(kinds))('space on the notes of %s', (_, notesOf) =>
 
   it('takes over the lock of a dead member', async () => {
     const shared = await world()
-    const { put } = await bookIn(shared, 100)
+    const { put } = await memberIn(shared, 100)
     await shared.notes.createAlone('space/lock/dead', '')
     shared.peers.gone.add('dead')
     await put('a', 10)
@@ -155,7 +155,7 @@ describe.each(Object.entries(kinds))('space on the notes of %s', (_, notesOf) =>
 
   it('holds too much, never too little, when somebody recounts between a removal and its entry', async () => {
     const shared = await world()
-    const [one, other] = [await bookIn(shared, 100), await bookIn(shared, 100)]
+    const [one, other] = [await memberIn(shared, 100), await memberIn(shared, 100)]
     for (const name of ['a', 'b']) await one.put(name, 50)
     const freed = one.book.freeing()
     await shared.objects.remove('a')
@@ -167,7 +167,7 @@ describe.each(Object.entries(kinds))('space on the notes of %s', (_, notesOf) =>
 
   it('counts again when the note is damaged or gone', async () => {
     const shared = await world()
-    const { put, book } = await bookIn(shared, 100)
+    const { put, book } = await memberIn(shared, 100)
     await put('a', 70)
     await shared.notes.write('space/usage', '{"version":1,"by')
     await expect(put('b', 31)).rejects.toMatchObject(over)
@@ -178,10 +178,10 @@ describe.each(Object.entries(kinds))('space on the notes of %s', (_, notesOf) =>
 
   it('finds on request what was lost, also from a member without quota', async () => {
     const shared = await world()
-    const { put } = await bookIn(shared, 100)
+    const { put } = await memberIn(shared, 100)
     await put('a', 70)
     await shared.objects.remove('a')
-    const other = await bookIn(shared, null)
+    const other = await memberIn(shared, null)
     await other.book.recount()
     expect(await other.book.usage()).toEqual({ bytes: 0, quota: 100 })
   })
