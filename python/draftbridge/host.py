@@ -16,7 +16,7 @@ import torch
 
 from draftbridge.bridge.errors import BridgeError
 from draftbridge.bridge.handles import TABLE
-from draftbridge.bridge.registry import ANYWHERE, OPS, Lane, Op, Payload, op
+from draftbridge.bridge.registry import ANY_THREAD_OPS, OPS, Lane, Op, Payload, op
 
 # Node may call from any of its threads, but grad mode, the CUDA device and the process group belong to a thread.
 # So work is handed to one long-lived thread per lane. `bulk` has two: what runs there depends on no thread.
@@ -50,7 +50,8 @@ def call(name: str, payload: str) -> str:
     try:
         lane, fn = OPS[name]
         given = json.loads(payload)
-        value, seconds = _timed(fn, given) if name in ANYWHERE else _LANES[lane].submit(_timed, fn, given).result()
+        on_caller = name in ANY_THREAD_OPS
+        value, seconds = _timed(fn, given) if on_caller else _LANES[lane].submit(_timed, fn, given).result()
         # ASCII, because pymport cuts strings that hold astral characters; no NaN, because JSON has none.
         return json.dumps({"ok": True, "value": value, "seconds": seconds}, allow_nan=False)
     except BaseException as exc:

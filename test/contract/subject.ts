@@ -23,7 +23,7 @@ export function bench(subject: Subject) {
   })
 
   return {
-    /** Consume-once unless told otherwise. */
+    /** Consume-once unless the options say otherwise. */
     async store(options: { readonly retain?: boolean; readonly quota?: number } = {}): Promise<FeatureStore> {
       const store = await subject.open({ ...options, retain: options.retain ?? false })
       opened.push(store)

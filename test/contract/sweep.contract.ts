@@ -6,7 +6,7 @@ export function describeSweepContract(name: string, subject: Subject): void {
   describe(`a sweep of a ${name} store`, () => {
     const { store: open, put, consume } = bench(subject)
 
-    it('removes nothing that is the newest of its id, unless it is told what is needed', async () => {
+    it('without a list of what is needed, removes no sample that is the newest of its id', async () => {
       const store = await open({ retain: true })
       const ref = await put(store, s0, 1)
       await store.sweep({ dryRun: false, graceMs: 0 })

@@ -194,7 +194,7 @@ class ModelRun {
     this.#clients[index] = await this.#open()
   }
 
-  /** Taken for dead by another. It is not told, and what it does after that must have no effect. */
+  /** Another client fences this one, which does not know. What it does after that must have no effect. */
   async #kill(index: number): Promise<void> {
     const [client, other] = [this.#clients[index], this.#clients[(index + 1) % CLIENTS]]
     if (client === undefined || other === undefined) return

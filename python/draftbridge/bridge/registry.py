@@ -10,22 +10,23 @@ Payload = dict[str, Any]
 Op = Callable[[Payload], Payload | None]
 
 OPS: dict[str, tuple[Lane, Op]] = {}
-ANYWHERE: set[str] = set()
+ANY_THREAD_OPS: set[str] = set()
 """Ops that depend on no thread: neither on its grad mode nor on its CUDA device."""
 
 
-def op(name: str, lane: Lane, *, anywhere: bool = False) -> Callable[[Op], Op]:
+def op(name: str, lane: Lane, *, any_thread: bool = False) -> Callable[[Op], Op]:
     """Register `fn` under `name`. src/bridge/ops.ts holds the same names and lanes; a parity test compares them.
 
-    One that may run `anywhere` has its turn on the lane, but needs not wait for another thread to wake up.
+    With `any_thread`, the op waits for its turn on the lane and then runs on the thread that called it, which saves
+    waking up the lane's thread.
     """
 
     def register(fn: Op) -> Op:
         if name in OPS:
             raise ValueError(f"op {name} is registered twice")
         OPS[name] = (lane, fn)
-        if anywhere:
-            ANYWHERE.add(name)
+        if any_thread:
+            ANY_THREAD_OPS.add(name)
         return fn
 
     return register

@@ -18,10 +18,10 @@ from draftbridge.keys.store_key import StoreKey
 from draftbridge.objects.object_header import Auth, Header
 
 CHUNK = 1 << 20
-"""What new objects are written with: large enough that what is done once per chunk does not count."""
+"""Bytes per chunk of new objects: large enough that the cost per chunk does not matter."""
 STEP = 1 << 19
-"""Of bytes that are first read and then hashed: so few that they stay in a core's own cache, and so many that threads
-seldom wait for each other's turn in the interpreter."""
+"""Bytes that are read and then hashed at a time: they stay in a core's own cache, and threads seldom wait for the
+interpreter's lock."""
 
 
 class Hasher(Protocol):
@@ -29,23 +29,23 @@ class Hasher(Protocol):
 
 
 class Opening(NamedTuple):
-    """A chunk on its way from the file."""
+    """A chunk that is being read and checked."""
 
     update: Callable[[memoryview], object]
-    """To be given the next bytes of it; they are the plain ones afterwards."""
+    """Call it with all bytes of the chunk, in order. In a sealed object it decrypts them in place."""
     good: Callable[[], bool]
-    """Whether all bytes together are what was closed. Only then are they to be believed."""
+    """Call it at the end: whether the bytes are those that were written. Until then they must not be used."""
 
 
 class ChunkChecks(Protocol):
     """The checks of one object. `index` is the tensor's number in it, `chunk` the chunk's number in the tensor."""
 
     def close(self, data: memoryview, index: int, chunk: int, digest: Hasher) -> tuple[memoryview, bytes]:
-        """What goes to the file for `data`, and its check. The first is good until the next call. The plain bytes go to
-        `digest` on the way."""
+        """Returns the bytes to store for `data`, which are valid until the next call, and their check. Also passes the
+        plain bytes to `digest`."""
 
     def open(self, index: int, chunk: int, check: bytes) -> Opening:
-        """To be given the chunk's bytes, from its first to its last."""
+        """Begins to read a chunk whose check is `check`."""
 
 
 class _Hashes:
@@ -81,16 +81,16 @@ class _Tags:
 class _Seals:
     def __init__(self, key: bytes) -> None:
         self._cipher = AES(key)
-        self._room = bytearray()
+        self._buffer = bytearray()
 
     def close(self, data: memoryview, index: int, chunk: int, digest: Hasher) -> tuple[memoryview, bytes]:
-        if len(self._room) < len(data):
-            self._room = bytearray(len(data))
-        sealed = memoryview(self._room)[: len(data)]
+        if len(self._buffer) < len(data):
+            self._buffer = bytearray(len(data))
+        sealed = memoryview(self._buffer)[: len(data)]
         encryptor = Cipher(self._cipher, GCM(_nonce(index, chunk))).encryptor()
-        for part, room in zip(_steps(data), _steps(sealed), strict=True):
+        for part, target in zip(_steps(data), _steps(sealed), strict=True):
             digest.update(part)
-            encryptor.update_into(part, room)
+            encryptor.update_into(part, target)
         encryptor.finalize()
         return sealed, encryptor.tag
 
@@ -108,7 +108,7 @@ def _ends_well(decryptor: AEADDecryptionContext) -> bool:
 
 
 def checks_for(auth: Auth, key: StoreKey | None, salt: bytes) -> ChunkChecks:
-    """`salt` is new in every object that is written, so the key below is too, and a nonce is used under it once."""
+    """`salt` is random for each object, so the chunk key is new too, and each nonce is used once under it."""
     if key is None:
         return _Hashes()
     chunk_key = key.chunk_key(salt)
@@ -116,7 +116,7 @@ def checks_for(auth: Auth, key: StoreKey | None, salt: bytes) -> ChunkChecks:
 
 
 def accepted_key(file: str, header: Header, key: StoreKey | None) -> StoreKey | None:
-    """The key that the header was made with, once its mac was found good; null in a store without one.
+    """The key that the header was written with, after its mac was verified; None in a store without a key.
 
     Raises STORE_AUTH for an object under another key, SAMPLE_CORRUPT for one that is not authentic.
     """
@@ -145,7 +145,8 @@ def accepted_key(file: str, header: Header, key: StoreKey | None) -> StoreKey | 
 
 
 def unsigned(header: Header) -> bytes:
-    """The header's bytes as the mac is over them: its own digits are zeros. Empty when they do not stand there once."""
+    """The header's bytes that the mac is computed over: with zeros in place of the mac. Empty unless the mac is in them
+    exactly once."""
     stated = f'"mac":"{header.mac}"'.encode()
     return header.raw.replace(stated, zeroed(stated)) if header.raw.count(stated) == 1 else b""
 

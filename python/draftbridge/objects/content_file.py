@@ -1,7 +1,7 @@
-"""Tensors that equal samples share: one file named by what is in it, to which every sample that uses it has a link.
+"""Tensors that equal samples share: one file, named by a hash of its content, to which each sample has a link.
 
-A first page says what the file is; then the tensors, laid out as in an object. The name is a hash and proves nothing:
-whoever shares a file has compared every byte.
+The first page marks the file; the tensors follow, laid out as in an object. The hash alone proves nothing: before a
+file is shared, every byte is compared.
 """
 
 from __future__ import annotations

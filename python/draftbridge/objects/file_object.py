@@ -1,4 +1,4 @@
-"""Objects that are files of a store's directory. The files are given by somebody else and may be anything."""
+"""Objects that are files in a store's directory. Others can write there too, so a file may be anything."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class FileObject:
     name: str
 
     def open(self, stack: ExitStack) -> FileSource | None:
-        """The folder that the file is in and the one above must be plain: whoever can write to the mount can plant a
+        """The folder that the file is in and the one above must be plain: anyone who can write to the mount can plant a
         link at any time."""
         try:
             fd = _open_inside(self.name)

@@ -1,5 +1,5 @@
 """What an object says of itself in `__metadata__`: digests, checks, the mac, tensors that lie elsewhere. docs/format.md
-describes it; here it is taken apart as if an attacker had written it."""
+describes it. Parsing trusts nothing: an attacker may have written the file."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _MAC = re.compile(r"hmac_sha256:[0-9a-f]{64}")
 _KEY_ID = re.compile(r"[0-9a-f]{8}")
 _SALT = re.compile(r"[0-9a-f]{32}")
 _CHUNK_BYTES = re.compile(r"[1-9][0-9]{3,9}")
-# Below the store, only the files that the store itself keeps there.
+# A relative path may only name a file in the store's `extern` folder.
 _KEPT_FILE = re.compile(r"extern/[0-9a-f]{2}/[A-Za-z0-9][A-Za-z0-9._:-]{0,254}\.bin")
 _DIGITS = re.compile(r"0|[1-9][0-9]{0,18}")
 
@@ -76,7 +76,7 @@ class Header:
 
 def header_of(file: str, raw: bytes, data_size: int) -> Header:
     """The header in `raw` (with its 8 length bytes) of an object with `data_size` bytes of data; SAMPLE_CORRUPT unless
-    every field is well-formed. Whether it is authentic is not looked at here."""
+    every field is well-formed. Does not check that it is authentic."""
     entries, texts = parse(file, raw[8:], data_size)
     extern = _extern(file, texts["extern"], entries) if "extern" in texts else None
     tensors = entries if extern is None else {**entries, **extern.entries}

@@ -1,4 +1,4 @@
-"""Giving a stored object another key of its store. Nothing of it is believed before the old key has confirmed it."""
+"""Rewriting a stored object under another key of its store. All its bytes are verified with the old key first."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _readers(stored: StoredObject, opened: Opened, key: StoreKey | None, stack: 
 
 
 class _Confirmed:
-    """A tensor's plain bytes, sliced by chunks; each slice is what the old key confirms, or an error."""
+    """A tensor's plain bytes. Slicing reads whole chunks and raises SAMPLE_CORRUPT unless the old key verifies them."""
 
     def __init__(
         self, name: str, header: Header, entry: Entry, checks: ChunkChecks, source: ByteSource, start: int

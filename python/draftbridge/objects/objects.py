@@ -36,7 +36,7 @@ def _random(name: str, shape: list[int], dtype_name: str, generator: torch.Gener
 
 
 def clone(tensors: TensorDict, names: list[str] | None, rows: slice = slice(None)) -> TensorDict:
-    """Copies the caller owns alone, contiguous and without autograd history; of these rows of each tensor."""
+    """Contiguous copies without autograd history, which the caller owns; only `rows` of each tensor."""
     wanted = list(tensors) if names is None else names
     for name in wanted:
         if name not in tensors:
@@ -81,11 +81,11 @@ def _extern_source(given: Payload) -> object_writer.ExternSource:
     )
 
 
-@op("object.read", "io", anywhere=True)
+@op("object.read", "io", any_thread=True)
 def _read(payload: Payload) -> Payload:
     key = key_of(payload["key"])
     requests = [_request(given) for given in payload["requests"]]
-    results = [_read_one(requests[0], key)] if len(requests) == 1 else read_side_by_side(requests, key)
+    results = [_read_one(requests[0], key)] if len(requests) == 1 else read_batch(requests, key)
     return {"results": [_reply(result) for result in results]}
 
 
@@ -94,12 +94,12 @@ _Result = tuple[SlabSet, Header] | BridgeError | None
 _READERS = ThreadPoolExecutor(4, thread_name_prefix="draftbridge-read")
 
 
-def read_side_by_side(requests: list[Request], key: StoreKey | None) -> list[_Result]:
+def read_batch(requests: list[Request], key: StoreKey | None) -> list[_Result]:
     """What each request finds. A damaged object is a result. Any other failure is raised, and then no memory is
     kept."""
     # When there are as many samples as threads, each thread has one of its own and needs no help.
-    beside = len(requests) < THREADS
-    futures = [_READERS.submit(_read_one, request, key, beside=beside) for request in requests]
+    parallel = len(requests) < THREADS
+    futures = [_READERS.submit(_read_one, request, key, parallel=parallel) for request in requests]
     wait(futures)
     failed = next((error for error in (future.exception() for future in futures) if error is not None), None)
     if failed is None:
@@ -116,10 +116,10 @@ def _request(given: Payload) -> Request:
     return Request(FileObject(given["path"]), given["names"], rows, given["verify"], given["maxBytes"])
 
 
-def _read_one(request: Request, key: StoreKey | None, *, beside: bool = True) -> _Result:
+def _read_one(request: Request, key: StoreKey | None, *, parallel: bool = True) -> _Result:
     """One object of a batch. A damaged one is a result, so that the others are still read."""
     try:
-        return read(request, key, beside=beside)
+        return read(request, key, parallel=parallel)
     except BridgeError as exc:
         return exc
 

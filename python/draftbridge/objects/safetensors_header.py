@@ -1,4 +1,4 @@
-"""The header of a stored object: built by us, and parsed as if an attacker had written it.
+"""The header of a stored object. Parsing trusts nothing: an attacker may have written the file.
 
 Format: https://github.com/huggingface/safetensors (8-byte little-endian length, JSON, data). Here the header is also
 padded so that the data starts on a page. What `__metadata__` says is in object_header.py.
@@ -17,7 +17,7 @@ import torch
 from draftbridge.objects.object_errors import corrupt
 
 ALIGNMENT = 4096
-# Our own headers are a few KiB. The bound is what a hostile file can make us read and parse.
+# Our own headers are a few KiB. A hostile file can make us read and parse this much.
 MAX_HEADER = 1 << 20
 _MAX_COUNT = 2**53 - 1
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
@@ -85,7 +85,7 @@ def parse(file: str, text: bytes, data_size: int) -> tuple[dict[str, Entry], dic
 
 
 def json_object(file: str, field: str, text: bytes) -> dict[str, Any]:
-    """JSON from a hostile source: one object, each key once, nothing that is not JSON."""
+    """One JSON object with unique keys. Raises SAMPLE_CORRUPT for anything else."""
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
@@ -129,7 +129,7 @@ def _entry(file: str, name: str, value: object) -> Entry:
 
 
 def entry_at(file: str, name: str, code: object, shape: object, start: int) -> Entry:
-    """The tensor of this name, dtype code and shape that begins at `start`; SAMPLE_CORRUPT unless all are fine."""
+    """The tensor of this name, dtype code and shape that begins at `start`. SAMPLE_CORRUPT unless all are valid."""
     field = name[:80]
     if not _NAME.fullmatch(name):
         raise corrupt(file, repr(field), "a tensor name that is not lower-case letters, digits and _")

@@ -85,7 +85,7 @@ def test_a_freed_set_gives_its_memory_to_the_next(good: Path) -> None:
 def test_when_memory_runs_out_nothing_of_the_batch_stays_alive(good: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     taken = []
 
-    def scarce(given: Request, _: object, *, beside: bool) -> object:
+    def scarce(given: Request, _: object, *, parallel: bool) -> object:
         if len(taken) == 2:
             raise MemoryError("no more")
         taken.append(get(given.stored.name))

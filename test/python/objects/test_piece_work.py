@@ -9,7 +9,7 @@ from functools import partial
 
 import pytest
 from draftbridge.objects.read import piece_work
-from draftbridge.objects.read.piece_work import work_off
+from draftbridge.objects.read.piece_work import run_tasks
 
 
 @pytest.fixture(params=[1, 3])
@@ -22,16 +22,16 @@ def helpers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_each_task_runs_once(helpers: int) -> None:
     done: list[int] = []
-    work_off([lambda at=at: done.append(at) for at in range(500)], beside=True)  # type: ignore[misc]
+    run_tasks([lambda at=at: done.append(at) for at in range(500)], parallel=True)  # type: ignore[misc]
     assert sorted(done) == list(range(500))
-    work_off([], beside=True)
+    run_tasks([], parallel=True)
 
 
 def test_tasks_run_at_the_same_time_only_when_told_so(helpers: int) -> None:
     together = threading.Barrier(2, timeout=20)
-    work_off([together.wait, together.wait], beside=True)  # type: ignore[list-item]
+    run_tasks([together.wait, together.wait], parallel=True)  # type: ignore[list-item]
     threads: set[int] = set()
-    work_off([lambda: threads.add(threading.get_ident())] * 100, beside=False)
+    run_tasks([lambda: threads.add(threading.get_ident())] * 100, parallel=False)
     assert threads == {threading.get_ident()}
 
 
@@ -47,7 +47,7 @@ def test_it_raises_what_the_first_task_that_fails_raises_whoever_is_faster(helpe
         raise ValueError("second")
 
     with pytest.raises(ValueError, match="first"):
-        work_off([first, second], beside=True)
+        run_tasks([first, second], parallel=True)
 
 
 def test_no_task_runs_any_more_when_it_has_raised(helpers: int) -> None:
@@ -65,7 +65,7 @@ def test_no_task_runs_any_more_when_it_has_raised(helpers: int) -> None:
         raise MemoryError("no more")
 
     with pytest.raises(MemoryError):
-        work_off([slow, failing], beside=True)
+        run_tasks([slow, failing], parallel=True)
     assert ended == ["slow"]
 
 
@@ -73,7 +73,7 @@ def test_a_read_does_not_wait_for_helpers_that_are_busy_with_another(helpers: in
     stuck = threading.Event()
     busy = [piece_work._POOL.submit(stuck.wait, 20) for _ in range(helpers)]
     done: list[int] = []
-    work_off([lambda: done.append(1)] * 10, beside=True)
+    run_tasks([lambda: done.append(1)] * 10, parallel=True)
     assert len(done) == 10
     stuck.set()
     assert all(future.result() for future in busy)
@@ -82,7 +82,7 @@ def test_a_read_does_not_wait_for_helpers_that_are_busy_with_another(helpers: in
 def test_reads_that_are_helpers_of_none_run_side_by_side(helpers: int) -> None:
     done: list[int] = []
     readers = ThreadPoolExecutor(4)
-    reads = [readers.submit(work_off, [lambda: done.append(1)] * 100, beside=True) for _ in range(20)]
+    reads = [readers.submit(run_tasks, [lambda: done.append(1)] * 100, parallel=True) for _ in range(20)]
     for read in reads:
         read.result(20)
     assert len(done) == 2000
@@ -108,7 +108,7 @@ def test_a_thread_that_cannot_be_started_is_done_without_and_touches_nothing_lat
         raise ValueError("a piece is damaged")
 
     with pytest.raises(ValueError, match="damaged"):
-        work_off([partial(done.append, 0), spoiled, partial(done.append, 2)], beside=True)
+        run_tasks([partial(done.append, 0), spoiled, partial(done.append, 2)], parallel=True)
     assert done == [0]
     # The pool finds another thread after all, when the memory belongs to somebody else.
     for late in asked:

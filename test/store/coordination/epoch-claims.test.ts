@@ -26,7 +26,7 @@ describe.each(Object.entries(kinds))('epochs on the notes of %s', (_, open) => {
     expect((await notes.list('epochs')).map(Number)).toContain(Math.max(...numbers))
   })
 
-  it('tells the owner of an older epoch that it is not the newest', async () => {
+  it('shows the owner of an older epoch that it is not the newest', async () => {
     const notes = await open()
     const first = await claimEpoch(notes, 0)
     expect(await first.newest()).toBe(true)
@@ -35,7 +35,7 @@ describe.each(Object.entries(kinds))('epochs on the notes of %s', (_, open) => {
     expect(second.number).toBeGreaterThan(first.number)
   })
 
-  it('does not take the note of somebody who goes by an older listing for its own', async () => {
+  it('does not take a note that another process made from an older listing for its own', async () => {
     const notes = await open()
     const first = await claimEpoch(notes, 0)
     const second = await claimEpoch(notes, 0)
@@ -44,14 +44,14 @@ describe.each(Object.entries(kinds))('epochs on the notes of %s', (_, open) => {
     expect(await first.newest()).toBe(false)
   })
 
-  it('goes above what it is told, and keeps that number as the greatest', async () => {
+  it('claims a number above the given one, and keeps it as the greatest', async () => {
     const notes = await open()
     expect((await claimEpoch(notes, 500)).number).toBe(501)
     expect((await claimEpoch(notes, 0)).number).toBe(502)
     expect(await notes.list('epochs')).toEqual(['502'])
   })
 
-  it('does not mind strange names beside its own', async () => {
+  it('ignores names that are no epochs', async () => {
     const notes = await open()
     for (const name of ['README', '007', '1e9']) await notes.create(`epochs/${name}`, '')
     expect((await claimEpoch(notes, 0)).number).toBe(1)

@@ -18,13 +18,13 @@ from draftbridge.objects.object_errors import corrupt, storage_error
 from draftbridge.objects.object_header import Header
 from draftbridge.objects.open_object import Opened, open_object
 from draftbridge.objects.read.piece_checks import ObjectChecks, TensorChecks
-from draftbridge.objects.read.piece_work import Task, work_off
+from draftbridge.objects.read.piece_work import Task, run_tasks
 from draftbridge.objects.safetensors_header import Entry
 
 _PAGE = 4096
 _PIECE = 1 << 20
-# Below this, one thread is done before another has begun.
-_BESIDE = 4 << 20
+# Smaller reads are done before a second thread has begun.
+_PARALLEL_BYTES = 4 << 20
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,10 @@ class Request:
     names: list[str] | None
     """None: all tensors."""
     rows: tuple[int, int] | None
-    """Of the first axis of every tensor, the second not included. None: all."""
+    """First row and end (not included) on the first axis of every tensor. None: all."""
     verify: bool
     max_bytes: int | None
-    """A header that claims more for its tensors is not believed."""
+    """An object whose header claims more bytes of tensors is damaged."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class _Part:
     start: int
     end: int
     wanted: int
-    """Where the asked-for bytes begin; `start` may lie before it, at the chunk's border."""
+    """Where the requested bytes begin; `start` may lie before it, at the border of a chunk."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,9 @@ class _Region:
             raise corrupt(self.source.name, name, "the file ends inside this tensor")
 
 
-def read(request: Request, key: StoreKey | None = None, *, beside: bool = True) -> tuple[SlabSet, Header] | None:
-    """The wanted tensors and the header; None when there is no such file. `beside`: a large one by several threads.
+def read(request: Request, key: StoreKey | None = None, *, parallel: bool = True) -> tuple[SlabSet, Header] | None:
+    """The wanted tensors and the header; None when there is no such object. `parallel`: use several threads
+    for a large one.
 
     Under a key the header is authentic; the bytes are too when `verify` asks for it, and always in a sealed object.
     Raises BridgeError SAMPLE_CORRUPT for anything that is not a whole object, and with `verify` for bytes that are not
@@ -73,13 +74,13 @@ def read(request: Request, key: StoreKey | None = None, *, beside: bool = True) 
     with ExitStack() as stack:
         try:
             opened = open_object(request.stored, stack)
-            return None if opened is None else _read_opened(opened, request, key, stack, beside=beside)
+            return None if opened is None else _read_opened(opened, request, key, stack, parallel=parallel)
         except OSError as exc:
             raise storage_error(request.stored.name, exc) from exc
 
 
 def _read_opened(
-    opened: Opened, request: Request, key: StoreKey | None, stack: ExitStack, *, beside: bool
+    opened: Opened, request: Request, key: StoreKey | None, stack: ExitStack, *, parallel: bool
 ) -> tuple[SlabSet, Header] | None:
     header, path = opened.header, request.stored.name
     accepted = accepted_key(path, header, key)
@@ -96,7 +97,9 @@ def _read_opened(
     tensors = SlabSet(sum(_paged(part.end - part.start) for part in parts))
     try:
         checks = ObjectChecks(path, header, accepted) if checked else None
-        work_off(_tasks(opened, outside, checks, parts, tensors), beside=beside and tensors.size >= _BESIDE)
+        run_tasks(
+            _tasks(opened, outside, checks, parts, tensors), parallel=parallel and tensors.size >= _PARALLEL_BYTES
+        )
         _expect_bools(path, tensors)
     except BaseException:
         tensors.close()
@@ -151,7 +154,7 @@ def _part(path: str, header: Header, name: str, rows: tuple[int, int] | None, ch
 
 
 def _pieces(region: _Region, part: _Part, view: memoryview, chunk: int, checks: TensorChecks | None) -> Iterator[Task]:
-    """What there is to do for one tensor. The tasks may run in any order and at the same time."""
+    """The tasks that read one tensor. They may run in any order and at the same time."""
     # A piece that is checked holds whole chunks.
     step = max(_PIECE // chunk, 1) * chunk if chunk else _PIECE
     if checks is not None and checks.whole:

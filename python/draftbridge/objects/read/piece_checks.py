@@ -1,4 +1,4 @@
-"""What the bytes of an object must pass on their way in: cut into spans, each of which is right or wrong as a whole."""
+"""Verifying the bytes of an object while they are read, span by span: each span has one check."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ class Span(NamedTuple):
     start: int
     end: int
     update: Callable[[memoryview], object]
-    """To be called with all of them, in order."""
+    """Call it with all bytes of the span, in order."""
     expect_good: Callable[[], None]
-    """After that. SAMPLE_CORRUPT when they are not those stored."""
+    """Call it at the end. Raises SAMPLE_CORRUPT when the bytes are not those that were stored."""
 
 
 class TensorChecks(Protocol):
     whole: bool
-    """There is one span: all of the tensor."""
+    """The whole tensor is one span."""
 
     def spans(self, start: int, end: int) -> Iterator[Span]:
-        """Those from `start` to `end`, which must lie where spans begin and end. Each caller has its own."""
+        """The spans from `start` to `end`, both at borders of spans. Threads must not share the result."""
 
 
 class ObjectChecks:

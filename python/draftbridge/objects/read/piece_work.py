@@ -1,5 +1,5 @@
-"""Pieces of one read, worked off by several threads. Whoever reads a piece also checks it, while it is in the cache of
-that thread's core."""
+"""Runs the pieces of one read on several threads. The thread that reads a piece also checks it, while the bytes are in
+the cache of its core."""
 
 from __future__ import annotations
 
@@ -12,36 +12,36 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 Task = Callable[[], None]
 _CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-# More than four only wait for the memory.
+# More than four threads only wait for memory bandwidth.
 THREADS = min(_CORES, 4)
 _HELPERS = THREADS - 1
-# For all reads of this process together. It never waits for a read, so reads may wait for it.
+# Shared by all reads of this process. Its tasks never wait for a read, so a read may wait for them.
 _POOL = ThreadPoolExecutor(max(_HELPERS, 1), thread_name_prefix="draftbridge-piece")
 
 
-def work_off(tasks: Sequence[Task], *, beside: bool) -> None:
-    """Run all tasks; with `beside` also on threads that have nothing else to do.
+def run_tasks(tasks: Sequence[Task], *, parallel: bool) -> None:
+    """Run all tasks; with `parallel` also on idle threads of the pool.
 
     Returns when no task runs any more, also after an error: nobody may get the memory while a thread writes to it.
     Raises what the first task in the order given that failed has raised; those behind it may not have begun.
     """
-    line = _Line(tasks)
+    queue = _TaskQueue(tasks)
     helpers: list[Future[None]] = []
     try:
-        # A thread that cannot be started is done without; what was asked of it stays in the pool's queue all the same.
+        # If a thread cannot be started, its task stays in the pool's queue, and the read goes on without it.
         with contextlib.suppress(RuntimeError):
-            for _ in range(min(_HELPERS, len(tasks) - 1) if beside else 0):
-                helpers.append(_POOL.submit(line.work))
-        line.work()
+            for _ in range(min(_HELPERS, len(tasks) - 1) if parallel else 0):
+                helpers.append(_POOL.submit(queue.work))
+        queue.work()
     finally:
-        # One that has not begun yet is busy with another read.
+        # A helper that has not begun is busy with another read.
         for helper in helpers:
             helper.cancel()
-        line.end()
-    line.expect_good()
+        queue.end()
+    queue.expect_good()
 
 
-class _Line:
+class _TaskQueue:
     def __init__(self, tasks: Sequence[Task]) -> None:
         self._left = deque(enumerate(tasks))
         self._failed: list[tuple[int, BaseException]] = []
@@ -60,7 +60,7 @@ class _Line:
                 self._changed.notify_all()
 
     def end(self) -> None:
-        """When it returns, no task runs, and none will: whoever comes late finds nothing to do."""
+        """When it returns, no task runs and none will: a late helper finds an empty queue."""
         with self._changed:
             self._left.clear()
             self._changed.wait_for(lambda: self._working == 0)

@@ -17,7 +17,7 @@ from draftbridge.objects.write.byte_sink import ByteSink
 
 
 class Sliced(Protocol):
-    """Bytes that are fetched when they are sliced. A slice is good until the next."""
+    """Bytes that are read when they are sliced. A slice is valid until the next one is taken."""
 
     def __len__(self) -> int: ...
     def __getitem__(self, part: slice, /) -> memoryview: ...
@@ -51,7 +51,7 @@ class ObjectDraft:
         self._head = 0
 
     def reserve(self) -> None:
-        """FEATURE_INVALID when the header would be longer than a reader accepts."""
+        """Fix the size of the header. Raises FEATURE_INVALID when it would be longer than a reader accepts."""
         width = CHECK_WIDTH[self._auth]
         blank = {name: bytes(chunk_count(e.end - e.start, CHUNK) * width) for name, e in self._all.items()}
         head = encode(self.entries, self._texts(dict.fromkeys(self._all, "xxh3_64:" + "0" * 16), blank))
@@ -83,7 +83,7 @@ class ObjectDraft:
         sink.write(memoryview(head), 0)
         return len(head) + (self.entries[-1].end if self.entries else 0)
 
-    # An unmasked digest would let a reader of a sealed store confirm what it guesses a tensor to be.
+    # An unmasked digest in a sealed store would confirm a guess of a tensor's content.
     def _shown(self, name: str, digest_of_bytes: int) -> str:
         mask = self._key.mask(self._salt, name) if self._key is not None and self._auth == "seal" else 0
         return f"xxh3_64:{digest_of_bytes ^ mask:016x}"

@@ -24,16 +24,16 @@ from draftbridge.objects.write.tensor_in_source import TensorInSource
 
 @dataclass(frozen=True)
 class ExternSource:
-    """A file that some of the tensors lie in already."""
+    """A file that holds some of the tensors already."""
 
     file: str
-    """As the object is to name it."""
+    """The path that the object's header names."""
     open: str
-    """Where it can be read now."""
+    """The path to read it from now."""
     size: int
     mtime_ns: int
     offsets: dict[str, int]
-    """Where the tensor of each name begins."""
+    """By tensor name: the byte where it begins."""
 
 
 def bytes_of(tensor: torch.Tensor) -> memoryview:
@@ -79,7 +79,7 @@ def write(
 def _check_outside(
     draft: ObjectDraft, tensors: TensorDict, given: ExternSource, extern: Extern, file: FileSource
 ) -> None:
-    """Digests and checks of the tensors that stay in their file, from the bytes in it."""
+    """Make the digests and checks of the tensors that stay in their file. Raises FEATURE_INVALID when it changed."""
     found = changed(file, given.size, given.mtime_ns)
     for name, entry in extern.entries.items():
         if found is None and entry.end > given.size:

@@ -12,7 +12,8 @@ from draftbridge.objects.safetensors_header import Entry
 
 class TensorInSource:
     """Sliced like memory, and never mapped: the file is the user's and may shrink, and mapped memory would not survive
-    that. Each slice is good until the next. All slices together must be the tensor, each whole elements."""
+    that. Each slice is valid until the next one is taken. The slices must cover the tensor, each in whole
+    elements."""
 
     def __init__(self, source: ByteSource, entry: Entry) -> None:
         self._source = source

@@ -1,4 +1,4 @@
-"""Telling the disk to begin while the rest is still being written: fsync then finds most of it done."""
+"""Starts writing a file to disk while the rest of it is still being written, so that fsync has little left to do."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ if _call is not None:
 
 
 class Writeback:
-    """For one file that is written from a low offset to a high one. Only a hint: where there is no such call, or it
-    fails, fsync does all the work and says what is wrong."""
+    """For one file that is written from a low offset to a high one. Only a hint: without the system call, or when it
+    fails, fsync does all the work and reports the error."""
 
     def __init__(self, *, wanted: bool) -> None:
         self._wanted = wanted and _call is not None
