@@ -20,7 +20,7 @@ const operations: Readonly<Record<string, Operation>> = {
   sweep: (store) => store.sweep({ dryRun: true, graceMs: 0 }),
 }
 
-/** Closed means closed: no operation reaches the backend any more. */
+/** After close, every operation fails with STORE_CLOSED. */
 export function describeClosedContract(name: string, subject: Subject): void {
   describe(`${name}: closed`, () => {
     const { store: open, put } = bench(subject)

@@ -22,7 +22,10 @@ export interface PromiseSubject {
 }
 
 /** What a reader sees, or why it sees nothing. */
-export async function look(store: FeatureStore, ref: SampleRef): Promise<Readonly<Record<string, string>> | Error> {
+export async function digestsOrError(
+  store: FeatureStore,
+  ref: SampleRef,
+): Promise<Readonly<Record<string, string>> | Error> {
   try {
     await using lease = await store.get(ref)
     return await digestsOf(lease.tensors)
@@ -32,7 +35,7 @@ export async function look(store: FeatureStore, ref: SampleRef): Promise<Readonl
   }
 }
 
-export type Words = ReturnType<typeof bench>
+export type Clients = ReturnType<typeof bench>
 
 /** Opens clients and closes them after each test. */
 export function bench(subject: PromiseSubject) {

@@ -1,21 +1,21 @@
 import { describe, expect, it } from 'vitest'
 import type { Lease } from '../../src/store/feature-store.ts'
 import { digestsOf } from '../support/python.ts'
-import { bench, look, type PromiseSubject, type Words } from './promise-bench.ts'
+import { bench, type Clients, digestsOrError, type PromiseSubject } from './promise-bench.ts'
 import { about, s0, s1, sample } from './subject.ts'
 
 /** Each promise of the store is one test and has its name. Two clients stand for what `two-process` does with two processes. */
 export function describePromises(name: string, subject: PromiseSubject): void {
   describe(`${name}: promise`, () => {
-    const words = bench(subject)
-    describeBytes(words)
-    describeStale(words, subject)
-    describeFreeing(words)
-    describeRefusals(words)
+    const clients = bench(subject)
+    describeBytes(clients)
+    describeStale(clients, subject)
+    describeFreeing(clients)
+    describeRefusals(clients)
   })
 }
 
-function describeBytes({ both, put }: Words): void {
+function describeBytes({ both, put }: Clients): void {
   it('a put is seen whole or not at all', async () => {
     const { here, there } = await both({ retain: true })
     const puts = [await put(here, 0)]
@@ -30,7 +30,7 @@ function describeBytes({ both, put }: Words): void {
       await new Promise((resolve) => setImmediate(resolve))
       const newest = puts.at(-1)
       if (newest === undefined) throw new Error('no put')
-      const seen = await look(there, newest.ref)
+      const seen = await digestsOrError(there, newest.ref)
       if (!(seen instanceof Error)) expect(seen).toEqual(newest.digests)
       else expect(seen).toMatchObject({ code: expect.stringMatching(/STALE|NOT_FOUND/) })
     }
@@ -40,7 +40,7 @@ function describeBytes({ both, put }: Words): void {
   it('get returns exactly the put bytes', async () => {
     const { here, there } = await both()
     const { ref, digests } = await put(here, 1)
-    expect(await look(there, ref)).toEqual(digests)
+    expect(await digestsOrError(there, ref)).toEqual(digests)
   })
 
   it("the caller's copy is its own", async () => {
@@ -79,7 +79,7 @@ function describeBytes({ both, put }: Words): void {
   })
 }
 
-function describeStale({ both, put, open }: Words, subject: PromiseSubject): void {
+function describeStale({ both, put, open }: Clients, subject: PromiseSubject): void {
   const stale = { code: 'SAMPLE_STALE', exitCode: 66 }
 
   it('a stale ref never resolves: after re-put', async () => {
@@ -92,7 +92,7 @@ function describeStale({ both, put, open }: Words, subject: PromiseSubject): voi
   it('a stale ref never resolves: after free and re-put', async () => {
     const { here, there } = await both()
     const old = await put(here, 1)
-    await look(there, old.ref)
+    await digestsOrError(there, old.ref)
     await put(here, 1)
     for (const store of [here, there]) await expect(store.get(old.ref)).rejects.toMatchObject(stale)
   })
@@ -118,7 +118,7 @@ function describeStale({ both, put, open }: Words, subject: PromiseSubject): voi
     if (!subject.outlivesClients) context.skip('what is in the memory of one process is gone with it')
     const { here, there, place } = await both()
     const old = await put(here, 1)
-    await look(here, old.ref)
+    await digestsOrError(here, old.ref)
     for (const store of [here, there]) await store.close()
     const after = await open(place, { retain: false })
     await put(after, 1)
@@ -126,13 +126,13 @@ function describeStale({ both, put, open }: Words, subject: PromiseSubject): voi
   })
 }
 
-function describeFreeing({ both, put }: Words): void {
+function describeFreeing({ both, put }: Clients): void {
   it('last release frees, no earlier, counting the leases of all clients', async () => {
     const { here, there } = await both()
     const { ref, digests } = await put(here, 1)
     const [mine, theirs] = [await here.get(ref), await there.get(ref)]
     await mine[Symbol.asyncDispose]()
-    expect(await look(here, ref)).toEqual(digests)
+    expect(await digestsOrError(here, ref)).toEqual(digests)
     await theirs[Symbol.asyncDispose]()
     await expect(here.get(ref)).rejects.toMatchObject({ code: 'SAMPLE_NOT_FOUND' })
   })
@@ -150,7 +150,7 @@ function describeFreeing({ both, put }: Words): void {
       if (mine instanceof Error) expect(mine).toMatchObject({ code: 'SAMPLE_NOT_FOUND' })
       else {
         expect(await digestsOf((mine as Lease).tensors)).toEqual(digests)
-        expect(await look(there, ref)).toEqual(digests)
+        expect(await digestsOrError(there, ref)).toEqual(digests)
         await (mine as Lease)[Symbol.asyncDispose]()
       }
       await expect(there.get(ref)).rejects.toMatchObject({ code: 'SAMPLE_NOT_FOUND' })
@@ -162,7 +162,7 @@ function describeFreeing({ both, put }: Words): void {
     const { here, there } = await both({ retain: true })
     const { ref, digests } = await put(here, 1)
     for (let epoch = 0; epoch < 3; epoch++)
-      for (const store of [here, there]) expect(await look(store, ref)).toEqual(digests)
+      for (const store of [here, there]) expect(await digestsOrError(store, ref)).toEqual(digests)
   })
 
   it('a release of an old lease never touches newer data', async () => {
@@ -170,7 +170,7 @@ function describeFreeing({ both, put }: Words): void {
     const old = await there.get((await put(here, 1)).ref)
     const fresh = await put(here, 2)
     await old[Symbol.asyncDispose]()
-    expect(await look(there, fresh.ref)).toEqual(fresh.digests)
+    expect(await digestsOrError(there, fresh.ref)).toEqual(fresh.digests)
   })
 
   it('abort is idempotent and removes everything of a sample', async () => {
@@ -227,11 +227,11 @@ function describeFreeing({ both, put }: Words): void {
     await there.quarantine(ref, 'a test')
     for (const store of [here, there]) await expect(store.get(ref)).rejects.toMatchObject({ code: 'SAMPLE_NOT_FOUND' })
     const fresh = await put(here, 1)
-    expect(await look(there, fresh.ref)).toEqual(fresh.digests)
+    expect(await digestsOrError(there, fresh.ref)).toEqual(fresh.digests)
   })
 }
 
-function describeRefusals({ both, put, open }: Words): void {
+function describeRefusals({ both, put, open }: Clients): void {
   it('over quota changes nothing and says so (75)', async () => {
     const { here, place } = await both({ retain: true })
     const { ref, digests } = await put(here, 1)
@@ -241,7 +241,7 @@ function describeRefusals({ both, put, open }: Words): void {
     const refused = { code: 'STORE_OVER_BUDGET', exitCode: 75 }
     await expect(bounded.put(s0, source, about)).rejects.toMatchObject(refused)
     await expect(bounded.put(s1, source, about)).rejects.toMatchObject(refused)
-    expect(await look(here, ref)).toEqual(digests)
+    expect(await digestsOrError(here, ref)).toEqual(digests)
     expect((await here.usage()).bytes).toBe(bytes)
   })
 }

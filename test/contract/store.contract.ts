@@ -8,7 +8,7 @@ import { describeLeaseContract } from './lease.contract.ts'
 import { about, bench, type Subject, s0, s1, sample } from './subject.ts'
 import { describeSweepContract } from './sweep.contract.ts'
 
-/** What every backend must give once FeatureStore sits on it. */
+/** What a FeatureStore must give on every pair of Blobs and Coordination. */
 export function describeStoreContract(name: string, subject: Subject): void {
   describe(`${name}: bytes`, () => describeBytes(subject))
   describe(`${name}: generations`, () => describeGenerations(subject))

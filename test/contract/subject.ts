@@ -5,7 +5,7 @@ import type { SampleRef } from '../../src/core/sample-ref.ts'
 import type { FeatureStore, PutAbout } from '../../src/store/feature-store.ts'
 import { checkHandlesAfterEach, digestsOf, sampleSpecs, synthesize } from '../support/python.ts'
 
-/** What a backend gives the contract: a way to open a new, empty store on it. */
+/** A kind of store under test: opens a new, empty one. */
 export interface Subject {
   open(options: { readonly retain: boolean; readonly quota?: number }): Promise<FeatureStore>
 }
@@ -14,7 +14,7 @@ export const about: PutAbout = { runId: RunId.parse('run'), numTokens: 6, proven
 export const s0 = SampleId.parse('run:00000000')
 export const s1 = SampleId.parse('run:00000001.part.2')
 
-/** The words the contract's tests are written in. Every store is closed after its test, and nothing may be left alive. */
+/** Helpers of the contract's tests. Every store is closed after its test, and nothing may be left alive in Python. */
 export function bench(subject: Subject) {
   checkHandlesAfterEach()
   const opened: FeatureStore[] = []

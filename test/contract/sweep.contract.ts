@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { about, bench, type Subject, s0, s1, sample } from './subject.ts'
 
-/** What a sweep promises on every backend. */
+/** What a sweep promises in every kind of store. */
 export function describeSweepContract(name: string, subject: Subject): void {
   describe(`a sweep of a ${name} store`, () => {
     const { store: open, put, consume } = bench(subject)

@@ -14,14 +14,14 @@ export interface SharedSubject {
 /** The promises, with the other side of each in a process of its own. */
 export function describeTwoProcesses(name: string, subject: SharedSubject): void {
   describe(`${name}: two processes`, () => {
-    const words = bench(subject)
-    describeData(words)
-    describeHolds(words)
-    describeFencing(words)
+    const clients = bench(subject)
+    describeData(clients)
+    describeHolds(clients)
+    describeFencing(clients)
   })
 }
 
-function describeData({ both, put }: Words): void {
+function describeData({ both, put }: Clients): void {
   it('a put is seen whole or not at all, and a get returns exactly the put bytes', async () => {
     const { here, there } = await both()
     let last = await put(there, s0, 0)
@@ -62,7 +62,7 @@ function describeData({ both, put }: Words): void {
   })
 }
 
-function describeHolds({ both, put, open }: Words): void {
+function describeHolds({ both, put, open }: Clients): void {
   it('the last release frees, no earlier, counting the leases of all processes', async () => {
     const { here, there } = await both()
     const { ref } = await put(here, s0, 1)
@@ -140,7 +140,7 @@ function describeHolds({ both, put, open }: Words): void {
   })
 }
 
-function describeFencing({ both, put }: Words): void {
+function describeFencing({ both, put }: Clients): void {
   it('a process that was taken for dead and wakes up can neither put nor acknowledge nor claim', async () => {
     const { here, there } = await both()
     const { ref } = await put(here, s0, 1)
@@ -162,12 +162,12 @@ function describeFencing({ both, put }: Words): void {
   })
 }
 
-async function using(lease: Lease, look: (lease: Lease) => Promise<void>): Promise<void> {
+async function using(lease: Lease, use: (lease: Lease) => Promise<void>): Promise<void> {
   await using held = lease
-  await look(held)
+  await use(held)
 }
 
-type Words = ReturnType<typeof bench>
+type Clients = ReturnType<typeof bench>
 
 function bench(subject: SharedSubject) {
   checkHandlesAfterEach()
