@@ -1,41 +1,6 @@
-/** The signals that ask a command to stop, and the exit status of a command that they stopped. */
-export const STOP_EXIT = { SIGINT: 130, SIGTERM: 143 } as const
-export type StopSignal = keyof typeof STOP_EXIT
+import { type ErrorCode, errorTable, STOP_EXIT, type StopSignal } from './error-table.ts'
 
-/**
- * Every failure this program can report. The code decides the exit status and whether a retry can help.
- * `ErrorCode` in python/draftbridge/bridge/errors.py lists the same codes; a test compares the two.
- */
-export const errorTable = {
-  CONFIG_INVALID: { exit: 64, retryable: false },
-  REF_INVALID: { exit: 65, retryable: false },
-  MANIFEST_INVALID: { exit: 65, retryable: false },
-  SPEC_MISMATCH: { exit: 65, retryable: false },
-  FEATURE_INVALID: { exit: 65, retryable: false },
-  SAMPLE_CORRUPT: { exit: 65, retryable: false },
-  CHECKPOINT_INVALID: { exit: 65, retryable: false },
-  CONTRACT_MISMATCH: { exit: 65, retryable: false },
-  EXPORT_MISMATCH: { exit: 65, retryable: false },
-  SAMPLE_NOT_FOUND: { exit: 66, retryable: false },
-  SAMPLE_STALE: { exit: 66, retryable: false },
-  STORE_UNAVAILABLE: { exit: 69, retryable: true },
-  PYTHON_UNAVAILABLE: { exit: 69, retryable: false },
-  PEER_TIMEOUT: { exit: 69, retryable: true },
-  PEER_FAILED: { exit: 69, retryable: false },
-  PYTHON_RAISED: { exit: 70, retryable: false },
-  OUT_OF_MEMORY: { exit: 70, retryable: false },
-  RANK_DIED: { exit: 70, retryable: false },
-  RANK_HUNG: { exit: 70, retryable: false },
-  STORE_CLOSED: { exit: 70, retryable: false },
-  STORE_OVER_BUDGET: { exit: 75, retryable: true },
-  STORE_FULL: { exit: 75, retryable: true },
-  STORE_BUSY: { exit: 75, retryable: true },
-  STORE_AUTH: { exit: 77, retryable: false },
-  INTERRUPTED: { exit: STOP_EXIT.SIGINT, retryable: false },
-} as const satisfies Record<string, { exit: number; retryable: boolean }>
-
-export type ErrorCode = keyof typeof errorTable
-export const errorCodes = Object.keys(errorTable) as readonly ErrorCode[]
+export { type ErrorCode, errorCodes, errorTable, STOP_EXIT, type StopSignal } from './error-table.ts'
 
 /** Where bad input was met: enough for the reader to open the right file at the right place and mend it. */
 export interface Finding {

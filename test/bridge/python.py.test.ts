@@ -5,6 +5,8 @@ import { beforeAll, describe, expect, it } from 'vitest'
 import { ops } from '../../src/bridge/ops.ts'
 import { embedPython } from '../../src/bridge/python.ts'
 import { errorCodes } from '../../src/core/errors.ts'
+import { dtypeBytes, FEATURE_NAME } from '../../src/core/feature-spec.ts'
+import { MAX_HEADER } from '../../src/store/blobs/directory/object-label.ts'
 import { installProbes, listPythonOps } from '../support/probe-ops.ts'
 import {
   checkHandlesAfterEach,
@@ -86,6 +88,13 @@ describe('a call', () => {
   it('can raise the codes of the table, and no other one is defined in Python', async () => {
     const { codes } = await call('probe.codes', {})
     expect(codes.toSorted()).toEqual(errorCodes.toSorted())
+  })
+
+  it('finds the same dtypes, feature names and header limit in both languages', async () => {
+    const { dtypeBytes: dtypes, featureName, maxHeader } = await call('probe.constants', {})
+    expect(dtypes).toEqual(dtypeBytes)
+    expect(`^${featureName}$`).toBe(FEATURE_NAME.source)
+    expect(maxHeader).toBe(MAX_HEADER)
   })
 
   it('cannot raise a code that is not in the table', async () => {

@@ -14,6 +14,11 @@ const probes = {
   'probe.echo': op('io', z.object({ value }), z.object({ value, repr: z.string() })),
   'probe.make': op('io', z.object({ which: z.string() }), z.object({ value: z.number() })),
   'probe.codes': op('io', z.object({}), z.object({ codes: z.array(z.string()) })),
+  'probe.constants': op(
+    'io',
+    z.object({}),
+    z.object({ dtypeBytes: z.record(z.string(), z.number()), featureName: z.string(), maxHeader: z.number() }),
+  ),
   'probe.raise': op('engine', z.object({ code: z.string().nullable() }), z.object({})),
 }
 type Probes = typeof probes

@@ -8,6 +8,7 @@ from typing import get_args
 
 from draftbridge.bridge.errors import ERROR_CODES, BridgeError
 from draftbridge.bridge.registry import Lane, Payload, op
+from draftbridge.objects import safetensors_header
 
 
 def _run(payload: Payload) -> Payload:
@@ -33,6 +34,15 @@ def _make(payload: Payload) -> Payload:
 @op("probe.codes", "io")
 def _codes(_: Payload) -> Payload:
     return {"codes": list(ERROR_CODES)}
+
+
+@op("probe.constants", "io")
+def _constants(_: Payload) -> Payload:
+    return {
+        "dtypeBytes": {str(dtype).removeprefix("torch."): dtype.itemsize for dtype in safetensors_header.CODES},
+        "featureName": safetensors_header._NAME.pattern,
+        "maxHeader": safetensors_header.MAX_HEADER,
+    }
 
 
 @op("probe.raise", "engine")

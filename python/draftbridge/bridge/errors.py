@@ -31,7 +31,7 @@ ErrorCode = Literal[
     "STORE_AUTH",
     "INTERRUPTED",
 ]
-"""The codes of `errorTable` in src/core/errors.ts; a test compares the two."""
+"""The codes of `errorTable` in src/core/error-table.ts; a test compares the two."""
 
 ERROR_CODES: tuple[ErrorCode, ...] = get_args(ErrorCode)
 
@@ -50,7 +50,7 @@ class BridgeError(Exception):
         fix: str | None = None,
     ) -> None:
         if code not in ERROR_CODES:
-            raise ValueError(f"{code} is not in the table of error codes (src/core/errors.ts)")
+            raise ValueError(f"{code} is not in the table of error codes (src/core/error-table.ts)")
         given = {"file": file, "field": field, "found": found, "fix": fix}
         self.code: ErrorCode = code
         self.details: dict[str, Any] = {key: value for key, value in given.items() if value is not None}

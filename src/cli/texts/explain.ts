@@ -1,6 +1,5 @@
 import { type ErrorCode, errorCodes, errorTable, isErrorCode, STOP_EXIT } from '../../core/errors.ts'
 import { nearest } from '../../core/nearest.ts'
-import { explanations } from './explanations.ts'
 
 type Answer = { readonly text: string; readonly data: unknown } | { readonly unknown: string }
 
@@ -15,22 +14,20 @@ export function explain(word: string): Answer {
 /** All codes, one line each. */
 export function explainAll(): Answer {
   const lines = errorCodes.map(
-    (code) => `${code.padEnd(20)} ${String(exitOf(code)).padEnd(4)} ${explanations[code].cause}`,
+    (code) => `${code.padEnd(20)} ${String(exitOf(code)).padEnd(4)} ${errorTable[code].cause}`,
   )
   return { text: [`${'code'.padEnd(20)} exit`, ...lines].join('\n'), data: errorCodes.map(dataOf) }
 }
 
 function textOf(code: ErrorCode): string {
-  const { cause, fix } = explanations[code]
-  const retry = errorTable[code].retryable ? 'yes, the same command may succeed later' : 'no, fix the cause first'
+  const { cause, fix, retryable } = errorTable[code]
+  const retry = retryable ? 'yes, the same command may succeed later' : 'no, fix the cause first'
   return `${code}\n  cause: ${cause}\n  fix:   ${fix}\n  exit:  ${exitOf(code)}\n  retry: ${retry}`
 }
 
-const dataOf = (code: ErrorCode) => ({
-  code,
-  exit: exitOf(code),
-  retryable: errorTable[code].retryable,
-  ...explanations[code],
-})
+function dataOf(code: ErrorCode) {
+  const { retryable, cause, fix } = errorTable[code]
+  return { code, exit: exitOf(code), retryable, cause, fix }
+}
 const exitOf = (code: ErrorCode): string | number =>
   code === 'INTERRUPTED' ? Object.values(STOP_EXIT).join(' / ') : errorTable[code].exit

@@ -7,7 +7,7 @@ import { Generation, RunId, SampleId } from '../../../core/ids.ts'
 import type { ObjectLabel } from '../../maintenance/inventory.ts'
 
 /** The longest header that the format allows. */
-const MAX_HEADER = 1 << 20
+export const MAX_HEADER = 1 << 20
 /** Headers are a few KiB, so one read is enough for nearly all. */
 const FIRST_READ = 8192
 
