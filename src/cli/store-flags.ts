@@ -1,4 +1,5 @@
 import type { Command } from 'commander'
+import type { Waiting } from '../core/liveness/watch.ts'
 import type { StoreLocation } from '../roles/maintain/store-location.ts'
 import { DEFAULT_CONFIG, type RunFlags, withConfigFlags } from './flags.ts'
 import type { Stop } from './sessions/stop.ts'
@@ -34,6 +35,18 @@ export async function storeLocation(flags: StoreFlags, command: Command, stop: S
   const { optionalConfig } = await import('./sessions/optional-config.ts')
   const config = await optionalConfig(flags, command.getOptionValueSource('config') === 'cli')
   return { root, config, keyFile: flags.keyFile ?? null, onPython }
+}
+
+/** Says once on stderr that members of a store are watched. */
+export function waitNotice({ quiet }: StoreFlags): (waiting: Waiting) => void {
+  let isSaid = quiet === true
+  return ({ holders, leftMs }) => {
+    if (isSaid) return
+    isSaid = true
+    const who = holders.length === 1 ? '1 member' : `${holders.length} members`
+    const seconds = Math.ceil(leftMs / 1000)
+    process.stderr.write(`watching ${who} of the store that cannot be seen from here, up to ${seconds} s\n`)
+  }
 }
 
 /** `90s`, `15m`, `1h`, `2d` in milliseconds; null for anything else. */

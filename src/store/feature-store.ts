@@ -1,6 +1,7 @@
 import type { TensorSet } from '../bridge/tensor-set.ts'
 import { finding, hasCode } from '../core/errors.ts'
 import type { SampleId, StoreId } from '../core/ids.ts'
+import type { WaitOptions } from '../core/liveness/watch.ts'
 import type { SampleRef } from '../core/sample-ref.ts'
 import type { StoreKey } from './auth/store-auth.ts'
 import { type BlobKey, keyText } from './blob-key.ts'
@@ -160,6 +161,14 @@ export class FeatureStore implements AsyncDisposable {
   /** From here on nothing that another member does has an effect: neither its puts nor its acknowledgements. */
   fence(memberId: string): Promise<void> {
     return this.#operations.run('fence', () => this.#parts.members.fence(parsedMember(memberId)))
+  }
+
+  /**
+   * Watches the members that cannot be seen from here until each is known to live or to be dead. Afterwards what dead
+   * ones held can be claimed at once. A claim itself never waits.
+   */
+  settleMembers(wait: WaitOptions = {}): Promise<void> {
+    return this.#operations.run('settleMembers', () => this.#parts.members.settle(wait))
   }
 
   /**

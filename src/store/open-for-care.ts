@@ -1,6 +1,7 @@
 import path from 'node:path'
 import type { Python } from '../bridge/python.ts'
 import { StoreId } from '../core/ids.ts'
+import type { Watch } from '../core/liveness/watch.ts'
 import { KeyAdmission, type StoreAuth, type StoreKey } from './auth/store-auth.ts'
 import { RekeyFiles } from './blobs/directory/rekey-files.ts'
 import { readStoreFile, storeFileOf } from './directory/store-file.ts'
@@ -23,6 +24,8 @@ export interface StoreCareOptions {
   /** Default: what store.json says, for a user who names nothing but a folder. */
   readonly auth?: StoreAuth | null
   readonly keyFile?: string | null
+  /** Default: that of this process. */
+  readonly watch?: Watch
 }
 
 /** Opens the store in a directory. It joins the store as a member only when a command changes something. */
@@ -31,12 +34,13 @@ export async function openStoreForCare({
   root: given,
   auth = null,
   keyFile = null,
+  watch,
 }: StoreCareOptions): Promise<StoreCare> {
   const root = path.resolve(given)
   const own = auth ?? { mode: await statedMode(root, keyFile), keyFile }
   const ports = await storeKinds['shared-dir']({ python, root, auth: own, create: false })
   const { id, key, files } = ports
-  const parts = assembleParts(ports, { id, retain: true, space: countedSpace(null) })
+  const parts = assembleParts(ports, { id, retain: true, space: countedSpace(null), watch })
   return {
     parts,
     key,

@@ -1,4 +1,5 @@
 import type { StoreId } from '../core/ids.ts'
+import type { Watch } from '../core/liveness/watch.ts'
 import type { BlobKey } from './blob-key.ts'
 import type { Blobs } from './blobs/blobs.ts'
 import { Claims } from './coordination/claims.ts'
@@ -41,10 +42,15 @@ export type OpenSpace = (about: {
 
 export function assembleParts(
   { blobs, coordination }: StorePorts,
-  options: { readonly id: StoreId; readonly retain: boolean; readonly space?: OpenSpace | undefined },
+  options: {
+    readonly id: StoreId
+    readonly retain: boolean
+    readonly space?: OpenSpace | undefined
+    readonly watch?: Watch | undefined
+  },
 ): StoreParts {
   const { notes } = coordination
-  const members = new Members(coordination)
+  const members = new Members(coordination, options.watch)
   const generations = new GenerationSource((above) => claimEpoch(notes, above))
   const storedGenerations = new StoredGenerations(blobs, generations)
   const count = async () => (await blobs.list()).reduce((sum, blob) => sum + blob.bytes, 0)

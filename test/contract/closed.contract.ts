@@ -16,6 +16,7 @@ const operations: Readonly<Record<string, Operation>> = {
   missing: (store, ref) => store.missing([ref]),
   quarantine: (store, ref) => store.quarantine(ref, 'a test'),
   fence: (store) => store.fence('m0123456789abcdef'),
+  settleMembers: (store) => store.settleMembers(),
   usage: (store) => store.usage(),
   sweep: (store) => store.sweep({ dryRun: true, graceMs: 0 }),
 }

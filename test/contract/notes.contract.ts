@@ -59,15 +59,13 @@ export function describeNotes(name: string, open: () => Promise<Notes>): void {
       expect(await notes.list('none')).toEqual([])
     })
 
-    it('touches what is there, and its age begins anew', async () => {
+    it('rewrites what is there, and makes nothing', async () => {
       const notes = await open()
-      expect([await notes.touch('members/m1'), await notes.age('members/m1')]).toEqual([false, null])
-      await notes.write('members/m1', 'x')
-      await new Promise((resolve) => setTimeout(resolve, 60))
-      const before = (await notes.age('members/m1')) ?? 0
-      expect(await notes.touch('members/m1')).toBe(true)
-      expect(await notes.age('members/m1')).toBeLessThan(before)
-      expect(await notes.read('members/m1')).toBe('x')
+      expect(await notes.rewrite('members/m1', 'x1')).toBe(false)
+      expect(await notes.read('members/m1')).toBeNull()
+      await notes.write('members/m1', 'x1')
+      expect(await notes.rewrite('members/m1', 'x2')).toBe(true)
+      expect(await notes.read('members/m1')).toBe('x2')
     })
 
     it('enters and says whether the sign is there; leaves and takes an empty folder along', async () => {

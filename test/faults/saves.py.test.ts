@@ -41,6 +41,8 @@ interface SaveState {
   readonly step: number
   /** The files in it. */
   readonly files: readonly string[]
+  /** A record is written, and not in its place yet. */
+  readonly isRecordStaged: boolean
   /** Steps before it that have a record. */
   readonly earlier: readonly number[]
 }
@@ -51,12 +53,24 @@ async function saveState(checkpoints: string): Promise<SaveState | null> {
   if (step === undefined) return null
   const folder = new CheckpointFolder(checkpoints)
   const recorded = await Promise.all(steps.map(async (each) => (await namesIn(folder.pathOf(each))).includes(RECORD)))
-  return { step, files: await namesIn(folder.pathOf(step)), earlier: steps.filter((_, at) => recorded[at]) }
+  const isRecordStaged = (await stagedIn(path.dirname(checkpoints))).includes(RECORD)
+  return {
+    step,
+    isRecordStaged,
+    files: await namesIn(folder.pathOf(step)),
+    earlier: steps.filter((_, at) => recorded[at]),
+  }
 }
 
 const RECORD = 'checkpoint.json'
 // A folder may be removed between being listed and being read.
 const namesIn = (folder: string): Promise<readonly string[]> => readdir(folder).catch(() => [])
+
+/** What the process that holds the run is about to publish. */
+async function stagedIn(runDir: string): Promise<readonly string[]> {
+  const holders = (await namesIn(runDir)).filter((name) => name.startsWith('.train.holder.'))
+  return (await Promise.all(holders.map((name) => namesIn(path.join(runDir, name))))).flat()
+}
 
 /** Moments of a save, by the files that are there. Each has a checkpoint before it that could be lost. */
 const moments: Readonly<Record<string, (state: SaveState) => boolean>> = {
@@ -64,7 +78,7 @@ const moments: Readonly<Record<string, (state: SaveState) => boolean>> = {
   'the model is being written': ({ files }) => files.length === 1 && files[0] === 'model.safetensors',
   'the optimiser is being written': ({ files }) => files.includes('optimizer.safetensors') && files.length === 3,
   'everything is written but the record': ({ files }) => files.length === 5 && !files.includes(RECORD),
-  'the record is staged': ({ files }) => files.some((name) => name.endsWith('.tmp')) && !files.includes(RECORD),
+  'the record is staged': ({ files, isRecordStaged }) => isRecordStaged && !files.includes(RECORD),
   'the record is in its place, and older ones are to go': ({ files, earlier }) =>
     files.includes(RECORD) && earlier.length > 1,
 }

@@ -1,6 +1,7 @@
 import { readdir } from 'node:fs/promises'
 import path from 'node:path'
 import { RunId, SampleId } from '../../src/core/ids.ts'
+import type { Watch } from '../../src/core/liveness/watch.ts'
 import type { SampleRef } from '../../src/core/sample-ref.ts'
 import type { FeatureStore } from '../../src/store/feature-store.ts'
 import { sharedDirFeatureStore } from '../../src/store/open.ts'
@@ -10,7 +11,8 @@ import { python, sampleSpecs, synthesize } from './tensors.ts'
 export const openStore = (root: string, quota: number | null = null): Promise<FeatureStore> =>
   sharedDirFeatureStore({ python, root, retain: true, durability: 'fast', quota })
 
-export const care = (root: string): Promise<StoreCare> => openStoreForCare({ python, root })
+export const care = (root: string, watch?: Watch): Promise<StoreCare> =>
+  openStoreForCare({ python, root, ...(watch === undefined ? {} : { watch }) })
 
 export async function putSample(store: FeatureStore, name: string, run = 'run', seed = 1): Promise<SampleRef> {
   await using source = await synthesize(seed, sampleSpecs(6))

@@ -160,7 +160,6 @@ function watchedNotes(notes: Notes, called: (call: Call) => Promise<void>): Note
     leave: (name, sign) => notes.leave(name, sign),
     removeFolder: (folder) => notes.removeFolder(folder),
     list: (folder) => notes.list(folder),
-    touch: (name) => notes.touch(name),
-    age: (name) => notes.age(name),
+    rewrite: (name, text) => notes.rewrite(name, text),
   }
 }

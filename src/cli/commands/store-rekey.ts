@@ -4,7 +4,7 @@ import { stoppable } from '../../core/interruption.ts'
 import { withExamples } from '../flags.ts'
 import type { Stop } from '../sessions/stop.ts'
 
-import { type StoreFlags, storeLocation, withManifestFlag, withStoreFlags } from '../store-flags.ts'
+import { type StoreFlags, storeLocation, waitNotice, withManifestFlag, withStoreFlags } from '../store-flags.ts'
 
 export function addRekey(store: Command, stop: Stop): void {
   const command = store
@@ -24,7 +24,7 @@ export function addRekey(store: Command, stop: Stop): void {
       const newKeyFile = path.resolve(flags.newKeyFile)
       const manifests = flags.manifest.map((dir) => path.resolve(dir))
       const report = await stoppable(stop.signal, () =>
-        rekeyStore(location, { newKeyFile, manifests, signal: stop.signal }),
+        rekeyStore(location, { newKeyFile, manifests, signal: stop.signal, onWait: waitNotice(flags) }),
       )
       if (flags.json === true) process.stdout.write(`${JSON.stringify(report, null, 2)}\n`)
       else if (flags.quiet !== true) {

@@ -5,7 +5,14 @@ import { stoppable } from '../../core/interruption.ts'
 import type { StoreLocation } from '../../roles/maintain/store-location.ts'
 import { withExamples } from '../flags.ts'
 import type { Stop } from '../sessions/stop.ts'
-import { milliseconds, type StoreFlags, storeLocation, withManifestFlag, withStoreFlags } from '../store-flags.ts'
+import {
+  milliseconds,
+  type StoreFlags,
+  storeLocation,
+  waitNotice,
+  withManifestFlag,
+  withStoreFlags,
+} from '../store-flags.ts'
 import { gcText, isGood, progressText, removedText, summaryTable, verdictText } from '../texts/store-text.ts'
 import { addRekey } from './store-rekey.ts'
 
@@ -121,7 +128,8 @@ function addGc(store: Command, stop: Stop): void {
       const { cleanStore } = await import('../../roles/maintain/store-gc.ts')
       const location = await storeLocation(flags, command, stop)
       const manifests = flags.manifest.map((dir) => path.resolve(dir))
-      const options = { manifests, graceMs: graceMs ?? 0, dryRun: flags.dryRun === true, signal: stop.signal }
+      const shared = { dryRun: flags.dryRun === true, signal: stop.signal, onWait: waitNotice(flags) }
+      const options = { manifests, graceMs: graceMs ?? 0, ...shared }
       const report = await stoppable(stop.signal, () => cleanStore(location, options))
       if (flags.json === true) print(JSON.stringify(report, null, 2))
       else if (flags.quiet !== true) print(gcText(report, manifests.length > 0))
@@ -148,6 +156,7 @@ function addRm(store: Command, stop: Stop): void {
           dryRun: flags.dryRun === true,
           force: flags.force === true,
           signal: stop.signal,
+          onWait: waitNotice(flags),
           agree: (objects, size) => agree(objects, bytes(size)),
         }),
       )

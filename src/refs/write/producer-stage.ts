@@ -1,22 +1,23 @@
 import { randomUUID } from 'node:crypto'
-import { access, mkdir, open, readdir, rename, rm } from 'node:fs/promises'
+import { access, readdir, rename, rm } from 'node:fs/promises'
 import path from 'node:path'
 import { finding, isErrno } from '../../core/errors.ts'
 import { syncPath } from '../../core/files/atomic-file.ts'
 import { makeDirectories } from '../../core/files/make-folder.ts'
+import { PublishingFolder, takeAway } from '../../core/liveness/publishing-folder.ts'
 
 const STAGE = '.producer-'
 const FENCED = '.fenced-'
 
 /**
- * The folder in a manifest from which one producer publishes. All it changes in the manifest is a rename out of or into
- * it, so that taking it away ends that producer: one that was only stopped and wakes up again can change nothing.
+ * The folder in a manifest from which one producer publishes. Whoever opens the manifest to write fences all producers
+ * before, living or not: which of two may work is decided before that, by the claim on the manifest.
  */
 export class ProducerStage implements AsyncDisposable {
   readonly #dir: string
-  readonly #own: string
+  readonly #own: PublishingFolder
 
-  private constructor(dir: string, own: string) {
+  private constructor(dir: string, own: PublishingFolder) {
     this.#dir = dir
     this.#own = own
   }
@@ -25,87 +26,80 @@ export class ProducerStage implements AsyncDisposable {
   static async open(dir: string): Promise<ProducerStage> {
     await makeDirectories(dir, 0o777)
     const name = `${STAGE}${randomUUID()}`
+    const own = new PublishingFolder(path.join(dir, name))
     // Before the others are fenced: of two that start at once, at most one goes on.
-    await mkdir(path.join(dir, name), { mode: 0o700 })
+    await own.make()
     for (const entry of await readdir(dir)) {
-      if (entry === name || !(entry.startsWith(STAGE) || entry.startsWith(FENCED))) continue
-      const aside = path.join(dir, `${FENCED}${randomUUID()}`)
-      await rename(path.join(dir, entry), aside).catch(ignoreGone)
-      await rm(aside, { recursive: true, force: true })
+      const id = [STAGE, FENCED].find((prefix) => entry.startsWith(prefix))
+      if (id === undefined || entry === name) continue
+      await takeAway(path.join(dir, entry), path.join(dir, `${FENCED}${entry.slice(id.length)}`))
     }
     await syncPath(dir)
-    return new ProducerStage(dir, path.join(dir, name))
+    return new ProducerStage(dir, own)
   }
 
   /** Puts `content` at `name` in the manifest, whole and on disk or not at all. Follow it with `sync`. */
   async publish(name: string, content: string | Buffer): Promise<void> {
-    const staged = path.join(this.#own, name)
-    try {
-      const handle = await open(staged, 'w', 0o666)
-      try {
-        await handle.writeFile(content)
-        await handle.sync()
-      } finally {
-        await handle.close()
-      }
-      await rename(staged, path.join(this.#dir, name))
-    } catch (error) {
-      await rm(staged, { force: true })
-      throw await this.#explained(error)
-    }
+    await this.#explaining(() => this.#own.publish(name, path.join(this.#dir, name), content))
   }
 
   /** Makes what was published survive the loss of power. */
   async sync(): Promise<void> {
-    await syncPath(this.#dir).catch(async (error: unknown) => Promise.reject(await this.#explained(error)))
+    await this.#explaining(() => syncPath(this.#dir))
   }
 
-  /** Removes a file that the root lists no more. */
+  /** Removes a file that the root does not list. A file that is gone already is fine. */
   async retire(name: string): Promise<void> {
-    const aside = path.join(this.#own, `${name}.old`)
+    const aside = this.#own.file(`${name}.old`)
     try {
       await rename(path.join(this.#dir, name), aside)
       await rm(aside, { force: true })
     } catch (error) {
-      if (!isErrno(error, 'ENOENT')) throw error
-      await access(this.#own).catch(async () => Promise.reject(await this.#explained(error)))
+      if (!isErrno(error, 'ENOENT') || !(await this.#own.isThere())) throw await this.#explained(error)
     }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await rm(this.#own, { recursive: true, force: true })
+    await this.#own.drop()
   }
 
-  /** What `read` reads of the manifest; when that is gone because another producer has taken over, says so. */
+  /** Runs `read`, which reads files of the manifest. Where one is missing because of a take-over, the error says so. */
   async reading<T>(read: () => T): Promise<T> {
     try {
       return read()
     } catch (error) {
-      if (!isErrno(error, 'ENOENT')) throw error
-      await access(this.#own).catch(async () => Promise.reject(await this.#explained(error)))
-      throw error
+      throw (await this.#own.isThere()) ? error : await this.#explained(error)
+    }
+  }
+
+  async #explaining(task: () => Promise<void>): Promise<void> {
+    try {
+      await task()
+    } catch (error) {
+      throw await this.#explained(error)
     }
   }
 
   async #explained(error: unknown): Promise<unknown> {
     if (!isErrno(error, 'ENOENT')) return error
-    const where = { file: this.#dir, fix: 'leave the manifest to the other producer, or stop that one and start again' }
     try {
       await access(this.#dir)
     } catch {
-      const fix = 'run the producer again; features in the store stay'
-      const found = 'no such folder'
       return finding('MANIFEST_INVALID', 'the manifest folder is gone, though its producer is still at work', {
-        ...where,
-        found,
-        fix,
+        file: this.#dir,
+        found: 'no such folder',
+        fix: 'run the producer again; features in the store stay',
       })
     }
-    const found = 'the folder that this process publishes from was taken away'
-    return finding('STORE_BUSY', 'another producer has taken over', { ...where, found }, { cause: error })
+    return finding(
+      'STORE_BUSY',
+      'another producer has taken over',
+      {
+        file: this.#dir,
+        found: 'the folder that this process publishes from was taken away',
+        fix: 'leave the manifest to the other producer, or stop that one and start again',
+      },
+      { cause: error },
+    )
   }
-}
-
-function ignoreGone(error: unknown): void {
-  if (!isErrno(error, 'ENOENT')) throw error
 }

@@ -30,6 +30,8 @@ export const EventBody = z.discriminatedUnion('event', [
   /** Samples that were copied although `features.link` asked for links. `why`: the reason. */
   z.strictObject({ event: z.literal('produce.copied'), samples: Count, why: z.string() }),
   z.strictObject({ event: z.literal('produce.finished'), manifest: z.string(), seconds: z.number(), ...Produced }),
+  /** Another process has worked in the folder, and it cannot be seen from here whether it lives. */
+  z.strictObject({ event: z.literal('claim.waiting'), folder: z.string(), seconds: Count }),
   ...trainEvents,
   z.strictObject({
     event: z.literal('sample.corrupt'),

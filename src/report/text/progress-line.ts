@@ -84,6 +84,8 @@ function parts(body: EventBody): string[] {
       ]
     case 'produce.copied':
       return [`${plural(body.samples, 'sample')} copied: ${body.why}`]
+    case 'claim.waiting':
+      return [`watching whether another process still works in ${body.folder}`, `up to ${duration(body.seconds)}`]
     case 'eval.started':
       return [`measuring tau on ${plural(body.prompts, 'held-out prompt')}`, `draft steps ${body.steps.join(', ')}`]
     case 'eval.prompt':

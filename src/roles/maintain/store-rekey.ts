@@ -1,6 +1,7 @@
 import { lazyPython } from '../../bridge/lazy-python.ts'
 import type { Python } from '../../bridge/python.ts'
 import { type CodedError, finding, hasCode } from '../../core/errors.ts'
+import type { WaitOptions } from '../../core/liveness/watch.ts'
 import { resignManifest } from '../../refs/root/resign-manifest.ts'
 import type { KeyedRecord } from '../../store/auth/auth-record.ts'
 import { newSalt, StoreKey } from '../../store/auth/store-auth.ts'
@@ -12,6 +13,8 @@ export interface RekeyOptions {
   /** All manifests of the store: a manifest that is not named cannot be read with the new key. */
   readonly manifests: readonly string[]
   readonly signal: AbortSignal
+  /** Called while members of the store that cannot be seen from here are watched. */
+  readonly onWait?: WaitOptions['onWait']
   readonly onProgress?: (objects: number) => void
 }
 
@@ -39,6 +42,8 @@ export async function rekeyStore(location: StoreLocation, options: RekeyOptions)
   const files = openRekeyFiles(python, care)
   const record = await files.record()
   if (from === null || record === null) throw noKey(files.file)
+  const { signal, onWait } = options
+  await parts.members.settle({ signal, ...(onWait === undefined ? {} : { onWait }) })
   await requireNoOtherMember(care)
   await parts.members.join()
   await using to = await newKey(python, care, record, options.newKeyFile, files.file)

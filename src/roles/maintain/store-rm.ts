@@ -1,5 +1,6 @@
 import { finding } from '../../core/errors.ts'
 import { inBatches } from '../../core/in-batches.ts'
+import type { WaitOptions } from '../../core/liveness/watch.ts'
 import { keySegment } from '../../store/blob-key.ts'
 import { holdersOf } from '../../store/coordination/held-keys.ts'
 import type { FoundObject } from '../../store/maintenance/inventory.ts'
@@ -27,6 +28,8 @@ export interface RmOptions {
   /** Remove even while other processes have the store open, as long as they hold no sample of the run. */
   readonly force: boolean
   readonly signal: AbortSignal
+  /** Called while members of the store that cannot be seen from here are watched. */
+  readonly onWait?: WaitOptions['onWait']
   /** Called with the totals before anything is removed. False: nothing is removed. */
   readonly agree: (objects: number, bytes: number) => Promise<boolean>
 }
@@ -37,8 +40,10 @@ export interface RmOptions {
  */
 export async function removeRun(location: StoreLocation, options: RmOptions): Promise<RmReport> {
   await using care = await openStoreLocation(location)
-  const { run, dryRun, signal, agree } = options
+  const { run, dryRun, signal, agree, onWait } = options
   const { objects, bytes } = await objectsOf(care, run, signal)
+  // Without it what a member that died elsewhere held could never be removed.
+  await care.parts.members.settle({ signal, ...(onWait === undefined ? {} : { onWait }) })
   await requireUnheld(care, run, objects)
   if (!options.force) await requireNoOtherMember(care, run)
   const about = { store: care.parts.id, run, dryRun, kept: 0 }

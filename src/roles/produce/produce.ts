@@ -4,10 +4,10 @@ import { sharedKinds, traitsOf } from '../../config/store-kinds.ts'
 import { finding, hasCode } from '../../core/errors.ts'
 import { makeFolder } from '../../core/files/make-folder.ts'
 import { storageError } from '../../core/files/storage-error.ts'
-import { claimFolder } from '../../core/liveness/folder-claim.ts'
 import {
   type Manifest,
   ManifestWriter,
+  PRODUCE_CLAIM,
   type RefList,
   readManifestRoot,
   readRefManifest,
@@ -15,6 +15,7 @@ import {
 } from '../../refs/manifest.ts'
 import type { FeatureStore } from '../../store/feature-store.ts'
 import { openStore } from '../../store/open.ts'
+import { claimWork } from '../claim-work.ts'
 import type { RoleContext } from '../context.ts'
 import { planCapture } from './capture-source.ts'
 import type { SourcePlan } from './feature-source.ts'
@@ -67,7 +68,7 @@ export async function produceInto(options: ProduceOptions): Promise<Manifest> {
     const { memberId } = store
     // A producer that was taken for dead may wake up: from here on it can put nothing any more.
     const fence = (member: string) => store.fence(member)
-    await using _claim = await claimFolder(config.manifest, 'produce', { memberId, fence })
+    await using _claim = await claimWork(config.manifest, PRODUCE_CLAIM, context, { memberId, fence })
     await using source = await plan.open()
     const { contract } = source
     await using writer = await ManifestWriter.open({ ...about, inputs: plan.inputs, contract, reopen: true })

@@ -24,6 +24,7 @@ export interface AssembleOptions {
   readonly store: FeatureStore
   readonly python: Python
   readonly place: RankPlace
+  readonly publishFrom?: string | null
   readonly signal: AbortSignal
   readonly events: EventSink
   readonly onPhase: (phase: string) => void
@@ -38,7 +39,7 @@ const MEETING_SECONDS = 600
  */
 export async function assembleOfflineEagle3(options: AssembleOptions): Promise<Eagle3Runtime> {
   const { config, data, place, python, onPhase } = options
-  const run = await prepareRun(config, data, place)
+  const run = await prepareRun(config, data, place, options.publishFrom)
   if (run.newest !== null && place.rank === 0) await verify(run.newest)
   if (run.finished) return new Eagle3Runtime(options, run, null)
   // On the other lane, while the ranks meet: identifying a large target takes seconds.

@@ -29,7 +29,13 @@ export async function dryRun(config: RunConfig, context: RoleContext): Promise<R
     context.events.emit(body)
   }
   const logDir = await mkdtemp(path.join(os.tmpdir(), 'draftbridge-dry-run-'))
-  const specs = places.map((place) => ({ place, config, features: 'manifest' as const, dryRun: true }))
+  const specs = places.map((place) => ({
+    place,
+    config,
+    features: 'manifest' as const,
+    publishFrom: null,
+    dryRun: true,
+  }))
   await runRanks(specs, { logDir, signal: context.signal, events: { emit } }).catch(async (error: unknown) => {
     // What else can be said of these stands in the logs, and the error says where they are.
     if (!hasCode(error, 'RANK_DIED', 'RANK_HUNG')) await rm(logDir, { recursive: true, force: true })

@@ -58,6 +58,7 @@ export async function prepareRun(
   config: TrainingConfig,
   data: TrainingData,
   place: { readonly rank: number; readonly worldSize: number },
+  publishFrom: string | null = null,
 ): Promise<PreparedRun> {
   requireEveryFeature(data)
   if (data.validation != null) requireSameCapture(data.contract, data.validation)
@@ -69,7 +70,7 @@ export async function prepareRun(
   const { rank, worldSize } = place
   const plan = batchPlan(training.lengths, { ...train, seed: run.seed, rank, worldSize })
   const identity = { ...identityOf(config, data, draft, worldSize), ...held.identity }
-  const checkpoints = new CheckpointFolder(path.join(run.dir, 'checkpoints'))
+  const checkpoints = new CheckpointFolder(path.join(run.dir, 'checkpoints'), publishFrom)
   const newest = await checkpoints.newest()
   if (newest !== null) requireSameRun(identity, newest.record, path.join(newest.dir, 'checkpoint.json'))
   const finished = newest !== null && newest.record.globalStep >= plan.totalSteps

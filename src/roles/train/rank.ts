@@ -8,6 +8,7 @@ import type { RankLink } from '../../launch/rank-link.ts'
 import { RankPlace } from '../../launch/topology.ts'
 import { readRefManifest } from '../../refs/manifest.ts'
 import type { EventBody } from '../../report/events/events.ts'
+import type { FeatureStore } from '../../store/feature-store.ts'
 import { openStore } from '../../store/open.ts'
 import type { Rehearsed } from '../../train/rehearsal.ts'
 import type { TrainOutcome } from '../../train/trainer.ts'
@@ -21,6 +22,8 @@ export const RankSpec = z.strictObject({
   config: RunConfig,
   /** `manifest`: another process has filled a shared store. `local`: this one fills a store of its own first. */
   features: z.enum(['manifest', 'local']),
+  /** The publishing folder of the claim on this run; null where nothing is kept. */
+  publishFrom: z.string().nullable(),
   /** One optimiser step, of which nothing is kept. */
   dryRun: z.boolean(),
 })
@@ -39,6 +42,7 @@ async function trainFromManifest(spec: RankSpec, python: Python, link: RankLink)
   link.phase('reading the manifest')
   // Only a producer's quota counts: to give one here would begin a count of the store's bytes.
   await using store = await openStore({ ...config.store, python, quota: null, create: false })
+  if (!store.retain && !spec.dryRun) await settleMembers(store, link)
   const read = (dir: string) => readRefManifest({ dir, storeId: store.id, key: store.key })
   const manifest = await read(config.manifest)
   const named = config.train.validation?.manifest ?? null
@@ -51,6 +55,14 @@ async function trainFromManifest(spec: RankSpec, python: Python, link: RankLink)
     validation,
   })
   return await (spec.dryRun ? runtime.rehearse() : runtime.fit())
+}
+
+// What a run that died on another machine had claimed is claimed again; a rank that tried at once would end as busy.
+async function settleMembers(store: FeatureStore, { signal, phase }: RankLink): Promise<void> {
+  phase('watching whether members of the store on other machines are alive')
+  await store.settleMembers({ signal }).catch((error: unknown) => {
+    if (!signal.aborted) throw error
+  })
 }
 
 /** Every rank fills a store in its own memory with the whole set: what another rank holds it could not read. */
@@ -70,9 +82,16 @@ async function trainColocated(spec: RankSpec, python: Python, link: RankLink): P
 }
 
 /** Rank 0 speaks for all: the others do the same at the same time. Each reads samples of its own. */
-function reporting({ config, place }: RankSpec, link: RankLink) {
+function reporting({ config, place, publishFrom }: RankSpec, link: RankLink) {
   const emit = (body: EventBody) => {
     if (place.rank === 0 || body.event === 'sample.corrupt') link.event(body)
   }
-  return { config, place, signal: link.signal, events: { emit }, onPhase: (phase: string) => link.phase(phase) }
+  return {
+    config,
+    place,
+    publishFrom,
+    signal: link.signal,
+    events: { emit },
+    onPhase: (phase: string) => link.phase(phase),
+  }
 }

@@ -15,6 +15,8 @@ export interface Eagle3RuntimeOptions {
   readonly python?: Python
   /** Default: the only rank of its job. */
   readonly place?: RankPlace
+  /** The publishing folder of the claim on the run: nothing is saved once it is gone. Default: the run is not claimed. */
+  readonly publishFrom?: string | null
   /** Aborted: the run stops at the next optimiser step, on all ranks the same one, and saves. */
   readonly signal?: AbortSignal
   readonly events?: EventSink
@@ -47,6 +49,7 @@ async function withDefaults(options: Eagle3RuntimeOptions): Promise<Required<Eag
   return {
     ...options,
     python: options.python ?? (await embedPython()),
+    publishFrom: options.publishFrom ?? null,
     place: options.place ?? (await onlyRank()),
     signal: options.signal ?? new AbortController().signal,
     events: options.events ?? { emit: () => undefined },

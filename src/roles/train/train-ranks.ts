@@ -5,11 +5,11 @@ import type { RunConfig } from '../../config/schema.ts'
 
 import { makeFolder } from '../../core/files/make-folder.ts'
 import { interrupted } from '../../core/interruption.ts'
-import { claimFolder } from '../../core/liveness/folder-claim.ts'
 import { freePort, thisMachine } from '../../launch/machine.ts'
 import { supervise } from '../../launch/supervisor.ts'
 import { type RankPlace, topology } from '../../launch/topology.ts'
 import { EventBody } from '../../report/events/events.ts'
+import { claimWork } from '../claim-work.ts'
 import type { RoleContext } from '../context.ts'
 import type { RankSpec } from './rank.ts'
 
@@ -24,19 +24,24 @@ export async function ranksHere({ launch }: RunConfig): Promise<readonly RankPla
 
 /**
  * Runs one process per place to the end of the run, and passes on what rank 0 reports.
- * @throws INTERRUPTED once all ranks have stopped at the same step and saved; otherwise what `supervise` throws.
+ * @throws INTERRUPTED once all ranks have stopped at the same step and saved; STORE_BUSY when another process trains this
+ * run, also when this one was taken for dead and replaced; otherwise what `supervise` throws.
  */
 export async function trainRanks(
   config: RunConfig,
   places: readonly RankPlace[],
   features: RankSpec['features'],
-  { signal, events }: RoleContext,
+  context: RoleContext,
 ): Promise<{ checkpoint: string; step: number }> {
   await makeFolder(config.run.dir, 'run.dir')
   // Two trainers in one folder would write each other's checkpoints.
-  await using _claim = await claimFolder(config.run.dir, 'train')
-  const specs = places.map((place) => ({ place, config, features, dryRun: false }))
-  const results = await runRanks(specs, { logDir: path.join(config.run.dir, 'logs'), signal, events })
+  await using claim = await claimWork(config.run.dir, 'train', context)
+  const publishFrom = claim.publishing.dir
+  const specs = places.map((place) => ({ place, config, features, publishFrom, dryRun: false }))
+  const { signal, events } = context
+  const stop = AbortSignal.any([signal, claim.lost])
+  const results = await runRanks(specs, { logDir: path.join(config.run.dir, 'logs'), signal: stop, events })
+  if (claim.lost.aborted) await claim.assertHeld()
   const { step, checkpoint, stopped } = Outcome.parse(results[0])
   if (!stopped) return { step, checkpoint }
   throw interrupted(`stopped after step ${step}; the same command resumes from ${checkpoint}`, signal)

@@ -79,7 +79,8 @@ export class Claims {
       if (holder === ACKED) return 'gone'
       // Our own: the move succeeded and NFS lost its answer.
       if (holder === this.#members.id) return 'ours'
-      if (!(await this.#members.dead(holder))) throw claimed(key, await this.#members.describe(holder))
+      const verdict = await this.#members.look(holder)
+      if (verdict.state !== 'dead') throw claimed(key, await this.#members.describe(holder, verdict))
       await this.#members.fence(holder)
       if (!(await this.#notes.move(`${folderOf(key)}/${holder}`, this.#mine(key)))) continue
       await this.#notes.remove(`leases/${keySegment(key)}/${holder}`)

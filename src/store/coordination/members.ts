@@ -1,29 +1,39 @@
 import { type CodedError, finding } from '../../core/errors.ts'
-import { isRunning, ProcessIdentity, thisProcess } from '../../core/liveness/process-identity.ts'
+import { Heartbeat } from '../../core/liveness/heartbeat.ts'
+import { describeNote, ownNote, parseNote } from '../../core/liveness/holder-note.ts'
+import {
+  clearWitness,
+  describeVerdict,
+  processWatch,
+  type Verdict,
+  type WaitOptions,
+  type Watch,
+} from '../../core/liveness/watch.ts'
 import type { Coordination } from './coordination.ts'
 
 const FOLDER = 'members'
-const BEAT_MS = 10_000
-/** A member that cannot be looked at from here is dead when its note was not touched for this long. */
-const SILENT_MS = 60_000
 
 /**
- * Who uses the store right now. Each open store is one member: a note `members/<memberId>` that it touches every 10 s,
- * and a place of its own in the coordination, from which alone it can publish.
+ * Who uses the store right now. Each open store is one member: a note `members/<memberId>` with its heartbeat, and a
+ * place of its own in the coordination, from which alone it can publish. Who lives is decided by core/liveness, as for
+ * every claim.
  *
  * join:  1 enter (the place)   2 the note.           A member without its note is dead, one without its place harmless.
  * fence: 1 the place goes away 2 the note goes away. In this order, and both may be done again: who dies in between
  *        leaves a member that publishes nothing and that the next one finds dead once more.
  * A fenced process that wakes up fails at its next publish or move, whatever it believes; its beat only tells it why.
+ * An id is never used again, so it is the epoch of its member: a fence ends it for ever.
  */
 export class Members {
   readonly #coordination: Coordination
+  readonly #watch: Watch
   #joined: Promise<void> | undefined
-  #beat: NodeJS.Timeout | undefined
+  #heartbeat: Heartbeat | undefined
   #fenced = false
 
-  constructor(coordination: Coordination) {
+  constructor(coordination: Coordination, watch: Watch = processWatch) {
     this.#coordination = coordination
+    this.#watch = watch
   }
 
   get id(): string {
@@ -37,7 +47,7 @@ export class Members {
       throw error
     })
     await this.#joined
-    if (this.#fenced) throw this.fencedError()
+    if (this.#fenced || this.#heartbeat?.isFenced === true) throw this.fencedError()
   }
 
   /** Asks the store, not the memory: whether this process was taken for dead. */
@@ -55,29 +65,41 @@ export class Members {
     return finding('STORE_BUSY', 'this process was taken for dead', where, { cause })
   }
 
-  /** True when its process has ended, as far as can be seen from here, or was silent for too long. */
+  /** What is known of a member now. Does not wait: one that cannot be seen from here is `unknown` at first. */
+  async look(memberId: string): Promise<Verdict> {
+    const read = () => this.#coordination.notes.read(noteOf(memberId))
+    if (this.#coordination.spansProcesses) return this.#watch.look(memberId, read)
+    return { state: (await read()) === null ? 'dead' : 'living' }
+  }
+
+  /** True only when its process has ended, or its heartbeat was watched to stand still for the whole silence time. */
   async dead(memberId: string): Promise<boolean> {
-    const note = noteOf(memberId)
-    const text = await this.#coordination.notes.read(note)
-    if (text === null) return true
-    const identity = identityIn(text)
-    const running = identity === null ? null : await isRunning(identity)
-    if (running !== null) return !running
-    const age = await this.#coordination.notes.age(note)
-    return age === null || age > SILENT_MS
+    return (await this.look(memberId)).state === 'dead'
+  }
+
+  /**
+   * Watches all other members that cannot be seen from here, together, until each is known to live or to be dead. For
+   * who must not take a dead member for a living one and has only this one run to find out.
+   */
+  async settle(wait: WaitOptions): Promise<void> {
+    const others = (await this.all()).filter((id) => id !== this.id)
+    await this.#watch.settle(others, (id) => this.look(id), wait)
   }
 
   /** From here on nothing that the member does has an effect, should it be alive after all. */
   async fence(memberId: string): Promise<void> {
+    const text = await this.#coordination.notes.read(noteOf(memberId))
     await this.#coordination.fence(memberId)
     await this.#coordination.notes.remove(noteOf(memberId))
+    clearWitness(text)
   }
 
-  /** For an error: who that is. */
-  async describe(memberId: string): Promise<string> {
+  /** For an error: who that is, and why it is not taken for dead. */
+  async describe(memberId: string, verdict?: Verdict): Promise<string> {
     const text = await this.#coordination.notes.read(noteOf(memberId))
-    const identity = text === null ? null : identityIn(text)
-    return identity === null ? `member ${memberId}` : `process ${identity.pid} on ${identity.host} (${memberId})`
+    const note = text === null ? null : parseNote(text)
+    const name = note === null ? `member ${memberId}` : `${describeNote(note)} (${memberId})`
+    return verdict === undefined ? name : `${name}; ${describeVerdict(verdict)}`
   }
 
   /** All of them, dead ones too. */
@@ -86,38 +108,34 @@ export class Members {
   }
 
   async leave(): Promise<void> {
-    clearInterval(this.#beat)
     if (this.#joined === undefined) return
     await this.#joined.catch(() => undefined)
-    await this.#coordination.leave()
-    await this.#coordination.notes.remove(noteOf(this.id))
+    try {
+      await this.#coordination.leave()
+      await this.#coordination.notes.remove(noteOf(this.id))
+    } finally {
+      // Last: a note without its witness would be somebody who has to be watched.
+      await this.#heartbeat?.stop()
+    }
   }
 
   async #join(): Promise<void> {
+    const { notes, spansProcesses } = this.#coordination
     await this.#coordination.enter()
-    await this.#coordination.notes.write(noteOf(this.id), JSON.stringify(await thisProcess()))
-    if (!this.#coordination.spansProcesses) return
-    this.#beat = setInterval(() => this.#touch(), BEAT_MS)
-    this.#beat.unref()
-  }
-
-  #touch(): void {
-    this.#coordination.notes.touch(noteOf(this.id)).then(
-      (there) => {
-        this.#fenced ||= !there
-      },
-      // A beat that fails is made up for by the next one; what is wrong with the store is for the work to say.
-      () => undefined,
-    )
+    if (!spansProcesses) {
+      await notes.write(noteOf(this.id), JSON.stringify(ownNote({ witness: null })))
+      return
+    }
+    const heartbeat = await Heartbeat.prepare({ write: (text) => notes.rewrite(noteOf(this.id), text) })
+    try {
+      await notes.write(noteOf(this.id), heartbeat.text)
+    } catch (error) {
+      await heartbeat.stop()
+      throw error
+    }
+    this.#heartbeat = heartbeat
+    heartbeat.start()
   }
 }
 
 const noteOf = (memberId: string): string => `${FOLDER}/${memberId}`
-
-function identityIn(text: string): ProcessIdentity | null {
-  try {
-    return ProcessIdentity.safeParse(JSON.parse(text)).data ?? null
-  } catch {
-    return null
-  }
-}

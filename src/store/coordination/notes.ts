@@ -27,8 +27,6 @@ export interface Notes {
   removeFolder(folder: string): Promise<boolean>
   /** The names in a folder, without their path: notes and folders. */
   list(folder: string): Promise<readonly string[]>
-  /** Sets the note's age to zero. The note must have text. False when the note is gone. */
-  touch(name: string): Promise<boolean>
-  /** Milliseconds since the last write or touch, by the clock of the store itself. Null when the note is gone. */
-  age(name: string): Promise<number | null>
+  /** Replaces the text of a note by one of the same length, not in one step. False when the note is gone: none is made. */
+  rewrite(name: string, text: string): Promise<boolean>
 }

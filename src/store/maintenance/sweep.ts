@@ -1,4 +1,5 @@
 import { inBatches } from '../../core/in-batches.ts'
+import type { WaitOptions } from '../../core/liveness/watch.ts'
 import { type BlobKey, keySegment } from '../blob-key.ts'
 
 import type { StoreParts } from '../store-parts.ts'
@@ -17,6 +18,8 @@ export interface SweepOptions {
   /** What the manifests say of an object. Null: no manifests were given, and orphans stay. */
   readonly judge: ((object: FoundObject) => Promise<Judgement>) | null
   readonly signal?: AbortSignal
+  /** Watch members that cannot be seen from here before they are judged. Default: they count as living. */
+  readonly wait?: WaitOptions
 }
 
 export interface SweepReport {
@@ -42,6 +45,7 @@ const MEMBER = /^m[0-9a-f]{16}$/
 export async function sweep(parts: StoreParts, inventory: Inventory, options: SweepOptions): Promise<SweepReport> {
   await parts.members.join()
   await parts.space.open()
+  if (options.wait !== undefined) await parts.members.settle(options.wait)
   const swept = new Sweep(parts, inventory, options, await inventory.now(parts.members.id))
   const { dryRun } = options
   const notes = await NoteSweep.begin(parts, { dryRun, note: swept.note, retire: (key) => swept.retire(key) })

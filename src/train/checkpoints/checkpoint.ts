@@ -5,6 +5,7 @@ import path from 'node:path'
 import { finding, isErrno } from '../../core/errors.ts'
 import { readTextOrNull, replaceFile, syncPath } from '../../core/files/atomic-file.ts'
 import { makeDirectories } from '../../core/files/make-folder.ts'
+import { PublishingFolder } from '../../core/liveness/publishing-folder.ts'
 import { type CheckpointPosition, type CheckpointRecord, DISCARD, metricIn, parseRecord } from './checkpoint-record.ts'
 
 const RECORD = 'checkpoint.json'
@@ -21,9 +22,12 @@ export interface Checkpoint {
  */
 export class CheckpointFolder {
   readonly #dir: string
+  readonly #publishing: PublishingFolder | null
 
-  constructor(dir: string) {
+  /** `publishFrom`: the publishing folder of the claim on the run. Null: the run is not claimed. */
+  constructor(dir: string, publishFrom: string | null = null) {
     this.#dir = dir
+    this.#publishing = publishFrom === null ? null : new PublishingFolder(publishFrom)
   }
 
   pathOf(step: number): string {
@@ -41,8 +45,12 @@ export class CheckpointFolder {
     return null
   }
 
-  /** An empty folder for the files of this step. What an interrupted save left there goes. */
+  /**
+   * An empty folder for the files of this step. What an interrupted save left there goes.
+   * @throws STORE_BUSY when this process was taken for dead: the folder may be its successor's.
+   */
   async begin(step: number): Promise<string> {
+    await this.#expectHeld()
     const dir = this.pathOf(step)
     await discard(dir)
     await makeDirectories(dir, 0o777)
@@ -52,6 +60,7 @@ export class CheckpointFolder {
   /**
    * Makes the folder a checkpoint. All files must be there. Only then do older ones go: all but the newest `keep`, and the
    * one with the best metric.
+   * @throws STORE_BUSY when this process was taken for dead: then nothing has become a checkpoint.
    */
   async complete(record: CheckpointPosition, keep: number): Promise<string> {
     const dir = this.pathOf(record.globalStep)
@@ -61,18 +70,47 @@ export class CheckpointFolder {
       await syncPath(file)
       files.push({ name, ...(await measure(file)) })
     }
-    await replaceFile(path.join(dir, RECORD), `${JSON.stringify({ ...record, files }, null, 2)}\n`)
+    await this.#publishRecord(path.join(dir, RECORD), `${JSON.stringify({ ...record, files }, null, 2)}\n`)
     await syncPath(this.#dir)
     await this.#retain(record.globalStep, keep)
     return dir
   }
 
-  /** Frees what a save that failed has written; a checkpoint that is whole all the same stays. Never throws. */
+  /**
+   * Frees what a save that failed has written; a checkpoint that is whole all the same stays, and so does what may be a
+   * successor's. Never throws.
+   */
   async abandon(step: number): Promise<void> {
     const dir = this.pathOf(step)
+    const isHeld = await this.#expectHeld().then(
+      () => true,
+      () => false,
+    )
+    if (!isHeld) return
     const whole = readTextOrNull(path.join(dir, RECORD)).then((text) => text !== null)
     // The failure is told already, and what stays here is ignored.
     if (!(await whole.catch(() => true))) await rm(dir, { recursive: true, force: true }).catch(() => undefined)
+  }
+
+  // Renamed out of the publishing folder, so that a fence decides in the very act.
+  async #publishRecord(file: string, text: string): Promise<void> {
+    if (this.#publishing === null) return replaceFile(file, text)
+    try {
+      await this.#publishing.publish(RECORD, file, text)
+    } catch (error) {
+      await this.#expectHeld()
+      throw error
+    }
+    await syncPath(path.dirname(file))
+  }
+
+  async #expectHeld(): Promise<void> {
+    if (this.#publishing === null || (await this.#publishing.isThere())) return
+    throw finding('STORE_BUSY', 'this trainer was taken for dead, and another one may train the run now', {
+      file: this.#dir,
+      found: 'the folder that this trainer publishes checkpoints from was taken away',
+      fix: 'leave the run to the other trainer; it goes on from the last complete checkpoint',
+    })
   }
 
   async #retain(step: number, keep: number): Promise<void> {

@@ -1,19 +1,40 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdir, readdir, utimes, writeFile } from 'node:fs/promises'
-import { hostname } from 'node:os'
+import { mkdir, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { describe, expect, it } from 'vitest'
+import { ClaimFiles } from '../../../src/core/liveness/claim-files.ts'
 import { claimFolder } from '../../../src/core/liveness/folder-claim.ts'
-import { thisProcess } from '../../../src/core/liveness/process-identity.ts'
+import { BEAT_MS } from '../../../src/core/liveness/heartbeat.ts'
+import { beatText, ownNote } from '../../../src/core/liveness/holder-note.ts'
+import { SILENT_MS, Watch } from '../../../src/core/liveness/watch.ts'
+import { FakeMonotonic } from '../../support/fake-monotonic.ts'
 import { tempDir } from '../../support/temp-dir.ts'
+
+const OTHER = '00000000-0000-4000-8000-000000000000'
+
+/** A claim whose holder runs where nobody here can see it. */
+async function heldElsewhere(dir: string, work = 'train', memberId?: string) {
+  const files = new ClaimFiles(dir, work)
+  const note = ownNote({ witness: null, ...(memberId === undefined ? {} : { memberId }) })
+  const text = (beat: number) => JSON.stringify({ ...note, host: 'elsewhere', pid: 1, beat: beatText(beat) })
+  await files.prepare(OTHER, text(0))
+  await files.create({ epoch: 1, id: OTHER })
+  return { files, beat: (count: number) => files.rewriteNote(OTHER, text(count)) }
+}
+
+function timed() {
+  const time = new FakeMonotonic()
+  return { time, watch: new Watch({ time }) }
+}
 
 describe('a claim on a folder', () => {
   it('is given to one at a time, and names its holder to the other', async () => {
     const dir = await tempDir()
-    await using _claim = await claimFolder(dir, 'train')
+    await using claim = await claimFolder(dir, 'train')
     const found = expect.stringContaining(`process ${process.pid}`)
     await expect(claimFolder(dir, 'train')).rejects.toMatchObject({ code: 'STORE_BUSY', details: { found } })
+    await claim.assertHeld()
   })
 
   it('of another kind of work stands beside it', async () => {
@@ -29,7 +50,15 @@ describe('a claim on a folder', () => {
     await using _again = await claimFolder(dir, 'train')
   })
 
-  it('of a process that was killed is taken over, by one of many', async () => {
+  it('leaves nothing behind when it is refused', async () => {
+    const dir = await tempDir()
+    await using _claim = await claimFolder(dir, 'train')
+    const before = await readdir(dir)
+    await expect(claimFolder(dir, 'train')).rejects.toThrow()
+    expect(await readdir(dir)).toEqual(before)
+  })
+
+  it('of a process that was killed is taken over at once, by one of many, as the next epoch', async () => {
     const dir = await tempDir()
     const url = new URL('../../../src/core/liveness/folder-claim.ts', import.meta.url).href
     const code = `const { claimFolder } = await import('${url}'); await claimFolder(${JSON.stringify(dir)}, 'train'); console.log('held'); setInterval(() => {}, 1e6)`
@@ -39,53 +68,114 @@ describe('a claim on a folder', () => {
     child.kill('SIGKILL')
     await once(child, 'exit')
     const results = await Promise.allSettled([1, 2, 3, 4].map(() => claimFolder(dir, 'train')))
-    const won = results.filter((result) => result.status === 'fulfilled')
-    expect(won).toHaveLength(1)
-    for (const { value } of won) await value[Symbol.asyncDispose]()
+    const won = results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []))
+    expect(won.map(({ epoch }) => epoch)).toEqual([2])
+    for (const claim of won) await claim[Symbol.asyncDispose]()
     expect(await readdir(dir)).toEqual([])
   })
 
-  it('on another machine counts as long as its file is touched', async () => {
+  it('with nothing that says who has it is taken over', async () => {
     const dir = await tempDir()
-    const holder = path.join(dir, '.train.holder.x')
     await mkdir(path.join(dir, '.train.claim'))
-    await writeFile(path.join(dir, '.train.claim', 'x'), '')
-    await writeFile(holder, JSON.stringify({ host: 'elsewhere', pid: 1, started: '1' }))
-    await expect(claimFolder(dir, 'train')).rejects.toMatchObject({ code: 'STORE_BUSY' })
-    const before = new Date(Date.now() - 120_000)
-    await utimes(holder, before, before)
-    await using _claim = await claimFolder(dir, 'train')
-    expect((await readdir(dir)).filter((name) => name.includes('holder'))).toHaveLength(1)
+    await writeFile(path.join(dir, '.train.claim', 'somebody'), '')
+    await using claim = await claimFolder(dir, 'train')
+    expect(claim.epoch).toBe(1)
   })
+})
 
-  it('fences the store member of a holder that died, before its place is taken', async () => {
+describe('a claim whose holder cannot be seen from here', () => {
+  it('is refused at first sight, and says what was watched', async () => {
     const dir = await tempDir()
-    const lost = { host: hostname(), pid: 1, started: 'never', memberId: 'm0123456789abcdef', ...(await containerOf()) }
-    await mkdir(path.join(dir, '.produce.claim'))
-    await writeFile(path.join(dir, '.produce.claim', 'x'), '')
-    await writeFile(path.join(dir, '.produce.holder.x'), JSON.stringify(lost))
-    const there: string[][] = []
-    const fence = async (memberId: string) => {
-      there.push([memberId, ...(await readdir(path.join(dir, '.produce.claim')))])
-    }
-    await using _claim = await claimFolder(dir, 'produce', { fence })
-    expect(there).toEqual([[lost.memberId, 'x']])
+    await heldElsewhere(dir)
+    const found = expect.stringMatching(/process 1 on elsewhere; .* after 60 s more/)
+    const { watch } = timed()
+    await expect(claimFolder(dir, 'train', { watch })).rejects.toMatchObject({ code: 'STORE_BUSY', details: { found } })
   })
 
-  it('leaves a successor alone when a holder that was taken for dead gives its claim back', async () => {
+  it('is taken over by a later try, when its counter has stood still in between', async () => {
+    const dir = await tempDir()
+    const { beat } = await heldElsewhere(dir)
+    const { time, watch } = timed()
+    const busy = { code: 'STORE_BUSY' }
+    await expect(claimFolder(dir, 'train', { watch })).rejects.toMatchObject(busy)
+    await beat(1)
+    time.advance(SILENT_MS)
+    await expect(claimFolder(dir, 'train', { watch })).rejects.toMatchObject(busy)
+    time.advance(SILENT_MS)
+    await using claim = await claimFolder(dir, 'train', { watch })
+    expect(claim.epoch).toBe(2)
+  })
+
+  it('is watched, on request, until it is known to be dead', async () => {
+    const dir = await tempDir()
+    await heldElsewhere(dir)
+    const { time, watch } = timed()
+    const left: number[] = []
+    const onWait = ({ leftMs }: { leftMs: number }) => left.push(leftMs)
+    await using _claim = await claimFolder(dir, 'train', { watch, wait: { onWait } })
+    expect([time.now(), left[0], left.length]).toEqual([SILENT_MS, SILENT_MS, SILENT_MS / 1000])
+  })
+
+  it('is watched, on request, no longer than to its next beat', async () => {
+    const dir = await tempDir()
+    const { beat } = await heldElsewhere(dir)
+    const { time, watch } = timed()
+    const beats = time.every(BEAT_MS, () => void beat(1 + time.now() / BEAT_MS))
+    const claim = claimFolder(dir, 'train', { watch, wait: {} })
+    await expect(claim).rejects.toMatchObject({ details: { found: expect.stringContaining('it is alive') } })
+    beats.stop()
+    expect(time.now()).toBeLessThan(3 * BEAT_MS)
+  })
+
+  it('stays as it is when the watching is aborted', async () => {
+    const dir = await tempDir()
+    await heldElsewhere(dir)
+    const before = await readdir(dir, { recursive: true })
+    const stop = new AbortController()
+    const wait = { signal: stop.signal, onWait: () => stop.abort('SIGINT') }
+    await expect(claimFolder(dir, 'train', { watch: timed().watch, wait })).rejects.toBe('SIGINT')
+    expect(await readdir(dir, { recursive: true })).toEqual(before)
+  })
+})
+
+describe('a holder that was taken for dead', () => {
+  it('is fenced with its member of the store, before its place is taken', async () => {
+    const dir = await tempDir()
+    const { files } = await heldElsewhere(dir, 'produce', 'm0123456789abcdef')
+    const { time, watch } = timed()
+    await watch.look(OTHER, () => files.note(OTHER))
+    time.advance(SILENT_MS)
+    const there: unknown[] = []
+    const fence = async (memberId: string) => there.push(memberId, await files.holder())
+    await using _claim = await claimFolder(dir, 'produce', { fence: async (id) => void (await fence(id)), watch })
+    expect(there).toEqual(['m0123456789abcdef', { epoch: 1, id: OTHER }])
+  })
+
+  it('learns it before its next effect, publishes nothing, and leaves its successor alone', async () => {
     const dir = await tempDir()
     const first = await claimFolder(dir, 'train')
-    const [holder = ''] = (await readdir(dir)).filter((name) => name.startsWith('.train.holder.'))
-    await writeFile(path.join(dir, holder), JSON.stringify({ host: 'elsewhere', pid: 1, started: '1' }))
-    const before = new Date(Date.now() - 120_000)
-    await utimes(path.join(dir, holder), before, before)
-    await using _second = await claimFolder(dir, 'train')
+    await first.publishing.publish('a', path.join(dir, 'a'), 'mine')
+    await first.assertHeld()
+    const files = new ClaimFiles(dir, 'train')
+    await files.fence((await files.holder())?.id ?? '')
+    await using second = await claimFolder(dir, 'train')
+    const found = expect.stringMatching(/has taken over as epoch 2; the claim of this process was epoch 1/)
+    await expect(first.assertHeld()).rejects.toMatchObject({ code: 'STORE_BUSY', details: { found } })
+    await expect(first.publishing.publish('a', path.join(dir, 'a'), 'late')).rejects.toMatchObject({ code: 'ENOENT' })
+    expect(await readFile(path.join(dir, 'a'), 'utf8')).toBe('mine')
     await first[Symbol.asyncDispose]()
+    await second.assertHeld()
     await expect(claimFolder(dir, 'train')).rejects.toMatchObject({ code: 'STORE_BUSY' })
   })
 })
 
-async function containerOf() {
-  const { bootId, pidNs } = await thisProcess()
-  return { bootId, pidNs }
-}
+it('writes through no link that was planted for its note', async () => {
+  const dir = await tempDir()
+  await using claim = await claimFolder(dir, 'train')
+  const note = claim.publishing.file('holder.json')
+  await writeFile(path.join(dir, 'precious'), 'precious')
+  await rm(note)
+  await symlink(path.join(dir, 'precious'), note)
+  await expect(claim.assertHeld()).rejects.toMatchObject({ code: 'ELOOP' })
+  expect(await readFile(path.join(dir, 'precious'), 'utf8')).toBe('precious')
+})

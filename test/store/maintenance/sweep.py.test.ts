@@ -1,9 +1,12 @@
 import { cp, mkdir, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { beforeEach, describe, expect, it } from 'vitest'
+import { ownNote } from '../../../src/core/liveness/holder-note.ts'
+import { SILENT_MS, Watch } from '../../../src/core/liveness/watch.ts'
 import { keyText } from '../../../src/store/blob-key.ts'
 
 import { type SweepOptions, type SweepReport, sweep } from '../../../src/store/maintenance/sweep.ts'
+import { FakeMonotonic } from '../../support/fake-monotonic.ts'
 import { care, filesIn, fillStore, objectFile, openStore, putSample } from '../../support/filled-store.ts'
 import { checkHandlesAfterEach } from '../../support/python.ts'
 import { tempDir } from '../../support/temp-dir.ts'
@@ -15,7 +18,7 @@ beforeEach(async () => {
 })
 
 const DEAD = 'm00000000000000de'
-const longDead = JSON.stringify({ host: 'here', pid: 1, started: '0', bootId: 'gone', pidNs: 'gone' })
+const elsewhere = JSON.stringify({ ...ownNote({ witness: null }), host: 'elsewhere', pid: 1 })
 
 async function swept(options: Partial<SweepOptions> = {}): Promise<SweepReport> {
   await using store = await care(root)
@@ -68,13 +71,28 @@ describe('a sweep', () => {
     expect([counts(report), report.young]).toEqual([{}, 1])
   })
 
-  it('leaves a member that cannot be looked at from here and was heard of lately', async () => {
+  it('leaves a member that cannot be seen from here', async () => {
     const [ref] = await fillStore(root, { run: 1 })
     if (ref === undefined) throw new Error('no ref')
     await leaveThingsOfTheDead(ref)
-    await writeFile(path.join(root, 'notes/members', DEAD), longDead)
+    await writeFile(path.join(root, 'notes/members', DEAD), elsewhere)
     expect(counts(await swept())).toEqual({})
     expect(await filesIn(root, 'staging')).toHaveLength(1)
+  })
+
+  it('watches such a member when it may wait, and removes what it left when its heartbeat stands still', async () => {
+    const [ref] = await fillStore(root, { run: 1 })
+    if (ref === undefined) throw new Error('no ref')
+    await leaveThingsOfTheDead(ref)
+    await writeFile(path.join(root, 'notes/members', DEAD), elsewhere)
+    const time = new FakeMonotonic()
+    await using store = await care(root, new Watch({ time }))
+    const waits: number[] = []
+    const wait = { onWait: ({ leftMs }: { leftMs: number }) => waits.push(leftMs) }
+    const report = await sweep(store.parts, store.files, { dryRun: false, graceMs: 0, judge: null, wait })
+    expect(counts(report)).toEqual({ staging: 1, leases: 1, claims: 1, members: 1 })
+    expect([waits[0], time.now()]).toEqual([SILENT_MS, SILENT_MS])
+    expect(await filesIn(root, 'staging')).toEqual([])
   })
 
   it('frees a generation that a newer one replaced, unless it is leased or listed', async () => {

@@ -2,6 +2,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promis
 import os from 'node:os'
 import path from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { PublishingFolder, takeAway } from '../../../src/core/liveness/publishing-folder.ts'
 import { CheckpointFolder, verify } from '../../../src/train/checkpoints/checkpoint.ts'
 import { type CheckpointPosition, requireSameRun } from '../../../src/train/checkpoints/checkpoint-record.ts'
 
@@ -158,5 +159,48 @@ describe('another run', () => {
   it('is not seen where only the order of keys differs', () => {
     const mine = { 'train.batch': { samples: 2 }, 'run.seed': 0 }
     expect(() => requireSameRun(mine, saved, 'f')).not.toThrow()
+  })
+})
+
+describe('a trainer that was taken for dead', () => {
+  /** A trainer with a claim on its run, and somebody who takes the claim over. */
+  async function fenced() {
+    const publishing = new PublishingFolder(path.join(path.dirname(dir), 'publishing'))
+    await publishing.make()
+    const mine = new CheckpointFolder(dir, publishing.dir)
+    const fence = () => takeAway(publishing.dir, `${publishing.dir}.aside`)
+    return { mine, fence }
+  }
+
+  it('saves as before while it holds the run', async () => {
+    const { mine } = await fenced()
+    folder = mine
+    await save(500)
+    expect((await new CheckpointFolder(dir).newest())?.record.globalStep).toBe(500)
+    expect((await readdir(path.join(dir, 'step-000500'))).sort()).toEqual([
+      'checkpoint.json',
+      'model.safetensors',
+      'rng-1.bin',
+    ])
+  })
+
+  it('begins no checkpoint, and leaves those of its successor alone', async () => {
+    const { mine, fence } = await fenced()
+    await fence()
+    await save(500)
+    await expect(mine.begin(500)).rejects.toMatchObject({ code: 'STORE_BUSY' })
+    await mine.abandon(500)
+    expect((await folder.newest())?.record.globalStep).toBe(500)
+  })
+
+  it('completes none that it has begun', async () => {
+    const { mine, fence } = await fenced()
+    const at = await mine.begin(500)
+    await writeFile(path.join(at, 'model.safetensors'), 'weights')
+    await fence()
+    await expect(mine.complete(record(500), 10)).rejects.toMatchObject({ code: 'STORE_BUSY' })
+    expect(await folder.newest()).toBeNull()
+    await mine.abandon(500)
+    expect(await readdir(at)).toEqual(['model.safetensors'])
   })
 })

@@ -14,6 +14,7 @@ const NAME = /^[A-Za-z0-9][A-Za-z0-9._:-]{0,250}(\/[A-Za-z0-9][A-Za-z0-9._:-]{0,
 const MAX_NOTE = 64 * 1024
 // A link or a pipe in the place of a note is neither followed nor waited for.
 const READ = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
+const WRITE = constants.O_WRONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
 
 /** Notes as small files below `root`, which the store's processes share. `staging` is this member's own folder on the same
  * file system: a fence takes it away, and with it the right to create notes with text. */
@@ -151,30 +152,17 @@ export class DirectoryNotes implements Notes {
     }).catch(absent([]))
   }
 
-  touch(name: string): Promise<boolean> {
+  rewrite(name: string, text: string): Promise<boolean> {
     return this.#at(name, async (file) => {
-      const handle = await open(file, READ | constants.O_RDWR)
+      // Opened for writing, so that the server says whether the note is there.
+      const handle = await open(file, WRITE)
       try {
-        // A write and not utimes: it takes the time of the file system's own clock, which all members share.
-        const { buffer } = await handle.read(Buffer.alloc(1), 0, 1, 0)
-        await handle.write(buffer, 0, 1, 0)
+        await handle.write(text, 0)
         return true
       } finally {
         await handle.close()
       }
     }).catch(absent(false))
-  }
-
-  age(name: string): Promise<number | null> {
-    return this.#at(name, async (file) => {
-      const staged = await this.#stage('x')
-      try {
-        const [now, then] = [await openedAt(staged), await openedAt(file)]
-        return Math.max(0, now - then)
-      } finally {
-        await rm(staged, { force: true })
-      }
-    }).catch(absent(null))
   }
 
   async #stage(text: string): Promise<string> {
@@ -278,16 +266,6 @@ async function inFolder<T>(file: string, staged: string | null, task: () => Prom
 
 async function isThere(file: string): Promise<boolean> {
   return stat(file).then(() => true, absent(false))
-}
-
-/** When the file was last written. Opened, because the answer of a stat may come from an NFS client's cache. */
-async function openedAt(file: string): Promise<number> {
-  const handle = await open(file, READ)
-  try {
-    return (await handle.stat()).mtimeMs
-  } finally {
-    await handle.close()
-  }
 }
 
 // ESTALE is how NFS says that a file was removed between two steps.

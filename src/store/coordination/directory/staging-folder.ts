@@ -3,6 +3,7 @@ import { lstat, mkdir, rename, rm, stat, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { isErrno } from '../../../core/errors.ts'
 import { storageError } from '../../../core/files/storage-error.ts'
+import { takeAway } from '../../../core/liveness/publishing-folder.ts'
 import { publish } from '../../directory/durable.ts'
 import type { MemberFolder } from '../coordination.ts'
 
@@ -61,12 +62,9 @@ export class StagingFolder implements MemberFolder {
 
   /** Takes another member's folder away, with everything in it. Doing it again does nothing. */
   async takeAway(memberId: string): Promise<void> {
-    const aside = path.join(this.#staging, `fenced.${memberId}.${randomUUID()}`)
     try {
-      await rename(path.join(this.#staging, memberId), aside)
-      await rm(aside, { recursive: true, force: true })
+      await takeAway(path.join(this.#staging, memberId), path.join(this.#staging, `fenced.${memberId}`))
     } catch (error) {
-      if (isErrno(error, 'ENOENT')) return
       throw storageError(error, this.#staging)
     }
   }

@@ -1,13 +1,8 @@
 import type { Notes } from '../notes.ts'
 
-interface Note {
-  text: string
-  touchedMs: number
-}
-
 /** Notes in the memory of this process. Every method does its work in one turn of the event loop, so each is atomic. */
 export class MemoryNotes implements Notes {
-  readonly #notes = new Map<string, Note>()
+  readonly #notes = new Map<string, string>()
   /** By folder: the names in it, each with the number of notes at or below it. */
   readonly #folders = new Map<string, Map<string, number>>()
 
@@ -28,7 +23,7 @@ export class MemoryNotes implements Notes {
   }
 
   async read(name: string): Promise<string | null> {
-    return this.#notes.get(name)?.text ?? null
+    return this.#notes.get(name) ?? null
   }
 
   async has(name: string): Promise<boolean> {
@@ -36,10 +31,10 @@ export class MemoryNotes implements Notes {
   }
 
   async move(from: string, to: string): Promise<boolean> {
-    const note = this.#notes.get(from)
-    if (note === undefined) return false
+    const text = this.#notes.get(from)
+    if (text === undefined) return false
     this.#delete(from)
-    this.#set(to, note.text, note.touchedMs)
+    this.#set(to, text)
     return true
   }
 
@@ -65,20 +60,15 @@ export class MemoryNotes implements Notes {
     return [...(this.#folders.get(folder)?.keys() ?? [])]
   }
 
-  async touch(name: string): Promise<boolean> {
-    const note = this.#notes.get(name)
-    if (note !== undefined) note.touchedMs = performance.now()
-    return note !== undefined
+  async rewrite(name: string, text: string): Promise<boolean> {
+    if (!this.#notes.has(name)) return false
+    this.#set(name, text)
+    return true
   }
 
-  async age(name: string): Promise<number | null> {
-    const note = this.#notes.get(name)
-    return note === undefined ? null : performance.now() - note.touchedMs
-  }
-
-  #set(name: string, text: string, touchedMs = performance.now()): void {
+  #set(name: string, text: string): void {
     if (!this.#notes.has(name)) this.#count(name, 1)
-    this.#notes.set(name, { text, touchedMs })
+    this.#notes.set(name, text)
   }
 
   #delete(name: string): boolean {

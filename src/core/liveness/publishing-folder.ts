@@ -1,0 +1,84 @@
+import { randomUUID } from 'node:crypto'
+import { mkdir, open, rename, rm, writeFile } from 'node:fs/promises'
+import path from 'node:path'
+import { isErrno } from '../errors.ts'
+
+/**
+ * A folder that belongs to one holder. The holder makes things public by renaming or linking them out of it, and removes
+ * them by renaming them into it. So `takeAway` fences it: each of its acts from then on fails with ENOENT, decided by the
+ * server in that very act, even when the holder was stopped in the middle and wakes up much later.
+ *
+ * A name is used once: nobody may make a folder of the same name again.
+ */
+export class PublishingFolder {
+  readonly dir: string
+
+  constructor(dir: string) {
+    this.dir = dir
+  }
+
+  file(name: string): string {
+    return path.join(this.dir, name)
+  }
+
+  async make(): Promise<void> {
+    await mkdir(this.dir, { mode: 0o700 })
+  }
+
+  /** Puts `content` at `target`, whole and on disk or not at all. The name is on disk once its folder is synced. */
+  async publish(name: string, target: string, content: string | Buffer): Promise<void> {
+    const staged = this.file(name)
+    try {
+      const handle = await open(staged, 'w', 0o666)
+      try {
+        await handle.writeFile(content)
+        await handle.sync()
+      } finally {
+        await handle.close()
+      }
+      await rename(staged, target)
+    } catch (error) {
+      await rm(staged, { force: true })
+      throw error
+    }
+  }
+
+  /** False once it was taken away. Makes a file in it to find out: a look might come out of a cache. */
+  async isThere(): Promise<boolean> {
+    const probe = this.file(`probe-${randomUUID()}`)
+    try {
+      await writeFile(probe, '', { flag: 'wx', mode: 0o600 })
+      await rm(probe, { force: true })
+      return true
+    } catch (error) {
+      if (isErrno(error, 'ENOENT', 'ESTALE')) return false
+      throw error
+    }
+  }
+
+  async drop(): Promise<void> {
+    await rm(this.dir, { recursive: true, force: true })
+  }
+}
+
+const TRIES = 100
+
+/**
+ * Fences the holder of `dir`. Doing it again does nothing, and several may do it at once. `aside`: a name on the same file
+ * system that only the fence of this very holder uses, so that whoever comes second also waits until all is gone: a
+ * client that has cached the folder could otherwise still publish what lies in it.
+ */
+export async function takeAway(dir: string, aside: string): Promise<void> {
+  await rename(dir, aside).catch((error: unknown) => {
+    if (!isErrno(error, 'ENOENT')) throw error
+  })
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      await rm(aside, { recursive: true, force: true })
+      return
+    } catch (error) {
+      // The holder, or another who fences it, has changed the folder meanwhile.
+      if (attempt === TRIES || !isErrno(error, 'ENOTEMPTY', 'EEXIST', 'ENOENT', 'ESTALE')) throw error
+    }
+  }
+}

@@ -1,0 +1,49 @@
+import { mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises'
+import path from 'node:path'
+import { expect, it } from 'vitest'
+import { PublishingFolder, takeAway } from '../../../src/core/liveness/publishing-folder.ts'
+import { tempDir } from '../../support/temp-dir.ts'
+
+async function folder() {
+  const dir = await tempDir()
+  const own = new PublishingFolder(path.join(dir, 'own'))
+  await own.make()
+  return { dir, own, aside: path.join(dir, 'fenced.own') }
+}
+
+it('publishes whole files, until it is taken away', async () => {
+  const { dir, own, aside } = await folder()
+  await own.publish('a', path.join(dir, 'a'), 'first')
+  expect(await readFile(path.join(dir, 'a'), 'utf8')).toBe('first')
+  await writeFile(own.file('half'), 'half')
+  await takeAway(own.dir, aside)
+  expect(await own.isThere()).toBe(false)
+  await expect(own.publish('a', path.join(dir, 'a'), 'second')).rejects.toMatchObject({ code: 'ENOENT' })
+  await expect(rename(own.file('half'), path.join(dir, 'b'))).rejects.toMatchObject({ code: 'ENOENT' })
+  expect(await readdir(dir)).toEqual(['a'])
+})
+
+it('is made once', async () => {
+  const { own } = await folder()
+  await expect(own.make()).rejects.toMatchObject({ code: 'EEXIST' })
+})
+
+it('is fenced by several at once, each of which returns when nothing is left', async () => {
+  const { dir, own, aside } = await folder()
+  await mkdir(own.file('deep'))
+  for (let file = 0; file < 50; file++) await writeFile(own.file(`deep/${file}`), 'x')
+  await Promise.all(
+    [1, 2, 3].map(async () => {
+      await takeAway(own.dir, aside)
+      expect(await readdir(dir)).toEqual([])
+    }),
+  )
+})
+
+it('is fenced to the end by the next one, when a fence was cut short', async () => {
+  const { dir, own, aside } = await folder()
+  await writeFile(own.file('left'), 'x')
+  await rename(own.dir, aside)
+  await takeAway(own.dir, aside)
+  expect(await readdir(dir)).toEqual([])
+})
