@@ -1,26 +1,26 @@
 import { z } from 'zod'
 import { Count, Handle, Int, Minted, Nothing, op, Session } from './op.ts'
 
-/** A sample that was just made. */
+/** A sample that was just read or encoded. */
 export const Encoded = z.strictObject({ set: Minted, numTokens: Count, lossTokens: Count, truncated: z.boolean() })
 
 const Content = z.strictObject({ handle: Handle, path: z.string(), name: z.string().regex(/^[0-9a-f]{32}$/) })
 
-/** Feature files of other programs, the token counts of what is taken in, and the files that equal samples share. */
+/** Reading feature files of other programs, counting trained tokens, and content files that equal samples share. */
 export const ingestOps = {
   'ckpt.load': op(
     'bulk',
     z.strictObject({
       path: z.string(),
       maxLength: Count,
-      /** Leave the states in the file, if they lie there as they are: the set then maps it. */
+      /** Leave the states in the file if they are stored there unchanged: the tensors then map the file. */
       inPlace: z.boolean().default(false),
     }),
     Encoded.extend({
       extern: z
         .strictObject({ size: Count, mtimeNs: z.string().regex(/^\d+$/), offsets: z.record(z.string(), Count) })
         .nullable(),
-      /** Why they were copied although they were to stay. */
+      /** Why the states were copied although `inPlace` was asked for. */
       copied: z.string().nullable(),
     }),
   ),

@@ -4,7 +4,7 @@ import { Handle, Nothing, op } from './op.ts'
 const Salt = z.string().regex(/^[0-9a-f]{32}$/)
 const Text = z.strictObject({ key: Handle, text: z.string() })
 
-/** A store's key. Its bytes never leave Python; Node has a handle, which `handle.free` lets go of. */
+/** A store's key. Its bytes never leave Python; Node holds a handle, which `handle.free` frees. */
 export const keyOps = {
   'key.open': op(
     'io',
@@ -19,8 +19,8 @@ export const keyOps = {
   ),
   'key.mac': op('io', Text, z.strictObject({ mac: z.string() })),
   'key.verify': op('io', Text.extend({ mac: z.string() }), z.strictObject({ ok: z.boolean() })),
-  /** Puts the key `other` away so that only holders of `key` can take it out. */
+  /** Encrypts the key `other` under `key`. */
   'key.wrap': op('io', z.strictObject({ key: Handle, other: Handle }), z.strictObject({ wrapped: z.string() })),
-  /** Makes `key` accept what is under a key that was put away, too. */
+  /** Makes `key` also accept what was signed or sealed under the key in `wrapped`. */
   'key.join': op('io', z.strictObject({ key: Handle, salt: Salt, wrapped: z.string() }), Nothing),
 } as const

@@ -1,6 +1,6 @@
 import { embedPython, type Python } from './python.ts'
 
-/** Python that starts with its first call, for work that may need none. `onStart` hears of it. */
+/** Starts Python with the first call, for work that may need none. `onStart` runs at every call, before it. */
 export const lazyPython = (onStart: () => void = () => undefined): Python => ({
   call: async (op, input) => {
     onStart()

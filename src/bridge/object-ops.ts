@@ -40,7 +40,7 @@ export type ObjectError = z.output<typeof ObjectError>
 
 const FoundObject = z.strictObject({ set: Minted, metadata: Metadata, digests: Digests })
 
-// What nearly every read is answered with.
+// The reply to nearly every read.
 function isPlainReply(value: unknown): boolean {
   return hasOnly(value, ['results']) && isList(value.results) && value.results.every(isPlainlyFound)
 }

@@ -8,7 +8,7 @@ import { Digest } from '../core/sample-ref.ts'
  * other one its turn.
  */
 export type Lane = 'io' | 'engine' | 'bulk'
-/** `isPlain`: a quick yes to what `output` takes as it is; on a "no" the schema decides. For ops where that counts. */
+/** `isPlain`: a fast check for hot ops. True: `output` would accept the value unchanged. False: `output` decides. */
 export const op = <I extends z.ZodType, O extends z.ZodType>(
   lane: Lane,
   input: I,

@@ -29,7 +29,7 @@ export const FeatureSpec = z.strictObject({
 })
 export type FeatureSpec = z.infer<typeof FeatureSpec>
 
-/** A quick look: what gets a "no" may still be a spec by its schema. */
+/** A fast check: true is final, false leaves the decision to the schema. */
 export function isPlainSpec(given: unknown): given is FeatureSpec {
   if (!hasOnly(given, ['name', 'shape', 'dtype'])) return false
   const { name, shape, dtype } = given

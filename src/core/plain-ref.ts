@@ -16,14 +16,14 @@ const FIELDS = [
   ...(['features', 'digests', 'numTokens', 'bytes', 'provenance'] as const),
 ]
 const OPTIONAL_FIELDS = ['trainedTokens', 'truncated', 'sourceBytes'] as const
-/** More than these are looked at by the schema. */
+/** Provenance with more keys is left to the schema. */
 const FEW = 64
 
 /**
- * Whether this has a ref's fields and nothing beside them, with short plain values: then it need not be searched for
- * tensors. It may still be no ref, and a "no" has to be looked into.
+ * Whether `given` has the fields of a ref, no others, and only short plain values; then it cannot hold tensors. True does
+ * not mean that it is a valid ref; false means that `assertNoTensors` has to decide.
  */
-export function carriesLittle(given: unknown): boolean {
+export function isSmallPlainRef(given: unknown): boolean {
   if (!hasOnly(given, FIELDS, OPTIONAL_FIELDS)) return false
   const { features, digests, provenance } = given
   if (!OPTIONAL_FIELDS.every((name) => ['undefined', 'number', 'boolean'].includes(typeof given[name]))) return false
@@ -32,12 +32,12 @@ export function carriesLittle(given: unknown): boolean {
 }
 
 /**
- * A copy of a good ref, made ten times faster than by its schema. Null only means that the schema has to decide, and to
- * say what is wrong; nothing comes back that the schema refuses.
+ * A copy of a valid ref, about ten times faster than through its schema. Null: the schema has to decide, and to say what
+ * is wrong.
  */
 export function plainRef(given: unknown): SampleRef | null {
-  if (!carriesLittle(given)) return null
-  // Looked at again once it is copied: what is in the copy does not change any more.
+  if (!isSmallPlainRef(given)) return null
+  // Checked after copying, because the original may change during the check.
   const ref = copyOf(given as SampleRef)
   if (ref.schemaVersion !== SCHEMA_VERSION || ref.strategy !== STRATEGY) return null
   if (!isText(ref.sampleId, SAMPLE_ID) || !isText(ref.runId, SHORT_NAME) || !isText(ref.storeId, SHORT_NAME))

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { assertNoTensors } from '../../src/core/no-tensors.ts'
-import { carriesLittle, plainRef } from '../../src/core/plain-ref.ts'
+import { isSmallPlainRef, plainRef } from '../../src/core/plain-ref.ts'
 import { SampleRef } from '../../src/core/sample-ref.ts'
 
 const good = {
@@ -22,7 +22,7 @@ const good = {
 }
 
 it('carries little, unless there is more to it than a ref has or its values are not short and plain', () => {
-  expect(carriesLittle(good)).toBe(true)
+  expect(isSmallPlainRef(good)).toBe(true)
   const many = Object.fromEntries(Array.from({ length: 65 }, (_, index) => [`key${index}`, index]))
   const more = [
     null,
@@ -38,7 +38,7 @@ it('carries little, unless there is more to it than a ref has or its values are 
     { ...good, trainedTokens: [1, 2] },
     { ...good, truncated: 'x'.repeat(1025) },
   ]
-  for (const each of more) expect(carriesLittle(each)).toBe(false)
+  for (const each of more) expect(isSmallPlainRef(each)).toBe(false)
 })
 
 /** What the schema and the rule beside it say; null when they refuse it. */

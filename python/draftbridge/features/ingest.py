@@ -64,8 +64,8 @@ class InPlace:
 def load_in_place(file: str, max_length: int) -> InPlace:
     """`load_features`, but the states stay in the file if they lie there as they are.
 
-    Then they have not been read yet: whoever notes their digests finds out whether they are finite. A sample without a
-    trained token is not stored, so it is looked at here.
+    Then they have not been read yet: the write that computes their digests checks that they are finite. A sample
+    without a trained token is not stored, so it is checked here.
     """
     stamp, offsets, copied = Stamp.of(file), {}, None
     with opened(file, mapped=True) as content:
@@ -75,8 +75,8 @@ def load_in_place(file: str, max_length: int) -> InPlace:
             offsets = places_of(file, {name: whole[name] for name in _STATES}, kept)
         except CannotStay as exc:
             copied = str(exc)
-        moved = _IDS if copied is None else (*_IDS, *_STATES)
-        sample |= {name: sample[name].clone() for name in moved}
+        copies = _IDS if copied is None else (*_IDS, *_STATES)
+        sample |= {name: sample[name].clone() for name in copies}
     _check_ids(sample, file)
     if copied is not None or _loss_tokens(sample) == 0:
         require_finite(sample, _STATES, file)

@@ -1,4 +1,4 @@
-"""Where a store's secret comes from: a key file, or the environment. Nothing here ever says what the secret is."""
+"""Where a store's secret comes from: a key file, or the environment. The secret never appears in a message."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Page-aligned memory that CUDA may read and write without a detour, for exactly as long as it is mapped."""
+"""Page-aligned host memory that can be pinned for CUDA while it is mapped."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _HUGE = 1 << 21
 
 
 class HostMemory(mmap.mmap):
-    """Anonymous memory. What looks at it (memoryviews, tensors) keeps it mapped.
+    """Anonymous memory. Memoryviews and tensors over it keep it mapped.
 
     CUDA must forget a mapping before it goes: whatever the kernel maps at that address next would be taken for the
     pages that lay there before, and copies to the device would silently bring the old content.

@@ -30,13 +30,13 @@ class Slab:
 
     def drop(self) -> None:
         self.memory.unpin()
-        # Somebody may still look at it; then it goes when they do.
+        # A tensor or view may still use the memory; then it is unmapped with the last of them.
         with contextlib.suppress(BufferError):
             self.memory.close()
 
 
 class SlabPool:
-    """Keeps at most `limit` bytes that nobody uses."""
+    """Keeps at most `limit` bytes of unused slabs."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -49,7 +49,7 @@ class SlabPool:
             return sum(slab.size for slab in self._free)
 
     def take(self, size: int) -> Slab:
-        """At least `size` bytes. What is in them is left over from others."""
+        """A slab of at least `size` bytes. Its content is undefined."""
         with self._lock:
             fitting = [slab for slab in self._free if size <= slab.size <= 2 * max(size, _PAGE)]
             slab = min(fitting, key=lambda slab: slab.size, default=None)
@@ -78,14 +78,14 @@ POOL = SlabPool(_default_limit())
 
 
 class SlabSet(TensorDict):
-    """Tensors that lie in one slab. `close` gives it back, and only when nothing else looks at the memory any more."""
+    """Tensors in one slab. `close` returns the slab to its pool, unless a tensor still uses the memory."""
 
     def __init__(self, size: int, pool: SlabPool = POOL) -> None:
         super().__init__()
         self._pool = pool
         self.size = size
         self._slab: Slab | None = pool.take(size)
-        # Every tensor made from the anchor holds a reference to it, and so shows for how long it lives.
+        # Every tensor made from the anchor holds a reference to it, so a weak reference shows when the last is gone.
         self._anchor: memoryview | None = memoryview(self._slab.memory)
 
     def view(self, start: int, size: int) -> memoryview:
@@ -107,7 +107,7 @@ class SlabSet(TensorDict):
             return
         others = weakref.ref(self._anchor)
         self._anchor = None
-        # A tensor that outlives the set keeps the anchor alive, and then the memory is left to it.
+        # A tensor that outlives the set keeps the anchor alive; then it keeps the memory.
         if others() is None:
             self._pool.give(slab)
 

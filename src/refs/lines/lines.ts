@@ -1,6 +1,6 @@
 import type { SampleId } from '../../core/ids.ts'
 
-/** Lines of refs as bytes, each with its newline, and which sample each is about. */
+/** Lines of refs as bytes, each with its newline, and the sample id of each. */
 export interface Lines {
   readonly ids: readonly SampleId[]
   readonly bytes: Buffer
@@ -12,7 +12,7 @@ const BLOCK_BYTES = 1024 * 1024
 
 /**
  * Lines that wait for their flush. A fast producer makes hundreds of thousands between two flushes, so they are kept as
- * bytes: as strings they would outlive the young heap, and several flushes of them would lie about until it is cleared.
+ * bytes: as strings they would outlive the young heap, and several flushes of them would stay in memory until it is collected.
  */
 export class PendingLines {
   readonly #ids = new Set<SampleId>()
@@ -27,16 +27,17 @@ export class PendingLines {
     const length = Buffer.byteLength(text) + 1
     const last = this.#blocks.at(-1)
     if (last === undefined || !last.take(id, text, length)) {
-      const room = length > BLOCK_BYTES ? Buffer.allocUnsafe(length) : (this.#spare ?? Buffer.allocUnsafe(BLOCK_BYTES))
-      if (room === this.#spare) this.#spare = undefined
-      const block = new Block(room)
+      const buffer =
+        length > BLOCK_BYTES ? Buffer.allocUnsafe(length) : (this.#spare ?? Buffer.allocUnsafe(BLOCK_BYTES))
+      if (buffer === this.#spare) this.#spare = undefined
+      const block = new Block(buffer)
       block.take(id, text, length)
       this.#blocks.push(block)
     }
     this.#ids.add(id)
   }
 
-  /** All so far. They stay pending until they are dropped, and what is added from here on is not in them. */
+  /** All lines so far. They stay pending until `drop`; lines that are added later go into new blocks. */
   seal(): readonly Lines[] {
     for (const block of this.#blocks) block.seal()
     return [...this.#blocks]
@@ -44,7 +45,7 @@ export class PendingLines {
 
   drop(sealed: readonly Lines[]): void {
     for (const { ids } of sealed) for (const id of ids) this.#ids.delete(id)
-    this.#spare ??= this.#blocks.find((block) => sealed.includes(block))?.room
+    this.#spare ??= this.#blocks.find((block) => sealed.includes(block))?.buffer
     this.#blocks = this.#blocks.filter((block) => !sealed.includes(block))
   }
 }
@@ -52,22 +53,22 @@ export class PendingLines {
 class Block implements Lines {
   readonly ids: SampleId[] = []
   readonly ends: number[] = []
-  readonly room: Buffer
+  readonly buffer: Buffer
   #size = 0
   #sealed = false
 
-  constructor(room: Buffer) {
-    this.room = room
+  constructor(buffer: Buffer) {
+    this.buffer = buffer
   }
 
   get bytes(): Buffer {
-    return this.room.subarray(0, this.#size)
+    return this.buffer.subarray(0, this.#size)
   }
 
   /** False when it does not fit, or nothing may be added any more. */
   take(id: SampleId, text: string, length: number): boolean {
-    if (this.#sealed || this.#size + length > this.room.length) return false
-    this.room.write(`${text}\n`, this.#size)
+    if (this.#sealed || this.#size + length > this.buffer.length) return false
+    this.buffer.write(`${text}\n`, this.#size)
     this.#size += length
     this.ids.push(id)
     this.ends.push(this.#size)

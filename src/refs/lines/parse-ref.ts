@@ -11,7 +11,7 @@ export interface RefRoot extends Shared {
   readonly storeId: SampleRef['storeId']
 }
 
-/** Makes refs of the lines of one manifest. `where` is the file and the line, for the error. */
+/** Parses the lines of one manifest. `where` gives file and line for error messages. */
 export class RefParser {
   readonly #root: RefRoot
   readonly #known: Known
@@ -26,7 +26,7 @@ export class RefParser {
     return this.#refOf(this.line(text, where), where)
   }
 
-  /** The line, checked like `ref` does it; what it shares with others is not put in. */
+  /** The line itself, checked as in `ref`, without the values that it shares with others. */
   line(text: string, where: () => string): RefLine {
     const json = parseJson(text, where)
     if (isPlainlyGood(json, text.length, this.#known)) return json
@@ -56,4 +56,4 @@ function parseJson(text: string, where: () => string): unknown {
 }
 
 export const badRef = (file: string, field: string, found: string): CodedError =>
-  finding('REF_INVALID', 'this line of the manifest is no ref', { file, field, found, fix: PRODUCE_AGAIN })
+  finding('REF_INVALID', 'this line of the manifest is not a sample ref', { file, field, found, fix: PRODUCE_AGAIN })

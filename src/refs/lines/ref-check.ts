@@ -4,10 +4,10 @@ import type { KeyList, RefLine, SpecTemplate } from './ref-line.ts'
 
 const SAMPLE_ID = /^[A-Za-z0-9][A-Za-z0-9._:-]{0,199}$/
 const HASH = /^[0-9a-f]{16}$/
-/** A line this short cannot hold what only the bounds of `assertNoTensors` refuse: they begin at a thousand numbers. */
+/** A line this short stays within the bounds of `assertNoTensors`, which begin at a thousand numbers. */
 const SHORT = 4096
 
-/** What a template's samples take: bytes = fixed + perToken x tokens. */
+/** Size of a sample of a template: bytes = fixed + perToken x tokens. */
 export interface TemplateSize {
   readonly features: number
   readonly fixed: number
@@ -24,15 +24,15 @@ export const templateSize = (template: SpecTemplate): TemplateSize => {
   return { features: template.length, fixed, perToken }
 }
 
-/** What lines refer to by index. */
+/** The lists of the root that lines refer to by index. */
 export interface Known {
   readonly sizes: readonly TemplateSize[]
   readonly keys: readonly KeyList[]
 }
 
 /**
- * Whether a line is a good ref, decided ten times faster than by its schema. "No" only means that the schema has to
- * decide, and to say what is wrong; "yes" is never said of what the schema refuses.
+ * A fast check of a line, about ten times faster than its schema. True: the schema would accept the line. False: the
+ * schema has to decide, and to say what is wrong.
  */
 export function isPlainlyGood(json: unknown, length: number, { sizes, keys }: Known): json is RefLine {
   if (length > SHORT || !Array.isArray(json) || !hasGoodFacts(json)) return false
@@ -67,7 +67,7 @@ function isPlainOrigin(value: unknown, lists: readonly KeyList[]): boolean {
   return isCount(list) && lists[list]?.length === values.length && values.every(isScalar)
 }
 
-/** Of a value that `JSON.parse` made: nothing in it can be a getter, a proxy or an instance of a class. */
+/** For a value from `JSON.parse`, which holds no getters, proxies or class instances. */
 function isPlainProvenance(value: unknown): boolean {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return false
   for (const [key, item] of Object.entries(value)) {

@@ -15,15 +15,15 @@ export const SpecTemplate = z
   .max(32)
 export type SpecTemplate = z.infer<typeof SpecTemplate>
 
-/** The names of what a ref says of where it came from, once for all refs that say the same things. */
+/** The names of provenance values, stored once for all refs that have the same names. */
 export const KeyList = z.array(z.string().max(64)).max(32)
 export type KeyList = z.infer<typeof KeyList>
 
 const Provenance = SampleRef.shape.provenance
-/** Index of the key list and the values; or, where refs have nothing in common, names and values. */
+/** Index of the key list and the values; or, where refs share no names, an object of names and values. */
 const ProvenanceLine = z.union([z.tuple([Axis], Provenance.valueType), Provenance])
 
-/** What the refs of a manifest share, and their lines do not repeat. */
+/** What the refs of a manifest share, so that their lines need not repeat it. */
 export interface Shared {
   readonly specs: readonly SpecTemplate[]
   readonly keys: readonly KeyList[]
@@ -59,7 +59,7 @@ export function templateOf(ref: SampleRef): SpecTemplate {
   })
 }
 
-/** The index of the ref's template, which is added when it is a new one. */
+/** The index of the ref's template. A new template is added to `specs`. */
 export function templateIndex(specs: SpecTemplate[], ref: SampleRef): number {
   const known = specs.findIndex((template) => fits(template, ref))
   return known === -1 ? specs.push(templateOf(ref)) - 1 : known
@@ -77,7 +77,7 @@ function fits(template: SpecTemplate, { features, numTokens }: SampleRef): boole
 const MAX_KEY_LISTS = 64
 const MAX_KEYS = 32
 
-/** The ref's provenance without its names, which are added to `lists` when they are new. */
+/** The ref's provenance without its names. New names are added to `lists`. */
 export function provenanceLine({ provenance }: SampleRef, lists: KeyList[]): RefLine[6] {
   const keys = Object.keys(provenance)
   const known = lists.findIndex((list) => list.length === keys.length && list.every((key, at) => key === keys[at]))
@@ -95,7 +95,7 @@ export function toLine(ref: SampleRef, template: number, provenance: RefLine[6])
   return [ref.sampleId, ref.generation, template, ref.numTokens, ref.bytes, digests, provenance, facts]
 }
 
-/** What a line says beside the root, or the reason when the two do not fit together. */
+/** The ref of a line, or the reason why line and root do not fit together. */
 export function fromLine(
   line: RefLine,
   root: { readonly runId: SampleRef['runId']; readonly storeId: SampleRef['storeId'] },

@@ -1,5 +1,5 @@
 import { assertNoTensors } from '../../core/no-tensors.ts'
-import { carriesLittle } from '../../core/plain-ref.ts'
+import { isSmallPlainRef } from '../../core/plain-ref.ts'
 import type { SampleRef } from '../../core/sample-ref.ts'
 import { RefParser } from '../lines/parse-ref.ts'
 import { isPlainlyGood, type TemplateSize, templateSize } from '../lines/ref-check.ts'
@@ -30,7 +30,7 @@ export class LineMaker {
 
   /** @throws REF_INVALID for what carries tensors or is no ref. */
   make(ref: SampleRef): string {
-    if (!carriesLittle(ref)) assertNoTensors(ref, `ref of ${String(ref.sampleId)}`)
+    if (!isSmallPlainRef(ref)) assertNoTensors(ref, `ref of ${String(ref.sampleId)}`)
     const text = JSON.stringify(toLine(ref, templateIndex(this.#specs, ref), provenanceLine(ref, this.#keys)))
     for (const spec of this.#specs.slice(this.#sizes.length)) this.#sizes.push(templateSize(spec))
     // Of the text, not of the ref: what is published is what was looked at.

@@ -5,7 +5,7 @@ import type { Provenance, SampleFacts, SampleRef } from '../../core/sample-ref.t
 import type { CaptureContract } from '../../core/target-contract.ts'
 import type { ExternFile } from '../../store/blobs/blobs.ts'
 
-/** One input and what became of it. */
+/** The result for one input. */
 export type SourceItem =
   /** Published by an interrupted run, and still there. */
   | { readonly kind: 'known' }
@@ -18,18 +18,18 @@ export interface SourceSample {
   readonly sampleId: SampleId
   /** Where it came from, for messages. */
   readonly origin: string
-  /** The taker's. */
+  /** Owned by whoever receives the item. */
   readonly tensors: TensorSet
   readonly numTokens: number
   readonly facts: SampleFacts & { readonly trainedTokens: number }
   readonly provenance: Provenance
-  /** The file that tensors of it lie in already. */
+  /** The file that already holds tensors of this sample. */
   readonly extern?: ExternFile
-  /** Why they do not lie there as they are, although they were to stay. */
+  /** Why the tensors could not stay in their file. */
   readonly copied?: string
 }
 
-/** Says whether a sample need not be made; asked once for each input before it is made, several at a time. */
+/** Whether a sample is stored and published already. Called once for each input, several at a time. */
 export type IsKnown = (sampleId: SampleId) => Promise<boolean>
 
 /** Where features come from. Holds a few samples at a time, whatever the size of the set. */
@@ -44,7 +44,7 @@ export interface SourcePlan {
   /** Changes when the inputs or the way they are cut change. */
   readonly inputs: string
   readonly total: number
-  /** False when the input that a published ref was made from is another one now. */
+  /** False when the input of a published ref has changed since. */
   isCurrent(ref: SampleRef): boolean
   open(): Promise<FeatureSource>
 }

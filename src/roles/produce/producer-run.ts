@@ -21,7 +21,7 @@ const PROGRESS_MS = 1000
 
 export type Totals = Omit<Extract<EventBody, { event: 'produce.progress' }>, 'event' | 'total'>
 
-/** Puts that run side by side, so that one can wait for the disk while another is copied. */
+/** Limits of concurrent puts: one can wait for the disk while another is copied. */
 const UNDER_WAY = { tasks: 16, weight: 192 * 2 ** 20 }
 
 interface RunOptions {
@@ -36,11 +36,11 @@ interface RunOptions {
   readonly started: number
 }
 
-/** Moves every sample of a source into the store and its ref into the manifest, and keeps the books. */
+/** Puts every sample of a source into the store and its ref into the manifest, and counts them. */
 export class ProducerRun {
   readonly #given: RunOptions
   readonly #totals: Record<keyof Totals, number>
-  /** Samples that were to stay in their files and could not, by reason. */
+  /** Samples that were copied although they should stay in their files, by reason. */
   readonly #copies = new Map<string, number>()
   #pending = 0
   #flushed: number
@@ -63,7 +63,7 @@ export class ProducerRun {
       const { pairs } = await python.call('counts.read', { counter: counter.handle })
       await writer.complete(pairs)
     } catch (error) {
-      // What was put is good. Should even this fail, the first error is the one to tell.
+      // The samples put so far are good, so publish them. If that fails too, the first error is the one to report.
       await writer.flush().catch(() => undefined)
       throw error
     }
@@ -72,7 +72,7 @@ export class ProducerRun {
 
   async #publishItems(counter: Owned): Promise<void> {
     const { source, context, store } = this.#given
-    // A put that nobody published would never be found again, but it would fill the store.
+    // A sample that is put but not published would fill the store without being used.
     const puts = new InOrder<SampleRef>(UNDER_WAY, (ref) => store.abort(ref.sampleId))
     try {
       for await (const item of source.items((sampleId) => this.#countKnown(sampleId, counter))) {
@@ -112,7 +112,7 @@ export class ProducerRun {
     return await named(sample.origin, () => store.put(sampleId, tensors, about))
   }
 
-  // What was put before the first failure is published, in order; the error that goes on is that of the put.
+  // Samples that were put before the first failure are published in order; then the error of that put is thrown.
   async #publishAll(puts: InOrder<SampleRef>): Promise<void> {
     try {
       while (!puts.isEmpty) await this.#publishNext(puts)
@@ -203,7 +203,7 @@ function addSample(totals: Record<'cut' | 'tokens' | 'lossTokens' | 'bytes', num
   totals.bytes += ref.bytes
 }
 
-/** What the manifest says of a failure; a bug has no code of its own. */
+/** The error code for the manifest. An error without a code is a bug. */
 export const codeOf = (error: unknown): ErrorCode => (error instanceof CodedError ? error.code : 'PYTHON_RAISED')
 
 const nothingToTrain = (total: number): CodedError =>
