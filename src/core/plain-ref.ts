@@ -26,7 +26,8 @@ const FEW = 64
 export function isSmallPlainRef(given: unknown): boolean {
   if (!hasOnly(given, FIELDS, OPTIONAL_FIELDS)) return false
   const { features, digests, provenance } = given
-  if (!OPTIONAL_FIELDS.every((name) => ['undefined', 'number', 'boolean'].includes(typeof given[name]))) return false
+  const present = OPTIONAL_FIELDS.filter((name) => Object.hasOwn(given, name))
+  if (!present.every((name) => typeof given[name] === 'number' || typeof given[name] === 'boolean')) return false
   if (!isList(features) || features.length > MAX_FEATURES || !features.every(isPlainSpec)) return false
   return isObject(digests) && Reflect.ownKeys(digests).length === features.length && isShort(provenance)
 }
