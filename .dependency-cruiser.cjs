@@ -1,13 +1,14 @@
 const may = {
   core: [],
-  config: ['core'],
+  drafts: ['core'],
+  config: ['core', 'drafts'],
   bridge: ['core'],
   report: ['core'],
   store: ['core', 'bridge'],
   refs: ['core', 'bridge', 'store'],
   train: ['core', 'bridge', 'store', 'refs'],
   launch: ['core', 'config'],
-  roles: ['core', 'config', 'bridge', 'report', 'store', 'refs', 'train', 'launch'],
+  roles: ['core', 'drafts', 'config', 'bridge', 'report', 'store', 'refs', 'train', 'launch'],
   cli: ['core', 'config', 'report', 'roles'],
 }
 
@@ -23,6 +24,14 @@ module.exports = {
       from: { path: `^src/${layer}/` },
       to: { path: '^src/', pathNot: `^src/(${[layer, ...below].join('|')})/` },
     })),
+    // A folder of `drafts` is an architecture. One table lists them; none knows of another.
+    only('architectures-are-listed-once', '^src/drafts/(registry\\.ts$|[^/]+/)', '^src/drafts/[^/]+/'),
+    {
+      name: 'architectures-are-independent',
+      severity: 'error',
+      from: { path: '^src/drafts/([^/]+)/' },
+      to: { path: '^src/drafts/[^/]+/', pathNot: '^src/drafts/$1/' },
+    },
     only('one-door-to-python', '^src/bridge/python\\.ts$', 'node_modules/pymport'),
     // A folder below a port of the store is an implementation of it. One table chooses them; none knows of another.
     only('store-ports-are-chosen-once', `^src/store/(kinds|open-for-care)\\.ts$|${BEHIND_PORTS}`, BEHIND_PORTS),

@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { checkContracts } from './check/contracts.ts'
 import { checkDependencies } from './check/dependencies.ts'
 import { checkDocMentions } from './check/doc-mentions.ts'
 import { checkTrackedFiles } from './check/tracked-files.ts'
@@ -24,9 +25,11 @@ const checks: Record<string, () => Promise<Verdict>> = {
   'ruff check': () => run([venv('ruff'), 'check', '--quiet', ...settings, ...PYTHON]),
   'ruff format': () => run([venv('ruff'), 'format', '--check', '--quiet', ...settings, ...PYTHON]),
   mypy: () => run([venv('mypy'), '--config-file', 'python/pyproject.toml', 'python/draftbridge']),
+  'Python layers': async () => checkContracts(await run([venv('lint-imports'), ...LINT_IMPORTS])),
   'tracked files': async () => checkTrackedFiles(root, await run(['git', 'ls-files', '-z'])),
   documents: async () => checkDocMentions(root, await run(['git', 'ls-files', '-z'])),
 }
+const LINT_IMPORTS = ['python/pyproject.toml', '--no-cache', '--no-logo']
 const CRUISE = ['--config', '.dependency-cruiser.cjs', '--output-type', 'json']
 
 function run(command: readonly string[]): Promise<Verdict> {
@@ -50,7 +53,7 @@ async function report(name: string, check: () => Promise<Verdict>): Promise<bool
   const { ok, output } = await check()
   const seconds = ((performance.now() - begun) / 1000).toFixed(1)
   process.stdout.write(`${ok ? 'ok    ' : 'FAILED'} ${name} (${seconds} s)\n`)
-  if (!ok) process.stdout.write(`${output.trimEnd()}\n`)
+  if (!ok || name === 'Python layers') process.stdout.write(`${output.trimEnd()}\n`)
   return ok
 }
 

@@ -20,13 +20,17 @@ export {
 } from './refs/manifest.ts'
 export type { EventBody, EventSink } from './report/events/events.ts'
 export { type IngestOptions, ingestOfflineFeatures } from './roles/produce/ingest-offline-features.ts'
-export { Eagle3Runtime } from './roles/train/assemble.ts'
+export { TrainingRuntime, TrainingRuntime as Eagle3Runtime } from './roles/train/assemble.ts'
 export type { TrainingConfig, TrainingData } from './roles/train/prepare-run.ts'
 export {
   buildDisaggEagle3Runtime,
+  buildDisaggRuntime,
   buildOfflineEagle3Runtime,
+  buildOfflineRuntime,
   type DisaggEagle3Options,
+  type DisaggOptions,
   type OfflineEagle3Options,
+  type OfflineOptions,
 } from './roles/train/runtime.ts'
 export type { FeatureStore, Lease, PutAbout } from './store/feature-store.ts'
 export {

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import torch
 from draftbridge.drafts.eagle3.draft import Draft
 from draftbridge.drafts.eagle3.fused.buffers import Buffers
-from draftbridge.drafts.eagle3.fused.kernels.row_kernels import RowKernels
 from draftbridge.drafts.eagle3.fused.plan import plan_fused
 from draftbridge.drafts.eagle3.fused.trace import Inputs
 from draftbridge.drafts.eagle3.fused.unroll_forward import forward
 from draftbridge.drafts.eagle3.fused.weights import trained
+from draftbridge.drafts.eagle3.kernels.row_kernels import RowKernels
 from draftbridge.drafts.eagle3.teacher import TeacherLogits
 from torch import Tensor
 

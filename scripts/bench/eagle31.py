@@ -28,14 +28,15 @@ from chain_tau import Answer, count_passes, right_guesses
 from draftbridge.bridge.handles import TensorDict
 from draftbridge.distributed.parallel import World, join, leave, share_draft
 from draftbridge.drafts.eagle3.draft import DraftConfig, initial_draft
+from draftbridge.drafts.eagle3.frozen import Frozen
 from draftbridge.drafts.eagle3.fused.buffers import Buffers
+from draftbridge.drafts.eagle3.row_kernel_choice import row_kernels
 from draftbridge.drafts.eagle3.teacher import Teacher
-from draftbridge.drafts.eagle3.ttt_loss import TttOptions
-from draftbridge.drafts.eagle3.vocabulary import choose_vocabulary
-from draftbridge.target.target import aux_layers, load_model
-from draftbridge.training.optimizer import OptimizerOptions
-from draftbridge.training.train_session import Frozen, MicroStep, TrainSession
-from draftbridge.training.unrolling import Savings, row_kernels
+from draftbridge.drafts.vocabulary import choose_vocabulary
+from draftbridge.golden.eagle3_session import eagle3_session, train_settings
+from draftbridge.settings.train_settings import OptimizerSettings, TttSettings
+from draftbridge.target.target import load_model
+from draftbridge.training.train_session import MicroStep, TrainSession
 
 SETTINGS = {
     "off": {},
@@ -44,6 +45,7 @@ SETTINGS = {
     "both": {"fc_norm": True, "norm_output": True},
 }
 TAU_STEPS = (3, 5, 7)
+TTT_STEPS = 7
 CAPTURED_AT_ONCE = 32
 
 
@@ -67,7 +69,9 @@ def lines(file: Path, limit: int | None) -> list[dict[str, Any]]:
 @torch.inference_mode()
 def capture(model: Any, rows: list[dict[str, Any]], device: torch.device, dtype: torch.dtype) -> list[TensorDict]:
     """Features of the conversations: ids and mask on the CPU, where plans are made, states on the device."""
-    layers, found = aux_layers(model.config.num_hidden_layers), []
+    count, found = model.config.num_hidden_layers, []
+    # As auxLayers in src/drafts/eagle3 chooses them.
+    layers = (1, count // 2 - 1, count - 4)
     for at in range(0, len(rows), CAPTURED_AT_ONCE):
         part = [torch.tensor(row["input_ids"]) for row in rows[at : at + CAPTURED_AT_ONCE]]
         ids = torch.nn.utils.rnn.pad_sequence(part, batch_first=True).to(device)
@@ -144,9 +148,10 @@ def session_of(
     torch.manual_seed(seed)
     half = rig.dtype == torch.bfloat16
     draft = share_draft(initial_draft(config, seed), world, "replicate", half)
-    frozen = Frozen(rig.embedding, teacher, vocabulary, config, {})
-    optimizer = OptimizerOptions(options.lr, (0.9, 0.999), 0.0, 0.5, 0.015, "cosine", steps)
-    return TrainSession(world, draft, frozen, TttOptions(steps=7), optimizer, Savings(fused=True))
+    frozen = Frozen(rig.embedding, teacher, vocabulary, config)
+    optimizer = OptimizerSettings(options.lr, (0.9, 0.999), 0.0, 0.5, 0.015, "cosine")
+    settings = train_settings(TttSettings(TTT_STEPS, 0.8, "ce", 1.0, 1.0, "all", 0), optimizer)
+    return eagle3_session(world, draft, frozen, settings, steps, fused=True)
 
 
 def train(session: TrainSession, rig: Rig, options: argparse.Namespace, seed: int) -> tuple[float, float]:
@@ -171,16 +176,17 @@ def train(session: TrainSession, rig: Rig, options: argparse.Namespace, seed: in
 def evaluate(session: TrainSession, rig: Rig, options: argparse.Namespace) -> dict[str, Any]:
     """Loss and accuracy of each step over the held-out answers, and tau."""
     kernels, buffers = row_kernels(rig.device, rig.dtype), Buffers(rig.device)
-    ids, steps = session.frozen.vocabulary.ids, session.ttt.steps
+    d2t = session.trainer.description.constants["d2t"]
+    ids, steps = d2t + torch.arange(d2t.numel()), session.trainer.draft_positions
     counts = dict.fromkeys(TAU_STEPS, (0, 0))
     sums = torch.zeros(3, steps, dtype=torch.float64)
     for at in range(0, len(rig.answers), options.batch):
         answers = rig.answers[at : at + options.batch]
-        found = session.unrolling.evaluate(
+        found = session.trainer.evaluate(
             session.draft, session.staging.stage(rig.held_out[at : at + options.batch], 2048).take()
         )
         sums += torch.stack([part.double().cpu() for part in (found.cross_entropy, found.trained, found.hits)])
-        right = session.draft.look(
+        right = session.draft.run_no_grad(
             lambda whole, answers=answers: right_guesses(whole, rig.embedding, ids, answers, steps, kernels, buffers)
         )
         for drafted in TAU_STEPS:

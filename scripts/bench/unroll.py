@@ -19,14 +19,15 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "python"))
 
 from draftbridge.drafts.eagle3.draft import Draft, DraftConfig, initial_draft
 from draftbridge.drafts.eagle3.fused.buffers import Buffers
-from draftbridge.drafts.eagle3.fused.kernels import torch_rows, triton_rows
 from draftbridge.drafts.eagle3.fused.objective import Objective
 from draftbridge.drafts.eagle3.fused.plan import plan_fused
 from draftbridge.drafts.eagle3.fused.trace import Inputs
 from draftbridge.drafts.eagle3.fused.unroll import fused_unroll
+from draftbridge.drafts.eagle3.kernels import torch_rows, triton_rows
 from draftbridge.drafts.eagle3.row_plan import plan_rows
 from draftbridge.drafts.eagle3.teacher import Teacher
-from draftbridge.drafts.eagle3.ttt_loss import TttOptions, decayed, ploss_shares, unroll
+from draftbridge.drafts.eagle3.ttt_loss import decayed, ploss_shares, unroll
+from draftbridge.settings.train_settings import TttSettings
 
 QWEN = DraftConfig(3584, 18944, 28, 4, 128, 152064, 16000, 1e-6, 1e6, 32768)
 SMALL = DraftConfig(512, 1280, 14, 2, 64, 4000, 1000, 1e-6, 1e6, 32768)
@@ -37,7 +38,7 @@ CASES = {
     "2x4096 all": (2, 4096, 1.0),
     "1x8192 all": (1, 8192, 1.0),
 }
-TTT = TttOptions(steps=7)
+TTT = TttSettings(steps=7, decay=0.8, loss="ce", kl_scale=1.0, kl_decay=1.0, reduction="all", mask_offset=0)
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 

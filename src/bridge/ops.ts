@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { DataSettings, DraftSettings, EvalSettings, TargetSettings } from '../core/settings/model-settings.ts'
 import { CaptureContract, TargetShape } from '../core/target-contract.ts'
 import { Encoded, ingestOps } from './ingest-ops.ts'
 import { keyOps } from './key-ops.ts'
@@ -10,8 +11,6 @@ import { trainOps } from './train-ops.ts'
 export type { Lane, Minted } from './op.ts'
 export type { Memory, Validated, WatchedStep } from './report-ops.ts'
 export type { TrainMetrics } from './train-ops.ts'
-
-const TorchDtype = z.enum(['float32', 'bfloat16', 'float16'])
 
 const Message = z.strictObject({ role: z.string(), content: z.string() })
 /** Text to render with the chat template, or tokens that already are a rendered conversation. */
@@ -64,12 +63,12 @@ export const ops = {
   'capture.open': op(
     'engine',
     z.strictObject({
-      model: z.string(),
-      tokenizer: z.string().nullable(),
-      dtype: TorchDtype,
+      target: TargetSettings,
+      data: DataSettings,
+      draft: DraftSettings,
+      /** Chosen by the draft architecture. */
+      auxLayers: z.array(Count),
       threads: Count,
-      /** Also store what is known of the target's logits. */
-      storeTeacher: z.boolean().default(false),
     }),
     z.strictObject({ handle: Handle, device: z.enum(['cpu', 'cuda']), contract: CaptureContract }),
   ),
@@ -90,13 +89,16 @@ export const ops = {
   'eval.open': op(
     'engine',
     z.strictObject({
-      model: z.string(),
-      tokenizer: z.string().nullable(),
-      draft: z.string(),
-      dtype: z.enum(['fp32', 'bf16']),
+      target: TargetSettings,
+      draft: DraftSettings,
+      eval: EvalSettings,
+      /** A checkpoint or an exported folder. */
+      draftDir: z.string(),
+      /** Those that the draft was trained on. */
+      auxLayers: z.array(Count),
       threads: Count,
     }),
-    z.strictObject({ handle: Handle, auxLayers: z.array(Count) }),
+    Session,
   ),
   'eval.encode': op(
     'engine',

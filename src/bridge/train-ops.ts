@@ -1,25 +1,9 @@
 import { z } from 'zod'
-import { DraftConfig } from '../core/draft-config.ts'
+import { DraftSettings, TargetSettings } from '../core/settings/model-settings.ts'
+import { TrainSettings } from '../core/settings/train-settings.ts'
+import { CaptureContract } from '../core/target-contract.ts'
 import { Count, Handle, Int, Nothing, op } from './op.ts'
 import { Measured, WatchedStep } from './report-ops.ts'
-
-const Ttt = z.strictObject({
-  steps: Int.positive(),
-  decay: z.number(),
-  loss: z.enum(['ce', 'lk-alpha', 'lk-lambda']),
-  klScale: z.number(),
-  klDecay: z.number(),
-  reduction: z.enum(['all', 'masked']),
-  maskOffset: Int.min(0).max(2),
-})
-const Optimizer = z.strictObject({
-  lr: z.number(),
-  betas: z.tuple([z.number(), z.number()]),
-  weightDecay: z.number(),
-  clip: z.number(),
-  warmupRatio: z.number(),
-  schedule: z.enum(['cosine', 'linear', 'constant']),
-})
 
 const TrainMetrics = z.strictObject({
   /** Optimiser steps since the last read; everything below is summed over them and over all ranks, then divided. */
@@ -72,21 +56,16 @@ export const trainOps = {
   'train.build': op(
     'engine',
     z.strictObject({
-      draft: DraftConfig,
-      init: z.enum(['normal', 'target-head']),
-      target: z.string(),
-      counts: z.string(),
-      ttt: Ttt,
-      optimizer: Optimizer,
+      train: TrainSettings,
+      draft: DraftSettings,
+      target: TargetSettings,
+      /** What the draft is, once `draft.config` is resolved. */
+      draftConfig: z.record(z.string(), z.json()),
+      /** How the features were made. */
+      contract: CaptureContract,
+      countsFile: z.string(),
       totalSteps: Int.positive(),
-      precision: z.enum(['bf16', 'fp32']),
-      parallel: z.enum(['fsdp', 'replicate']),
-      unroll: z.enum(['auto', 'fused', 'plain']),
-      compact: z.boolean(),
-      recompute: z.boolean(),
-      storedTeacher: z.boolean(),
       seed: Count,
-      finalNorm: z.enum(['post', 'pre']),
     }),
     z.strictObject({ handle: Handle, parameters: Count }),
   ),

@@ -25,7 +25,8 @@ export const CaptureContract = z.strictObject({
   target: z.string(),
   targetHash: z.string(),
   shape: TargetShape,
-  auxLayers: z.array(z.number().int().nonnegative()).length(3),
+  /** Chosen by the draft architecture that the features were made for (src/drafts), in the order of the features. */
+  auxLayers: z.array(z.number().int().nonnegative()),
   layerConvention: z.literal('output'),
   finalNorm: z.enum(['post', 'pre']),
   /** Of the stored states. */

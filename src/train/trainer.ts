@@ -61,7 +61,7 @@ export interface TrainerOptions {
   readonly save: { readonly every: number; readonly keep: number }
   readonly checkpoints: CheckpointFolder
   /** What a checkpoint says of the run, whatever its step. */
-  readonly run: Pick<CheckpointRecord, 'formatVersion' | 'worldSize' | 'source' | 'identity'>
+  readonly run: Pick<CheckpointRecord, 'formatVersion' | 'worldSize' | 'source' | 'identity' | 'contract'>
   readonly observer: TrainObserver
   /** Aborted: all ranks stop at the same optimiser step, and save. */
   readonly signal: AbortSignal

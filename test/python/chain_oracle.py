@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from draftbridge.bridge.handles import TensorDict
 from draftbridge.drafts.eagle3.draft import Draft
-from draftbridge.drafts.eagle3.ttt_loss import TttOptions
+from draftbridge.settings.train_settings import TttSettings
 from torch import Tensor
 
 
@@ -41,7 +41,7 @@ class Chain:
 class ChainOracle:
     """Plain loops over samples, rows, steps and heads."""
 
-    def __init__(self, draft: Draft, embedding: Tensor, head: Tensor, draft_ids: Tensor, ttt: TttOptions) -> None:
+    def __init__(self, draft: Draft, embedding: Tensor, head: Tensor, draft_ids: Tensor, ttt: TttSettings) -> None:
         self.w = dict(draft.named_parameters())
         self.config, self.ttt = draft.config, ttt
         self.embedding, self.head, self.ids = embedding, head, draft_ids.tolist()

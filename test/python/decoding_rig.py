@@ -7,14 +7,15 @@ from dataclasses import dataclass
 
 import torch
 from draftbridge.decoding.chain_decoder import ChainDecoder, Decoded
-from draftbridge.decoding.draft_decoder import DraftDecoder
 from draftbridge.decoding.target_decoder import TargetDecoder
 from draftbridge.drafts.eagle3.draft import Draft, DraftConfig, initial_draft
-from draftbridge.target.target import aux_layers
+from draftbridge.drafts.eagle3.eagle3 import AUX
+from draftbridge.drafts.eagle3.eagle3_decoder import Eagle3Decoder
 from torch.nn import functional
 from transformers import LlamaConfig, LlamaForCausalLM
 
 HIDDEN, LAYERS, VOCAB = 32, 6, 64
+AUX_LAYERS = (1, 2, 2)
 CONFIG = DraftConfig(HIDDEN, 48, 4, 2, 8, VOCAB, VOCAB, 1e-6, 10000.0, 256)
 
 
@@ -51,7 +52,7 @@ def helped(guesses: list[int], truth: Sequence[int], turn: int) -> list[int]:
     return [*truth[:right], *guesses[right:]]
 
 
-class HelpedDrafter(DraftDecoder):
+class HelpedDrafter(Eagle3Decoder):
     """Keeps its own guesses in `own`, pass by pass, and proposes helped ones. `truth`: prompt and output."""
 
     truth: Sequence[int] = ()
@@ -71,7 +72,7 @@ class Rig:
         self.model = tiny_target()
         self.draft = random_draft(self.ids, **switches)
         self.eos = tuple(eos)
-        self.target = TargetDecoder(self.model, aux_layers(LAYERS))
+        self.target = TargetDecoder(self.model, (AUX,), AUX_LAYERS)
         offsets = self.ids - torch.arange(len(self.ids))
         self.drafter = HelpedDrafter(self.draft, offsets, self.target.embedding)
 
@@ -127,7 +128,7 @@ class Oracle:
         """Step k feeds back its own output at one position more, behind the rows of all true features."""
         draft, ids = self.rig.draft, torch.tensor([list(sequence)])
         states = self.rig.model(ids, use_cache=False, output_hidden_states=True).hidden_states
-        aux = torch.cat([states[layer + 1] for layer in aux_layers(LAYERS)], -1)
+        aux = torch.cat([states[layer + 1] for layer in AUX_LAYERS], -1)
         hidden = draft.fuse(aux[:, :-1])
         tokens = list(sequence[1:])
         guesses: list[int] = []

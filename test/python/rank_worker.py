@@ -12,25 +12,24 @@ import torch
 from draftbridge.bridge.errors import BridgeError
 from draftbridge.bridge.handles import TensorDict
 from draftbridge.distributed.parallel import World, join, leave
-from draftbridge.drafts.eagle3.ttt_loss import TttOptions
-from draftbridge.training.batch import Batch, nothing
+from draftbridge.training.batch import Batch
 from draftbridge.training.train_files import load_session
 from draftbridge.training.train_session import MicroStep, TrainSession
-from small_case import CONFIG, MASKS, SmallCase, batch_of, save
+from small_case import LAYOUT, MASKS, SmallCase, batch_of, save, ttt_settings
 
 TTT = {
-    "fsdp": TttOptions(steps=3),
-    "replicate": TttOptions(steps=3),
-    "masked": TttOptions(steps=3, reduction="masked", loss="lk-lambda"),
-    "alpha": TttOptions(steps=3, loss="lk-alpha"),
-    "starved": TttOptions(steps=3, reduction="masked"),
-    "lost fsdp": TttOptions(steps=3),
-    "lost replicate": TttOptions(steps=3),
-    "lost masked": TttOptions(steps=3, reduction="masked", loss="lk-lambda"),
-    "fused": TttOptions(steps=3),
-    "fused replicate": TttOptions(steps=3),
-    "starved fused": TttOptions(steps=3, reduction="masked", loss="lk-lambda"),
-    "lost fused": TttOptions(steps=3, reduction="masked"),
+    "fsdp": ttt_settings(steps=3),
+    "replicate": ttt_settings(steps=3),
+    "masked": ttt_settings(steps=3, reduction="masked", loss="lk-lambda"),
+    "alpha": ttt_settings(steps=3, loss="lk-alpha"),
+    "starved": ttt_settings(steps=3, reduction="masked"),
+    "lost fsdp": ttt_settings(steps=3),
+    "lost replicate": ttt_settings(steps=3),
+    "lost masked": ttt_settings(steps=3, reduction="masked", loss="lk-lambda"),
+    "fused": ttt_settings(steps=3),
+    "fused replicate": ttt_settings(steps=3),
+    "starved fused": ttt_settings(steps=3, reduction="masked", loss="lk-lambda"),
+    "lost fused": ttt_settings(steps=3, reduction="masked"),
 }
 
 
@@ -54,7 +53,7 @@ def batches_of(name: str, world: World, samples: list[TensorDict]) -> list[Batch
     """This rank's share of each micro-step. In `lost` the second sample of the first could not be read."""
     pairs = (samples[0:2], samples[2:4])
     if name.startswith("lost"):
-        alone = batch_of(samples[0]) if world.rank == 0 else nothing(CONFIG.hidden_size)
+        alone = batch_of(samples[0]) if world.rank == 0 else LAYOUT.empty_batch()
         return [alone, batches_of("", world, samples)[1]]
     return [batch_of(*(pair if world.size == 1 else [pair[world.rank]])) for pair in pairs]
 
@@ -72,7 +71,7 @@ def stop_and_break(world: World) -> dict[str, Any]:
     report = session.step(batches[0], MicroStep(22, 1, True, world.rank == 1))
     before = [shard.detach().clone() for shard in session.draft.shards.values()]
     if world.rank == 0:
-        batches[0].aux[0, 0] = torch.nan
+        batches[0].states["aux_hidden_state"][0, 0] = torch.nan
     try:
         session.step(batches[0], MicroStep(22, 1, True, False))
         code, where = None, {}
@@ -90,7 +89,7 @@ def validated(name: str, world: World) -> dict[str, Any]:
     rounds = [batch_of(first, second), batch_of(third)]
     if world.size > 1:
         mine = (first, third) if world.rank == 0 else (second, None)
-        rounds = [nothing(CONFIG.hidden_size) if sample is None else batch_of(sample) for sample in mine]
+        rounds = [LAYOUT.empty_batch() if sample is None else batch_of(sample) for sample in mine]
     for batch in rounds:
         session.validation.add(session.staging.of(batch))
     return session.validation.read()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +10,15 @@ import torch
 from draftbridge.bridge.handles import TensorDict
 from draftbridge.distributed.parallel import World, share_draft
 from draftbridge.drafts.eagle3.draft import Draft, DraftConfig, initial_draft
+from draftbridge.drafts.eagle3.frozen import Frozen
 from draftbridge.drafts.eagle3.teacher import Teacher
-from draftbridge.drafts.eagle3.ttt_loss import TttOptions
-from draftbridge.drafts.eagle3.vocabulary import Vocabulary, choose_vocabulary
-from draftbridge.training.batch import Batch, collate
-from draftbridge.training.optimizer import OptimizerOptions
+from draftbridge.drafts.vocabulary import Vocabulary, choose_vocabulary
+from draftbridge.golden.eagle3_session import eagle3_session, feature_layout
+from draftbridge.settings.capture_contract import CaptureContract, TargetShape
+from draftbridge.settings.train_settings import OptimizerSettings, SaveSettings, TrainSettings, TttSettings
+from draftbridge.training.batch import Batch
 from draftbridge.training.train_files import write_snapshot
-from draftbridge.training.train_session import Frozen, TrainSession
-from draftbridge.training.unrolling import Savings
+from draftbridge.training.train_session import TrainSession
 from torch import Tensor
 
 CONFIG = DraftConfig(
@@ -33,9 +34,74 @@ CONFIG = DraftConfig(
     max_position_embeddings=64,
 )
 RAW_CONFIG = {name: getattr(CONFIG, name) for name in CONFIG.__dataclass_fields__}
-OPTIONS = OptimizerOptions(
-    lr=1e-2, betas=(0.9, 0.999), weight_decay=0.0, clip=0.5, warmup_ratio=0.1, schedule="cosine", total_steps=20
+OPTIMIZER = OptimizerSettings(
+    lr=1e-2, betas=(0.9, 0.999), weight_decay=0.0, clip=0.5, warmup_ratio=0.1, schedule="cosine"
 )
+TOTAL_STEPS = 20
+
+
+def ttt_settings(**changed: Any) -> TttSettings:
+    """The defaults of the configuration, but for what is `changed`."""
+    usual = TttSettings(steps=7, decay=0.8, loss="ce", kl_scale=1.0, kl_decay=1.0, reduction="all", mask_offset=0)
+    return replace(usual, **changed)
+
+
+SETTINGS = TrainSettings(
+    epochs=10,
+    max_steps=None,
+    batch={"samples": 1},
+    accumulate=1,
+    shuffle=True,
+    precision="bf16",
+    parallel="fsdp",
+    unroll="auto",
+    compact=True,
+    recompute=False,
+    stored_teacher=True,
+    ttt=ttt_settings(),
+    optimizer=OPTIMIZER,
+    log_interval=50,
+    save=SaveSettings(every=500, keep=3),
+    prefetch=2,
+    prefetch_bytes=1 << 32,
+    max_corrupt_share=0.0,
+    validation=None,
+    spikes=None,
+    tensorboard=False,
+    deterministic=False,
+)
+"""As the configuration has them by default, but for the optimiser."""
+
+
+CONTRACT = CaptureContract(
+    target="small",
+    target_hash="small",
+    shape=TargetShape(16, 24, 6, 4, 2, 6, 40, 1e-6, 10000.0, 64, None, ()),
+    aux_layers=(1, 2, 2),
+    layer_convention="output",
+    final_norm="post",
+    dtype="float32",
+    mask_rule="from-file",
+    tokenizer_hash=None,
+    template_hash=None,
+)
+
+
+LAYOUT = feature_layout(CONFIG.hidden_size)
+
+
+def as_section(settings: Any) -> dict[str, Any]:
+    """The other way of `from_section`, as the bridge brings it."""
+
+    def named(value: Any) -> Any:
+        return {camel_case(key): named(inner) for key, inner in value.items()} if isinstance(value, dict) else value
+
+    def camel_case(key: str) -> str:
+        first, *others = key.split("_")
+        return first + "".join(map(str.capitalize, others))
+
+    found: dict[str, Any] = named(asdict(settings))
+    return found
 
 
 @dataclass
@@ -82,15 +148,17 @@ class SmallCase:
     def session(
         self,
         world: World,
-        ttt: TttOptions,
+        ttt: TttSettings,
         kind: str = "fsdp",
-        options: OptimizerOptions = OPTIONS,
+        optimizer: OptimizerSettings = OPTIMIZER,
         fused: bool = False,
+        stored_teacher: bool = True,
     ) -> TrainSession:
         raw = {name: getattr(self.config, name) for name in self.config.__dataclass_fields__}
-        frozen = Frozen(self.embedding, self.teacher(), self.vocabulary, self.config, raw)
+        frozen = Frozen(self.embedding, self.teacher(), self.vocabulary, self.config)
         draft = share_draft(self.draft(), world, kind, False)
-        return TrainSession(world, draft, frozen, ttt, options, Savings(fused=fused))
+        settings = replace(SETTINGS, ttt=ttt, optimizer=optimizer, stored_teacher=stored_teacher)
+        return eagle3_session(world, draft, frozen, settings, TOTAL_STEPS, fused, raw)
 
 
 MASKS = ([0, 0, 1, 1, 1, 0, 0, 1, 1, 1, 1], [1, 1, 0, 1, 0, 0, 1])
@@ -109,4 +177,4 @@ def save(session: TrainSession, folder: Path) -> list[dict[str, Any]]:
 
 
 def batch_of(*samples: TensorDict) -> Batch:
-    return collate(samples, 64)
+    return LAYOUT.collate(samples, 64)

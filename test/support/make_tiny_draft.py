@@ -11,6 +11,8 @@ from pathlib import Path
 import torch
 from draftbridge.drafts.draft_files import save_draft
 from draftbridge.drafts.eagle3.draft import DraftConfig, initial_draft
+from draftbridge.drafts.eagle3.eagle3 import Eagle3
+from draftbridge.drafts.vocabulary import Vocabulary
 from make_tiny_target import VOCAB_SIZE
 
 
@@ -19,7 +21,8 @@ def make_tiny_draft(directory: Path, *, hidden: int = 32) -> None:
     config = DraftConfig(hidden, 2 * hidden, 4, 2, hidden // 4, VOCAB_SIZE, half, 1e-5, 10000.0, 512)
     weights = dict(initial_draft(config, seed=4).named_parameters())
     directory.mkdir(parents=True, exist_ok=True)
-    save_draft(directory, config, {}, weights, torch.zeros(half, dtype=torch.int64), torch.arange(VOCAB_SIZE) < half)
+    vocabulary = Vocabulary(torch.zeros(half, dtype=torch.int64), torch.arange(VOCAB_SIZE) < half)
+    save_draft(directory, Eagle3().describe(config, {}, vocabulary), weights)
 
 
 def main() -> None:

@@ -118,6 +118,7 @@ export const fakeRun = {
   worldSize: 1,
   source: { runId: 'r', storeId: 's', manifestSha256: null },
   identity: {},
+  contract: null,
 }
 
 export function fakeLosses(samples: number, share = 0, ahead = 2): LostSamples {

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import torch
 
-from draftbridge.decoding.draft_decoder import DraftDecoder
 from draftbridge.decoding.target_decoder import TargetDecoder
+from draftbridge.drafts.draft_decoder import DraftDecoder
 
 
 @dataclass(frozen=True)
@@ -41,18 +41,18 @@ class ChainDecoder:
         accepted, proposed = [0] * steps, [0] * steps
         passes = 0
         began = time.perf_counter()
-        if steps and not self._over(output, max_new_tokens):
+        if steps and not self._is_over(output, max_new_tokens):
             self.draft.start(capacity=len(prompt) + max_new_tokens + steps)
-            self.draft.commit(self.target.features(len(prompt)), [*prompt[1:], *output])
-        while not self._over(output, max_new_tokens):
+            self.draft.commit(self.target.states(len(prompt)), [*prompt[1:], *output])
+        while not self._is_over(output, max_new_tokens):
             # The verify pass adds a token of its own, so a draft for the last place would never be used.
             drafted = self.draft.propose(min(steps, max_new_tokens - len(output) - 1)) if steps else []
             kept = self._verify(output[-1], drafted)
             output += kept
             passes += 1
             count_positions(drafted, kept, proposed, accepted)
-            if steps and not self._over(output, max_new_tokens):
-                self.draft.commit(self.target.features(len(kept)), kept)
+            if steps and not self._is_over(output, max_new_tokens):
+                self.draft.commit(self.target.states(len(kept)), kept)
         seconds = time.perf_counter() - began
         return Decoded(output, len(output) - 1, passes, accepted, proposed, seconds)
 
@@ -67,7 +67,7 @@ class ChainDecoder:
         end = next((place for place, token in enumerate(kept) if token in self._eos), agreed)
         return kept[: end + 1]
 
-    def _over(self, output: list[int], max_new_tokens: int) -> bool:
+    def _is_over(self, output: list[int], max_new_tokens: int) -> bool:
         return len(output) >= max_new_tokens or output[-1] in self._eos
 
 

@@ -7,6 +7,9 @@ import torch
 from draftbridge.bridge.handles import TABLE
 from draftbridge.bridge.registry import Payload, op
 from draftbridge.decoding.eval_session import EvalSession
+from draftbridge.drafts.registry import architecture_of
+from draftbridge.settings.model_settings import DraftSettings, EvalSettings, TargetSettings
+from draftbridge.settings.section import from_section
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
@@ -15,9 +18,13 @@ _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 def _open(payload: Payload) -> Payload:
     if payload["threads"]:
         torch.set_num_threads(payload["threads"])
-    dtype = _DTYPES[payload["dtype"]]
-    session = EvalSession.open(payload["model"], payload["tokenizer"], payload["draft"], dtype)
-    return {"handle": TABLE.mint(session), "auxLayers": list(session.aux_layers)}
+    target = from_section(TargetSettings, payload["target"], "target")
+    draft = from_section(DraftSettings, payload["draft"], "draft")
+    settings = from_section(EvalSettings, payload["eval"], "eval")
+    architecture = architecture_of(draft.architecture)
+    dtype = _DTYPES[settings.dtype]
+    session = EvalSession.open(target, architecture, payload["draftDir"], payload["auxLayers"], dtype)
+    return {"handle": TABLE.mint(session)}
 
 
 @op("eval.encode", "engine")

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from draftbridge.bridge.errors import BridgeError
 from draftbridge.decoding.chain_decoder import ChainDecoder, Decoded
-from draftbridge.decoding.draft_decoder import DraftDecoder
 from draftbridge.decoding.target_decoder import TargetDecoder, embedding_of
-from draftbridge.drafts.draft_files import load_draft
-from draftbridge.drafts.eagle3.draft import Draft, DraftConfig
-from draftbridge.target.target import aux_layers, load_model, load_tokenizer
+from draftbridge.drafts.architecture import DraftArchitecture, LoadedDraft
+from draftbridge.drafts.draft_files import load_draft, read_config
+from draftbridge.drafts.registry import require_config_of
+from draftbridge.settings.model_settings import TargetSettings
+from draftbridge.target.target import load_model, load_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -23,33 +25,44 @@ if TYPE_CHECKING:
 class EvalSession:
     """Owns both models until `close`. All methods run on the engine thread, one at a time."""
 
-    def __init__(self, model: PreTrainedModel, tokenizer_of: tuple[str, str | None], draft: Draft, d2t: torch.Tensor):
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer_of: tuple[str, str | None],
+        architecture: DraftArchitecture,
+        draft: LoadedDraft,
+        aux_layers: Sequence[int],
+    ) -> None:
         """`model` and `draft` of one dtype, in eval mode. `tokenizer_of`: model path and override, read when needed."""
-        self.aux_layers = tuple(aux_layers(model.config.get_text_config().num_hidden_layers))
-        self._target = TargetDecoder(model, self.aux_layers)
-        embedding = self._target.embedding
-        self._decoder = ChainDecoder(
-            self._target, DraftDecoder(draft.to(embedding.device), d2t, embedding), end_tokens(model)
-        )
+        decoder = architecture.decoder(draft, embedding_of(model))
+        self._target = TargetDecoder(model, architecture.decoder_states, aux_layers)
+        self._decoder = ChainDecoder(self._target, decoder, end_tokens(model))
         self._tokenizer_of = tokenizer_of
         self._tokenizer: Any = None
 
     @classmethod
-    def open(cls, model: str, tokenizer: str | None, draft: str, dtype: torch.dtype) -> EvalSession:
-        """Load both. Raises CHECKPOINT_INVALID when the draft cannot be read or is not of the target's sizes."""
-        if not os.path.isdir(draft):
+    def open(
+        cls,
+        target: TargetSettings,
+        architecture: DraftArchitecture,
+        directory: str,
+        aux_layers: Sequence[int],
+        dtype: torch.dtype,
+    ) -> EvalSession:
+        """Load both. CHECKPOINT_INVALID when the draft cannot be read or is of another target or architecture."""
+        if not os.path.isdir(directory):
             raise BridgeError(
                 "CHECKPOINT_INVALID",
                 "there is no draft here",
-                file=draft,
-                found="a file" if os.path.exists(draft) else "nothing",
+                file=directory,
+                found="a file" if os.path.exists(directory) else "nothing",
                 fix="name a checkpoint, or an exported folder with model.safetensors and config.json",
             )
-        weights, d2t, _ = load_draft(draft, dtype)
-        target = load_model(model, dtype)
-        check_sizes(os.path.join(draft, "config.json"), weights.config, target)
-        check_offsets(os.path.join(draft, "model.safetensors"), d2t, weights.config.vocab_size)
-        return cls(target, (model, tokenizer), weights, d2t)
+        _, raw = read_config(Path(directory), architecture)
+        require_config_of(architecture, raw, os.path.join(directory, "config.json"))
+        draft = load_draft(directory, dtype, architecture)
+        model = load_model(target.model, dtype)
+        return cls(model, (target.model, target.tokenizer), architecture, draft, aux_layers)
 
     def encode(self, prompt: str) -> list[int]:
         """Tokens of one user turn in the chat template, up to where the answer begins."""
@@ -103,35 +116,3 @@ def end_tokens(model: PreTrainedModel) -> list[int]:
     if named is None:
         named = model.config.get_text_config().eos_token_id
     return [named] if isinstance(named, int) else list(named or [])
-
-
-def check_sizes(file: str, draft: DraftConfig, target: PreTrainedModel) -> None:
-    """The draft reads the target's features and embedding, so both must have the target's widths."""
-    vocab_size, hidden_size = embedding_of(target).shape
-    sizes = {"hidden_size": (draft.hidden_size, hidden_size), "vocab_size": (draft.vocab_size, vocab_size)}
-    for field, (found, wanted) in sizes.items():
-        if found != wanted:
-            raise BridgeError(
-                "CHECKPOINT_INVALID",
-                "the draft was made for another target",
-                file=file,
-                field=field,
-                found=f"{found}; the target has {wanted}",
-                fix="evaluate it with the target that it was trained on",
-            )
-
-
-def check_offsets(file: str, d2t: torch.Tensor, vocab_size: int) -> None:
-    """Every draft id must stand for a token of the target: draft id + offset in [0, V)."""
-    ids = d2t + torch.arange(d2t.numel())
-    wrong = ((ids < 0) | (ids >= vocab_size)).nonzero().flatten()
-    if wrong.numel():
-        first = int(wrong[0])
-        raise BridgeError(
-            "CHECKPOINT_INVALID",
-            "the draft's vocabulary map leaves the target's vocabulary",
-            file=file,
-            field="d2t",
-            found=f"draft id {first} stands for {int(ids[first])}; the vocabulary has {vocab_size}",
-            fix="d2t holds offsets (target id minus draft id); train or export the draft again",
-        )

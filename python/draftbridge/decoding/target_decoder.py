@@ -1,31 +1,31 @@
-"""The target while it decodes: one sequence, its K/V cache, and the features that the draft reads."""
+"""The target while it decodes: one sequence, its K/V cache, and the states that the draft reads."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
+
+from draftbridge.bridge.handles import TensorDict
+from draftbridge.target.layer_states import LayerStates, StateFeature
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
 class TargetDecoder:
-    """Runs `model` over a growing sequence. Holds hooks on the auxiliary layers until `close`.
+    """Runs `model` over a growing sequence. Holds hooks on its layers until `close`.
 
     One sequence at a time: `start` forgets the one before it.
     """
 
-    def __init__(self, model: PreTrainedModel, aux_layers: Sequence[int]) -> None:
+    def __init__(self, model: PreTrainedModel, states: Sequence[StateFeature], aux_layers: Sequence[int]) -> None:
+        """`states`: those that the draft reads."""
         self.model = model
-        self.aux_layers = tuple(aux_layers)
         self.embedding = embedding_of(model)
-        self._caught: dict[int, torch.Tensor] = {}
-        decoder: Any = cast(Any, model).get_decoder()
-        self._hooks = [
-            decoder.layers[index].register_forward_hook(self._catch(index)) for index in set(self.aux_layers)
-        ]
+        self._states = tuple(states)
+        self._layers = LayerStates(cast(Any, model).get_decoder(), aux_layers)
         self._cache: Any = None
 
     @property
@@ -45,9 +45,9 @@ class TargetDecoder:
         """Append `tokens` (k >= 1 ids) in one pass. Returns the logits [k, V] that follow each of them."""
         return self._forward(tokens, logits_to_keep=len(tokens))
 
-    def features(self, rows: int) -> torch.Tensor:
-        """Low, middle and high hidden states [1, rows, 3H] of the first `rows` positions of the last pass."""
-        return torch.cat([self._caught[index][:, :rows] for index in self.aux_layers], dim=-1)
+    def states(self, rows: int) -> TensorDict:
+        """By feature name: the states [1, rows, width] of the first `rows` positions of the last pass."""
+        return {state.name: self._layers.read(state)[:, :rows] for state in self._states}
 
     def drop(self, tokens: int) -> None:
         """Take the last `tokens` ids back out of the sequence: the rejected end of a verify pass."""
@@ -55,21 +55,13 @@ class TargetDecoder:
             self._cache.crop(-tokens)
 
     def close(self) -> None:
-        for hook in self._hooks:
-            hook.remove()
+        self._layers.close()
 
     def _forward(self, tokens: Sequence[int], logits_to_keep: int) -> torch.Tensor:
         ids = torch.tensor([list(tokens)], device=self.device)
         output = self.model(input_ids=ids, past_key_values=self._cache, use_cache=True, logits_to_keep=logits_to_keep)
         logits: torch.Tensor = output.logits[0]
         return logits
-
-    def _catch(self, index: int) -> Callable[[Any, Any, Any], None]:
-        def hook(_module: Any, _inputs: Any, output: Any) -> None:
-            # Some architectures of transformers return a tuple that begins with the hidden states.
-            self._caught[index] = output[0] if isinstance(output, tuple) else output
-
-        return hook
 
 
 def embedding_of(model: PreTrainedModel) -> torch.Tensor:

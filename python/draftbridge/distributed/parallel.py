@@ -6,18 +6,17 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 from torch._C._distributed_c10d import HashStore
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from draftbridge.bridge.errors import BridgeError
-from draftbridge.drafts.eagle3.draft import Draft
 
 T = TypeVar("T")
 
@@ -30,23 +29,23 @@ class World:
     size: int
     device: torch.device
     hosts: dist.ProcessGroup | None = None
-    """The ranks again, meeting on the host. None: the group of all that there is does so already."""
+    """A second group of all ranks, for collectives on the host. None: the default group works on the host."""
 
-    def agree(self, *numbers: float) -> list[float]:
-        """Sums over all ranks, on the host: no rank waits for its device."""
+    def all_sum(self, *numbers: float) -> list[float]:
+        """Sums over all ranks, computed on the host: no rank waits for its device."""
         if self.size == 1:
             return list(numbers)
-        told = torch.tensor(numbers, dtype=torch.float64)
-        dist.all_reduce(told, group=self.hosts)
-        return cast(list[float], told.tolist())
+        summed = torch.tensor(numbers, dtype=torch.float64)
+        dist.all_reduce(summed, group=self.hosts)
+        return cast(list[float], summed.tolist())
 
-    def most(self, *numbers: float) -> list[float]:
-        """The greatest of all ranks, each by itself, on the host."""
+    def all_max(self, *numbers: float) -> list[float]:
+        """The largest value of any rank for each number, computed on the host."""
         if self.size == 1:
             return list(numbers)
-        told = torch.tensor(numbers, dtype=torch.float64)
-        dist.all_reduce(told, dist.ReduceOp.MAX, group=self.hosts)
-        return cast(list[float], told.tolist())
+        largest = torch.tensor(numbers, dtype=torch.float64)
+        dist.all_reduce(largest, dist.ReduceOp.MAX, group=self.hosts)
+        return cast(list[float], largest.tolist())
 
     def sum(self, tensor: Tensor) -> Tensor:
         """The sum over all ranks, in place."""
@@ -55,7 +54,7 @@ class World:
         return tensor
 
     def gather(self, tensor: Tensor) -> Tensor | None:
-        """What each rank has, one after another along a new axis, on rank 0; None elsewhere. Of one shape on all."""
+        """The tensors of all ranks, of one shape, stacked along a new first axis on rank 0; None elsewhere."""
         if self.size == 1:
             return tensor[None]
         joined = tensor.new_empty((self.size, *tensor.shape)) if self.rank == 0 else None
@@ -64,7 +63,7 @@ class World:
         return joined
 
     def union(self, numbers: Sequence[int]) -> list[int]:
-        """All numbers that some rank has, each once, ascending. Travels as tensors: nothing is pickled."""
+        """All numbers that any rank has, each once, ascending. Sent as tensors: nothing is pickled."""
         own = torch.tensor(sorted(set(numbers)), dtype=torch.int64, device=self.device)
         if self.size == 1:
             return cast(list[int], own.tolist())
@@ -104,7 +103,7 @@ def choose_device(wanted: str, local_rank: int) -> torch.device:
 
 
 def join(rank: int, size: int, device: torch.device, meeting: str, timeout_seconds: float) -> World:
-    """Meet the other ranks at `meeting` (tcp://host:port). PEER_TIMEOUT if they do not all come."""
+    """Join the process group at `meeting` (tcp://host:port). PEER_TIMEOUT if not all ranks join in time."""
     global _joined
     backend = "nccl" if device.type == "cuda" else "gloo"
     if device.type == "cuda":
@@ -112,17 +111,17 @@ def join(rank: int, size: int, device: torch.device, meeting: str, timeout_secon
     timeout = timedelta(seconds=timeout_seconds)
     try:
         if size == 1:
-            # A port that nobody else will ever visit can only be taken already.
+            # A single rank needs no port, and a port could be in use.
             dist.init_process_group(backend, store=HashStore(), rank=0, world_size=1, timeout=timeout)
         else:
             dist.init_process_group(backend, init_method=meeting, rank=rank, world_size=size, timeout=timeout)
     except (dist.DistStoreError, dist.DistNetworkError) as exc:
         raise BridgeError(
             "PEER_TIMEOUT",
-            "The ranks of this run did not all meet.",
+            "Not all ranks of this run joined the process group.",
             field="launch.rendezvous",
             found=f"rank {rank} of {size} at {meeting}: {exc}",
-            fix="see that every node runs, reaches that address, and uses the same configuration",
+            fix="check that every node runs, reaches that address, and uses the same configuration",
         ) from exc
     hosts = dist.new_group(backend="gloo", timeout=timeout) if size > 1 and backend == "nccl" else None
     _joined = World(rank, size, device, hosts)
@@ -147,16 +146,16 @@ class SharedDraft(ABC):
     shards: dict[str, Tensor]
     scale: float = 1.0
 
-    def __init__(self, draft: Draft, world: World) -> None:
+    def __init__(self, draft: nn.Module, world: World) -> None:
         self._draft = draft
         self._world = world
 
     @abstractmethod
-    def run(self, work: Callable[[Draft], T]) -> T:
+    def run(self, work: Callable[[Any], T]) -> T:
         """Run `work` on the whole draft. Its result must be a tensor, or a tuple of tensors."""
 
-    def look(self, work: Callable[[Draft], T]) -> T:
-        """Run `work` on the whole draft without a gradient. Training does not notice."""
+    def run_no_grad(self, work: Callable[[Any], T]) -> T:
+        """Run `work` on the whole draft without gradients. The state of the training does not change."""
         with torch.no_grad():
             return self.run(work)
 
@@ -174,18 +173,18 @@ class SharedDraft(ABC):
 
     @abstractmethod
     def whole(self, name: str, shard: Tensor) -> Tensor | None:
-        """A tensor that is cut like parameter `name`, joined on rank 0; None elsewhere. A collective."""
+        """A tensor that is sharded like parameter `name`, joined on rank 0; None elsewhere. A collective."""
 
     @abstractmethod
-    def cut(self, name: str, whole: Tensor) -> Tensor:
+    def shard_of(self, name: str, whole: Tensor) -> Tensor:
         """This rank's part of a whole tensor, the inverse of `whole`."""
 
     def parameters(self) -> list[Tensor]:
-        """Of the whole draft: a sharded one says of each how large it is in all."""
+        """Of the whole draft; a sharded parameter has the shape of the whole one."""
         return list(self._draft.parameters())
 
     def clear(self) -> None:
-        """Forget the gradients."""
+        """Drop the gradients."""
         for parameter in self._draft.parameters():
             parameter.grad = None
 
@@ -193,7 +192,7 @@ class SharedDraft(ABC):
 class FsdpDraft(SharedDraft):
     """FSDP2, one unit: one all-gather and one reduce-scatter however often the unroll uses the weights."""
 
-    def __init__(self, draft: Draft, world: World, half: bool) -> None:
+    def __init__(self, draft: nn.Module, world: World, half: bool) -> None:
         super().__init__(draft, world)
         # FSDP averages over the ranks; shares have to be added.
         self.scale = float(world.size)
@@ -203,13 +202,13 @@ class FsdpDraft(SharedDraft):
         self._params = {name: cast(DTensor, p) for name, p in draft.named_parameters()}
         self.shards = {name: cast(DTensor, p.detach()).to_local() for name, p in self._params.items()}
 
-    def run(self, work: Callable[[Draft], T]) -> T:
+    def run(self, work: Callable[[Any], T]) -> T:
         result: T = self._draft(work)
         return result
 
-    def look(self, work: Callable[[Draft], T]) -> T:
-        found = super().look(work)
-        # No backward pass will do it.
+    def run_no_grad(self, work: Callable[[Any], T]) -> T:
+        found = super().run_no_grad(work)
+        # Without a backward pass FSDP does not free the gathered weights itself.
         self._unit.reshard()
         return found
 
@@ -225,14 +224,14 @@ class FsdpDraft(SharedDraft):
 
     def whole(self, name: str, shard: Tensor) -> Tensor | None:
         rows = self._params[name].shape[0]
-        # Cut as torch.chunk cuts: all parts are as tall as the first, but those at the end, which may be empty.
-        tall = -(-rows // self._world.size)
-        missing = tall - shard.shape[0]
+        # As torch.chunk splits: every part has as many rows as the first, but those at the end, which may be empty.
+        rows_per_rank = -(-rows // self._world.size)
+        missing = rows_per_rank - shard.shape[0]
         part = shard if missing == 0 else torch.cat((shard, shard.new_zeros((missing, *shard.shape[1:]))))
         joined = self._world.gather(part)
         return None if joined is None else joined.flatten(0, 1)[:rows]
 
-    def cut(self, name: str, whole: Tensor) -> Tensor:
+    def shard_of(self, name: str, whole: Tensor) -> Tensor:
         like = self._params[name]
         # Every rank has read the whole tensor, so nothing needs to be sent.
         return distribute_tensor(whole, like.device_mesh, like.placements, src_data_rank=None).to_local()
@@ -241,11 +240,11 @@ class FsdpDraft(SharedDraft):
 class ReplicatedDraft(SharedDraft):
     """Every rank holds the whole draft; gradients are summed."""
 
-    def __init__(self, draft: Draft, world: World) -> None:
+    def __init__(self, draft: nn.Module, world: World) -> None:
         super().__init__(draft, world)
         self.shards = {name: p.detach() for name, p in draft.named_parameters()}
 
-    def run(self, work: Callable[[Draft], T]) -> T:
+    def run(self, work: Callable[[Any], T]) -> T:
         result: T = self._draft(work)
         return result
 
@@ -267,11 +266,11 @@ class ReplicatedDraft(SharedDraft):
     def whole(self, name: str, shard: Tensor) -> Tensor | None:
         return shard if self._world.rank == 0 else None
 
-    def cut(self, name: str, whole: Tensor) -> Tensor:
+    def shard_of(self, name: str, whole: Tensor) -> Tensor:
         return whole
 
 
-def share_draft(draft: Draft, world: World, kind: str, half: bool) -> SharedDraft:
+def share_draft(draft: nn.Module, world: World, kind: str, half: bool) -> SharedDraft:
     """Give `draft` to all ranks; it must be equal on all of them. `half`: where its weights are gathered, they are
     gathered in bf16; what is optimised stays fp32."""
     draft.to(world.device)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,13 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from draftbridge.bridge.errors import BridgeError
-from draftbridge.drafts.eagle3.draft import Draft, DraftConfig
+from draftbridge.drafts.architecture import DraftArchitecture, LoadedDraft
+from draftbridge.drafts.draft_description import DraftDescription
 from draftbridge.objects.safetensors_header import encode, layout
 from draftbridge.objects.write.object_writer import bytes_of
 
 MODEL, CONFIG = "model.safetensors", "config.json"
 _KEPT = "what was saved before is whole"
-BUFFERS = {"d2t": torch.int64, "t2d": torch.bool}
 
 
 def checkpoint_invalid(what: str, file: Path, field: str | None = None, found: str | None = None) -> BridgeError:
@@ -74,7 +74,7 @@ def write_tensors(file: Path, tensors: dict[str, Tensor], metadata: dict[str, st
     return write_durably(file, (head, *(bytes_of(plain[entry.name]) for entry in entries)))
 
 
-def read_config(directory: Path) -> tuple[DraftConfig, dict[str, Any]]:
+def read_config(directory: Path, architecture: DraftArchitecture) -> tuple[Any, dict[str, Any]]:
     """The parsed and the raw `config.json` of a draft directory."""
     file = directory / CONFIG
     try:
@@ -86,71 +86,56 @@ def read_config(directory: Path) -> tuple[DraftConfig, dict[str, Any]]:
     if not isinstance(raw, dict):
         raise checkpoint_invalid("The draft configuration is not a JSON object.", file, found=type(raw).__name__)
     try:
-        return DraftConfig.from_dict(raw, str(file)), raw
+        return architecture.read_config(raw, str(file)), raw
     except BridgeError as exc:
         raise checkpoint_invalid(str(exc), file, field=exc.details.get("field")) from exc
 
 
-def check_tensors(file: Path, found: dict[str, Tensor], expected: dict[str, tuple[int, ...]]) -> None:
-    """Every expected name with its shape, and at most `embed_tokens.weight` besides. CHECKPOINT_INVALID at a fault."""
+def check_tensors(
+    file: Path,
+    found: dict[str, Tensor],
+    expected: dict[str, tuple[int, ...]],
+    ignored: Collection[str] = (),
+) -> None:
+    """Every expected name with its shape, and at most `ignored` names besides. CHECKPOINT_INVALID at a fault."""
     for name, shape in expected.items():
         if name not in found:
             raise checkpoint_invalid("A draft tensor is missing.", file, name, f"only {', '.join(sorted(found))}")
         if tuple(found[name].shape) != shape:
             text = f"shape {list(found[name].shape)}, the configuration says {list(shape)}"
             raise checkpoint_invalid("A draft tensor has another shape.", file, name, text)
-    for name in found.keys() - expected.keys() - {"embed_tokens.weight"}:
+    for name in sorted(found.keys() - expected.keys() - set(ignored)):
         raise checkpoint_invalid("A draft file holds an unknown tensor.", file, name, "a name that no draft has")
 
 
-def load_draft(directory: str | Path, dtype: torch.dtype) -> tuple[Draft, Tensor, Tensor]:
-    """Read a draft: the module on the CPU in eval mode, d2t int64 offsets [Vd], t2d bool [V].
+def load_draft(directory: str | Path, dtype: torch.dtype, architecture: DraftArchitecture) -> LoadedDraft:
+    """Read a draft of this architecture, its weights in `dtype`.
 
     Works for checkpoints, exports and the reference's files. CHECKPOINT_INVALID names the file and the tensor.
     """
     directory = Path(directory)
-    config, _ = read_config(directory)
+    config, _ = read_config(directory, architecture)
     file = directory / MODEL
     tensors, _ = read_tensors(file)
     with torch.device("meta"):
-        draft = Draft(config)
-    shapes = {name: tuple(p.shape) for name, p in draft.named_parameters()}
-    shapes |= {"d2t": (config.draft_vocab_size,), "t2d": (config.vocab_size,)}
-    check_tensors(file, tensors, shapes)
-    for name, wanted in BUFFERS.items():
-        if tensors[name].dtype != wanted:
+        module = architecture.module(config)
+    constants = architecture.constants(config)
+    shapes = {name: tuple(p.shape) for name, p in module.named_parameters()}
+    shapes |= {name: spec.shape for name, spec in constants.items()}
+    check_tensors(file, tensors, shapes, architecture.ignored_tensors)
+    for name, spec in constants.items():
+        if tensors[name].dtype != spec.dtype:
             raise checkpoint_invalid("A draft tensor has another dtype.", file, name, str(tensors[name].dtype))
-    d2t, t2d = tensors.pop("d2t"), tensors.pop("t2d")
-    tensors.pop("embed_tokens.weight", None)
-    draft.load_state_dict({name: t.to(dtype) for name, t in tensors.items()}, assign=True)
-    return draft.eval(), d2t, t2d
+    weights = {name: tensors[name].to(dtype) for name, _ in module.named_parameters()}
+    module.load_state_dict(weights, assign=True)
+    return LoadedDraft(directory, config, module.eval(), {name: tensors[name] for name in constants})
 
 
-def config_json(config: DraftConfig, raw: dict[str, Any], dtype: torch.dtype) -> dict[str, Any]:
-    """`config.json` that old and new servers read: transformers 5 keys beside the ones before."""
-    name = str(dtype).removeprefix("torch.")
-    fixed = {
-        "architectures": ["LlamaForCausalLMEagle3"],
-        "model_type": "llama",
-        "num_hidden_layers": 1,
-        "hidden_act": "silu",
-        "tie_word_embeddings": False,
-        "rope_theta": config.rope_theta,
-        "rope_scaling": None,
-        "rope_parameters": {"rope_type": "default", "rope_theta": config.rope_theta},
-        "torch_dtype": name,
-        "dtype": name,
-    }
-    return {**raw, **{key: getattr(config, key) for key in config.__dataclass_fields__}, **fixed}
-
-
-def save_draft(
-    directory: Path, config: DraftConfig, raw: dict[str, Any], weights: dict[str, Tensor], d2t: Tensor, t2d: Tensor
-) -> list[dict[str, Any]]:
+def save_draft(directory: Path, description: DraftDescription, weights: dict[str, Tensor]) -> list[dict[str, Any]]:
     """Write model and configuration durably into an existing directory. Returns their names and bytes."""
-    dtype = weights["fc.weight"].dtype
-    model = write_tensors(directory / MODEL, {**weights, "d2t": d2t, "t2d": t2d})
-    text = json.dumps(config_json(config, raw, dtype), indent=2) + "\n"
+    dtype = next(iter(weights.values())).dtype
+    model = write_tensors(directory / MODEL, {**weights, **description.constants})
+    text = json.dumps(description.config_json(dtype), indent=2) + "\n"
     return [
         {"name": MODEL, "bytes": model},
         {"name": CONFIG, "bytes": write_durably(directory / CONFIG, (text.encode(),))},

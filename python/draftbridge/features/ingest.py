@@ -16,11 +16,11 @@ from draftbridge.bridge.handles import TensorDict, minted
 from draftbridge.bridge.registry import Payload, op
 from draftbridge.features import token_counts
 from draftbridge.features.feature_file import invalid, opened
-from draftbridge.features.finite import require_finite
 from draftbridge.features.tensor_places import CannotStay, Stamp, places_of
 
 # Imported for its ops: the host loads this module, and a producer needs both.
 from draftbridge.objects import content_file
+from draftbridge.objects.finite import require_finite
 
 __all__ = ["content_file", "encoded", "load_features", "token_counts"]
 

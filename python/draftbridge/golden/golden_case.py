@@ -13,13 +13,13 @@ from torch import Tensor
 from draftbridge.distributed.parallel import World, share_draft
 from draftbridge.drafts.draft_files import read_tensors
 from draftbridge.drafts.eagle3.draft import Draft, DraftConfig
+from draftbridge.drafts.eagle3.frozen import Frozen
 from draftbridge.drafts.eagle3.teacher import Teacher
-from draftbridge.drafts.eagle3.ttt_loss import TttOptions
-from draftbridge.drafts.eagle3.vocabulary import Vocabulary
-from draftbridge.training.batch import Batch, collate
-from draftbridge.training.optimizer import OptimizerOptions
-from draftbridge.training.train_session import Frozen, MicroStep, TrainSession
-from draftbridge.training.unrolling import Savings
+from draftbridge.drafts.vocabulary import Vocabulary
+from draftbridge.golden.eagle3_session import eagle3_session, feature_layout, train_settings
+from draftbridge.settings.train_settings import OptimizerSettings, TttSettings
+from draftbridge.training.batch import Batch
+from draftbridge.training.train_session import MicroStep, TrainSession
 
 _LOSSES: dict[str | None, Any] = {None: "ce", "alpha": "lk-alpha", "lambda": "lk-lambda"}
 
@@ -50,7 +50,8 @@ class GoldenCase:
             }
             for i in range(len(self.lengths))
         ]
-        return collate(samples, max(self.lengths))
+        layout = feature_layout(DraftConfig.from_dict(self.raw_config).hidden_size)
+        return layout.collate(samples, max(self.lengths))
 
     @property
     def micro(self) -> MicroStep:
@@ -65,13 +66,14 @@ class GoldenCase:
         vocabulary = Vocabulary(self.tensors["draft.d2t"], self.tensors["draft.t2d"]).check(self.name)
         teacher = Teacher(self.tensors["target.lm_head.weight"].to(world.device, dtype), vocabulary.ids)
         embedding = self.tensors["draft.embed_tokens.weight"].to(world.device, dtype)
-        frozen = Frozen(embedding, teacher, vocabulary, config, self.raw_config)
+        frozen = Frozen(embedding, teacher, vocabulary, config)
         shared = share_draft(draft, world, kind, False)
-        return TrainSession(world, shared, frozen, self._ttt(), self._optimizer(), Savings(fused=fused))
+        settings = train_settings(self._ttt(), self._optimizer())
+        return eagle3_session(world, shared, frozen, settings, self.train["total_steps"], fused, self.raw_config)
 
-    def _ttt(self) -> TttOptions:
+    def _ttt(self) -> TttSettings:
         train = self.train
-        return TttOptions(
+        return TttSettings(
             steps=train["ttt_length"],
             decay=train["ploss_decay"],
             loss=_LOSSES[train["lk_loss_type"]],
@@ -81,14 +83,13 @@ class GoldenCase:
             mask_offset=train["loss_mask_offset"],
         )
 
-    def _optimizer(self) -> OptimizerOptions:
+    def _optimizer(self) -> OptimizerSettings:
         train = self.train
-        return OptimizerOptions(
+        return OptimizerSettings(
             lr=train["lr"],
             betas=(train["betas"][0], train["betas"][1]),
             weight_decay=train["weight_decay"],
             clip=train["max_grad_norm"],
             warmup_ratio=train["warmup_ratio"],
             schedule=train["lr_scheduler"],
-            total_steps=train["total_steps"],
         )

@@ -12,7 +12,6 @@ import torch
 import xxhash
 
 from draftbridge.bridge.errors import BridgeError
-from draftbridge.bridge.registry import Payload, op
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -25,30 +24,13 @@ _MIB = 1 << 20
 _WEIGHTS = ("*.safetensors", "*.bin")
 
 
-def aux_layers(num_layers: int) -> list[int]:
-    """The layers whose outputs EAGLE3 reads, low to high: SpecForge's default. CONFIG_INVALID below 5 layers.
-
-    EAGLE-3 paper (arXiv 2503.01840), section 3.1; the numbers are SpecForge's (github.com/sgl-project/SpecForge).
-    """
-    layers = [1, num_layers // 2 - 1, num_layers - 4]
-    if not layers[0] <= layers[1] <= layers[2]:
-        raise BridgeError(
-            "CONFIG_INVALID",
-            "the target is too shallow for three auxiliary layers",
-            field="target.model",
-            found=f"{num_layers} layers",
-            fix="use a target with at least 5 layers",
-        )
-    return layers
-
-
 def load_model(path: str, dtype: torch.dtype) -> PreTrainedModel:
     """The causal language model at `path` (a transformers folder or a .gguf file), on the CPU, in eval mode."""
-    where = _located(path)
+    where = located(path)
     try:
         model = _transformers().AutoModelForCausalLM.from_pretrained(**where, dtype=dtype, local_files_only=True)
     except Exception as exc:
-        raise _unloadable(path, "model", exc) from exc
+        raise unloadable(path, "model", exc) from exc
     model.eval().requires_grad_(False)
     return cast("PreTrainedModel", model)
 
@@ -56,21 +38,21 @@ def load_model(path: str, dtype: torch.dtype) -> PreTrainedModel:
 def load_tokenizer(path: str, override: str | None) -> PreTrainedTokenizerBase:
     """The tokenizer of the target at `path`, or the one at `override`."""
     source = override if override is not None else path
-    where = _located(source, "target.tokenizer" if override is not None else "target.model")
+    where = located(source, "target.tokenizer" if override is not None else "target.model")
     try:
         tokenizer = _transformers().AutoTokenizer.from_pretrained(**where, local_files_only=True)
     except Exception as exc:
-        raise _unloadable(source, "tokenizer", exc) from exc
+        raise unloadable(source, "tokenizer", exc) from exc
     return cast("PreTrainedTokenizerBase", tokenizer)
 
 
 def load_config(path: str) -> Any:
     """The text model's configuration of the target at `path`; no weights are read."""
-    where = _located(path)
+    where = located(path)
     try:
         config = _transformers().AutoConfig.from_pretrained(**where, local_files_only=True)
     except Exception as exc:
-        raise _unloadable(path, "configuration", exc) from exc
+        raise unloadable(path, "configuration", exc) from exc
     return config.get_text_config()
 
 
@@ -144,7 +126,7 @@ def _eos_ids(path: str, config: Any) -> list[int]:
     return [int(token) for token in found] if isinstance(found, list) else [int(found)]
 
 
-def _located(path: str, field: str = "target.model") -> dict[str, str]:
+def located(path: str, field: str = "target.model") -> dict[str, str]:
     """Arguments for `from_pretrained`. A path that is not there must not be taken for a name on a model hub."""
     place = Path(path)
     if place.is_file() and place.suffix == ".gguf":
@@ -167,7 +149,7 @@ def _located(path: str, field: str = "target.model") -> dict[str, str]:
     )
 
 
-def _unloadable(path: str, part: str, exc: Exception) -> BridgeError:
+def unloadable(path: str, part: str, exc: Exception) -> BridgeError:
     lines = str(exc).strip().splitlines()
     return BridgeError(
         "CONFIG_INVALID",
@@ -189,20 +171,3 @@ def _transformers() -> Any:
     gguf_loading: Any = importlib.import_module("transformers.modeling_gguf_pytorch_utils")
     gguf_loading.tqdm = lambda tensors, **_: tensors
     return library
-
-
-@op("target.identity", "io")
-def _identity(payload: Payload) -> Payload:
-    """Without transformers, whose import takes seconds: ranks ask only this."""
-    model = str(payload["model"])
-    _located(model)
-    try:
-        return {"hash": identity(model)}
-    except (OSError, ValueError) as exc:
-        raise _unloadable(model, "configuration", exc) from exc
-
-
-@op("target.describe", "io")
-def _describe(payload: Payload) -> Payload:
-    model = str(payload["model"])
-    return {"shape": describe(model), "hash": identity(model)}

@@ -3,63 +3,49 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-
-@dataclass(frozen=True)
-class OptimizerOptions:
-    """Settings as `train.optimizer` of the configuration has them; `total_steps` is the run's real length."""
-
-    lr: float
-    betas: tuple[float, float]
-    weight_decay: float
-    clip: float
-    warmup_ratio: float
-    schedule: Literal["cosine", "linear", "constant"]
-    total_steps: int
-
+from draftbridge.settings.train_settings import OptimizerSettings
 
 # Below this length of the decay the reference's overshoot would be felt (it doubles the rate when two steps are left).
 _OVERSHOOT_FROM = 20
 
 
-def rate(options: OptimizerOptions, step: int) -> float:
-    """Learning rate of optimiser step `step` (from 0): a linear rise that ends at lr, then the schedule down to 0.
+def rate(settings: OptimizerSettings, total_steps: int, step: int) -> float:
+    """Learning rate of optimiser step `step` (from 0): a linear warm-up that ends at lr, then the schedule down to 0.
 
     The cosine after a warm-up is the reference's: its recursion starts one step early, so with T steps of decay every
     rate is 2 / (1 + cos(pi / T)) times the textbook one (1.0003 at T = 95). The goldens show it from step 6 on.
     """
-    warmup = int(options.warmup_ratio * options.total_steps)
+    warmup = int(settings.warmup_ratio * total_steps)
     if step < warmup:
-        return options.lr * (step + 1) / warmup
-    if options.schedule == "constant":
-        return options.lr
-    length = max(1, options.total_steps - warmup)
+        return settings.lr * (step + 1) / warmup
+    if settings.schedule == "constant":
+        return settings.lr
+    length = max(1, total_steps - warmup)
     done = min(1.0, (step - warmup) / length)
-    if options.schedule == "linear":
-        return options.lr * (1 - done)
+    if settings.schedule == "linear":
+        return settings.lr * (1 - done)
     overshoot = 2 / (1 + math.cos(math.pi / length)) if warmup and length >= _OVERSHOOT_FROM else 1.0
-    return options.lr * overshoot * (1 + math.cos(math.pi * done)) / 2
+    return settings.lr * overshoot * (1 + math.cos(math.pi * done)) / 2
 
 
 class Optimizer:
     """AdamW that works on plain local tensors, so that sharded and whole drafts are the same to it."""
 
-    def __init__(self, shards: dict[str, Tensor], options: OptimizerOptions) -> None:
-        self._options = options
+    def __init__(self, shards: dict[str, Tensor], settings: OptimizerSettings, total_steps: int) -> None:
+        self._settings, self._total_steps = settings, total_steps
         # A rank may hold no row of a small parameter, and fused kernels take no empty tensors.
         self._leaves = {name: t.requires_grad_() for name, t in shards.items() if t.numel() > 0}
         self._empty = {name: t for name, t in shards.items() if t.numel() == 0}
         self._adam = torch.optim.AdamW(
             list(self._leaves.values()),
-            lr=options.lr,
-            betas=options.betas,
+            lr=settings.lr,
+            betas=settings.betas,
             eps=1e-8,
-            weight_decay=options.weight_decay,
+            weight_decay=settings.weight_decay,
             fused=True,
         )
 
@@ -72,9 +58,9 @@ class Optimizer:
         for name, leaf in self._leaves.items():
             leaf.grad = gradients[name]
         # The fused kernel divides by the one and looks at the other, as for torch's loss scaling.
-        self._adam.grad_scale = ((norm + 1e-6) / self._options.clip).clamp(min=1.0).float()  # type: ignore[attr-defined]
+        self._adam.grad_scale = ((norm + 1e-6) / self._settings.clip).clamp(min=1.0).float()  # type: ignore[attr-defined]
         self._adam.found_inf = broken.float()  # type: ignore[attr-defined]
-        self._adam.param_groups[0]["lr"] = rate(self._options, step)
+        self._adam.param_groups[0]["lr"] = rate(self._settings, self._total_steps, step)
         self._adam.step()
         self._adam.zero_grad(set_to_none=True)
 

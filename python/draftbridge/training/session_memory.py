@@ -1,4 +1,4 @@
-"""What a training session keeps in memory, by part. Read from what the host knows: nothing waits for the device."""
+"""How much memory a training session uses, by part. Read from what the host knows: nothing waits for the device."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from torch import Tensor
 from draftbridge.training.train_session import TrainSession
 
 
-def memory(session: TrainSession) -> dict[str, int | None]:
-    """Bytes, in the wire form of Memory in src/bridge/report-ops.ts: for each part the most of any rank. A collective.
+def memory_figures(session: TrainSession) -> dict[str, int | None]:
+    """Bytes, in the form of MemoryFigures in src/core/memory-figures.ts: for each part the largest of any rank. A
+    collective.
 
-    Moments and gradients are there from the first step on. What is gathered for a step, activations and workspaces have
-    no name here: they are what the peak has beyond the parts.
+    Moments and gradients exist from the first step on. Gathered weights, activations and workspaces are no parts of
+    their own: they are the peak less the parts.
     """
-    frozen = session.frozen
     shards = session.draft.shards.values()
     parts = {
         "parameters": _bytes(shards),
         "gradients": session.gradient_bytes,
         "optimizer": _bytes(moment for name in session.draft.shards for moment in session.optimizer.moments(name)),
         # Tied weights are one tensor.
-        "frozen": _bytes({t.data_ptr(): t for t in (frozen.embedding, *frozen.teacher.tensors)}.values()),
-        "buffers": session.unrolling.buffer_bytes,
+        "frozen": _bytes({t.data_ptr(): t for t in session.trainer.frozen_tensors}.values()),
+        "buffers": session.trainer.buffer_bytes,
         "batches": session.staging.peak_bytes,
         "host": host_peak(),
     }
@@ -35,14 +35,16 @@ def memory(session: TrainSession) -> dict[str, int | None]:
     if device.type == "cuda":
         parts["allocated"] = torch.cuda.max_memory_allocated(device)
         parts["reserved"] = torch.cuda.max_memory_reserved(device)
-    most = session.world.most(*parts.values())
-    return {"allocated": None, "reserved": None} | {name: int(value) for name, value in zip(parts, most, strict=True)}
+    largest = session.world.all_max(*parts.values())
+    return {"allocated": None, "reserved": None} | {
+        name: int(value) for name, value in zip(parts, largest, strict=True)
+    }
 
 
 def host_peak() -> int:
-    """The most memory that this process ever had resident."""
+    """Peak resident memory of this process, in bytes."""
     try:
-        # getrusage would also count what the process was forked from.
+        # getrusage would also count the process that this one was forked from.
         found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
     except OSError:
         found = None

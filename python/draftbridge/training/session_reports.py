@@ -1,4 +1,4 @@
-"""The operations that only look at a training session: validation, memory, the speed of its device."""
+"""The operations that measure a training session and change nothing of it: validation, memory, device speed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from draftbridge.bridge.registry import Payload, op
 from draftbridge.device.determinism import refusals_named
 from draftbridge.device.device_peak import device_name, measured_peak
 from draftbridge.training.session import session_of
-from draftbridge.training.session_memory import memory
+from draftbridge.training.session_memory import memory_figures
 from draftbridge.training.staging import Staged
 
 
@@ -31,11 +31,11 @@ def _validation(payload: Payload) -> Payload:
 
 @op("train.memory", "engine")
 def _memory(payload: Payload) -> Payload:
-    return memory(session_of(payload))
+    return memory_figures(session_of(payload))
 
 
 @op("train.peak", "engine")
 def _peak(payload: Payload) -> Payload:
     session = session_of(payload)
     device = session.world.device
-    return {"device": device_name(device), "flops": measured_peak(device, session.frozen.embedding.dtype)}
+    return {"device": device_name(device), "flops": measured_peak(device, session.trainer.dtype)}

@@ -20,6 +20,7 @@ from draftbridge.drafts.draft_files import (
     save_draft,
     write_tensors,
 )
+from draftbridge.drafts.registry import architecture_of
 from draftbridge.training.snapshot import FIRST, SECOND, Snapshot
 from draftbridge.training.train_session import TrainSession
 
@@ -37,10 +38,9 @@ def write_snapshot(snapshot: Snapshot, directory: Path) -> list[dict[str, Any]]:
     STORE_UNAVAILABLE, or FEATURE_INVALID if what was trained is not worth keeping.
     """
     snapshot.settle()
-    frozen, maps = snapshot.frozen, snapshot.frozen.vocabulary
     moments = {name: tensor for name, tensor in snapshot.tensors.items() if name.startswith((FIRST, SECOND))}
     weights = {name: tensor for name, tensor in snapshot.tensors.items() if name not in moments}
-    files = save_draft(directory, frozen.config, frozen.raw_config, weights, maps.d2t, maps.t2d)
+    files = save_draft(directory, snapshot.description, weights)
     moments["step"] = torch.tensor(snapshot.step, dtype=torch.int64)
     about = {"worldSize": str(snapshot.world_size)}
     files.append({"name": OPTIMIZER, "bytes": write_tensors(directory / OPTIMIZER, moments, about)})
@@ -60,8 +60,8 @@ def load_session(session: TrainSession, directory: Path) -> None:
     state = _read_rng(session, directory)
     with torch.no_grad():
         for name, shard in session.draft.shards.items():
-            shard.copy_(session.draft.cut(name, weights[name].to(shard)))
-            first, second = (session.draft.cut(name, moments[kind + name].to(shard)) for kind in (FIRST, SECOND))
+            shard.copy_(session.draft.shard_of(name, weights[name].to(shard)))
+            first, second = (session.draft.shard_of(name, moments[kind + name].to(shard)) for kind in (FIRST, SECOND))
             session.optimizer.restore(name, first, second, step)
     session.global_step = step
     if "cpu" in state:
@@ -71,14 +71,15 @@ def load_session(session: TrainSession, directory: Path) -> None:
 
 
 def _read_weights(session: TrainSession, directory: Path) -> dict[str, Tensor]:
-    draft, d2t, t2d = load_draft(directory, torch.float32)
-    vocabulary = session.frozen.vocabulary
+    description = session.trainer.description
+    draft = load_draft(directory, torch.float32, architecture_of(description.architecture))
     file = directory / MODEL
-    if draft.config != session.frozen.config:
+    if draft.config != description.config:
         raise checkpoint_invalid("The checkpoint is of another draft.", file, "config", str(draft.config))
-    if not torch.equal(d2t, vocabulary.d2t) or not torch.equal(t2d, vocabulary.t2d):
-        raise checkpoint_invalid("The checkpoint has another draft vocabulary.", file, "d2t", "other token ids")
-    return {name: parameter.detach() for name, parameter in draft.named_parameters()}
+    for name, constant in description.constants.items():
+        if not torch.equal(draft.constants[name], constant):
+            raise checkpoint_invalid("The checkpoint has another draft vocabulary.", file, name, "other token ids")
+    return {name: parameter.detach() for name, parameter in draft.module.named_parameters()}
 
 
 def _read_moments(directory: Path, weights: dict[str, Tensor]) -> tuple[dict[str, Tensor], int]:

@@ -1,4 +1,4 @@
-"""What a run reports between two log lines: sums over micro-steps, joined over ranks only when somebody reads."""
+"""Training metrics between two log lines: sums over micro-steps, added up over ranks only when they are read."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from torch import Tensor
 
 from draftbridge.device import kernel_builds
 from draftbridge.distributed.parallel import World
-from draftbridge.drafts.eagle3.ttt_loss import StepSums
+from draftbridge.drafts.step_sums import StepSums
 
 
 @dataclass(frozen=True)
 class HostCounts:
-    """What the CPU knows of a micro-step without asking the device."""
+    """Counts of a micro-step that the CPU has without waiting for the device."""
 
     mask_sums: tuple[int, ...]
     tokens: int

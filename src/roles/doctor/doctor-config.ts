@@ -4,6 +4,7 @@ import { traitsOf } from '../../config/store-kinds.ts'
 import { finding } from '../../core/errors.ts'
 import type { RunId } from '../../core/ids.ts'
 import { STORE_KEY_ENV } from '../../core/store-key-env.ts'
+import { architectureOf } from '../../drafts/registry.ts'
 import { bytes, count, plural } from '../../report/words.ts'
 import { tryStoreAuth } from '../../store/open-for-care.ts'
 
@@ -30,7 +31,7 @@ export async function checkConfig(config: RunConfig): Promise<readonly Check[]> 
   const checks = [await readable(specOf('target.model'), target.model)]
   if (target.tokenizer !== null) checks.push(await readable(specOf('target.tokenizer'), target.tokenizer))
   checks.push(await producerInput(config))
-  if (draft.config !== 'auto') checks.push(await draftConfig(draft.config))
+  if (draft.config !== 'auto') checks.push(await draftConfig(draft.config, draft.architecture))
   if (config.eval.prompts !== null) checks.push(await prompts(config.eval.prompts))
   if (traitsOf(store).directory) checks.push(...(await storeKey(store)))
   return checks
@@ -55,10 +56,10 @@ async function producerInput({ features, data, run }: RunConfig): Promise<Check>
 const prompts = (file: string): Promise<Check> =>
   firstLine(specOf('eval.prompts'), file, async () => void (await readEvalPrompts(file, 1)))
 
-const draftConfig = (file: string): Promise<Check> =>
+const draftConfig = (file: string, name: string): Promise<Check> =>
   checked(specOf('draft.config'), async () => {
-    const { draft_vocab_size: size } = await readDraftConfig(file)
-    return `${file}: a draft with a vocabulary of ${count(size)} tokens`
+    const { draft_vocab_size: size } = await readDraftConfig(file, architectureOf(name))
+    return typeof size === 'number' ? `${file}: a draft with a vocabulary of ${count(size)} tokens` : file
   })
 
 /** Reads only the first line, which shows whether the file has the right format. The run itself checks all lines. */

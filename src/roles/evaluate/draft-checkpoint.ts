@@ -1,19 +1,41 @@
 import path from 'node:path'
 import type { Python } from '../../bridge/python.ts'
+import type { RunConfig } from '../../config/schema.ts'
 import { finding } from '../../core/errors.ts'
 import { readTextOrNull } from '../../core/files/atomic-file.ts'
-import { verify } from '../../train/checkpoints/checkpoint.ts'
-import { parseRecord } from '../../train/checkpoints/checkpoint-record.ts'
+import { architectureOf } from '../../drafts/registry.ts'
+import { RECORD, verify } from '../../train/checkpoints/checkpoint.ts'
+import { type CheckpointRecord, parseRecord } from '../../train/checkpoints/checkpoint-record.ts'
+
+/** The record of a checkpoint, or null: an exported folder has none. @throws CHECKPOINT_INVALID when it cannot be read. */
+export async function draftRecord(draft: string): Promise<CheckpointRecord | null> {
+  const file = path.join(draft, RECORD)
+  const text = await readTextOrNull(file)
+  return text === null ? null : parseRecord(text, file)
+}
 
 /**
- * A checkpoint says what its files must be and which target it was trained for; an exported folder says neither.
- * @throws CHECKPOINT_INVALID for damaged files, CONTRACT_MISMATCH for another target.
+ * The layers whose outputs the draft was trained on: those of its checkpoint's capture contract. For a folder without
+ * one: those that its architecture takes from this target.
  */
-export async function requireDraftFor(python: Python, model: string, draft: string): Promise<void> {
-  const file = path.join(draft, 'checkpoint.json')
-  const text = await readTextOrNull(file)
-  if (text === null) return
-  const record = parseRecord(text, file)
+export async function auxLayersFor(
+  python: Python,
+  { target, draft }: Pick<RunConfig, 'target' | 'draft'>,
+  record: CheckpointRecord | null,
+): Promise<readonly number[]> {
+  if (record?.contract != null) return record.contract.auxLayers
+  const { shape } = await python.call('target.describe', { model: target.model })
+  return architectureOf(draft.architecture).auxLayers(shape)
+}
+
+/** @throws CHECKPOINT_INVALID for damaged files, CONTRACT_MISMATCH for a draft of another target. */
+export async function requireDraftFor(
+  python: Python,
+  model: string,
+  draft: string,
+  record: CheckpointRecord,
+): Promise<void> {
+  const file = path.join(draft, RECORD)
   await verify({ dir: draft, record })
   const { hash } = await python.call('target.identity', { model })
   const trained = record.identity['target.model']

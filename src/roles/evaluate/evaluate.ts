@@ -7,8 +7,9 @@ import { finding, hasCode } from '../../core/errors.ts'
 import { replaceFile } from '../../core/files/atomic-file.ts'
 import { makeFolder } from '../../core/files/make-folder.ts'
 import { throwIfStopped } from '../../core/interruption.ts'
+import type { CheckpointRecord } from '../../train/checkpoints/checkpoint-record.ts'
 import type { RoleContext } from '../context.ts'
-import { requireDraftFor } from './draft-checkpoint.ts'
+import { auxLayersFor, draftRecord, requireDraftFor } from './draft-checkpoint.ts'
 import { type EvalPrompt, readEvalPrompts } from './eval-prompts.ts'
 import { type Answer, buildEvalReport, checkEvalReport, type EvalReport, evalFinished } from './eval-report.ts'
 
@@ -25,13 +26,13 @@ export async function evaluate(
   const steps = [...new Set(config.eval.steps)]
   const prompts = await promptsOf(config)
   const python = await embedPython()
-  const { model, tokenizer } = config.target
+  const { model } = config.target
+  const record = await draftRecord(draft)
   // On the other lane, while the models load.
-  const suited = requireDraftFor(python, model, draft)
-  suited.catch(() => undefined)
-  const opened = await python.call('eval.open', { model, tokenizer, draft, dtype, threads: 0 })
-  await using session = new Owned(python, opened.handle)
-  await suited
+  const isForTarget = record === null ? Promise.resolve() : requireDraftFor(python, model, draft, record)
+  isForTarget.catch(() => undefined)
+  await using session = await openModels(python, config, draft, record)
+  await isForTarget
   await warmUp(python, session.handle, steps)
 
   context.events.emit({ event: 'eval.started', prompts: prompts.length, steps })
@@ -46,6 +47,18 @@ export async function evaluate(
   context.events.emit(evalFinished(report))
   checkEvalReport(report, file)
   return report
+}
+
+async function openModels(
+  python: Python,
+  config: RunConfig,
+  draftDir: string,
+  record: CheckpointRecord | null,
+): Promise<Owned> {
+  const auxLayers = [...(await auxLayersFor(python, config, record))]
+  const { target, draft, eval: settings } = config
+  const { handle } = await python.call('eval.open', { target, draft, eval: settings, draftDir, auxLayers, threads: 0 })
+  return new Owned(python, handle)
 }
 
 /** The first passes of a process are slow, and the first to be timed is plain decoding: the draft would look fast. */

@@ -4,6 +4,7 @@ import { Owned, TensorSet } from '../../bridge/tensor-set.ts'
 import type { RunConfig } from '../../config/schema.ts'
 import { finding, hasCode } from '../../core/errors.ts'
 import type { CaptureContract } from '../../core/target-contract.ts'
+import { architectureOf } from '../../drafts/registry.ts'
 import { inputsText } from '../../refs/root/inputs.ts'
 import { sha256 } from '../../refs/sha256.ts'
 import { type NamedConversation, readConversations, surveyConversations } from './conversation-file.ts'
@@ -19,7 +20,7 @@ import {
 
 /** Features that the target makes from conversations. */
 export async function planCapture(config: RunConfig, python: Python): Promise<SourcePlan> {
-  const { run, target, data } = config
+  const { run, target, data, draft } = config
   const file = data.conversations
   if (file === null) {
     throw finding('CONFIG_INVALID', 'there are no conversations to capture', {
@@ -38,11 +39,10 @@ export async function planCapture(config: RunConfig, python: Python): Promise<So
     'target.tokenizer': tokenizer === null ? 'of-the-model' : sha256(tokenizer).slice(0, 16),
   })
   const open = async () => {
-    const { handle, device, contract } = await python.call('capture.open', {
-      ...target,
-      threads: 0,
-      storeTeacher: data.teacher,
-    })
+    const { shape } = await python.call('target.describe', { model: target.model })
+    const auxLayers = architectureOf(draft.architecture).auxLayers(shape)
+    const opened = await python.call('capture.open', { target, data, draft, auxLayers, threads: 0 })
+    const { handle, device, contract } = opened
     // A CPU gains nothing from a batch and loses its padding; alone, a sample's bits do not depend on its neighbours.
     const batchTokens = device === 'cpu' ? 1 : data.batchTokens
     return new CaptureSource({ config, file, python, batchTokens }, new Owned(python, handle), contract)

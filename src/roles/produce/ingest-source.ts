@@ -7,6 +7,7 @@ import { type RunId, SampleId } from '../../core/ids.ts'
 import { InOrder } from '../../core/in-order.ts'
 import type { SampleRef } from '../../core/sample-ref.ts'
 import { CaptureContract } from '../../core/target-contract.ts'
+import { architectureOf } from '../../drafts/registry.ts'
 import { inputsText } from '../../refs/root/inputs.ts'
 import { sha256 } from '../../refs/sha256.ts'
 import type { ExternFile } from '../../store/blobs/blobs.ts'
@@ -46,9 +47,9 @@ export async function planIngest(config: RunConfig, python: Python): Promise<Sou
   return { inputs, total: files.length, isCurrent, open }
 }
 
-/** The reference's layers and norm are taken for granted; the dtype of the states is that of the first file. */
+/** The files are taken to hold the architecture's usual layers, after the final norm; the dtype is that of the first file. */
 async function contractOf(
-  { target, data }: RunConfig,
+  { target, data, draft }: RunConfig,
   python: Python,
   files: readonly FeatureFile[],
 ): Promise<CaptureContract> {
@@ -57,12 +58,11 @@ async function contractOf(
   if (first === undefined) throw new Error('a plan has at least one file')
   const peeked = await python.call('ckpt.load', { path: first.path, maxLength: data.maxLength })
   await using tensors = new TensorSet(python, peeked.set)
-  const layers = shape.numLayers
   return CaptureContract.parse({
     target: target.model,
     targetHash: hash,
     shape,
-    auxLayers: [1, Math.floor(layers / 2) - 1, layers - 4],
+    auxLayers: architectureOf(draft.architecture).auxLayers(shape),
     layerConvention: 'output',
     finalNorm: 'post',
     dtype: tensors.features.find(({ name }) => name === 'hidden_state')?.dtype,

@@ -30,18 +30,18 @@ export interface AssembleOptions {
   readonly onPhase: (phase: string) => void
 }
 
-/** Ranks read their features and start their libraries at their own pace before they meet. */
+/** Seconds that a rank waits for the others: they read features and start libraries at different speeds. */
 const MEETING_SECONDS = 600
 
 /**
- * Both ways to train end here, so that they cannot differ in anything but the store. Goes on from the newest
- * checkpoint in run.dir when there is one.
+ * Colocated and disaggregated training both end here, so that they differ in nothing but the store. Resumes from the
+ * newest checkpoint in run.dir when there is one.
  */
-export async function assembleOfflineEagle3(options: AssembleOptions): Promise<Eagle3Runtime> {
+export async function assembleOffline(options: AssembleOptions): Promise<TrainingRuntime> {
   const { config, data, place, python, onPhase } = options
   const run = await prepareRun(config, data, place, options.publishFrom)
   if (run.newest !== null && place.rank === 0) await verify(run.newest)
-  if (run.finished) return new Eagle3Runtime(options, run, null)
+  if (run.finished) return new TrainingRuntime(options, run, null)
   // On the other lane, while the ranks meet: identifying a large target takes seconds.
   const sameTarget = place.rank === 0 ? requireSameTarget(python, config.target.model, data) : Promise.resolve()
   sameTarget.catch(() => undefined)
@@ -52,41 +52,33 @@ export async function assembleOfflineEagle3(options: AssembleOptions): Promise<E
   await python.call('dist.init', { ...meeting, device: 'auto', timeoutSeconds: MEETING_SECONDS, deterministic })
   try {
     onPhase('building the draft')
-    return new Eagle3Runtime(options, run, await openSession(options, run, sameTarget))
+    return new TrainingRuntime(options, run, await openSession(options, run, sameTarget))
   } catch (error) {
-    // With others in the group it would wait for them; this process is about to end anyway.
+    // Leaving a group of several ranks would wait for the others; this process ends anyway.
     if (worldSize === 1) await python.call('dist.close', {})
     throw error
   }
 }
 
-/** What Python is told to build. */
+/** What Python builds a training session from: sections of the config as they are, and what the run adds to them. */
 export function buildPayload(config: TrainingConfig, data: TrainingData, run: PreparedRun): OpInput<'train.build'> {
-  const { train } = config
-  return {
-    draft: run.draft,
-    init: config.draft.init,
-    target: config.target.model,
-    counts: data.countsFile,
-    ttt: train.ttt,
-    optimizer: train.optimizer,
-    totalSteps: run.plan.totalSteps,
-    precision: train.precision,
-    parallel: train.parallel,
-    unroll: train.unroll,
-    compact: train.compact,
-    recompute: train.recompute,
-    storedTeacher: train.storedTeacher,
-    seed: config.run.seed,
-    finalNorm: data.contract.finalNorm,
-  }
+  const { train, draft, target } = config
+  const { contract, countsFile } = data
+  const { totalSteps } = run.plan
+  return { train, draft, target, draftConfig: run.draft, contract, countsFile, totalSteps, seed: config.run.seed }
+}
+
+/** `assembleOffline` for an EAGLE3 draft, whatever `draft.architecture` says. */
+export function assembleOfflineEagle3(options: AssembleOptions): Promise<TrainingRuntime> {
+  const { config } = options
+  return assembleOffline({ ...options, config: { ...config, draft: { ...config.draft, architecture: 'eagle3' } } })
 }
 
 async function openSession(
   { config, data, python }: AssembleOptions,
   run: PreparedRun,
   sameTarget: Promise<void>,
-): Promise<Session> {
+): Promise<OpenSession> {
   const built = await python.call('train.build', buildPayload(config, data, run))
   const owned = new Owned(python, built.handle)
   try {
@@ -122,22 +114,22 @@ async function requireSameTarget(python: Python, model: string, { contract }: Tr
   })
 }
 
-interface Session {
+interface OpenSession {
   readonly owned: Owned
   readonly parameters: number
 }
 
 /** One rank, ready to train. */
-export class Eagle3Runtime implements AsyncDisposable {
+export class TrainingRuntime implements AsyncDisposable {
   readonly totalSteps: number
   /** The step it goes on from, or null at the beginning. */
   readonly resumedFrom: number | null
   readonly #options: AssembleOptions
   readonly #run: PreparedRun
-  readonly #session: Session | null
+  readonly #session: OpenSession | null
   #stranded = false
 
-  constructor(options: AssembleOptions, run: PreparedRun, session: Session | null) {
+  constructor(options: AssembleOptions, run: PreparedRun, session: OpenSession | null) {
     this.totalSteps = run.plan.totalSteps
     this.resumedFrom = run.newest?.record.globalStep ?? null
     this.#options = options
@@ -155,7 +147,7 @@ export class Eagle3Runtime implements AsyncDisposable {
       return { step: newest.record.globalStep, checkpoint: newest.dir, stopped: false }
     }
     const begun = performance.now()
-    await using board = await this.#together(() => this.#board())
+    await using board = await this.#inStep(() => this.#board())
     const outcome = await this.#reporting(this.#session, board, async (session, reporter, lost) => {
       const outcome = await this.#trainer(session, reporter, lost).run()
       const { step, checkpoint } = outcome
@@ -187,23 +179,23 @@ export class Eagle3Runtime implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    // After a failure the other ranks are not where this one is, and leaving the group would wait for them.
+    // After a failure the ranks are out of step, and leaving the group would wait for the others.
     if (this.#session === null || this.#stranded) return
     await this.#session.owned[Symbol.asyncDispose]()
     await this.#options.python.call('dist.close', {})
   }
 
-  /** Does the work with somebody who tells of it, also of why it failed. */
+  /** Runs `work` with a reporter, which also adds to a failure the samples that it concerns. */
   #reporting<T>(
-    { owned, parameters }: Session,
+    { owned, parameters }: OpenSession,
     board: TensorBoard | null,
     work: (session: number, reporter: RunReporter, lost: LostSamples) => Promise<T>,
   ): Promise<T> {
     const { config, python, place, events, onPhase } = this.#options
     const { spikes, deterministic } = config.train
     const lost = this.#lost()
-    return this.#together(async () => {
-      // The others reach the first step a moment earlier, and wait for this rank there.
+    return this.#inStep(async () => {
+      // Only rank 0 measures; the other ranks wait for it at the first step.
       const peak = place.rank === 0 ? await python.call('train.peak', { session: owned.handle }) : null
       const run = this.#run
       const reporter = new RunReporter({ events, place, run, lost, spikes, onPhase, peak, board })
@@ -214,8 +206,8 @@ export class Eagle3Runtime implements AsyncDisposable {
     })
   }
 
-  /** What this rank does while the others wait for it. */
-  async #together<T>(work: () => Promise<T>): Promise<T> {
+  /** `work` holds collectives: a failure in it leaves the other ranks waiting, so this rank must not wait for them. */
+  async #inStep<T>(work: () => Promise<T>): Promise<T> {
     try {
       return await work()
     } catch (error) {
@@ -253,6 +245,7 @@ export class Eagle3Runtime implements AsyncDisposable {
         worldSize: place.worldSize,
         source: { runId: config.run.id, storeId: store.id, manifestSha256: data.manifestSha256 },
         identity,
+        contract: data.contract,
       },
       observer: reporter,
       signal,
@@ -280,7 +273,7 @@ export class Eagle3Runtime implements AsyncDisposable {
     return new LostSamples({ samples: refs.length, share, ahead, known })
   }
 
-  /** A kill may have come between a checkpoint and the samples that it frees. */
+  /** The process may have been killed after a checkpoint was complete and before its samples were acknowledged. */
   async #settleEarlier(): Promise<void> {
     const { store } = this.#options
     const { plan, newest, refs } = this.#run

@@ -1,9 +1,11 @@
 import { createHash } from 'node:crypto'
 import path from 'node:path'
 import type { RunConfig } from '../../config/schema.ts'
-import type { DraftConfig } from '../../core/draft-config.ts'
 import { finding } from '../../core/errors.ts'
+import { trainIdentity } from '../../core/settings/train-settings.ts'
 import type { CaptureContract } from '../../core/target-contract.ts'
+import { type DraftArchitecture, type DraftConfig, expectedShapes } from '../../drafts/architecture.ts'
+import { architectureOf } from '../../drafts/registry.ts'
 import type { Manifest, RefList } from '../../refs/manifest.ts'
 import { type Checkpoint, CheckpointFolder } from '../../train/checkpoints/checkpoint.ts'
 import { canonical, type RunIdentity, requireSameRun } from '../../train/checkpoints/checkpoint-record.ts'
@@ -60,10 +62,11 @@ export async function prepareRun(
   place: { readonly rank: number; readonly worldSize: number },
   publishFrom: string | null = null,
 ): Promise<PreparedRun> {
-  requireEveryFeature(data)
-  if (data.validation != null) requireSameCapture(data.contract, data.validation)
+  const architecture = architectureOf(config.draft.architecture)
+  requireEveryFeature(architecture, data)
+  if (data.validation != null) requireSameCapture(architecture, data.contract, data.validation)
   const { train, run } = config
-  const draft = await resolveDraftConfig(config.draft, data.contract)
+  const draft = await resolveDraftConfig(config.draft, data.contract.shape)
   const validationRefs = data.validation?.refs ?? null
   const sources = { refs: data.refs, validationRefs, settings: train.validation, seed: run.seed }
   const { training, validation, ...held } = split({ ...sources, maxLength: config.data.maxLength })
@@ -90,33 +93,19 @@ function identityOf(config: TrainingConfig, data: TrainingData, draft: DraftConf
     'draft.config': sha256(canonical(draft)),
     'draft.init': config.draft.init,
     'train.batch (all ranks)': batch,
-    'train.epochs': train.epochs,
-    'train.maxSteps': train.maxSteps,
-    'train.accumulate': train.accumulate,
-    'train.shuffle': train.shuffle,
-    'train.precision': train.precision,
-    'train.ttt': train.ttt,
-    'train.optimizer': { ...train.optimizer, betas: [...train.optimizer.betas] },
-    // Only where it is on: checkpoints from before it was known say nothing of it.
-    ...(train.deterministic ? { 'train.deterministic': true } : {}),
+    ...trainIdentity(train),
   }
 }
 
 const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex')
 
-/** What every sample has to hold: the shapes of its features, `n` for its tokens. */
-function expectedShapes(n: number | 'n', hiddenSize: number): ReadonlyMap<string, string> {
-  return new Map([
-    ['input_ids', `[${n}]`],
-    ['loss_mask', `[${n}]`],
-    ['hidden_state', `[${n}, ${hiddenSize}]`],
-    ['aux_hidden_state', `[${n}, ${3 * hiddenSize}]`],
-  ])
-}
-
 /** Validation must see the draft as training does: features of the same target, taken in the same way. */
-function requireSameCapture(mine: CaptureContract, other: Pick<TrainingData, 'refs' | 'contract'>): void {
-  requireEveryFeature(other)
+function requireSameCapture(
+  architecture: DraftArchitecture,
+  mine: CaptureContract,
+  other: Pick<TrainingData, 'refs' | 'contract'>,
+): void {
+  requireEveryFeature(architecture, other)
   for (const field of ['targetHash', 'auxLayers', 'layerConvention', 'finalNorm'] as const) {
     const [found, expected] = [canonical(other.contract[field]), canonical(mine[field])]
     if (found === expected) continue
@@ -132,16 +121,19 @@ function requireSameCapture(mine: CaptureContract, other: Pick<TrainingData, 're
   }
 }
 
-function requireEveryFeature({ refs, contract: { shape } }: Pick<TrainingData, 'refs' | 'contract'>): void {
-  const wanted = expectedShapes('n', shape.hiddenSize)
+function requireEveryFeature(
+  architecture: DraftArchitecture,
+  { refs, contract }: Pick<TrainingData, 'refs' | 'contract'>,
+): void {
+  const wanted = expectedShapes(architecture, contract, 'n')
   const holds = (spec: RefList['specs'][number]) => differences(wanted, foundIn(spec)).length === 0
   if (refs.specs.every(holds)) return
   // Some sample may be wrong, or a template may only be written in another way.
   for (const { sampleId, numTokens, features } of refs) {
     const found = foundIn(features.map(({ name, dtype, shape: axes }) => [name, dtype, axes]))
-    const [wrong] = differences(expectedShapes(numTokens, shape.hiddenSize), found)
+    const [wrong] = differences(expectedShapes(architecture, contract, numTokens), found)
     if (wrong === undefined) continue
-    throw finding('CONTRACT_MISMATCH', `sample ${sampleId} does not hold what EAGLE3 trains on`, {
+    throw finding('CONTRACT_MISMATCH', `sample ${sampleId} does not hold what ${architecture.name} trains on`, {
       field: wrong.name,
       found: `${wrong.found}; expected ${wrong.expected}`,
       fix: 'produce the features again from the target that the config names',

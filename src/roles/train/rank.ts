@@ -14,7 +14,7 @@ import type { Rehearsed } from '../../train/rehearsal.ts'
 import type { TrainOutcome } from '../../train/trainer.ts'
 import { produceInto } from '../produce/produce.ts'
 import { dataOf } from './prepare-run.ts'
-import { buildDisaggEagle3Runtime, buildOfflineEagle3Runtime } from './runtime.ts'
+import { buildDisaggRuntime, buildOfflineRuntime } from './runtime.ts'
 
 /** What one rank process is told: a place in the job, the whole config, and where its features come from. */
 export const RankSpec = z.strictObject({
@@ -47,7 +47,7 @@ async function trainFromManifest(spec: RankSpec, python: Python, link: RankLink)
   const manifest = await read(config.manifest)
   const named = config.train.validation?.manifest ?? null
   const validation = named === null ? null : await read(named)
-  await using runtime = await buildDisaggEagle3Runtime({
+  await using runtime = await buildDisaggRuntime({
     ...reporting(spec, link),
     python,
     store,
@@ -77,7 +77,7 @@ async function trainColocated(spec: RankSpec, python: Python, link: RankLink): P
   const context = { clock: systemClock, signal: link.signal, events: shared.events }
   const produced = await produceInto({ config: { ...config, manifest }, python, store, context })
   const data = { ...dataOf(produced), manifestSha256: null }
-  await using runtime = await buildOfflineEagle3Runtime({ ...shared, python, store, data })
+  await using runtime = await buildOfflineRuntime({ ...shared, python, store, data })
   return await runtime.fit()
 }
 

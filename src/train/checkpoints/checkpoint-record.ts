@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { finding } from '../../core/errors.ts'
 import { SampleId } from '../../core/ids.ts'
+import { CaptureContract } from '../../core/target-contract.ts'
 
 const Count = z.number().int().nonnegative()
 const Sha256 = z.string().regex(/^[0-9a-f]{64}$/)
@@ -23,6 +24,8 @@ export const CheckpointRecord = z.strictObject({
   /** Where the features came from; a local store has no manifest. */
   source: z.strictObject({ runId: z.string(), storeId: z.string(), manifestSha256: Sha256.nullable() }),
   identity: RunIdentity,
+  /** How the features were made that the draft was trained on. Null in checkpoints from before it was kept. */
+  contract: CaptureContract.nullable().default(null),
   /** The simulated accept length of the newest validation, larger is better; null in a run without one. */
   metric: z.number().nullable().default(null),
   /** Samples that could not be read, and the first micro-step of the run that does not ask for them any more. */

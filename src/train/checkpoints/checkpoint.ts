@@ -8,7 +8,7 @@ import { makeDirectories } from '../../core/files/make-folder.ts'
 import { PublishingFolder } from '../../core/liveness/publishing-folder.ts'
 import { type CheckpointPosition, type CheckpointRecord, DISCARD, metricIn, parseRecord } from './checkpoint-record.ts'
 
-const RECORD = 'checkpoint.json'
+export const RECORD = 'checkpoint.json'
 const FOLDER = /^step-(\d{6,})$/
 
 export interface Checkpoint {

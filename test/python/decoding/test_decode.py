@@ -9,8 +9,8 @@ import pytest
 import torch
 from chain_oracle import ChainOracle, rms
 from decoding_rig import (
+    AUX_LAYERS,
     HIDDEN,
-    LAYERS,
     VOCAB,
     Rig,
     assert_as_defined,
@@ -19,9 +19,8 @@ from decoding_rig import (
     prompts,
 )
 from draftbridge.decoding.chain_decoder import ChainDecoder, best_of, count_positions
-from draftbridge.decoding.draft_decoder import DraftDecoder
-from draftbridge.drafts.eagle3.ttt_loss import TttOptions
-from draftbridge.target.target import aux_layers
+from draftbridge.drafts.eagle3.eagle3_decoder import Eagle3Decoder
+from small_case import ttt_settings
 
 
 @pytest.fixture(scope="module")
@@ -71,8 +70,8 @@ def test_a_draft_with_switched_norms_guesses_what_its_unroll_computes(switches: 
         known, guesses = [*prompt, done.output_ids[0]], rig.drafter.own[0]
         with torch.inference_mode():
             states = rig.model(torch.tensor([known[:-1]]), output_hidden_states=True).hidden_states
-            aux = torch.cat([states[layer + 1][0] for layer in aux_layers(LAYERS)], -1)
-            ttt = TttOptions(steps=4)
+            aux = torch.cat([states[layer + 1][0] for layer in AUX_LAYERS], -1)
+            ttt = ttt_settings(steps=4)
             oracle = ChainOracle(rig.draft, rig.model.model.embed_tokens.weight, rig.model.lm_head.weight, rig.ids, ttt)
             sample = {"input_ids": torch.tensor([*known, *guesses]), "aux_hidden_state": aux}
             outputs = oracle.chain(sample, len(prompt) - 1)
@@ -111,7 +110,7 @@ def test_a_draft_that_is_always_right_gives_one_token_more_than_it_drafts(rig: R
     truth = rig.decode(prompt, new, 0).output_ids
     drafted = iter(truth[1:])
 
-    class Perfect(DraftDecoder):
+    class Perfect(Eagle3Decoder):
         def propose(self, count: int) -> list[int]:
             made = list(itertools.islice(drafted, count))
             next(drafted)
@@ -130,7 +129,7 @@ def test_one_pass_over_several_tokens_gives_the_logits_of_one_pass_each(rig: Rig
     with torch.inference_mode():
         rig.target.start(prompt[:5])
         together = rig.target.extend(prompt[5:9])
-        features = rig.target.features(4)
+        features = rig.target.states(4)["aux_hidden_state"]
         rig.target.drop(4)
         apart = [rig.target.extend([token]) for token in prompt[5:9]]
     assert torch.allclose(together, torch.cat(apart), atol=1e-5)
@@ -142,8 +141,8 @@ def test_features_are_the_outputs_of_the_auxiliary_layers(rig: Rig) -> None:
     with torch.inference_mode():
         rig.target.start(prompt)
         states = rig.model(torch.tensor([prompt]), output_hidden_states=True).hidden_states
-        expected = torch.cat([states[layer + 1] for layer in aux_layers(LAYERS)], -1)
-        assert torch.allclose(rig.target.features(len(prompt)), expected, atol=1e-5)
+        expected = torch.cat([states[layer + 1] for layer in AUX_LAYERS], -1)
+        assert torch.allclose(rig.target.states(len(prompt))["aux_hidden_state"], expected, atol=1e-5)
 
 
 def test_positions_behind_a_rejection_or_an_end_are_not_counted() -> None:

@@ -7,11 +7,14 @@ from typing import Any
 
 import pytest
 import torch
-from decoding_rig import CONFIG, VOCAB, prompts, tiny_target
+from decoding_rig import AUX_LAYERS, CONFIG, VOCAB, prompts, tiny_target
 from draftbridge.bridge.errors import BridgeError
-from draftbridge.decoding.eval_session import EvalSession, check_offsets, end_tokens
+from draftbridge.decoding.eval_session import EvalSession, end_tokens
 from draftbridge.drafts.draft_files import save_draft
 from draftbridge.drafts.eagle3.draft import DraftConfig, initial_draft
+from draftbridge.drafts.eagle3.eagle3 import Eagle3, check_offsets
+from draftbridge.drafts.vocabulary import Vocabulary
+from draftbridge.settings.model_settings import TargetSettings
 
 
 def saved_draft(folder: Path, **changes: int) -> Path:
@@ -19,7 +22,8 @@ def saved_draft(folder: Path, **changes: int) -> Path:
     weights = dict(initial_draft(config, seed=2).named_parameters())
     d2t = torch.zeros(config.draft_vocab_size, dtype=torch.int64)
     folder.mkdir()
-    save_draft(folder, config, {}, weights, d2t, torch.ones(config.vocab_size, dtype=torch.bool))
+    vocabulary = Vocabulary(d2t, torch.ones(config.vocab_size, dtype=torch.bool))
+    save_draft(folder, Eagle3().describe(config, {}, vocabulary), weights)
     return folder
 
 
@@ -31,13 +35,13 @@ def target_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def open_session(target: Path, draft: Path) -> EvalSession:
-    return EvalSession.open(str(target), None, str(draft), torch.float32)
+    settings = TargetSettings(str(target), "float32", None)
+    return EvalSession.open(settings, Eagle3(), str(draft), AUX_LAYERS, torch.float32)
 
 
 def test_a_session_decodes_from_files_and_takes_its_hooks_away(target_dir: Path, tmp_path: Path) -> None:
     session = open_session(target_dir, saved_draft(tmp_path / "draft"))
     prompt = prompts(2)[1]
-    assert session.aux_layers == (1, 2, 2)
     assert session.decode(prompt, 12, 3).output_ids == session.decode(prompt, 12, 0).output_ids
     layers: Any = session._target.model.get_decoder().layers  # type: ignore[no-untyped-call]
     assert any(layer._forward_hooks for layer in layers)
@@ -58,10 +62,10 @@ def test_a_draft_that_does_not_fit_is_refused_with_its_field(target_dir: Path, t
 
 
 def test_a_vocabulary_map_that_leaves_the_vocabulary_is_refused() -> None:
-    check_offsets("f", torch.tensor([0, 3, 3]), 6)
+    check_offsets(Path("f"), torch.tensor([0, 3, 3]), 6)
     for offsets in ([0, 3, 4], [-1, 0, 0]):
         with pytest.raises(BridgeError, match="d2t"):
-            check_offsets("f", torch.tensor(offsets), 6)
+            check_offsets(Path("f"), torch.tensor(offsets), 6)
 
 
 def test_prompts_that_the_target_cannot_read_are_refused(target_dir: Path, tmp_path: Path) -> None:

@@ -21,22 +21,21 @@ from draftbridge.device import determinism, device_peak
 from draftbridge.device.determinism import refusals_named
 from draftbridge.device.device_peak import measured_peak
 from draftbridge.distributed.parallel import World
-from draftbridge.drafts.eagle3.ttt_loss import TttOptions
-from draftbridge.training.session import _fused
-from draftbridge.training.session_memory import host_peak, memory
+from draftbridge.drafts.eagle3.eagle3 import uses_fused
+from draftbridge.training.session_memory import host_peak, memory_figures
 from draftbridge.training.tensorboard_file import EventFile
 from draftbridge.training.train_session import MicroStep
-from small_case import CONFIG, MASKS, SmallCase, batch_of
+from small_case import CONFIG, MASKS, SmallCase, batch_of, ttt_settings
 
 
 @pytest.mark.parametrize("fused", [False, True])
 def test_memory_is_counted_by_part(fused: bool, world: World) -> None:
     case = SmallCase(torch.float32)
-    session = case.session(world, TttOptions(steps=3), fused=fused)
+    session = case.session(world, ttt_settings(steps=3), fused=fused)
     batch = batch_of(case.sample(MASKS[0]))
     first, second = session.staging.of(batch), session.staging.of(batch)
     session.step(first, MicroStep(11, 1, True, False))
-    found = memory(session)
+    found = memory_figures(session)
     weights = 4 * sum(parameter.numel() for parameter in case.draft().parameters())
     assert (found["parameters"], found["gradients"], found["optimizer"]) == (weights, weights, 2 * weights)
     head = 4 * CONFIG.vocab_size * CONFIG.hidden_size
@@ -52,23 +51,23 @@ def test_memory_is_counted_by_part(fused: bool, world: World) -> None:
 def test_on_a_gpu_the_peak_of_its_allocator_is_told_and_that_of_no_other(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    session = SmallCase(torch.float32).session(world, TttOptions(steps=2))
+    session = SmallCase(torch.float32).session(world, ttt_settings(steps=2))
     second = torch.device("cuda", 1)
     session.world = replace(world, device=second)
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", {second: 700}.__getitem__)
     monkeypatch.setattr(torch.cuda, "max_memory_reserved", {second: 900}.__getitem__)
-    found = memory(session)
+    found = memory_figures(session)
     assert (found["allocated"], found["reserved"]) == (700, 900)
 
 
 def test_the_memory_of_the_host_is_the_most_that_was_ever_resident(world: World) -> None:
-    session = SmallCase(torch.float32).session(world, TttOptions(steps=2))
+    session = SmallCase(torch.float32).session(world, ttt_settings(steps=2))
     size = 512 << 20
     before = resident()
     ballast = torch.ones(size, dtype=torch.uint8)
     del ballast
     assert resident() < before + size / 2
-    host = memory(session)["host"]
+    host = memory_figures(session)["host"]
     assert host is not None
     # Linux counts pages in batches of a few for each thread.
     assert before + 0.99 * size <= host < os.sysconf("SC_PHYS_PAGES") * PAGE
@@ -85,14 +84,14 @@ def resident() -> int:
 def test_tied_weights_are_counted_once(world: World) -> None:
     case = SmallCase(torch.float32)
     case.embedding = case.head
-    session = case.session(world, TttOptions(steps=2))
+    session = case.session(world, ttt_settings(steps=2))
     maps = 8 * (CONFIG.vocab_size + CONFIG.draft_vocab_size)
-    assert memory(session)["frozen"] == 4 * case.head.numel() + maps
+    assert memory_figures(session)["frozen"] == 4 * case.head.numel() + maps
 
 
 def test_batches_that_are_gone_count_no_more(world: World) -> None:
     case = SmallCase(torch.float32)
-    session = case.session(world, TttOptions(steps=2))
+    session = case.session(world, ttt_settings(steps=2))
     batch = batch_of(case.sample(MASKS[0]))
     sizes = [session.staging.of(batch).bytes for _ in range(5)]
     assert sizes[0] <= session.staging.peak_bytes <= 2 * sizes[0]
@@ -100,7 +99,7 @@ def test_batches_that_are_gone_count_no_more(world: World) -> None:
 
 def test_the_most_batches_that_were_there_at_one_time_count(world: World) -> None:
     case = SmallCase(torch.float32)
-    session = case.session(world, TttOptions(steps=2))
+    session = case.session(world, ttt_settings(steps=2))
     batch = batch_of(case.sample(MASKS[0]))
     together = [session.staging.of(batch) for _ in range(3)]
     most = sum(each.bytes for each in together)
@@ -162,7 +161,7 @@ def call(name: str, **payload: Any) -> Any:
 
 def test_the_operations_look_at_a_session_and_leave_it_as_it_is(world: World, tmp_path: Path) -> None:
     case = SmallCase(torch.float32)
-    session = case.session(world, TttOptions(steps=2))
+    session = case.session(world, ttt_settings(steps=2))
     before = [shard.detach().clone() for shard in session.draft.shards.values()]
     handle = TABLE.mint(session)
     batch = TABLE.mint(session.staging.of(batch_of(*(case.sample(mask) for mask in MASKS))))
@@ -211,15 +210,15 @@ class TestDeterminism:
         assert caught.value.details["field"] == "train.deterministic"
 
     def test_the_fused_unroll_is_not_chosen(self) -> None:
-        assert _fused("auto", True)
+        assert uses_fused("auto", torch.bfloat16)
         determinism.choose(True)
-        assert not _fused("auto", True)
+        assert not uses_fused("auto", torch.bfloat16)
 
     @pytest.mark.parametrize("fused", [False, True])
     def test_a_step_and_a_validation_need_nothing_that_is_refused(self, fused: bool, world: World) -> None:
         determinism.choose(True)
         case = SmallCase(torch.float32)
-        session = case.session(world, TttOptions(steps=3), fused=fused)
+        session = case.session(world, ttt_settings(steps=3), fused=fused)
         batch = batch_of(*(case.sample(mask) for mask in MASKS))
         session.step(batch, MicroStep(22, 1, True, False))
         session.validation.add(session.staging.of(batch))

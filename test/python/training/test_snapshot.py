@@ -12,13 +12,12 @@ import torch
 from draftbridge.bridge.errors import BridgeError
 from draftbridge.distributed.parallel import World, join, leave, share_draft
 from draftbridge.drafts.eagle3.draft import initial_draft
-from draftbridge.drafts.eagle3.ttt_loss import TttOptions
 from draftbridge.training.batch import Batch
 from draftbridge.training.optimizer import Optimizer
 from draftbridge.training.snapshot import FIRST, SECOND, Snapshot, Snapshots
 from draftbridge.training.train_files import load_session, write_snapshot
 from draftbridge.training.train_session import MicroStep, TrainSession
-from small_case import CONFIG, MASKS, OPTIONS, SmallCase, batch_of
+from small_case import CONFIG, MASKS, OPTIMIZER, TOTAL_STEPS, SmallCase, batch_of, ttt_settings
 
 # On a GPU large enough that a copy takes longer than the optimiser's next step.
 CUDA = torch.cuda.is_available()
@@ -42,7 +41,7 @@ def device_world() -> Iterator[World]:
 
 def training(world: World) -> tuple[TrainSession, Batch]:
     case = SmallCase(torch.float32)
-    return case.session(world, TttOptions(steps=2)), batch_of(case.sample(MASKS[0]))
+    return case.session(world, ttt_settings(steps=2)), batch_of(case.sample(MASKS[0]))
 
 
 def taken(session: TrainSession) -> Snapshot:
@@ -84,12 +83,12 @@ def test_it_is_written_as_the_run_was_at_its_step_and_training_went_on(world: Wo
 def test_no_copy_sees_the_steps_that_follow(kind: str, device_world: World) -> None:
     config = replace(CONFIG, hidden_size=HIDDEN, intermediate_size=4 * HIDDEN, draft_vocab_size=CONFIG.vocab_size)
     draft = share_draft(initial_draft(config, 1), device_world, kind, half=False)
-    optimizer = Optimizer(draft.shards, replace(OPTIONS, lr=0.1, warmup_ratio=0.0))
-    snapshots = Snapshots(device_world, draft, frozen=None)  # type: ignore[arg-type]
+    optimizer = Optimizer(draft.shards, replace(OPTIMIZER, lr=0.1, warmup_ratio=0.0), TOTAL_STEPS)
+    snapshots = Snapshots(device_world, draft, description=None)  # type: ignore[arg-type]
     no = torch.zeros((), dtype=torch.bool, device=DEVICE)
 
     def step(number: int) -> None:
-        snapshots.hold()
+        snapshots.wait_for_copy()
         gradients = {name: torch.full_like(shard, 0.1 * (number + 1)) for name, shard in draft.shards.items()}
         optimizer.step(gradients, torch.ones((), device=DEVICE), no, number)
 
@@ -108,11 +107,11 @@ def test_no_copy_sees_the_steps_that_follow(kind: str, device_world: World) -> N
     snapshots.close()
 
 
-def test_its_room_is_used_again_and_never_by_two(world: World, tmp_path: Path) -> None:
+def test_its_buffer_is_used_again_and_never_by_two_snapshots(world: World, tmp_path: Path) -> None:
     session, batch = training(world)
     first = taken(session)
     places = {name: tensor.data_ptr() for name, tensor in first.tensors.items()}
-    with pytest.raises(RuntimeError, match="still there"):
+    with pytest.raises(RuntimeError, match="still in use"):
         session.snapshot()
     first.close()
     session.step(batch, MICRO)
@@ -126,7 +125,7 @@ def test_its_room_is_used_again_and_never_by_two(world: World, tmp_path: Path) -
 def test_a_run_whose_loss_was_not_finite_is_not_saved(world: World, tmp_path: Path) -> None:
     session, batch = training(world)
     session.step(batch, MICRO)
-    batch.aux[0, 0] = torch.nan
+    batch.states["aux_hidden_state"][0, 0] = torch.nan
     with pytest.raises(BridgeError):
         session.step(batch, MICRO)
     snapshot = taken(session)

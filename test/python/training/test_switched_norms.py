@@ -13,15 +13,15 @@ from draftbridge.bridge.errors import BridgeError
 from draftbridge.distributed.parallel import World
 from draftbridge.drafts.draft_files import load_draft
 from draftbridge.drafts.eagle3.draft import DraftConfig
-from draftbridge.drafts.eagle3.ttt_loss import TttOptions
+from draftbridge.drafts.eagle3.eagle3 import Eagle3
 from draftbridge.training.train_files import load_session
 from rank_worker import train
 from safetensors.torch import load_file
-from small_case import CONFIG, MASKS, SmallCase, batch_of, save
+from small_case import CONFIG, MASKS, SmallCase, batch_of, save, ttt_settings
 
 SWITCHED = replace(CONFIG, fc_norm=True, norm_output=True)
 NORMS = [f"fc_norm.{state}.weight" for state in range(3)]
-TTT = TttOptions(steps=3)
+TTT = ttt_settings(steps=3)
 
 
 def saved(world: World, config: DraftConfig, folder: Path) -> dict[str, Any]:
@@ -52,9 +52,9 @@ def test_its_configuration_says_on_and_off_alike(world: World, tmp_path: Path, c
     """Off is written too: SpecForge reads a missing `norm_output` as true."""
     raw = saved(world, config, tmp_path)
     assert (raw["fc_norm"], raw["norm_output"]) == (config.fc_norm, config.norm_output)
-    draft, _, _ = load_draft(tmp_path, torch.float32)
+    draft = load_draft(tmp_path, torch.float32, Eagle3())
     assert draft.config == config
-    assert [name for name, _ in draft.named_parameters() if name.startswith("fc_norm")] == NORMS * config.fc_norm
+    assert [name for name, _ in draft.module.named_parameters() if name.startswith("fc_norm")] == NORMS * config.fc_norm
 
 
 @pytest.mark.parametrize(("config", "said"), [(CONFIG, True), (SWITCHED, False)], ids=["lacking", "unknown"])
@@ -64,6 +64,6 @@ def test_weights_that_contradict_fc_norm_are_named(
     raw = saved(world, config, tmp_path)
     (tmp_path / "config.json").write_text(json.dumps(raw | {"fc_norm": said}), "utf-8")
     with pytest.raises(BridgeError) as caught:
-        load_draft(tmp_path, torch.float32)
+        load_draft(tmp_path, torch.float32, Eagle3())
     assert caught.value.code == "CHECKPOINT_INVALID"
     assert caught.value.details["field"] in NORMS

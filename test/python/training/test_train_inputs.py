@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,23 @@ from draftbridge.bridge.errors import BridgeError
 from draftbridge.bridge.handles import TABLE
 from draftbridge.drafts.draft_files import load_draft, save_draft
 from draftbridge.drafts.eagle3.draft import DraftConfig, initial_draft
-from draftbridge.drafts.eagle3.vocabulary import choose_vocabulary, read_counts
+from draftbridge.drafts.eagle3.eagle3 import Eagle3
+from draftbridge.drafts.vocabulary import choose_vocabulary, read_counts
+from draftbridge.settings.model_settings import DraftSettings, TargetSettings
 from draftbridge.target.target_weights import load_target_weights
-from draftbridge.training.batch import collate
 from safetensors.torch import save_file
-from small_case import CONFIG, MASKS, RAW_CONFIG, SmallCase
+from small_case import (
+    CONFIG,
+    CONTRACT,
+    LAYOUT,
+    MASKS,
+    OPTIMIZER,
+    RAW_CONFIG,
+    SETTINGS,
+    SmallCase,
+    as_section,
+    ttt_settings,
+)
 from transformers import AutoModelForCausalLM
 
 
@@ -150,10 +163,10 @@ def test_gguf_weights_equal_what_transformers_loads(tied: bool, tmp_path: Path) 
 def test_samples_are_cut_and_joined_end_to_end() -> None:
     case = SmallCase(torch.float32)
     samples = [case.sample(mask) for mask in MASKS]
-    batch = collate(samples, 9)
+    batch = LAYOUT.collate(samples, 9)
     assert batch.lengths == (9, 7)
     assert batch.positions == 18
-    assert torch.equal(batch.aux[9:], samples[1]["aux_hidden_state"])
+    assert torch.equal(batch.states["aux_hidden_state"][9:], samples[1]["aux_hidden_state"])
     assert torch.equal(batch.input_ids[:9], samples[0]["input_ids"][:9])
     assert batch.loss_tokens == 4 + 3, "the last entry of a cut sample is no loss token either"
 
@@ -163,7 +176,9 @@ def test_samples_that_do_not_go_together_are_refused() -> None:
     good = case.sample(MASKS[0])
 
     def field(**changes: torch.Tensor) -> str:
-        return refused("FEATURE_INVALID", lambda: collate([good, {**case.sample(MASKS[1]), **changes}], 64))["field"]
+        return refused("FEATURE_INVALID", lambda: LAYOUT.collate([good, {**case.sample(MASKS[1]), **changes}], 64))[
+            "field"
+        ]
 
     assert field(loss_mask=torch.ones(5, dtype=torch.int64)) == "loss_mask"
     assert field(loss_mask=torch.ones(7)) == "loss_mask"
@@ -172,16 +187,17 @@ def test_samples_that_do_not_go_together_are_refused() -> None:
     assert field(aux_hidden_state=torch.zeros(7, 47)) == "aux_hidden_state"
     assert field(**{name: tensor[:0] for name, tensor in good.items()}) == "input_ids"
     missing = {name: tensor for name, tensor in good.items() if name != "hidden_state"}
-    assert refused("FEATURE_INVALID", lambda: collate([missing], 64))["field"] == "hidden_state"
+    assert refused("FEATURE_INVALID", lambda: LAYOUT.collate([missing], 64))["field"] == "hidden_state"
 
 
 def test_a_draft_survives_its_files_in_bf16(tmp_path: Path) -> None:
     case = SmallCase(torch.bfloat16)
     draft = case.draft()
-    save_draft(tmp_path, CONFIG, RAW_CONFIG, dict(draft.named_parameters()), case.vocabulary.d2t, case.vocabulary.t2d)
-    loaded, d2t, _ = load_draft(tmp_path, torch.bfloat16)
-    assert torch.equal(d2t, case.vocabulary.d2t)
-    for (name, found), expected in zip(loaded.named_parameters(), draft.parameters(), strict=True):
+    description = Eagle3().describe(CONFIG, RAW_CONFIG, case.vocabulary)
+    save_draft(tmp_path, description, dict(draft.named_parameters()))
+    loaded = load_draft(tmp_path, torch.bfloat16, Eagle3())
+    assert torch.equal(loaded.constants["d2t"], case.vocabulary.d2t)
+    for (name, found), expected in zip(loaded.module.named_parameters(), draft.parameters(), strict=True):
         assert torch.equal(found, expected), name
     assert loaded.config == CONFIG
 
@@ -225,31 +241,15 @@ def built(tmp_path: Path) -> Iterator[dict[str, Any]]:
     place = {"rank": 0, "localRank": 0, "worldSize": 1, "masterAddr": "127.0.0.1", "masterPort": 1}
     joined = call("dist.init", **place, device="cpu", timeoutSeconds=20, threads=1, deterministic=True)
     assert (joined["backend"], joined["deterministic"]) == ("gloo", True)
-    rates = {"lr": 1e-3, "betas": [0.9, 0.999], "warmupRatio": 0.1, "schedule": "cosine"}
     yield {
-        "draft": RAW_CONFIG,
-        "init": "target-head",
-        "target": str(tmp_path / "target"),
-        "counts": str(tmp_path / "token-counts.ndjson"),
-        "ttt": {
-            "steps": 2,
-            "decay": 0.8,
-            "loss": "ce",
-            "klScale": 1,
-            "klDecay": 1,
-            "reduction": "all",
-            "maskOffset": 0,
-        },
-        "optimizer": {**rates, "weightDecay": 0, "clip": 0.5},
+        "train": as_section(replace(SETTINGS, ttt=ttt_settings(steps=2), optimizer=replace(OPTIMIZER, lr=1e-3))),
+        "draft": as_section(DraftSettings("eagle3", "auto", CONFIG.draft_vocab_size, "target-head", False, False)),
+        "target": as_section(TargetSettings(str(tmp_path / "target"), "float32", None)),
+        "draftConfig": RAW_CONFIG,
+        "contract": as_section(CONTRACT),
+        "countsFile": str(tmp_path / "token-counts.ndjson"),
         "totalSteps": 10,
-        "precision": "bf16",
-        "unroll": "auto",
-        "compact": True,
-        "recompute": False,
-        "storedTeacher": True,
-        "parallel": "fsdp",
         "seed": 3,
-        "finalNorm": "post",
     }
     call("dist.close")
     assert not torch.are_deterministic_algorithms_enabled(), "another run in this process is another matter"
@@ -290,11 +290,11 @@ def test_head_rows_of_the_target_start_the_draft_head(built: dict[str, Any], tmp
     session = call("train.build", **built)["handle"]
     saved(session, tmp_path / "start")
     call("handle.free", handle=session)
-    draft, d2t, _ = load_draft(tmp_path / "start", torch.float32)
-    assert torch.equal(draft.lm_head.weight, case.head[d2t + torch.arange(CONFIG.draft_vocab_size)])
+    draft = load_draft(tmp_path / "start", torch.float32, Eagle3())
+    ids = draft.constants["d2t"] + torch.arange(CONFIG.draft_vocab_size)
+    assert torch.equal(draft.module.get_parameter("lm_head.weight"), case.head[ids])
 
 
 def test_a_draft_that_does_not_fit_the_target_is_refused(built: dict[str, Any]) -> None:
-    draft = {**RAW_CONFIG, "hidden_size": 8}
-    details = refused("CONFIG_INVALID", lambda: call("train.build", **{**built, "draft": draft}))
-    assert details["field"] == "draft.config"
+    wrong = {**built, "draftConfig": {**RAW_CONFIG, "hidden_size": 8}}
+    assert refused("CONFIG_INVALID", lambda: call("train.build", **wrong))["field"] == "draft.config"

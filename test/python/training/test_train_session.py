@@ -17,14 +17,14 @@ import torch
 from draftbridge.bridge.errors import BridgeError
 from draftbridge.distributed.parallel import World, choose_device
 from draftbridge.drafts.draft_files import load_draft
-from draftbridge.drafts.eagle3.ttt_loss import TttOptions
-from draftbridge.training.batch import nothing
+from draftbridge.drafts.eagle3.eagle3 import Eagle3
+from draftbridge.settings.train_settings import TttSettings
 from draftbridge.training.optimizer import rate
 from draftbridge.training.train_files import load_session
 from draftbridge.training.train_session import MicroStep, TrainSession
 from rank_worker import TTT, session_of, train, validated
 from safetensors.torch import load_file
-from small_case import CONFIG, MASKS, OPTIONS, SmallCase, batch_of, save
+from small_case import CONFIG, LAYOUT, MASKS, OPTIMIZER, SmallCase, batch_of, save, ttt_settings
 
 HERE = Path(__file__).parents[1]
 
@@ -56,8 +56,8 @@ def test_all_ranks_learn_which_checkpoint_is_complete(ranks: tuple[list[dict[str
     assert [rank["saved"] for rank in ranks[0]] == [40, 40]
 
 
-@pytest.mark.parametrize("ttt", [TttOptions(steps=3), TttOptions(steps=3, reduction="masked", loss="lk-alpha")])
-def test_a_lost_sample_trains_as_one_without_a_trained_token(world: World, ttt: TttOptions) -> None:
+@pytest.mark.parametrize("ttt", [ttt_settings(steps=3), ttt_settings(steps=3, reduction="masked", loss="lk-alpha")])
+def test_a_lost_sample_trains_as_one_without_a_trained_token(world: World, ttt: TttSettings) -> None:
     trained = []
     for lost in (True, False):
         case = SmallCase(torch.float64)
@@ -71,9 +71,9 @@ def test_a_lost_sample_trains_as_one_without_a_trained_token(world: World, ttt: 
 
 @pytest.mark.parametrize("kind", ["fsdp", "replicate"])
 def test_a_step_that_lost_every_sample_is_a_step_without_a_gradient(world: World, kind: str) -> None:
-    session = SmallCase(torch.float32).session(world, TttOptions(steps=3, reduction="masked", loss="lk-lambda"), kind)
+    session = SmallCase(torch.float32).session(world, ttt_settings(steps=3, reduction="masked", loss="lk-lambda"), kind)
     before = weights(session)
-    report = session.step(nothing(CONFIG.hidden_size), MicroStep(22, 1, True, False, lost=1))
+    report = session.step(LAYOUT.empty_batch(), MicroStep(22, 1, True, False, lost=1))
     assert (report.global_step, report.lost) == (1, 1)
     metrics = session.read_metrics()
     assert (metrics["loss"], metrics["gradNorm"], metrics["tokens"]) == (0, 0, 0)
@@ -156,7 +156,7 @@ def test_saving_loading_and_going_on_is_bit_equal_to_never_having_stopped(
     case = SmallCase(torch.float32)
     batch = batch_of(*(case.sample(mask) for mask in MASKS))
     micro = MicroStep(batch.positions, 1, True, False)
-    ttt = TttOptions(steps=3)
+    ttt = ttt_settings(steps=3)
     first, second = (case.session(world, ttt, kind) for _ in range(2))
     for _ in range(3):
         first.step(batch, micro)
@@ -176,7 +176,8 @@ def test_saving_loading_and_going_on_is_bit_equal_to_never_having_stopped(
 def test_a_checkpoint_is_a_draft_that_servers_can_read(world: World, tmp_path: Path) -> None:
     session, _ = session_of("fsdp", world)
     save(session, tmp_path)
-    draft, d2t, t2d = load_draft(tmp_path, torch.float32)
+    loaded = load_draft(tmp_path, torch.float32, Eagle3())
+    draft, d2t, t2d = loaded.module, loaded.constants["d2t"], loaded.constants["t2d"]
     stored = load_file(tmp_path / "model.safetensors")
     assert set(stored) == {*dict(draft.named_parameters()), "d2t", "t2d"}
     assert torch.equal(t2d.nonzero().flatten(), d2t + torch.arange(CONFIG.draft_vocab_size))
@@ -188,7 +189,7 @@ def test_a_checkpoint_is_a_draft_that_servers_can_read(world: World, tmp_path: P
 
 def test_an_empty_mask_trains_nothing_and_breaks_nothing(world: World) -> None:
     case = SmallCase(torch.float32)
-    session = case.session(world, TttOptions(steps=3, reduction="masked"))
+    session = case.session(world, ttt_settings(steps=3, reduction="masked"))
     before = weights(session)
     session.step(batch_of(case.sample([0] * 6)), MicroStep(6, 1, True, False))
     metrics = session.read_metrics()
@@ -199,7 +200,7 @@ def test_an_empty_mask_trains_nothing_and_breaks_nothing(world: World) -> None:
 def test_metrics_join_micro_steps_by_their_numerators_and_denominators(world: World) -> None:
     case = SmallCase(torch.float32)
     samples = [case.sample(mask) for mask in MASKS]
-    split, joined = (case.session(world, TttOptions(steps=3)) for _ in range(2))
+    split, joined = (case.session(world, ttt_settings(steps=3)) for _ in range(2))
     for index, sample in enumerate(samples):
         split.step(batch_of(sample), MicroStep(22, 1, index == 1, False))
     joined.step(batch_of(*samples), MicroStep(22, 1, True, False))
@@ -211,25 +212,24 @@ def test_metrics_join_micro_steps_by_their_numerators_and_denominators(world: Wo
 
 
 def test_learning_rate_rises_to_lr_then_falls_to_zero() -> None:
-    options = replace(OPTIONS, lr=1.0, warmup_ratio=0.1, total_steps=100)
+    settings = replace(OPTIMIZER, lr=1.0, warmup_ratio=0.1)
     # The reference's cosine reaches lr one step late, so its first step after the warm-up is slightly above.
-    assert [rate(options, step) for step in (0, 9, 11)] == [0.1, 1.0, pytest.approx(1.0)]
-    assert rate(options, 10) == pytest.approx(2 / (1 + math.cos(math.pi / 90)))
-    assert rate(options, 55) == pytest.approx(0.5, rel=4e-4)
-    assert rate(options, 99) == pytest.approx((1 + math.cos(math.pi * 89 / 90)) / 2, rel=4e-4)
-    assert rate(options, 100) == pytest.approx(0.0)
-    short = replace(options, total_steps=10)
-    assert max(rate(short, step) for step in range(10)) == 1.0, "a short run must not go past lr"
-    assert rate(replace(options, schedule="linear"), 55) == pytest.approx(0.5)
-    assert rate(replace(options, schedule="constant"), 99) == 1.0
-    assert rate(replace(options, warmup_ratio=0.0), 0) == 1.0
+    assert [rate(settings, 100, step) for step in (0, 9, 11)] == [0.1, 1.0, pytest.approx(1.0)]
+    assert rate(settings, 100, 10) == pytest.approx(2 / (1 + math.cos(math.pi / 90)))
+    assert rate(settings, 100, 55) == pytest.approx(0.5, rel=4e-4)
+    assert rate(settings, 100, 99) == pytest.approx((1 + math.cos(math.pi * 89 / 90)) / 2, rel=4e-4)
+    assert rate(settings, 100, 100) == pytest.approx(0.0)
+    assert max(rate(settings, 10, step) for step in range(10)) == 1.0, "a short run must not go past lr"
+    assert rate(replace(settings, schedule="linear"), 100, 55) == pytest.approx(0.5)
+    assert rate(replace(settings, schedule="constant"), 100, 99) == 1.0
+    assert rate(replace(settings, warmup_ratio=0.0), 100, 0) == 1.0
 
 
 def test_gradients_are_clipped_by_their_global_norm(world: World) -> None:
     case = SmallCase(torch.float32)
     batch = batch_of(case.sample(MASKS[0]))
-    options = replace(OPTIONS, clip=0.25, warmup_ratio=0.0, schedule="constant")
-    session = case.session(world, TttOptions(steps=2), options=options)
+    settings = replace(OPTIMIZER, clip=0.25, warmup_ratio=0.0, schedule="constant")
+    session = case.session(world, ttt_settings(steps=2), optimizer=settings)
     session.step(batch, MicroStep(11, 1, True, False))
     norm = session.read_metrics()["gradNorm"]
     assert isinstance(norm, float)

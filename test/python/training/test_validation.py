@@ -7,17 +7,16 @@ from typing import Any
 import pytest
 import torch
 from draftbridge.distributed.parallel import World
-from draftbridge.drafts.eagle3.ttt_loss import TttOptions
-from draftbridge.training.batch import nothing
+from draftbridge.settings.train_settings import TttSettings
 from draftbridge.training.train_session import MicroStep, TrainSession
-from small_case import CONFIG, MASKS, SmallCase, batch_of
+from small_case import LAYOUT, MASKS, SmallCase, batch_of, ttt_settings
 from torch.distributed.tensor import DTensor
 
 KINDS = [("fsdp", False), ("replicate", False), ("fsdp", True), ("replicate", True)]
 LOSSES = [
-    TttOptions(steps=3),
-    TttOptions(steps=3, reduction="masked", loss="lk-lambda"),
-    TttOptions(steps=3, loss="lk-alpha"),
+    ttt_settings(steps=3),
+    ttt_settings(steps=3, reduction="masked", loss="lk-lambda"),
+    ttt_settings(steps=3, loss="lk-alpha"),
 ]
 
 
@@ -30,7 +29,7 @@ def validated(session: TrainSession, *batches: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(("kind", "fused"), KINDS)
 @pytest.mark.parametrize("ttt", LOSSES)
 def test_it_finds_what_training_on_the_same_batch_reports(
-    ttt: TttOptions, kind: str, fused: bool, world: World
+    ttt: TttSettings, kind: str, fused: bool, world: World
 ) -> None:
     case = SmallCase(torch.float64)
     # One sample: its padded size, which training divides by, is its size.
@@ -45,11 +44,11 @@ def test_it_finds_what_training_on_the_same_batch_reports(
 
 
 @pytest.mark.parametrize("ttt", LOSSES)
-def test_how_samples_are_batched_does_not_matter(ttt: TttOptions, world: World) -> None:
+def test_how_samples_are_batched_does_not_matter(ttt: TttSettings, world: World) -> None:
     case = SmallCase(torch.float64)
     session = case.session(world, ttt)
     samples = [case.sample(mask) for mask in (*MASKS, [0] * 5, MASKS[1])]
-    apart = validated(session, *(batch_of(sample) for sample in samples), nothing(CONFIG.hidden_size))
+    apart = validated(session, *(batch_of(sample) for sample in samples), LAYOUT.empty_batch())
     together = validated(session, batch_of(*samples))
     for key, value in together.items():
         assert apart[key] == pytest.approx(value, rel=1e-9), key
@@ -62,14 +61,14 @@ def test_training_with_it_and_without_it_gives_the_same_bits(kind: str, fused: b
     for looking in (False, True):
         case = SmallCase(torch.float32)
         first, second, held_out = (batch_of(case.sample(mask)) for mask in (*MASKS, [1] * 9))
-        session = case.session(world, TttOptions(steps=3), kind, fused=fused)
+        session = case.session(world, ttt_settings(steps=3), kind, fused=fused)
         random = torch.get_rng_state()
         metrics = []
         for _ in range(3):
             session.step(first, MicroStep(11, 2, False, False))
             session.step(second, MicroStep(11, 2, True, False))
             if looking:
-                assert validated(session, held_out, nothing(CONFIG.hidden_size))["samples"] == 1
+                assert validated(session, held_out, LAYOUT.empty_batch())["samples"] == 1
                 assert all(parameter.grad is None for parameter in session.draft._draft.parameters())
             metrics.append(session.read_metrics())
         assert torch.equal(random, torch.get_rng_state())
@@ -84,7 +83,7 @@ def test_it_sees_the_weights_of_the_last_step(world: World) -> None:
     """A sharded draft that kept the gathered weights of an earlier look would not."""
     case = SmallCase(torch.float64)
     batch = batch_of(case.sample(MASKS[0]))
-    session = case.session(world, TttOptions(steps=2))
+    session = case.session(world, ttt_settings(steps=2))
     losses = [validated(session, batch)["loss"]]
     for _ in range(2):
         session.step(batch, MicroStep(11, 1, True, False))
@@ -95,13 +94,13 @@ def test_it_sees_the_weights_of_the_last_step(world: World) -> None:
 @pytest.mark.parametrize(("kind", "fused"), KINDS)
 def test_a_look_keeps_neither_a_graph_nor_gathered_weights(kind: str, fused: bool, world: World) -> None:
     case = SmallCase(torch.float32)
-    session = case.session(world, TttOptions(steps=2), kind, fused=fused)
-    sums = session.unrolling.evaluate(session.draft, session.staging.of(batch_of(case.sample(MASKS[0]))).take())
+    session = case.session(world, ttt_settings(steps=2), kind, fused=fused)
+    sums = session.trainer.evaluate(session.draft, session.staging.of(batch_of(case.sample(MASKS[0]))).take())
     assert not any(part.requires_grad for part in sums)
     assert all(isinstance(parameter, DTensor) == (kind == "fsdp") for parameter in session.draft._draft.parameters())
 
 
 def test_nothing_read_is_nothing_measured(world: World) -> None:
-    session = SmallCase(torch.float64).session(world, TttOptions(steps=2))
-    found = validated(session, nothing(CONFIG.hidden_size))
+    session = SmallCase(torch.float64).session(world, ttt_settings(steps=2))
+    found = validated(session, LAYOUT.empty_batch())
     assert (found["samples"], found["loss"], found["acc"]) == (0, None, [None, None])

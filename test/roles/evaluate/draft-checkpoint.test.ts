@@ -2,7 +2,9 @@ import { writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { expect, it } from 'vitest'
 import type { Python } from '../../../src/bridge/python.ts'
-import { requireDraftFor } from '../../../src/roles/evaluate/draft-checkpoint.ts'
+import { RunConfig } from '../../../src/config/schema.ts'
+import type { CaptureContract } from '../../../src/core/target-contract.ts'
+import { auxLayersFor, draftRecord, requireDraftFor } from '../../../src/roles/evaluate/draft-checkpoint.ts'
 import { CheckpointFolder } from '../../../src/train/checkpoints/checkpoint.ts'
 import { CHECKPOINT_FORMAT } from '../../../src/train/checkpoints/checkpoint-record.ts'
 import { tempDir } from '../../support/temp-dir.ts'
@@ -19,8 +21,14 @@ async function checkpointFor(target: string): Promise<string> {
   return folder.complete({ formatVersion: CHECKPOINT_FORMAT, ...place, source, identity }, 1)
 }
 
+async function requireFor(dir: string): Promise<void> {
+  const record = await draftRecord(dir)
+  if (record === null) throw new Error('no record')
+  await requireDraftFor(python, 'model', dir, record)
+}
+
 it('a checkpoint is measured on the target that it was trained for', async () => {
-  await requireDraftFor(python, 'model', await checkpointFor('mine'))
+  await requireFor(await checkpointFor('mine'))
 })
 
 it('a checkpoint of another target is refused, whatever its sizes', async () => {
@@ -31,19 +39,31 @@ it('a checkpoint of another target is refused, whatever its sizes', async () => 
     exitCode: 65,
     details: { file: path.join(dir, 'checkpoint.json'), found },
   }
-  await expect(requireDraftFor(python, 'model', dir)).rejects.toMatchObject(refused)
+  await expect(requireFor(dir)).rejects.toMatchObject(refused)
 })
 
 it('a checkpoint with a changed byte is refused, and the file named', async () => {
   const dir = await checkpointFor('mine')
   const file = path.join(dir, 'model.safetensors')
   await writeFile(file, 'weightz')
-  await expect(requireDraftFor(python, 'model', dir)).rejects.toMatchObject({
+  await expect(requireFor(dir)).rejects.toMatchObject({
     code: 'CHECKPOINT_INVALID',
     details: { file, field: 'sha256' },
   })
 })
 
-it('an exported folder, which says neither, is taken as it is', async () => {
-  await requireDraftFor(python, 'model', await tempDir())
+it('an exported folder has no record: its layers are those that the architecture takes from the target', async () => {
+  const dir = await tempDir()
+  expect(await draftRecord(dir)).toBeNull()
+  const asked = { call: async () => ({ shape: { numLayers: 8 } }) } as unknown as Python
+  const config = RunConfig.parse({ version: 1, target: { model: 'model' } })
+  expect(await auxLayersFor(asked, config, null)).toEqual([1, 3, 4])
+})
+
+it('a checkpoint has the layers of its capture contract', async () => {
+  const record = await draftRecord(await checkpointFor('mine'))
+  const config = RunConfig.parse({ version: 1, target: { model: 'model' } })
+  const contract = { auxLayers: [0, 2, 5] } as unknown as CaptureContract
+  if (record === null) throw new Error('no record')
+  expect(await auxLayersFor(python, config, { ...record, contract })).toEqual([0, 2, 5])
 })

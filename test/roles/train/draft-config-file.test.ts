@@ -3,8 +3,10 @@ import { createHash } from 'node:crypto'
 import { writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { DraftConfig, draftConfigFor } from '../../../src/core/draft-config.ts'
-import { CaptureContract, TargetShape } from '../../../src/core/target-contract.ts'
+import { DraftSettings } from '../../../src/core/settings/model-settings.ts'
+import { TargetShape } from '../../../src/core/target-contract.ts'
+import { eagle3 } from '../../../src/drafts/eagle3/eagle3.ts'
+import { Eagle3Config, eagle3ConfigFor } from '../../../src/drafts/eagle3/eagle3-config.ts'
 import { readDraftConfig, resolveDraftConfig } from '../../../src/roles/train/draft-config-file.ts'
 import { canonical } from '../../../src/train/checkpoints/checkpoint-record.ts'
 import { tempDir } from '../../support/temp-dir.ts'
@@ -23,19 +25,8 @@ const shape = TargetShape.parse({
   bosId: 1,
   eosIds: [2],
 })
-const contract = CaptureContract.parse({
-  target: 'tiny',
-  targetHash: 'xxh3_64:0',
-  shape,
-  auxLayers: [1, 3, 4],
-  layerConvention: 'output',
-  finalNorm: 'post',
-  dtype: 'float32',
-  maskRule: 'from-file',
-  tokenizerHash: null,
-  templateHash: null,
-})
-const off = { fcNorm: false, normOutput: false }
+const settings = (more: object) => DraftSettings.parse({ vocabSize: 32, ...more })
+const plainConfig = eagle3ConfigFor(shape, settings({}))
 /** sha256 of the canonical draft of `shape` with 32 tokens, as it stands in checkpoints made before the switches. */
 const IDENTITY = '44b004178ad0a1efe05f21d1d6f6b78d3ea68d656c3799b1165b1613b35c1c9d'
 
@@ -46,13 +37,13 @@ beforeAll(async () => {
 
 async function fileOf(change: object): Promise<string> {
   const file = path.join(dir, `${JSON.stringify(change).replaceAll(/\W/g, '')}.json`)
-  await writeFile(file, JSON.stringify({ ...draftConfigFor(shape, 32, off), ...change }))
+  await writeFile(file, JSON.stringify({ ...plainConfig, ...change }))
   return file
 }
 
 describe('auto', () => {
   it('with both switches off is the draft that it was without them', async () => {
-    const draft = await resolveDraftConfig({ config: 'auto', vocabSize: 32, ...off }, contract)
+    const draft = await resolveDraftConfig(settings({}), shape)
     expect(createHash('sha256').update(canonical(draft)).digest('hex')).toBe(IDENTITY)
   })
 
@@ -64,8 +55,8 @@ describe('auto', () => {
       { fc_norm: true, norm_output: true },
     ],
   ])('with %j adds the names that engines read', async (norms, expected) => {
-    const plain = await resolveDraftConfig({ config: 'auto', vocabSize: 32, ...off }, contract)
-    const draft = await resolveDraftConfig({ config: 'auto', vocabSize: 32, ...norms }, contract)
+    const plain = await resolveDraftConfig(settings({}), shape)
+    const draft = await resolveDraftConfig(settings(norms), shape)
     expect(draft).toEqual({ ...plain, ...expected })
   })
 })
@@ -73,9 +64,9 @@ describe('auto', () => {
 describe('a file', () => {
   it('decides for itself', async () => {
     const config = await fileOf({ fc_norm: true, norm_output: true })
-    const draft = await resolveDraftConfig({ config, vocabSize: 32, ...off }, contract)
-    expect([draft.fc_norm, draft.norm_output]).toEqual([true, true])
-    await resolveDraftConfig({ config, vocabSize: 32, fcNorm: true, normOutput: true }, contract)
+    const draft = await resolveDraftConfig(settings({ config }), shape)
+    expect([draft['fc_norm'], draft['norm_output']]).toEqual([true, true])
+    await resolveDraftConfig(settings({ config, fcNorm: true, normOutput: true }), shape)
   })
 
   it.each([
@@ -83,7 +74,7 @@ describe('a file', () => {
     ['draft.normOutput', { normOutput: true }, { norm_output: false }, 'true; the file has norm_output: false'],
   ])('that leaves off what %s switches on is CONFIG_INVALID', async (field, norms, change, found) => {
     const config = await fileOf(change)
-    await expect(resolveDraftConfig({ config, vocabSize: 32, ...off, ...norms }, contract)).rejects.toMatchObject({
+    await expect(resolveDraftConfig(settings({ config, ...norms }), shape)).rejects.toMatchObject({
       code: 'CONFIG_INVALID',
       details: { file: config, field, found },
     })
@@ -91,10 +82,10 @@ describe('a file', () => {
 
   it.each(['norm_before_fc', 'norm_before_residual'])('that asks for %s is CONFIG_INVALID', async (field) => {
     const file = await fileOf({ [field]: true })
-    await expect(readDraftConfig(file)).rejects.toMatchObject({
+    await expect(readDraftConfig(file, eagle3)).rejects.toMatchObject({
       code: 'CONFIG_INVALID',
       details: { file, field, found: expect.stringContaining('this draft has no such norm') },
     })
-    expect(DraftConfig.safeParse({ ...draftConfigFor(shape, 32, off), [field]: false }).success).toBe(true)
+    expect(Eagle3Config.safeParse({ ...plainConfig, [field]: false }).success).toBe(true)
   })
 })

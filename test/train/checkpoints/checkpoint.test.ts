@@ -146,7 +146,7 @@ describe('damage', () => {
 })
 
 describe('another run', () => {
-  const saved = { ...record(1), metric: null, lost: [], files: [] }
+  const saved = { ...record(1), contract: null, metric: null, lost: [], files: [] }
 
   it('is refused by the first setting that differs, with what was found and what was expected', () => {
     const mine = { 'run.seed': 0, 'train.batch': { samples: 3 } }

@@ -262,5 +262,6 @@ async function anyRecord() {
     ...{ formatVersion: 1 as const, globalStep: 0, totalSteps: 8, epoch: 0, cursor: 0, worldSize: 1 },
     source: { runId: 'r', storeId: 's', manifestSha256: null },
     identity: {},
+    contract: null,
   }
 }

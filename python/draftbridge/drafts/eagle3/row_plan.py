@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from draftbridge.drafts.eagle3.flops import Work
+from draftbridge.drafts.loss_mask import effective_mask
 
 # Query rows of one attention piece. Its scores are [heads, QUERY_ROWS, keys]: memory grows with T, not with T * T.
 QUERY_ROWS = 512
@@ -81,14 +82,6 @@ class RowPlan:
         index = (t.to(device, non_blocking=True) for t in (self.targets, self.positions, self.tokens))
         targets, positions, tokens = index
         return RowPlan(targets, tuple(step.to(device) for step in self.steps), self.mask_sums, positions, tokens)
-
-
-def effective_mask(loss_mask: Tensor, lengths: Sequence[int]) -> Tensor:
-    """bool [N]: the last entry of each sample is off, because no target follows it."""
-    mask = loss_mask.bool().clone()
-    # A batch without samples has no lengths, and torch would take an empty list for floats.
-    mask[torch.tensor(lengths, dtype=torch.int64).cumsum(0) - 1] = False
-    return mask
 
 
 def plan_rows(loss_mask: Tensor, lengths: Sequence[int], steps: int, offset: int = 0, compact: bool = True) -> RowPlan:

@@ -8,9 +8,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from draftbridge.drafts.eagle3.fused.kernels import torch_rows
-from draftbridge.drafts.eagle3.fused.kernels.row_kernels import Best, RowKernels
+from draftbridge.drafts.eagle3.kernels import torch_rows
+from draftbridge.drafts.eagle3.kernels.row_kernels import Best, RowKernels
 from draftbridge.drafts.eagle3.rms_norm import rms_norm
+from draftbridge.drafts.teacher_summary import TeacherSummary
 
 # Columns of target logits that exist at once. With a few hundred rows, such a slice fits a CPU core's cache.
 _CHUNK = 16384
@@ -23,13 +24,6 @@ class TeacherLogits(NamedTuple):
     draft_total: Tensor  # [R] their logsumexp; fp32 or wider, as the next
     total: Tensor  # [R] logsumexp over all columns
     best: Tensor  # [R], int64: draft id of the target's likeliest token, -1 if it is outside the draft vocabulary
-
-
-class TeacherSummary(NamedTuple):
-    """What a producer stores of the target's logits. With it a trainer needs the head's draft columns only."""
-
-    token: Tensor  # [R], int64: the likeliest token
-    total: Tensor  # [R], fp32: logsumexp over all tokens
 
 
 class Targets(NamedTuple):

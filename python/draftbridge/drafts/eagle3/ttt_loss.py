@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,34 +12,8 @@ from draftbridge.drafts.eagle3.attention import OwnKeyValues, attend
 from draftbridge.drafts.eagle3.draft import Draft
 from draftbridge.drafts.eagle3.row_plan import RowPlan, StepRows
 from draftbridge.drafts.eagle3.teacher import Targets
-
-
-@dataclass(frozen=True)
-class TttOptions:
-    """The unroll's settings, as `train.ttt` of the configuration has them."""
-
-    steps: int = 7
-    decay: float = 0.8
-    loss: Literal["ce", "lk-alpha", "lk-lambda"] = "ce"
-    kl_scale: float = 1.0
-    kl_decay: float = 1.0
-    reduction: Literal["all", "masked"] = "all"
-    mask_offset: int = 0
-
-    @property
-    def needs_totals(self) -> bool:
-        """Does one rank's loss depend on sums over all ranks that are known only after a forward pass."""
-        return self.reduction == "masked" or self.loss != "ce"
-
-
-class StepSums(NamedTuple):
-    """Sums over this rank's rows, [K] each. The first three carry gradients."""
-
-    cross_entropy: Tensor
-    overlap: Tensor  # of sum_v min(P(v), q(v)), P not renormalised
-    log_overlap: Tensor
-    trained: Tensor  # rows with a loss whose target is in the draft vocabulary
-    hits: Tensor  # of those, rows whose likeliest token is the target's
+from draftbridge.drafts.step_sums import StepSums
+from draftbridge.settings.train_settings import TttSettings
 
 
 class Overlap(torch.autograd.Function):
@@ -133,18 +106,18 @@ def _step_sums(draft: Draft, hidden: Tensor, step: StepRows, targets: Targets) -
     )
 
 
-def ploss_shares(sums: StepSums, options: TttOptions, positions: int, trained: Tensor, overlap: Tensor) -> Tensor:
+def ploss_shares(sums: StepSums, settings: TttSettings, positions: int, trained: Tensor, overlap: Tensor) -> Tensor:
     """This rank's shares [K] of the per-step losses; over all ranks they add up to the losses.
 
     `positions`: of the micro-step over all ranks. `trained`, `overlap` [K]: those sums over all ranks, detached.
     """
     rows = trained.clamp(min=1)
-    entropy = sums.cross_entropy / (positions if options.reduction == "all" else rows)
-    if options.loss == "ce":
+    entropy = sums.cross_entropy / (positions if settings.reduction == "all" else rows)
+    if settings.loss == "ce":
         return entropy
-    if options.loss == "lk-alpha":
+    if settings.loss == "lk-alpha":
         return -sums.log_overlap / rows
-    weight = options.kl_scale * torch.exp(-options.kl_decay * overlap / rows)
+    weight = settings.kl_scale * torch.exp(-settings.kl_decay * overlap / rows)
     return weight * entropy + (1 - weight) * (sums.trained - sums.overlap) / rows
 
 

@@ -11,10 +11,10 @@ import xxhash
 
 from draftbridge.bridge.errors import BridgeError
 from draftbridge.bridge.handles import TensorDict
-from draftbridge.features.finite import refuse_not_finite
 from draftbridge.keys.store_key import StoreKey
 from draftbridge.objects.byte_source import FileSource
 from draftbridge.objects.file_object import changed, open_plain
+from draftbridge.objects.finite import refuse_not_finite
 from draftbridge.objects.object_header import Extern
 from draftbridge.objects.safetensors_header import CODES, Entry, layout
 from draftbridge.objects.write.byte_sink import ByteSink

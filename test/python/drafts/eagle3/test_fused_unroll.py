@@ -7,27 +7,28 @@ import torch
 from draftbridge.bridge.handles import TensorDict
 from draftbridge.drafts.eagle3.draft import Draft
 from draftbridge.drafts.eagle3.fused.buffers import Buffers
-from draftbridge.drafts.eagle3.fused.kernels import torch_rows
 from draftbridge.drafts.eagle3.fused.objective import Objective
 from draftbridge.drafts.eagle3.fused.plan import plan_fused
 from draftbridge.drafts.eagle3.fused.trace import Inputs
 from draftbridge.drafts.eagle3.fused.unroll import fused_unroll
+from draftbridge.drafts.eagle3.kernels import torch_rows
 from draftbridge.drafts.eagle3.row_plan import plan_rows
-from draftbridge.drafts.eagle3.ttt_loss import StepSums, TttOptions, decayed, ploss_shares, unroll
-from small_case import CONFIG, MASKS, SmallCase, batch_of
+from draftbridge.drafts.eagle3.ttt_loss import StepSums, decayed, ploss_shares, unroll
+from draftbridge.settings.train_settings import TttSettings
+from small_case import CONFIG, MASKS, SmallCase, batch_of, ttt_settings
 from torch import Tensor
 
 torch.set_num_threads(1)
 
 SETTINGS = [
-    TttOptions(steps=4),
-    TttOptions(steps=1),
-    TttOptions(steps=3, reduction="masked", decay=0.5),
-    TttOptions(steps=3, mask_offset=1),
-    TttOptions(steps=3, mask_offset=2, reduction="masked"),
-    TttOptions(steps=3, loss="lk-alpha"),
-    TttOptions(steps=3, loss="lk-lambda", kl_scale=0.7, kl_decay=3.0),
-    TttOptions(steps=3, loss="lk-lambda", reduction="masked"),
+    ttt_settings(steps=4),
+    ttt_settings(steps=1),
+    ttt_settings(steps=3, reduction="masked", decay=0.5),
+    ttt_settings(steps=3, mask_offset=1),
+    ttt_settings(steps=3, mask_offset=2, reduction="masked"),
+    ttt_settings(steps=3, loss="lk-alpha"),
+    ttt_settings(steps=3, loss="lk-lambda", kl_scale=0.7, kl_decay=3.0),
+    ttt_settings(steps=3, loss="lk-lambda", reduction="masked"),
 ]
 # Mostly rows without a loss, so that rows are left out; a loss in all rows, so that none is; one token.
 BATCHES = {
@@ -39,11 +40,11 @@ BATCHES = {
 POSITIONS = 50
 
 
-def plain(case: SmallCase, draft: Draft, samples: list[TensorDict], ttt: TttOptions) -> tuple[StepSums, list[Tensor]]:
+def plain(case: SmallCase, draft: Draft, samples: list[TensorDict], ttt: TttSettings) -> tuple[StepSums, list[Tensor]]:
     batch = batch_of(*samples)
     plan = plan_rows(batch.loss_mask, batch.lengths, ttt.steps, ttt.mask_offset)
-    targets = case.teacher()(batch.hidden_state[plan.targets])
-    sums = unroll(draft, case.embedding, batch.input_ids, batch.aux, plan, targets)
+    targets = case.teacher()(batch.states["hidden_state"][plan.targets])
+    sums = unroll(draft, case.embedding, batch.input_ids, batch.states["aux_hidden_state"], plan, targets)
     shares = ploss_shares(sums, ttt, POSITIONS, sums.trained, sums.overlap.detach())
     return sums, gradients(draft, decayed(shares, ttt.decay))
 
@@ -52,7 +53,7 @@ def fused(
     case: SmallCase,
     draft: Draft,
     samples: list[TensorDict],
-    ttt: TttOptions,
+    ttt: TttSettings,
     buffers: Buffers,
     scale: float = 1.0,
     compact: bool = True,
@@ -60,8 +61,8 @@ def fused(
 ) -> tuple[StepSums, list[Tensor]]:
     batch = batch_of(*samples)
     plan = plan_fused(batch.loss_mask, batch.lengths, ttt.steps, ttt.mask_offset, compact)
-    teacher = case.teacher().logits(batch.hidden_state[plan.wanted])
-    inputs = Inputs(case.embedding, batch.input_ids, batch.aux, plan, teacher, recompute)
+    teacher = case.teacher().logits(batch.states["hidden_state"][plan.wanted])
+    inputs = Inputs(case.embedding, batch.input_ids, batch.states["aux_hidden_state"], plan, teacher, recompute)
     objective = Objective(ttt, POSITIONS, scale, lambda total: total)
     loss, *sums = fused_unroll(draft, inputs, objective, torch_rows, buffers)
     return StepSums(*sums), gradients(draft, loss)
@@ -75,7 +76,7 @@ def gradients(draft: Draft, loss: Tensor) -> list[Tensor]:
 
 @pytest.mark.parametrize("batch", BATCHES)
 @pytest.mark.parametrize("ttt", SETTINGS, ids=lambda t: f"{t.steps}-{t.loss}-{t.reduction}-{t.mask_offset}")
-def test_equals_the_plain_unroll(ttt: TttOptions, batch: str) -> None:
+def test_equals_the_plain_unroll(ttt: TttSettings, batch: str) -> None:
     case = SmallCase()
     draft = case.draft()
     buffers = Buffers(torch.device("cpu"))
@@ -101,7 +102,7 @@ def test_rows_without_a_loss_are_left_out_and_this_changes_nothing() -> None:
     assert len(lean) < len(whole) / 2
     buffers = Buffers(torch.device("cpu"))
     (found, mine), (expected, theirs) = (
-        fused(case, draft, samples, TttOptions(steps=4), buffers, compact=compact) for compact in (True, False)
+        fused(case, draft, samples, ttt_settings(steps=4), buffers, compact=compact) for compact in (True, False)
     )
     for pair in zip([*found, *mine], [*expected, *theirs], strict=True):
         torch.testing.assert_close(*pair, rtol=1e-10, atol=1e-12)
@@ -113,7 +114,7 @@ def test_recomputing_activations_changes_nothing_and_needs_less_memory() -> None
     samples = [case.sample(mask) for mask in BATCHES["all live"]]
     buffers = [Buffers(torch.device("cpu")) for _ in range(2)]
     (found, mine), (expected, theirs) = (
-        fused(case, draft, samples, TttOptions(steps=4), each, recompute=again)
+        fused(case, draft, samples, ttt_settings(steps=4), each, recompute=again)
         for each, again in zip(buffers, (True, False), strict=True)
     )
     for pair in zip([*found, *mine], [*expected, *theirs], strict=True):
@@ -135,21 +136,21 @@ def test_the_scale_is_in_all_gradients() -> None:
 
 
 @pytest.mark.parametrize("ttt", SETTINGS, ids=lambda t: f"{t.steps}-{t.loss}-{t.reduction}-{t.mask_offset}")
-def test_a_rank_without_rows_takes_part_in_every_collective(ttt: TttOptions) -> None:
+def test_a_rank_without_rows_takes_part_in_every_collective(ttt: TttSettings) -> None:
     case = SmallCase()
     draft = case.draft()
     collectives = []
     for masks in ([[0] * 6], MASKS):
         batch = batch_of(*(case.sample(list(mask)) for mask in masks))
         plan = plan_fused(batch.loss_mask, batch.lengths, ttt.steps, ttt.mask_offset)
-        teacher = case.teacher().logits(batch.hidden_state[plan.wanted])
+        teacher = case.teacher().logits(batch.states["hidden_state"][plan.wanted])
         shapes: list[torch.Size] = []
 
         def sum_ranks(total: Tensor, shapes: list[torch.Size] = shapes) -> Tensor:
             shapes.append(total.shape)
             return total
 
-        inputs = Inputs(case.embedding, batch.input_ids, batch.aux, plan, teacher)
+        inputs = Inputs(case.embedding, batch.input_ids, batch.states["aux_hidden_state"], plan, teacher)
         objective = Objective(ttt, POSITIONS, 1.0, sum_ranks)
         loss, *_ = fused_unroll(draft, inputs, objective, torch_rows, Buffers(torch.device("cpu")))
         collectives.append(shapes)

@@ -13,15 +13,15 @@ from draftbridge.bridge.handles import TensorDict
 from draftbridge.drafts.eagle3.draft import Draft, DraftConfig
 from draftbridge.drafts.eagle3.flops import Work, unroll_flops
 from draftbridge.drafts.eagle3.fused.buffers import Buffers
-from draftbridge.drafts.eagle3.fused.kernels import torch_rows, triton_rows
 from draftbridge.drafts.eagle3.fused.objective import Objective
 from draftbridge.drafts.eagle3.fused.plan import plan_fused
 from draftbridge.drafts.eagle3.fused.trace import Inputs
 from draftbridge.drafts.eagle3.fused.unroll import fused_sums, fused_unroll
+from draftbridge.drafts.eagle3.kernels import torch_rows, triton_rows
 from draftbridge.drafts.eagle3.row_plan import plan_rows
 from draftbridge.drafts.eagle3.teacher import Teacher
-from draftbridge.drafts.eagle3.ttt_loss import StepSums, TttOptions, decayed, ploss_shares, unroll
-from small_case import CONFIG, MASKS, RAW_CONFIG, SmallCase, batch_of
+from draftbridge.drafts.eagle3.ttt_loss import StepSums, decayed, ploss_shares, unroll
+from small_case import CONFIG, MASKS, RAW_CONFIG, SmallCase, batch_of, ttt_settings
 from torch import Tensor
 
 torch.set_num_threads(1)
@@ -37,10 +37,10 @@ SWITCHES = {
     "both, as many key heads": replace(CONFIG, fc_norm=True, norm_output=True, num_key_value_heads=4),
 }
 SETTINGS = {
-    "ce": TttOptions(steps=4),
-    "masked": TttOptions(steps=3, reduction="masked", mask_offset=1, decay=0.5),
-    "lk-alpha": TttOptions(steps=3, loss="lk-alpha"),
-    "lk-lambda": TttOptions(steps=3, loss="lk-lambda", kl_scale=0.7, kl_decay=3.0),
+    "ce": ttt_settings(steps=4),
+    "masked": ttt_settings(steps=3, reduction="masked", mask_offset=1, decay=0.5),
+    "lk-alpha": ttt_settings(steps=3, loss="lk-alpha"),
+    "lk-lambda": ttt_settings(steps=3, loss="lk-lambda", kl_scale=0.7, kl_decay=3.0),
 }
 
 Result = tuple[Tensor, dict[str, Tensor]]
@@ -80,8 +80,8 @@ def plain(switches: str, setting: str, compact: bool = True) -> Result:
     (case, draft, samples), ttt = case_of(switches), SETTINGS[setting]
     batch = batch_of(*samples)
     plan = plan_rows(batch.loss_mask, batch.lengths, ttt.steps, ttt.mask_offset, compact)
-    targets = case.teacher()(batch.hidden_state[plan.targets])
-    sums = unroll(draft, case.embedding, batch.input_ids, batch.aux, plan, targets)
+    targets = case.teacher()(batch.states["hidden_state"][plan.targets])
+    sums = unroll(draft, case.embedding, batch.input_ids, batch.states["aux_hidden_state"], plan, targets)
     loss = decayed(ploss_shares(sums, ttt, POSITIONS, sums.trained, sums.overlap.detach()), ttt.decay)
     return loss.detach(), gradients(draft, loss)
 
@@ -90,8 +90,8 @@ def fused(switches: str, setting: str, compact: bool = True, recompute: bool = F
     (case, draft, samples), ttt = case_of(switches), SETTINGS[setting]
     batch, buffers = batch_of(*samples), Buffers(torch.device("cpu"))
     plan = plan_fused(batch.loss_mask, batch.lengths, ttt.steps, ttt.mask_offset, compact)
-    teacher = case.teacher().logits(batch.hidden_state[plan.wanted])
-    inputs = Inputs(case.embedding, batch.input_ids, batch.aux, plan, teacher, recompute)
+    teacher = case.teacher().logits(batch.states["hidden_state"][plan.wanted])
+    inputs = Inputs(case.embedding, batch.input_ids, batch.states["aux_hidden_state"], plan, teacher, recompute)
     objective = Objective(ttt, POSITIONS, 1.0, lambda total: total)
     zero, *found = fused_unroll(draft, inputs, objective, torch_rows, buffers)
     grads = gradients(draft, zero)
@@ -129,12 +129,12 @@ def test_neither_leaving_rows_out_nor_computing_activations_twice_matters(switch
 @pytest.mark.parametrize("compact", [True, False])
 def test_a_prompt_whose_rows_are_left_out(compact: bool) -> None:
     case = SmallCase(config=SWITCHES["both"])
-    draft, samples, ttt = case.draft(), [case.sample([0] * 20 + [1] * 5)], TttOptions(steps=3)
+    draft, samples, ttt = case.draft(), [case.sample([0] * 20 + [1] * 5)], ttt_settings(steps=3)
     batch, buffers = batch_of(*samples), Buffers(torch.device("cpu"))
     plan = plan_fused(batch.loss_mask, batch.lengths, ttt.steps, 0, compact)
     assert (plan.rows is None) == (not compact)
-    teacher = case.teacher().logits(batch.hidden_state[plan.wanted])
-    inputs = Inputs(case.embedding, batch.input_ids, batch.aux, plan, teacher)
+    teacher = case.teacher().logits(batch.states["hidden_state"][plan.wanted])
+    inputs = Inputs(case.embedding, batch.input_ids, batch.states["aux_hidden_state"], plan, teacher)
     zero, *_ = fused_unroll(draft, inputs, Objective(ttt, 25, 1.0, lambda total: total), torch_rows, buffers)
     oracle = ChainOracle(draft, case.embedding, case.head, case.vocabulary.ids, ttt)
     found, expected = gradients(draft, zero), gradients(draft, oracle.loss(oracle.run(samples), 25))
@@ -188,15 +188,16 @@ def test_other_values_and_other_norms_are_refused_by_name(field: str, value: obj
 @pytest.mark.parametrize("config", [CONFIG, *SWITCHES.values()], ids=["off", *SWITCHES])
 def test_the_triton_kernels_train_the_same_draft(config: DraftConfig) -> None:
     """The whole fused unroll on the kernels of the GPU: they take the strides and the buffers that it gives them."""
-    case, ttt = SmallCase(torch.float32, config=config), TttOptions(steps=3, loss="lk-lambda")
+    case, ttt = SmallCase(torch.float32, config=config), ttt_settings(steps=3, loss="lk-lambda")
     case.embedding, case.head = case.embedding.to(DEVICE), case.head.to(DEVICE)
     draft, batch = case.draft().to(DEVICE), batch_of(*(case.sample(mask) for mask in MASKS))
     plan = plan_fused(batch.loss_mask, batch.lengths, ttt.steps, 0)
     found = []
     for kernels in (torch_rows, triton_rows):
         teacher = Teacher(case.head, case.vocabulary.ids, kernels=kernels)
-        logits = teacher.logits(batch.hidden_state[plan.wanted].to(DEVICE))
-        inputs = Inputs(case.embedding, batch.input_ids.to(DEVICE), batch.aux.to(DEVICE), plan.to(DEVICE), logits)
+        logits = teacher.logits(batch.states["hidden_state"][plan.wanted].to(DEVICE))
+        ids, aux = batch.input_ids.to(DEVICE), batch.states["aux_hidden_state"].to(DEVICE)
+        inputs = Inputs(case.embedding, ids, aux, plan.to(DEVICE), logits)
         objective = Objective(ttt, POSITIONS, 1.0, lambda total: total)
         zero, *sums = fused_unroll(draft, inputs, objective, kernels, Buffers(DEVICE))
         found.append((StepSums(*sums).cross_entropy, gradients(draft, zero)))

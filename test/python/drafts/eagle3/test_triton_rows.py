@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from draftbridge.drafts.eagle3.fused.kernels import torch_rows, triton_rows
-from draftbridge.drafts.eagle3.fused.kernels.row_kernels import (
+from draftbridge.drafts.eagle3.kernels import torch_rows, triton_rows
+from draftbridge.drafts.eagle3.kernels.row_kernels import (
     Best,
     EntropyRows,
     Heads,

@@ -10,31 +10,34 @@ from draftbridge.drafts.eagle3 import attention, row_plan
 from draftbridge.drafts.eagle3.draft import Draft
 from draftbridge.drafts.eagle3.row_plan import plan_rows
 from draftbridge.drafts.eagle3.teacher import FinalNorm, Teacher
-from draftbridge.drafts.eagle3.ttt_loss import StepSums, TttOptions, decayed, ploss_shares, unroll
-from small_case import MASKS, SmallCase, batch_of
+from draftbridge.drafts.eagle3.ttt_loss import StepSums, decayed, ploss_shares, unroll
+from draftbridge.settings.train_settings import TttSettings
+from small_case import MASKS, SmallCase, batch_of, ttt_settings
 from torch import Tensor
 
 # These tensors are far too small to share among threads.
 torch.set_num_threads(1)
 
 SETTINGS = [
-    TttOptions(steps=4),
-    TttOptions(steps=3, reduction="masked", decay=0.5),
-    TttOptions(steps=3, mask_offset=1),
-    TttOptions(steps=3, mask_offset=2, reduction="masked"),
-    TttOptions(steps=3, loss="lk-alpha"),
-    TttOptions(steps=3, loss="lk-lambda", kl_scale=0.7, kl_decay=3.0),
+    ttt_settings(steps=4),
+    ttt_settings(steps=3, reduction="masked", decay=0.5),
+    ttt_settings(steps=3, mask_offset=1),
+    ttt_settings(steps=3, mask_offset=2, reduction="masked"),
+    ttt_settings(steps=3, loss="lk-alpha"),
+    ttt_settings(steps=3, loss="lk-lambda", kl_scale=0.7, kl_decay=3.0),
 ]
 
 
-def run(case: SmallCase, draft: Draft, samples: list[TensorDict], ttt: TttOptions, compact: bool = True) -> StepSums:
+def run(case: SmallCase, draft: Draft, samples: list[TensorDict], ttt: TttSettings, compact: bool = True) -> StepSums:
     batch = batch_of(*samples)
     plan = plan_rows(batch.loss_mask, batch.lengths, ttt.steps, ttt.mask_offset, compact)
-    targets = case.teacher()(batch.hidden_state[plan.targets])
-    return draft(lambda whole: unroll(whole, case.embedding, batch.input_ids, batch.aux, plan, targets))
+    targets = case.teacher()(batch.states["hidden_state"][plan.targets])
+    return draft(
+        lambda whole: unroll(whole, case.embedding, batch.input_ids, batch.states["aux_hidden_state"], plan, targets)
+    )
 
 
-def loss_of(sums: StepSums, ttt: TttOptions, positions: int) -> Tensor:
+def loss_of(sums: StepSums, ttt: TttSettings, positions: int) -> Tensor:
     return decayed(ploss_shares(sums, ttt, positions, sums.trained, sums.overlap.detach()), ttt.decay)
 
 
@@ -49,7 +52,7 @@ def assert_close(found: Tensor, expected: Tensor, tolerance: float = 1e-9) -> No
 
 
 @pytest.mark.parametrize("ttt", SETTINGS, ids=lambda t: f"{t.loss}-{t.reduction}-{t.mask_offset}")
-def test_equals_a_chain_decoder_that_runs_every_row_alone(ttt: TttOptions) -> None:
+def test_equals_a_chain_decoder_that_runs_every_row_alone(ttt: TttSettings) -> None:
     case = SmallCase()
     samples = [case.sample(mask) for mask in MASKS]
     draft = case.draft()
@@ -96,7 +99,7 @@ def test_mask_decides_per_row_and_step_which_target_counts(offset: int) -> None:
 
 
 @pytest.mark.parametrize("ttt", SETTINGS[:4], ids=lambda t: f"{t.reduction}-{t.mask_offset}")
-def test_leaving_out_rows_without_a_loss_changes_nothing(ttt: TttOptions) -> None:
+def test_leaving_out_rows_without_a_loss_changes_nothing(ttt: TttSettings) -> None:
     case = SmallCase()
     samples = [case.sample(mask) for mask in MASKS]
     draft = case.draft()
@@ -120,7 +123,7 @@ def test_attention_in_pieces_equals_attention_at_once(monkeypatch: pytest.Monkey
     case = SmallCase()
     samples = [case.sample(mask) for mask in MASKS]
     draft = case.draft()
-    ttt = TttOptions(steps=4)
+    ttt = ttt_settings(steps=4)
     whole = gradients(draft, loss_of(run(case, draft, samples, ttt), ttt, 22))
     monkeypatch.setattr(row_plan, "QUERY_ROWS", 3)
     monkeypatch.setattr(attention, "_MAX_KEPT_SCORES", 0)
@@ -133,7 +136,7 @@ def test_batching_changes_the_masked_loss_by_nothing_and_the_all_position_loss_b
     case = SmallCase()
     samples = [case.sample(mask) for mask in MASKS]
     draft = case.draft()
-    ttt = TttOptions(steps=3)
+    ttt = ttt_settings(steps=3)
     together = run(case, draft, samples, ttt)
     alone = [run(case, draft, [sample], ttt) for sample in samples]
     assert_close(together.cross_entropy, alone[0].cross_entropy + alone[1].cross_entropy, 1e-12)
@@ -150,7 +153,7 @@ def test_no_gradient_flows_from_a_row_to_what_it_must_not_see() -> None:
     draft = case.draft()
     outputs: list[Tensor] = []
     draft.norm.register_forward_hook(lambda _module, given, _out: outputs.append(given[0]))
-    run(case, draft, [sample], TttOptions(steps=3), compact=False)
+    run(case, draft, [sample], ttt_settings(steps=3), compact=False)
     for output in outputs:
         for row in range(output.shape[0]):
             (grad,) = torch.autograd.grad(output[row].sum(), sample["aux_hidden_state"], retain_graph=True)
@@ -163,7 +166,7 @@ def test_no_gradient_flows_from_a_row_to_what_it_must_not_see() -> None:
 @pytest.mark.parametrize("reduction", ["all", "masked"])
 def test_an_empty_mask_gives_zero_loss_and_zero_gradients(loss: str, reduction: str) -> None:
     case = SmallCase()
-    ttt = TttOptions(steps=3, loss=loss, reduction=reduction)
+    ttt = ttt_settings(steps=3, loss=loss, reduction=reduction)
     draft = case.draft()
     total = loss_of(run(case, draft, [case.sample([0] * 5)], ttt), ttt, 5)
     assert float(total.detach()) == 0.0

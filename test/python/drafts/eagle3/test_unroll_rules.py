@@ -9,17 +9,17 @@ import torch
 from draftbridge.drafts.eagle3.attention import OwnKeyValues, attend
 from draftbridge.drafts.eagle3.fused.buffers import Buffers
 from draftbridge.drafts.eagle3.fused.causal import Packed, causal, causal_backward
-from draftbridge.drafts.eagle3.fused.kernels import torch_rows
-from draftbridge.drafts.eagle3.fused.kernels.row_kernels import OwnKeys
 from draftbridge.drafts.eagle3.fused.objective import Objective
 from draftbridge.drafts.eagle3.fused.plan import FusedPlan, plan_fused
 from draftbridge.drafts.eagle3.fused.trace import Inputs
 from draftbridge.drafts.eagle3.fused.unroll import fused_unroll
+from draftbridge.drafts.eagle3.kernels import torch_rows
+from draftbridge.drafts.eagle3.kernels.row_kernels import OwnKeys
 from draftbridge.drafts.eagle3.row_plan import Piece
 from draftbridge.drafts.eagle3.teacher import FinalNorm, Teacher
-from draftbridge.drafts.eagle3.ttt_loss import TttOptions
-from draftbridge.training.optimizer import Optimizer, OptimizerOptions, rate
-from small_case import CONFIG, MASKS, SmallCase, batch_of
+from draftbridge.settings.train_settings import OptimizerSettings
+from draftbridge.training.optimizer import Optimizer, rate
+from small_case import CONFIG, MASKS, SmallCase, batch_of, ttt_settings
 from torch import Tensor
 
 HEADS, KEY_HEADS, SIZE = 4, 2, 6
@@ -95,7 +95,7 @@ def merged(query: Tensor, keys: list[Tensor], values: list[Tensor], grad: Tensor
 
 def sums_of(case: SmallCase, plan: FusedPlan, ids: Tensor, aux: Tensor, hidden: Tensor) -> list[Tensor]:
     inputs = Inputs(case.embedding, ids, aux, plan, case.teacher().logits(hidden[plan.wanted]))
-    objective = Objective(TttOptions(steps=4), 22, 1.0, lambda total: total)
+    objective = Objective(ttt_settings(steps=4), 22, 1.0, lambda total: total)
     return list(fused_unroll(case.draft(), inputs, objective, torch_rows, Buffers(torch.device("cpu")))[1:])
 
 
@@ -107,7 +107,7 @@ def test_only_differences_of_positions_matter() -> None:
         plan, positions=plan.positions + 9, every_position=plan.every_position + 9, longest=plan.longest + 9
     )
     wrong = replace(plan, positions=plan.positions + 9, longest=plan.longest + 9)
-    given = (batch.input_ids, batch.aux, batch.hidden_state)
+    given = (batch.input_ids, batch.states["aux_hidden_state"], batch.states["hidden_state"])
     found, same, other = (sums_of(case, each, *given) for each in (plan, moved, wrong))
     for one, two in zip(found, same, strict=True):
         torch.testing.assert_close(one, two, rtol=1e-6, atol=1e-6)
@@ -134,12 +134,12 @@ def test_features_taken_before_and_after_the_final_norm_train_alike_and_the_wron
 def test_fifty_optimiser_steps_are_those_of_the_textbook() -> None:
     """AdamW (Loshchilov and Hutter, algorithm 2) with a clipped gradient, in fp64 by hand, against ours in fp32."""
     torch.manual_seed(2)
-    options = OptimizerOptions(
-        lr=3e-3, betas=(0.9, 0.95), weight_decay=0.1, clip=0.5, warmup_ratio=0.1, schedule="cosine", total_steps=50
+    options = OptimizerSettings(
+        lr=3e-3, betas=(0.9, 0.95), weight_decay=0.1, clip=0.5, warmup_ratio=0.1, schedule="cosine"
     )
     mine = {"a": torch.randn(7, 5), "b": torch.randn(3)}
     theirs = {name: value.double() for name, value in mine.items()}
-    optimizer = Optimizer(mine, options)
+    optimizer = Optimizer(mine, options, 50)
     moments = {name: (torch.zeros_like(value), torch.zeros_like(value)) for name, value in theirs.items()}
     for step in range(50):
         gradients = {name: torch.randn(value.shape) * (3 if step % 2 else 0.1) for name, value in mine.items()}
@@ -150,18 +150,18 @@ def test_fifty_optimiser_steps_are_those_of_the_textbook() -> None:
             first, second = moments[name]
             first.mul_(0.9).add_(gradient, alpha=0.1)
             second.mul_(0.95).addcmul_(gradient, gradient, value=0.05)
-            weight.mul_(1 - rate(options, step) * 0.1)
+            weight.mul_(1 - rate(options, 50, step) * 0.1)
             corrected = (second / (1 - 0.95 ** (step + 1))).sqrt() + 1e-8
-            weight.addcdiv_(first / (1 - 0.9 ** (step + 1)), corrected, value=-rate(options, step))
+            weight.addcdiv_(first / (1 - 0.9 ** (step + 1)), corrected, value=-rate(options, 50, step))
         optimizer.step(gradients, norm, torch.tensor(False), step)
     for name, weight in theirs.items():
         torch.testing.assert_close(mine[name].detach().double(), weight, rtol=2e-6, atol=2e-6)
 
 
 def test_a_step_that_is_broken_changes_no_weight_and_no_moment() -> None:
-    options = OptimizerOptions(1e-2, (0.9, 0.999), 0.0, 0.5, 0.0, "constant", 10)
+    options = OptimizerSettings(1e-2, (0.9, 0.999), 0.0, 0.5, 0.0, "constant")
     weights = {"a": torch.ones(4)}
-    optimizer = Optimizer(weights, options)
+    optimizer = Optimizer(weights, options, 10)
     good, bad = torch.ones(4), torch.full((4,), torch.nan)
     optimizer.step({"a": good.clone()}, torch.tensor(2.0), torch.tensor(False), 0)
     before = weights["a"].detach().clone(), *(moment.clone() for moment in optimizer.moments("a"))

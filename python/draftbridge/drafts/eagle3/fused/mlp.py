@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from draftbridge.drafts.eagle3.fused.buffers import Buffers
-from draftbridge.drafts.eagle3.fused.kernels.row_kernels import RowKernels
 from draftbridge.drafts.eagle3.fused.weights import Weights
+from draftbridge.drafts.eagle3.kernels.row_kernels import RowKernels
 
 
 class Mlp(ABC):

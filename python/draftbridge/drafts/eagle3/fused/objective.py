@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from draftbridge.drafts.eagle3.ttt_loss import StepSums, TttOptions
+from draftbridge.drafts.step_sums import StepSums
+from draftbridge.settings.train_settings import TttSettings
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,7 @@ class Objective:
     """`positions`: of the micro-step over all ranks. `scale`: a factor of all gradients. `sum_ranks` sums a tensor over
     all ranks, in place: a collective, which all ranks call in the same order."""
 
-    options: TttOptions
+    options: TttSettings
     positions: int
     scale: float
     sum_ranks: Callable[[Tensor], Tensor]

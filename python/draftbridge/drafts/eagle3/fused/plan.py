@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from draftbridge.drafts.eagle3.flops import Work
-from draftbridge.drafts.eagle3.row_plan import effective_mask, guarded
+from draftbridge.drafts.eagle3.row_plan import guarded
+from draftbridge.drafts.loss_mask import effective_mask
 
 # Leaving out a smaller share of the rows saves less time than gathering the others costs.
 _MIN_SAVED_SHARE = 1 / 32

@@ -8,10 +8,10 @@ from torch import Tensor
 
 from draftbridge.drafts.eagle3.draft import DraftConfig
 from draftbridge.drafts.eagle3.fused.causal import Packed
-from draftbridge.drafts.eagle3.fused.kernels.row_kernels import Heads, OwnKeys, RotaryTable
 from draftbridge.drafts.eagle3.fused.mlp import Mlp
 from draftbridge.drafts.eagle3.fused.plan import FusedPlan
 from draftbridge.drafts.eagle3.fused.weights import Weights
+from draftbridge.drafts.eagle3.kernels.row_kernels import Heads, OwnKeys, RotaryTable
 from draftbridge.drafts.eagle3.teacher import TeacherLogits
 
 

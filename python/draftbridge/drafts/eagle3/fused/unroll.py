@@ -19,12 +19,12 @@ from torch.autograd.function import once_differentiable
 
 from draftbridge.drafts.eagle3.draft import Draft, DraftConfig
 from draftbridge.drafts.eagle3.fused.buffers import Buffers
-from draftbridge.drafts.eagle3.fused.kernels.row_kernels import RowKernels
 from draftbridge.drafts.eagle3.fused.objective import Objective, step_sums
 from draftbridge.drafts.eagle3.fused.trace import Inputs, Trace
 from draftbridge.drafts.eagle3.fused.unroll_backward import backward
 from draftbridge.drafts.eagle3.fused.unroll_forward import forward
 from draftbridge.drafts.eagle3.fused.weights import trained, unpacked
+from draftbridge.drafts.eagle3.kernels.row_kernels import RowKernels
 
 
 def fused_unroll(

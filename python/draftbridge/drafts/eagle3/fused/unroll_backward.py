@@ -9,9 +9,9 @@ from torch import Tensor
 
 from draftbridge.drafts.eagle3.fused.buffers import Buffers
 from draftbridge.drafts.eagle3.fused.causal import causal_backward
-from draftbridge.drafts.eagle3.fused.kernels.row_kernels import HeadTensors, RowKernels
 from draftbridge.drafts.eagle3.fused.trace import Trace
 from draftbridge.drafts.eagle3.fused.weights import Weights
+from draftbridge.drafts.eagle3.kernels.row_kernels import HeadTensors, RowKernels
 
 
 @dataclass

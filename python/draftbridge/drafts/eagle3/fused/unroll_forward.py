@@ -10,7 +10,11 @@ from torch import Tensor
 from draftbridge.drafts.eagle3.draft import DraftConfig
 from draftbridge.drafts.eagle3.fused.buffers import Buffers
 from draftbridge.drafts.eagle3.fused.causal import Packed, causal
-from draftbridge.drafts.eagle3.fused.kernels.row_kernels import (
+from draftbridge.drafts.eagle3.fused.mlp import KeptMlp, Mlp, RecomputedMlp
+from draftbridge.drafts.eagle3.fused.objective import Objective
+from draftbridge.drafts.eagle3.fused.trace import Inputs, Trace
+from draftbridge.drafts.eagle3.fused.weights import Weights, packed
+from draftbridge.drafts.eagle3.kernels.row_kernels import (
     EntropyRows,
     Heads,
     HeadTensors,
@@ -18,10 +22,6 @@ from draftbridge.drafts.eagle3.fused.kernels.row_kernels import (
     RotaryTable,
     RowKernels,
 )
-from draftbridge.drafts.eagle3.fused.mlp import KeptMlp, Mlp, RecomputedMlp
-from draftbridge.drafts.eagle3.fused.objective import Objective
-from draftbridge.drafts.eagle3.fused.trace import Inputs, Trace
-from draftbridge.drafts.eagle3.fused.weights import Weights, packed
 
 
 def forward(

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from draftbridge.bridge.errors import BridgeError
-from draftbridge.target.conversation_mask import encode, mask_of
+from draftbridge.capture.conversation_mask import encode, mask_of
 from draftbridge.target.target import load_tokenizer
 
 # The tiny tokenizer has a token for each byte: printable ASCII is its code less 30, the newline 201,

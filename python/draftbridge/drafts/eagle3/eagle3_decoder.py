@@ -1,16 +1,17 @@
-"""The draft while it decodes: rows built from true features stay, rows built from its own guesses are lent."""
+"""An EAGLE3 draft while it decodes: rows made of true features stay, rows made of its own guesses are overwritten."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch.nn import functional
 
+from draftbridge.drafts.draft_decoder import DraftDecoder
 from draftbridge.drafts.eagle3.draft import Draft
 
 
-class DraftDecoder:
+class Eagle3Decoder(DraftDecoder):
     """Proposes tokens for one sequence.
 
     Row t of the cache holds the fused feature of position t and the token at t + 1, with rope position t. `commit`
@@ -26,21 +27,18 @@ class DraftDecoder:
         self._length = 0
 
     def start(self, capacity: int) -> None:
-        """Begin a sequence that will never hold more than `capacity` rows, guesses included."""
         self._length = 0
         self._capacity = capacity
         self._keys: torch.Tensor | None = None
         self._values: torch.Tensor | None = None
 
-    def commit(self, features: torch.Tensor, next_tokens: Sequence[int]) -> None:
-        """Append confirmed rows: `features` [1, n, 3H] of n positions and the n tokens that follow each of them."""
-        hidden = self._draft.fuse(features)
+    def commit(self, states: Mapping[str, torch.Tensor], next_tokens: Sequence[int]) -> None:
+        hidden = self._draft.fuse(states["aux_hidden_state"])
         query = self._write(hidden, next_tokens, at=self._length)
         self._length += len(next_tokens)
         self._tip = hidden[:, -1:], query[:, :, -1:]
 
     def propose(self, count: int) -> list[int]:
-        """`count` target ids that the draft expects after the last committed token, each its likeliest."""
         hidden, query = self._tip
         end = self._length
         proposed: list[int] = []

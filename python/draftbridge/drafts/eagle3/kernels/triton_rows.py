@@ -11,9 +11,9 @@ import torch
 import triton
 from torch import Tensor
 
-from draftbridge.drafts.eagle3.fused.kernels import head_kernels, norm_kernels
-from draftbridge.drafts.eagle3.fused.kernels.row_kernels import Heads, HeadTensors, OwnKeys, RotaryTable
-from draftbridge.drafts.eagle3.fused.kernels.triton_logits import entropy, entropy_grad, fold, row_logsumexp
+from draftbridge.drafts.eagle3.kernels import head_kernels, norm_kernels
+from draftbridge.drafts.eagle3.kernels.row_kernels import Heads, HeadTensors, OwnKeys, RotaryTable
+from draftbridge.drafts.eagle3.kernels.triton_logits import entropy, entropy_grad, fold, row_logsumexp
 
 __all__ = [
     "accumulate",

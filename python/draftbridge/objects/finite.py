@@ -9,8 +9,8 @@ from collections.abc import Iterable
 
 import torch
 
+from draftbridge.bridge.errors import BridgeError
 from draftbridge.bridge.handles import TensorDict
-from draftbridge.features.feature_file import invalid
 
 
 def require_finite(sample: TensorDict, names: Iterable[str], file: str) -> None:
@@ -26,4 +26,11 @@ def refuse_not_finite(name: str, tensor: torch.Tensor, file: str) -> None:
     if bool(bad.any()):
         row = int(bad.any(-1).nonzero()[0])
         found = f"{int(bad.sum())} values that are NaN or infinite, the first at token {row}"
-        raise invalid(file, "the features hold values that are no numbers", field=name, found=found)
+        raise BridgeError(
+            "FEATURE_INVALID",
+            "the features hold values that are no numbers",
+            file=file,
+            field=name,
+            found=found,
+            fix="make the file again, or take it out of features.files",
+        )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from draftbridge.drafts.eagle3.fused.kernels.row_kernels import (
+from draftbridge.drafts.eagle3.kernels.row_kernels import (
     Best,
     EntropyRows,
     Heads,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from draftbridge.drafts.eagle3.fused.kernels import logit_kernels
-from draftbridge.drafts.eagle3.fused.kernels.row_kernels import Best, EntropyRows
+from draftbridge.drafts.eagle3.kernels import logit_kernels
+from draftbridge.drafts.eagle3.kernels.row_kernels import Best, EntropyRows
 
 _BLOCK = 4096
 

@@ -11,16 +11,27 @@ import pytest
 import torch
 from draftbridge.bridge.errors import BridgeError
 from draftbridge.bridge.registry import OPS
-from draftbridge.features.finite import require_finite
+from draftbridge.capture import target_ops  # noqa: F401  registers the target's ops
+from draftbridge.capture.capture import Capture
+from draftbridge.drafts.eagle3.eagle3 import Eagle3
+from draftbridge.objects.finite import require_finite
+from draftbridge.settings.model_settings import TargetSettings
 from draftbridge.target import target
-from draftbridge.target.capture import Capture
 
 IDS = [torch.arange(3, 40), torch.arange(50, 61), torch.tensor([7])]
 
 
+def capture_of(target_dir: str, dtype: Any) -> Capture:
+    return Capture(TargetSettings(target_dir, dtype, None), Eagle3(), (1, 3, 4))
+
+
+def states(capture: Capture, ids: list[torch.Tensor]) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    return [(found["hidden_state"], found["aux_hidden_state"]) for found in capture.features(ids)]
+
+
 @pytest.fixture(scope="module")
 def capture(tiny_target: str) -> Capture:
-    return Capture(tiny_target, None, torch.float32)
+    return capture_of(tiny_target, "float32")
 
 
 @pytest.fixture(scope="module")
@@ -29,9 +40,8 @@ def model(tiny_target: str) -> Any:
 
 
 def test_rows_are_bit_for_bit_those_of_output_hidden_states(capture: Capture, model: Any) -> None:
-    assert capture.aux_layers == [1, 3, 4]
     for ids in IDS:
-        [(last, aux)] = capture.states([ids])
+        [(last, aux)] = states(capture, [ids])
         with torch.inference_mode():
             full = model(ids[None], output_hidden_states=True)
         assert torch.equal(last, full.hidden_states[-1][0])
@@ -40,7 +50,7 @@ def test_rows_are_bit_for_bit_those_of_output_hidden_states(capture: Capture, mo
 
 
 def test_the_head_on_the_last_hidden_state_gives_the_targets_logits(capture: Capture, model: Any) -> None:
-    [(last, _)] = capture.states([IDS[0]])
+    [(last, _)] = states(capture, [IDS[0]])
     with torch.inference_mode():
         logits = model(IDS[0][None]).logits[0]
     torch.testing.assert_close(last @ model.lm_head.weight.T, logits)
@@ -51,33 +61,33 @@ def test_the_head_on_the_last_hidden_state_gives_the_targets_logits(capture: Cap
 
 
 def test_padding_and_neighbours_in_a_batch_do_not_reach_a_sample(capture: Capture) -> None:
-    for alone, (last, aux) in zip(IDS, capture.states(IDS), strict=True):
-        [(alone_last, alone_aux)] = capture.states([alone])
+    for alone, (last, aux) in zip(IDS, states(capture, IDS), strict=True):
+        [(alone_last, alone_aux)] = states(capture, [alone])
         assert len(last) == len(aux) == len(alone)
         torch.testing.assert_close(last, alone_last, rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(aux, alone_aux, rtol=1e-4, atol=1e-5)
 
 
 def test_a_cpu_computes_in_bfloat16_only_where_it_can(monkeypatch: pytest.MonkeyPatch, tiny_target: str) -> None:
-    monkeypatch.setattr("draftbridge.target.capture.cpu_has_bfloat16", lambda: True)
-    assert Capture(tiny_target, None, torch.bfloat16).compute_dtype == torch.bfloat16
-    assert Capture(tiny_target, None, torch.float16).compute_dtype == torch.float32
+    monkeypatch.setattr("draftbridge.capture.capture.cpu_has_bfloat16", lambda: True)
+    assert capture_of(tiny_target, "bfloat16").compute_dtype == torch.bfloat16
+    assert capture_of(tiny_target, "float16").compute_dtype == torch.float32
 
 
 def test_on_other_cpus_bfloat16_features_are_float32_ones_rounded_once(
     monkeypatch: pytest.MonkeyPatch, capture: Capture, tiny_target: str
 ) -> None:
-    monkeypatch.setattr("draftbridge.target.capture.cpu_has_bfloat16", lambda: False)
-    rounded = Capture(tiny_target, None, torch.bfloat16)
+    monkeypatch.setattr("draftbridge.capture.capture.cpu_has_bfloat16", lambda: False)
+    rounded = capture_of(tiny_target, "bfloat16")
     assert rounded.compute_dtype == torch.float32
-    [(last, aux)] = capture.states([IDS[0]])
-    [(short_last, short_aux)] = rounded.states([IDS[0]])
+    [(last, aux)] = states(capture, [IDS[0]])
+    [(short_last, short_aux)] = states(rounded, [IDS[0]])
     assert torch.equal(short_last, last.bfloat16())
     assert torch.equal(short_aux, aux.bfloat16())
 
 
 def test_stored_rows_hold_no_more_memory_than_their_own(capture: Capture) -> None:
-    for ids, (last, aux) in zip(IDS, capture.states(IDS), strict=True):
+    for ids, (last, aux) in zip(IDS, states(capture, IDS), strict=True):
         assert last.untyped_storage().nbytes() == len(ids) * 32 * 4
         assert aux.untyped_storage().nbytes() == len(ids) * 96 * 4
         assert last.is_contiguous() and aux.is_contiguous()

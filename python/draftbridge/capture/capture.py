@@ -1,9 +1,8 @@
-"""The target's features of a conversation: what the draft learns from."""
+"""Runs the target over conversations and keeps the features that a draft trains on."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +11,19 @@ import torch
 from draftbridge.bridge.errors import BridgeError
 from draftbridge.bridge.handles import TABLE, TensorDict, minted, tensors_of
 from draftbridge.bridge.registry import Payload, op
-from draftbridge.drafts.eagle3.teacher import Teacher
-from draftbridge.features.finite import require_finite
+from draftbridge.capture import conversation_mask
+from draftbridge.drafts.architecture import DraftArchitecture
+from draftbridge.drafts.registry import architecture_of
+from draftbridge.drafts.teacher_summary import TeacherSummary, summary_features
 from draftbridge.features.ingest import encoded
-from draftbridge.target import conversation_mask, target
+from draftbridge.objects.finite import require_finite
+from draftbridge.settings.model_settings import DataSettings, DraftSettings, TargetSettings
+from draftbridge.settings.section import from_section
+from draftbridge.target import target
+from draftbridge.target.layer_states import LayerStates, StateFeature
 from draftbridge.target.target_weights import load_target_weights
-from draftbridge.training.unrolling import row_kernels
+
+FINAL = StateFeature("hidden_state", "final")
 
 
 def cpu_has_bfloat16() -> bool:
@@ -32,28 +38,35 @@ def cpu_has_bfloat16() -> bool:
 class Capture:
     """A target in memory, with its tokenizer. Owns the model until it is freed."""
 
-    def __init__(self, model: str, tokenizer: str | None, dtype: torch.dtype, store_teacher: bool = False) -> None:
-        """`store_teacher`: also compute the features that `summary_features` returns."""
+    def __init__(
+        self,
+        settings: TargetSettings,
+        architecture: DraftArchitecture,
+        aux_layers: Sequence[int],
+        store_teacher: bool = False,
+    ) -> None:
+        """`store_teacher`: also store a summary of the target's logits."""
+        model = settings.model
         self.shape = target.describe(model)
-        self.aux_layers = target.aux_layers(self.shape["numLayers"])
-        self.tokenizer = target.load_tokenizer(model, tokenizer)
+        self.aux_layers = tuple(aux_layers)
+        self.states = architecture.states
+        self.tokenizer = target.load_tokenizer(model, settings.tokenizer)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.dtype = dtype
+        self.dtype: torch.dtype = getattr(torch, settings.dtype)
         # CPUs without instructions for a half type are many times slower in it than in float32.
-        native = self.device.type == "cuda" or (dtype == torch.bfloat16 and cpu_has_bfloat16())
-        self.compute_dtype = dtype if native else torch.float32
+        native = self.device.type == "cuda" or (self.dtype == torch.bfloat16 and cpu_has_bfloat16())
+        self.compute_dtype = self.dtype if native else torch.float32
         # The base model: without the head, so that no logits are made.
         self._model: Any = target.load_model(model, self.compute_dtype).base_model.to(self.device)
-        self._teacher: Teacher | None = None
+        self._summarise: Callable[[torch.Tensor], TeacherSummary] | None = None
         if store_teacher:
             head = load_target_weights(model).head.to(self.device, self.compute_dtype)
-            none = torch.empty(0, dtype=torch.int64)
-            self._teacher = Teacher(head, none, kernels=row_kernels(self.device, self.compute_dtype))
+            self._summarise = architecture.summariser(head)
 
     @torch.inference_mode()
-    def states(self, ids: list[torch.Tensor]) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """For each of `ids` (int64 [n]): the last hidden state after the final norm [n, H], and the outputs of the
-        three auxiliary layers side by side, low to high [n, 3H]. On the CPU, in `dtype`.
+    def features(self, ids: list[torch.Tensor]) -> list[TensorDict]:
+        """For each of `ids` (int64 [n]): the states [n, width] that the architecture trains on, by name, and the
+        summary of the target's logits where it is stored. On the CPU, in `dtype`.
 
         Rows are right-padded to the longest and masked; the attention is causal, so padding reaches no real token.
         """
@@ -63,45 +76,19 @@ class Capture:
         for index, row in enumerate(ids):
             batch[index, : len(row)] = row
             mask[index, : len(row)] = 1
-        with self._watched() as outputs:
-            last = self._model(
-                input_ids=batch.to(self.device), attention_mask=mask.to(self.device), use_cache=False
-            ).last_hidden_state
-        return [
-            (
-                self._stored(last[index, : len(row)]),
-                self._stored(torch.cat([o[index, : len(row)] for o in outputs], -1)),
-            )
-            for index, row in enumerate(ids)
-        ]
+        with LayerStates(self._model, self.aux_layers) as layers:
+            self._model(input_ids=batch.to(self.device), attention_mask=mask.to(self.device), use_cache=False)
+            padded = {state: layers.read(state) for state in self.states}
+            final = layers.read(FINAL)
+        found: list[TensorDict] = []
+        for index, row in enumerate(ids):
+            states = {state.name: self._stored(whole[index, : len(row)]) for state, whole in padded.items()}
+            found.append(states | self._summary(self._stored(final[index, : len(row)])))
+        return found
 
-    @torch.inference_mode()
-    def summary_features(self, hidden: torch.Tensor) -> TensorDict:
-        """The features that say what the target's logits are at these stored rows [n, H]; none if not asked for."""
-        if self._teacher is None:
-            return {}
-        token, total = self._teacher.summary(hidden.to(self.device))
-        return {"target_token": token.int().cpu(), "target_logsumexp": total.cpu()}
-
-    @contextlib.contextmanager
-    def _watched(self) -> Iterator[list[torch.Tensor]]:
-        """Collects the outputs of the auxiliary layers, in order, while the model runs."""
-        outputs: dict[int, torch.Tensor] = {}
-        ordered: list[torch.Tensor] = []
-
-        def keep(layer: int) -> Any:
-            def hook(_module: object, _inputs: object, output: Any) -> None:
-                outputs[layer] = output[0] if isinstance(output, tuple) else output
-
-            return hook
-
-        hooks = [self._model.layers[layer].register_forward_hook(keep(layer)) for layer in set(self.aux_layers)]
-        try:
-            yield ordered
-        finally:
-            for handle in hooks:
-                handle.remove()
-            ordered.extend(outputs[layer] for layer in self.aux_layers if layer in outputs)
+    def _summary(self, stored: torch.Tensor) -> TensorDict:
+        """Of rows [n, H] as they are stored; empty if no summary is."""
+        return {} if self._summarise is None else summary_features(self._summarise(stored.to(self.device)))
 
     def _stored(self, rows: torch.Tensor) -> torch.Tensor:
         return rows.to("cpu", self.dtype, copy=True).contiguous()
@@ -114,7 +101,7 @@ def _contract(capture: Capture, model: str) -> Payload:
         "target": model,
         "targetHash": target.identity(model),
         "shape": capture.shape,
-        "auxLayers": capture.aux_layers,
+        "auxLayers": list(capture.aux_layers),
         "layerConvention": "output",
         "finalNorm": "post",
         "dtype": str(capture.dtype).removeprefix("torch."),
@@ -129,9 +116,11 @@ def _contract(capture: Capture, model: str) -> Payload:
 def _open(payload: Payload) -> Payload:
     if payload["threads"]:
         torch.set_num_threads(payload["threads"])
-    model = str(payload["model"])
-    capture = Capture(model, payload["tokenizer"], getattr(torch, payload["dtype"]), payload["storeTeacher"])
-    contract = _contract(capture, model)
+    settings = from_section(TargetSettings, payload["target"], "target")
+    data = from_section(DataSettings, payload["data"], "data")
+    draft = from_section(DraftSettings, payload["draft"], "draft")
+    capture = Capture(settings, architecture_of(draft.architecture), payload["auxLayers"], data.teacher)
+    contract = _contract(capture, settings.model)
     return {"handle": TABLE.mint(capture), "device": capture.device.type, "contract": contract}
 
 
@@ -150,12 +139,12 @@ def _encode(payload: Payload) -> Payload:
 def _forward(payload: Payload) -> Payload:
     capture = TABLE.borrow(payload["session"], Capture)
     samples = [tensors_of(handle) for handle in payload["samples"]]
-    states = capture.states([sample["input_ids"] for sample in samples])
     complete: list[TensorDict] = []
-    for at, (sample, (hidden, aux)) in enumerate(zip(samples, states, strict=True)):
-        features = {**sample, "hidden_state": hidden, "aux_hidden_state": aux, **capture.summary_features(hidden)}
-        require_finite(features, ("hidden_state", "aux_hidden_state"), f"samples[{at}]")
-        complete.append(features)
+    for at, (sample, features) in enumerate(
+        zip(samples, capture.features([sample["input_ids"] for sample in samples]), strict=True)
+    ):
+        require_finite(features, [state.name for state in capture.states], f"samples[{at}]")
+        complete.append({**sample, **features})
     return {"sets": [minted(features) for features in complete]}
 
 

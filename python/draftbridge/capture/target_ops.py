@@ -1,0 +1,23 @@
+"""The `target.*` operations: sizes and identity of a target, without its weights."""
+
+from __future__ import annotations
+
+from draftbridge.bridge.registry import Payload, op
+from draftbridge.target.target import describe, identity, located, unloadable
+
+
+@op("target.identity", "io")
+def _identity(payload: Payload) -> Payload:
+    """Does not import transformers, which takes seconds: ranks ask only this."""
+    model = str(payload["model"])
+    located(model)
+    try:
+        return {"hash": identity(model)}
+    except (OSError, ValueError) as exc:
+        raise unloadable(model, "configuration", exc) from exc
+
+
+@op("target.describe", "io")
+def _describe(payload: Payload) -> Payload:
+    model = str(payload["model"])
+    return {"shape": describe(model), "hash": identity(model)}

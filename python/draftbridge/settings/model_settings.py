@@ -1,0 +1,41 @@
+"""Sections of the configuration with the same fields as src/core/settings/model-settings.ts, which explains them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class TargetSettings:
+    model: str
+    dtype: Literal["float32", "bfloat16", "float16"]
+    tokenizer: str | None
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    conversations: str | None
+    max_length: int
+    limit: int | None
+    batch_tokens: int
+    teacher: bool
+
+
+@dataclass(frozen=True)
+class DraftSettings:
+    architecture: str
+    config: str
+    vocab_size: int
+    init: Literal["normal", "target-head"]
+    fc_norm: bool
+    norm_output: bool
+
+
+@dataclass(frozen=True)
+class EvalSettings:
+    prompts: str | None
+    max_new_tokens: int
+    steps: tuple[int, ...]
+    dtype: Literal["fp32", "bf16"]
+    limit: int | None

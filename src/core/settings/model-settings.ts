@@ -1,0 +1,46 @@
+import { z } from 'zod'
+import { Count } from './count.ts'
+
+// Sections of the config that cross the bridge whole. python/draftbridge/settings/model_settings.py has a dataclass with
+// the same fields for each; a test compares the two.
+
+/** `target` */
+export const TargetSettings = z.strictObject({
+  model: z.string().min(1),
+  dtype: z.enum(['float32', 'bfloat16', 'float16']).default('bfloat16'),
+  tokenizer: z.string().nullable().default(null),
+})
+
+/** `data` */
+export const DataSettings = z.strictObject({
+  conversations: z.string().nullable().default(null),
+  maxLength: z.number().int().min(2).default(2048),
+  limit: Count.nullable().default(null),
+  /** At most this many padded tokens in one forward pass of the target. */
+  batchTokens: Count.default(4096),
+  /** Store the target's likeliest token and logsumexp with each token (8 bytes): training then skips most of its head. */
+  teacher: z.boolean().default(false),
+})
+
+/** `draft` */
+export const DraftSettings = z.strictObject({
+  /** A name of the registry in src/drafts. */
+  architecture: z.string().default('eagle3'),
+  config: z.string().default('auto'),
+  vocabSize: Count.default(32000),
+  /** How the draft's own head starts: as the reference does (normal, std 0.02), or from the target head's rows. */
+  init: z.enum(['normal', 'target-head']).default('normal'),
+  /** EAGLE-3.1: an RMSNorm for each auxiliary state before they are fused. A file in `config` decides for itself. */
+  fcNorm: z.boolean().default(false),
+  /** EAGLE-3.1: the next step of the draft starts from its normed output. */
+  normOutput: z.boolean().default(false),
+})
+
+/** `eval` */
+export const EvalSettings = z.strictObject({
+  prompts: z.string().nullable().default(null),
+  maxNewTokens: Count.default(128),
+  steps: z.array(z.number().int().min(1).max(16)).min(1).default([3, 5, 7]),
+  dtype: z.enum(['fp32', 'bf16']).default('fp32'),
+  limit: Count.nullable().default(null),
+})
