@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 
-/** Time as an argument, so that tests move it by hand. */
+/** Wall-clock time, passed as an argument so that tests control it. */
 export interface Clock {
   /** Milliseconds since the epoch. */
   now(): number

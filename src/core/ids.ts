@@ -5,7 +5,7 @@ export const SAMPLE_ID = /^[A-Za-z0-9][A-Za-z0-9._:-]{0,199}$/
 export const SampleId = z.string().regex(SAMPLE_ID).brand<'SampleId'>()
 export type SampleId = z.infer<typeof SampleId>
 
-/** Of stores and runs. */
+/** The form of store ids and run ids. */
 export const SHORT_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/
 
 export const StoreId = z.string().regex(SHORT_NAME).brand<'StoreId'>()

@@ -1,4 +1,4 @@
-/** The same items in their order, some at a time. */
+/** Groups items into arrays of `size`, in order. The last array may be shorter. */
 export async function* inBatches<T>(items: AsyncIterable<T> | Iterable<T>, size: number): AsyncIterable<readonly T[]> {
   let batch: T[] = []
   for await (const item of items) {

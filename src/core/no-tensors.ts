@@ -1,8 +1,8 @@
 import { isProxy } from 'node:util/types'
 import { type CodedError, finding } from './errors.ts'
 
-// A ref is a few KiB. The bounds are what make the promise: no tensor of a useful size fits through them, in whatever
-// disguise (numbers, base64, a thousand keys).
+// A ref is a few KiB. The bounds are what make the promise: no tensor of a useful size fits within them, however it
+// is encoded (numbers, base64, a thousand keys).
 const MAX_DEPTH = 32
 const MAX_TEXT = 64 * 1024
 const MAX_STRING = 16 * 1024
@@ -59,7 +59,7 @@ function expectPlain(value: object, path: string): value is unknown[] {
 
 function expectShortList(value: readonly unknown[], path: string): void {
   if (value.length > MAX_NODES) throw refused(path, `a list of ${value.length}`)
-  // Own keys are the indices, then `length`, then whatever rides along. Fewer indices mean a hole.
+  // Own keys are the indices, then `length`, then any extra property. Fewer indices mean a hole.
   const keys = Reflect.ownKeys(value)
   if (keys.length !== value.length + 1 || keys.at(-1) !== 'length')
     throw refused(path, 'a list with a hole or a property')
@@ -67,7 +67,7 @@ function expectShortList(value: readonly unknown[], path: string): void {
   if (numbers > MAX_LIST_OF_NUMBERS) throw refused(path, `a list of ${numbers} numbers`)
 }
 
-/** Every own property, also those that JSON would not write: what is refused must not ride along unseen. */
+/** Every own property, also those that JSON would not write: a tensor must not hide in one of them. */
 function* ownValues(value: object, path: string, isArray: boolean): Generator<[string, unknown]> {
   const properties = Object.getOwnPropertyDescriptors(value)
   for (const key of Reflect.ownKeys(properties)) {

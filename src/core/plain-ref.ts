@@ -72,7 +72,7 @@ function isProvenance(provenance: Provenance): boolean {
 function isShort(provenance: unknown): boolean {
   if (!isObject(provenance)) return false
   const keys = Reflect.ownKeys(provenance)
-  if (keys.length > FEW) return false
+  if (keys.length > MAX_FAST_FIELDS) return false
   return keys.every((key) => {
     const value = typeof key === 'string' ? provenance[key] : undefined
     if (typeof value === 'string') return value.length <= PROVENANCE.text

@@ -5,7 +5,7 @@
  */
 export const STORE_KEY_ENV = 'DRAFTBRIDGE_STORE_KEY'
 
-/** A key in the place of a path or a setting: a slip, and what was typed must not be repeated in an error. */
+/** True for text that looks like a key where a path or a setting is expected. An error must not repeat such text. */
 export function looksLikeKey(text: string): boolean {
   if (/^[0-9a-fA-F]{64}$/.test(text)) return true
   // Base64 of 32 bytes; a path of that length hardly ever has all three kinds of characters.

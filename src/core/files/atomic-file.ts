@@ -1,10 +1,11 @@
+import { randomUUID } from 'node:crypto'
 import { open, readFile, rename, rm } from 'node:fs/promises'
 import path from 'node:path'
 import { isErrno } from '../errors.ts'
 
-/** Puts `text` at `file` so that a reader, or a machine that loses power, sees the old content or all of the new. */
+/** Replaces the content of `file` in one step: a reader sees the old or the new text, also after a power loss. */
 export async function replaceFile(file: string, text: string): Promise<void> {
-  const staged = `${file}.${process.pid}.tmp`
+  const staged = `${file}.${randomUUID()}.tmp`
   try {
     const handle = await open(staged, 'w')
     try {
@@ -21,7 +22,7 @@ export async function replaceFile(file: string, text: string): Promise<void> {
   await syncPath(path.dirname(file))
 }
 
-/** Makes a file's bytes, or a folder's entries, survive the loss of power. */
+/** Makes the bytes of a file, or the entries of a folder, survive a power loss. */
 export async function syncPath(target: string): Promise<void> {
   const handle = await open(target, 'r')
   try {
@@ -36,7 +37,7 @@ export async function readTextOrNull(file: string): Promise<string | null> {
     return await readFile(file, 'utf8')
   } catch (error) {
     if (isErrno(error, 'ENOENT', 'ENOTDIR')) return null
-    // The system does not say what it could not read.
+    // Node's error of a read does not name the file.
     throw error instanceof Error ? Object.assign(error, { path: file }) : error
   }
 }

@@ -6,11 +6,11 @@ import { storageError } from './storage-error.ts'
 
 const UNUSABLE = ['EACCES', 'EPERM', 'EROFS', 'EEXIST', 'ENOTDIR', 'ENOENT', 'ENAMETOOLONG', 'ELOOP'] as const
 
-/** Makes `dir` and all above it. @throws CONFIG_INVALID naming `field` when it cannot be made or written in. */
+/** Makes `dir` and its parents. @throws CONFIG_INVALID naming `field` when it cannot be made or written in. */
 export async function makeFolder(dir: string, field: string): Promise<void> {
   try {
     await makeDirectories(dir, 0o777)
-    // A trailing slash refuses what is no folder.
+    // With the trailing slash it fails for anything but a folder.
     await access(`${dir}/`, constants.W_OK)
   } catch (cause) {
     if (!isErrno(cause, ...UNUSABLE)) throw storageError(cause, dir, 'the folder')
@@ -20,8 +20,8 @@ export async function makeFolder(dir: string, field: string): Promise<void> {
 }
 
 /**
- * `dir` and all above it. Node's own recursive mkdir says ENOENT of a full disk, and of every other refusal that it has
- * no name for.
+ * Makes `dir` and its parents. Node's own recursive mkdir reports a full disk, and every error that it does not know, as
+ * ENOENT.
  */
 export async function makeDirectories(dir: string, mode = 0o700): Promise<void> {
   for (let attempt = 0; ; attempt += 1) {
@@ -30,7 +30,7 @@ export async function makeDirectories(dir: string, mode = 0o700): Promise<void> 
       return
     } catch (error) {
       if (isErrno(error, 'EEXIST')) return
-      // The one above may also go away again between two steps, when somebody clears what is empty.
+      // Another process may remove the empty parent between two steps.
       if (!isErrno(error, 'ENOENT') || attempt === 100 || path.dirname(dir) === dir) throw error
       await makeDirectories(path.dirname(dir), mode)
     }

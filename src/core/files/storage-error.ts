@@ -1,17 +1,18 @@
 import { type CodedError, finding, isErrno } from '../errors.ts'
 
-const ROOM = 'free space or raise the quota, then run again: what is stored stays usable'
+const FREE_SPACE = 'free space or raise the quota, then run again: what is stored stays usable'
 
 /**
- * What a file system's refusal means for what lies there. What is no refusal (a bug) comes back as it is. `near`: for the
- * refusals that do not say which file they are about. `room`: how to make some.
+ * Turns an error of the file system into a coded one, which says that `place` is full or cannot be reached. Any other
+ * error is a bug and is returned unchanged. `near`: the file to name when the error names none. `whenFull`: what the
+ * user can do about a full disk.
  */
-export function storageError(error: unknown, near: string, place = 'the store', room = ROOM): unknown {
+export function storageError(error: unknown, near: string, place = 'the store', whenFull = FREE_SPACE): unknown {
   if (!(error instanceof Error) || !('code' in error) || !('syscall' in error)) return error
   const file = 'path' in error && typeof error.path === 'string' ? error.path : near
   const found = `${error.code} from ${error.syscall}`
   if (isErrno(error, 'ENOSPC', 'EDQUOT')) {
-    return finding('STORE_FULL', `there is no room left in ${place}`, { file, found, fix: room }, { cause: error })
+    return finding('STORE_FULL', `there is no space left in ${place}`, { file, found, fix: whenFull }, { cause: error })
   }
   const fix = isErrno(error, 'EMFILE', 'ENFILE')
     ? 'raise the limit of open files (ulimit -n), then run again'

@@ -12,9 +12,9 @@ const TMPFS = 0x01021994
 export type WitnessState = 'open' | 'closed' | 'unseen'
 
 /**
- * A socket that the kernel closes when its process ends, however it ends. Its name is random, and it lies in a file
- * system that exists only in the memory of one kernel: whoever finds it there runs on the same kernel, whatever host
- * names, boot ids and pids say, and whatever clock its namespace has.
+ * A socket that the kernel closes when its process ends in any way. Its name is random, and it lies in a file system
+ * that exists only in the memory of one kernel. So a process that finds it there runs on the same kernel. Host names,
+ * boot ids, pids and the clocks of namespaces prove nothing and are not compared.
  *
  * Processes that a virtual machine's snapshot copied are the exception: they exist twice, witness and all.
  */
@@ -30,7 +30,7 @@ export class Witness implements AsyncDisposable {
     const server = createServer((client) => client.destroy())
     try {
       await listening(server, `${fileOf(folder, token)}.new`)
-      // Node removes the name that it bound when the process ends in order; then nobody could see that it has ended.
+      // On a normal exit Node may remove the name that it has bound. Under another name the closed socket stays visible.
       renameSync(`${fileOf(folder, token)}.new`, fileOf(folder, token))
     } catch (error) {
       server.close()

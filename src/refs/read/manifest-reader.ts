@@ -36,7 +36,7 @@ export interface ReadOptions {
   readonly dir: string
   /** The store that the refs must point into. */
   readonly storeId?: StoreId
-  /** Of the store: the manifest must be signed with it. */
+  /** The key of the store, which must have signed the manifest. */
   readonly key?: RootKey | null
 }
 
@@ -57,7 +57,7 @@ export async function readRefManifest(options: ReadOptions): Promise<Manifest> {
 const ATTEMPTS = 10
 
 /**
- * What is published so far, whatever the manifest's state.
+ * What is published so far, in any state of the manifest.
  * @throws MANIFEST_INVALID as `readRefManifest` does it, except for the state.
  */
 export async function readManifestSoFar(options: ReadOptions): Promise<ManifestSoFar> {

@@ -32,7 +32,7 @@ export class RefList implements Iterable<SampleRef> {
     this.length = length
   }
 
-  /** A list of refs that never were on a disk. All must be of one run and one store. */
+  /** A list of refs in memory. All must be of one run and one store. */
   static of(refs: readonly SampleRef[]): RefList {
     const lines = new LineMaker({ specs: [], keys: [] })
     const text = refs.map((ref) => `${lines.make(ref)}\n`).join('')
@@ -82,14 +82,14 @@ export class RefList implements Iterable<SampleRef> {
     return [...seen]
   }
 
-  /** Which samples, in which order, with which bytes; not in which store they are, nor how often they were put. */
+  /** Identifies the samples, their order and their bytes, independent of the store and of their generations. */
   contentDigest(): string {
     const hash = createHash('sha256')
-    const widest = this.#segments.reduce((most, segment) => Math.max(most, segment.widest), 0)
-    const block = Buffer.allocUnsafe(widest + 256 * 1024)
+    const longestLine = this.#segments.reduce((longest, segment) => Math.max(longest, segment.longestLine), 0)
+    const block = Buffer.allocUnsafe(longestLine + 256 * 1024)
     let end = 0
     for (let index = 0; index < this.length; index += 1) {
-      if (end + widest > block.length) {
+      if (end + longestLine > block.length) {
         hash.update(block.subarray(0, end))
         end = 0
       }
@@ -124,7 +124,7 @@ export class RefList implements Iterable<SampleRef> {
   }
 }
 
-/** What `copyContent` takes of a line, for one that is written in another way. */
+/** The same bytes as `copyContent` gives, for a line in another layout. */
 function contentOf(ref: SampleRef): string {
   const [id, , , tokens, bytes, hashes] = toLine(ref, 0, {})
   const list = hashes.map((hash) => `"${hash}"`).join(',')

@@ -28,7 +28,7 @@ export class SegmentLines {
     }
   }
 
-  /** All of it. */
+  /** The whole segment. */
   get bytes(): Buffer {
     return this.#bytes
   }
@@ -51,7 +51,7 @@ export class SegmentLines {
     return this.#bytes.toString('utf8', this.#starts[line], this.#end(line))
   }
 
-  /** Null when the line is not written the way this program writes it, so that it has to be parsed. */
+  /** Null for a line in another layout than this program writes; it must be parsed. */
   tokens(line: number): number | null {
     return this.#parts(line)?.tokens ?? null
   }
@@ -71,12 +71,12 @@ export class SegmentLines {
   }
 
   /** The longest line, in bytes. */
-  get widest(): number {
-    let widest = 0
+  get longestLine(): number {
+    let longest = 0
     for (let line = 0; line < this.length; line += 1) {
-      widest = Math.max(widest, this.#end(line) - (this.#starts[line] ?? 0))
+      longest = Math.max(longest, this.#end(line) - (this.#starts[line] ?? 0))
     }
-    return widest
+    return longest
   }
 
   #end(line: number): number {

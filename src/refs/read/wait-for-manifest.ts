@@ -15,9 +15,9 @@ export interface WaitOptions {
   readonly signal: AbortSignal
   /** How long to wait without a sign of life from the producer. */
   readonly timeoutSeconds: number
-  /** Told once, when the manifest is not complete at the first look. */
+  /** Called once, when the manifest is not complete at first. */
   readonly onWait?: () => void
-  /** Of the store: the manifest must be signed with it. */
+  /** The key of the store, which must have signed the manifest. */
   readonly key?: RootKey | null
 }
 
@@ -29,7 +29,7 @@ export interface WaitOptions {
 export async function waitForManifest(options: WaitOptions): Promise<Manifest> {
   const { dir, clock, signal, timeoutSeconds, key = null } = options
   let lastSign = clock.now()
-  let told = false
+  let isAnnounced = false
   let heartbeat: number | undefined
   for (;;) {
     throwIfStopped(signal, `stopped while waiting for the manifest in ${dir}`)
@@ -41,8 +41,8 @@ export async function waitForManifest(options: WaitOptions): Promise<Manifest> {
       lastSign = clock.now()
     }
     if (clock.now() - lastSign > timeoutSeconds * 1000) throw peerTimeout(dir, root, timeoutSeconds)
-    if (!told) options.onWait?.()
-    told = true
+    if (!isAnnounced) options.onWait?.()
+    isAnnounced = true
     await clock.sleep(POLL_MS, signal).catch((error: unknown) => {
       if (!signal.aborted) throw error
     })
@@ -59,7 +59,7 @@ const peerFailed = (dir: string, root: ManifestRoot): CodedError =>
 
 function peerTimeout(dir: string, root: ManifestRoot | undefined, timeoutSeconds: number): CodedError {
   const file = path.join(dir, ROOT_FILE)
-  const fix = 'start the producer (or look why it stopped), or raise launch.peerTimeoutSeconds'
+  const fix = 'start the producer (or find out why it stopped), or raise launch.peerTimeoutSeconds'
   if (root === undefined) {
     const found = `no such file for ${timeoutSeconds} s`
     return finding('PEER_TIMEOUT', 'no producer has begun a manifest', { file, found, fix })

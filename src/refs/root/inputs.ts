@@ -1,6 +1,6 @@
 /**
  * What was captured or ingested, and how, in one short line: `data.maxLength=2048 features.files=<sha256>`. Each part has
- * the name of the setting it comes from, so that whoever finds another value can be told which one.
+ * the name of the setting it comes from, so that an error about other inputs can name the setting.
  */
 export function inputsText(parts: Readonly<Record<string, string | number>>): string {
   return Object.entries(parts)

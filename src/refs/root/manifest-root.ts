@@ -6,12 +6,12 @@ import { expectSigned, type RootKey } from './root-mac.ts'
 
 export interface RootFile {
   readonly root: ManifestRoot
-  /** Exactly as it lies on disk. */
+  /** The content of the file, unchanged. */
   readonly text: string
 }
 
 /**
- * `manifest.json` of the manifest in `dir`, in whatever state; null when there is none.
+ * `manifest.json` of the manifest in `dir`, in any state; null when there is none.
  * @throws STORE_AUTH when it is not signed with `key`; MANIFEST_INVALID when it is damaged.
  */
 export async function readManifestRoot(dir: string, key: RootKey | null = null): Promise<RootFile | null> {

@@ -18,14 +18,14 @@ const Sha256 = z.string().regex(/^[0-9a-f]{64}$/)
 const Count = z.number().int().nonnegative()
 const Listed = { count: Count, bytes: Count, sha256: Sha256 }
 
-/** One immutable file of refs, and what it must look like. */
+/** One immutable file of refs, with the length and checksum that it must have. */
 export const SegmentEntry = z.strictObject({ file: z.string().regex(/^segment-\d{6,}\.ndjson$/), ...Listed })
 export type SegmentEntry = z.infer<typeof SegmentEntry>
 
 const CountsEntry = z.strictObject({ file: z.literal(COUNTS_FILE), ...Listed })
 export type CountsEntry = z.infer<typeof CountsEntry>
 
-/** Read before anything else, so that a manifest of the future is named as such and not as a list of odd keys. */
+/** Read first, so that a manifest of a later version is reported as such and not as a list of unknown keys. */
 export const ManifestVersion = z.looseObject({
   format: z.literal(MANIFEST_FORMAT),
   schema_version: z.number().int().positive(),
@@ -44,12 +44,12 @@ const wireRoot = {
   schema_version: z.literal(READABLE_VERSIONS),
   run_id: RunId,
   store_id: StoreId,
-  /** Null only when the producer failed before it knew. */
+  /** Null only when the producer failed before it knew the contract. */
   contract: Contract,
   /** Identity of what is being captured or ingested. A manifest goes on only from the same inputs. */
   inputs: z.string().max(200),
   specs: z.array(SpecTemplate),
-  /** Names of what refs say of where they came from; a line has the values. */
+  /** Names of the provenance fields of the refs. A line holds their values. */
   provenance_keys: z.array(KeyList).max(64),
   state: z.enum(['open', 'complete', 'failed']),
   /** Why the producer failed. */
@@ -58,12 +58,12 @@ const wireRoot = {
   heartbeat: Count,
   segments: z.array(SegmentEntry),
   token_counts: CountsEntry.nullable(),
-  /** When the store has no key: of this very text, so that damage is not read as something else. */
+  /** In a store without a key: the checksum of this text, which detects damage. */
   sum: z
     .string()
     .regex(/^sha256:[0-9a-f]{64}$/)
     .optional(),
-  /** When the store has a key. Always the last field: root-mac.ts. */
+  /** In a store with a key. Always the last field: see root-mac.ts. */
   mac: z
     .string()
     .regex(/^hmac_sha256:[0-9a-f]{64}$/)

@@ -25,7 +25,7 @@ export async function signedRootText(root: ManifestRoot, key: RootKey | null): P
 
 /**
  * The root holds the sums of all other files of the manifest, so one mac is enough for all of it. Without a key a mac
- * cannot be checked; a sum can, and tells damage, not malice.
+ * cannot be checked; a sum can, and detects damage but no forgery.
  * @throws STORE_AUTH for a root that no holder of the key has written; MANIFEST_INVALID for one that is damaged.
  */
 export async function expectSigned(

@@ -1,4 +1,4 @@
-/** On disk all keys are snake_case; the contract is the only nested record that has to be turned round. */
+/** On disk all keys are snake_case; the contract is the only nested record that needs the conversion. */
 export const toSnake = (value: unknown): unknown =>
   mapKeys(value, (key) => key.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`))
 

@@ -12,7 +12,7 @@ import {
   toLine,
 } from '../lines/ref-line.ts'
 
-/** Makes the lines of one manifest of refs, and knows the feature templates that they share. */
+/** Turns refs into the lines of one manifest. Collects the feature templates that the lines share. */
 export class LineMaker {
   readonly #specs: SpecTemplate[]
   readonly #keys: KeyList[]
@@ -28,12 +28,12 @@ export class LineMaker {
     return { specs: this.#specs, keys: this.#keys }
   }
 
-  /** @throws REF_INVALID for what carries tensors or is no ref. */
+  /** @throws REF_INVALID for a value that contains tensors or is no ref. */
   make(ref: SampleRef): string {
     if (!isSmallPlainRef(ref)) assertNoTensors(ref, `ref of ${String(ref.sampleId)}`)
     const text = JSON.stringify(toLine(ref, templateIndex(this.#specs, ref), provenanceLine(ref, this.#keys)))
     for (const spec of this.#specs.slice(this.#sizes.length)) this.#sizes.push(templateSize(spec))
-    // Of the text, not of the ref: what is published is what was looked at.
+    // Checks the text and not the ref, because the text is what is published.
     if (!isPlainlyGood(JSON.parse(text), text.length, { sizes: this.#sizes, keys: this.#keys })) this.#refuse(text, ref)
     return text
   }

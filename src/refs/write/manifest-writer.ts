@@ -31,16 +31,16 @@ export interface ManifestOptions {
   readonly runId: RunId
   readonly storeId: StoreId
   readonly contract: CaptureContract
-  /** Identity of what is captured or ingested; a manifest goes on only from the same. */
+  /** Identity of what is captured or ingested. A manifest is continued only with the same inputs. */
   readonly inputs?: string
-  /** Take up a complete one again: what it lists is no longer all there. */
+  /** Continue a complete manifest too: some of its samples are missing from the store. */
   readonly reopen?: boolean
   readonly clock: Clock
-  /** Of the store: the manifest is signed with it. */
+  /** The key of the store, with which the manifest is signed. */
   readonly key?: RootKey | null
 }
 
-/** Publishes refs. Owns the manifest folder: a new writer ends an older one, and readers see whole states only. */
+/** Publishes refs. Owns the manifest folder: a new writer fences an older one, and readers see whole states only. */
 export class ManifestWriter implements AsyncDisposable {
   readonly dir: string
   readonly #options: ManifestOptions
@@ -70,13 +70,13 @@ export class ManifestWriter implements AsyncDisposable {
   static async open(options: ManifestOptions): Promise<ManifestWriter> {
     const { dir, clock, contract, key = null } = options
     const fresh = emptyRoot(options, clock.now())
-    // Other work is refused before it is disturbed.
-    await requireOurs(dir, key, { ...fresh, contract })
+    // Checked before the stage is opened, which would fence the producer of other work.
+    await hasEarlierPart(dir, key, { ...fresh, contract })
     const stage = await ProducerStage.open(dir)
     try {
-      const earlier = await requireOurs(dir, key, { ...fresh, contract })
+      const earlier = await hasEarlierPart(dir, key, { ...fresh, contract })
       const published = new PublishedRefs(dir)
-      const root = earlier ? await takeUp(published, dir, key) : fresh
+      const root = earlier ? await loadPublished(published, dir, key) : fresh
       const writer = new ManifestWriter(options, stage, root, published)
       if (writer.isComplete && options.reopen !== true) await stage[Symbol.asyncDispose]()
       else await writer.#replaceRoot({ state: 'open', error: null, token_counts: null })
@@ -107,7 +107,7 @@ export class ManifestWriter implements AsyncDisposable {
     return this.#root.segments.length
   }
 
-  /** Takes a ref for the next flush. */
+  /** Queues a ref for the next flush. */
   append(ref: SampleRef): void {
     this.#requireOpen()
     const text = this.#lines.make(ref)
@@ -125,13 +125,13 @@ export class ManifestWriter implements AsyncDisposable {
     })
   }
 
-  /** Takes back a ref whose object is gone, so that the sample can be produced again. Takes effect at the next flush. */
+  /** Removes a ref whose object is gone, so that the sample can be produced again. Takes effect at the next flush. */
   withdraw(sampleId: SampleId): void {
     this.#requireOpen()
     if (this.#published.has(sampleId)) this.#withdrawn.add(sampleId)
   }
 
-  /** Publishes what was appended, and gives a sign of life also when that is nothing. Costs what is new, not what is old. */
+  /** Publishes the queued refs, and moves the heartbeat even without one. Its cost depends on the new refs only. */
   async flush(): Promise<void> {
     this.#requireOpen()
     const published = this.#published
@@ -151,7 +151,7 @@ export class ManifestWriter implements AsyncDisposable {
     for (const { file } of replaced) await this.#stage.retire(file)
   }
 
-  /** Publishes the rest and says that this is all. `counts`: trained tokens over all refs. */
+  /** Publishes the queued refs and marks the manifest complete. `counts`: trained tokens over all refs. */
   async complete(counts: readonly TokenCount[]): Promise<void> {
     await this.flush()
     const { text, count } = countsText(counts)
@@ -186,7 +186,7 @@ export class ManifestWriter implements AsyncDisposable {
     return { replaced: new Set([...touched, ...tail]), lines }
   }
 
-  // Not listed before the root says so: one that a crash left behind is overwritten.
+  // A segment counts once the root lists it, so one that a crash left behind is overwritten.
   async #writeSegments(lines: readonly Lines[]) {
     const added = []
     for (const { ids, content } of inSegments(lines)) {
@@ -202,7 +202,7 @@ export class ManifestWriter implements AsyncDisposable {
     const { key = null, clock } = this.#options
     // New lines have facts, also in a manifest that was begun under version 1.
     const root: ManifestRoot = { ...this.#root, ...change, schema_version: MANIFEST_VERSION, heartbeat: clock.now() }
-    // The names of what the root lists have to be on disk before it is.
+    // The files that the root lists must be on disk before the root is.
     if (root.segments !== this.#root.segments || root.token_counts !== null) await this.#stage.sync()
     await this.#stage.publish(ROOT_FILE, await signedRootText(root, key))
     await this.#stage.sync()
@@ -222,8 +222,8 @@ export class ManifestWriter implements AsyncDisposable {
 
 const sizeOf = (parts: readonly Lines[]): number => parts.reduce((sum, { bytes }) => sum + bytes.length, 0)
 
-/** Whether there is an earlier part of the same work. */
-async function requireOurs(
+/** Whether the folder holds an earlier part of the same work. */
+async function hasEarlierPart(
   dir: string,
   key: RootKey | null,
   wanted: ManifestRoot & { readonly contract: CaptureContract },
@@ -234,7 +234,7 @@ async function requireOurs(
   return true
 }
 
-async function takeUp(published: PublishedRefs, dir: string, key: RootKey | null): Promise<ManifestRoot> {
+async function loadPublished(published: PublishedRefs, dir: string, key: RootKey | null): Promise<ManifestRoot> {
   const { root, refs } = await readManifestSoFar({ dir, key })
   const ids = refs.checkAll()
   let first = 0

@@ -7,7 +7,7 @@ import { RefParser, type RefRoot } from '../lines/parse-ref.ts'
 import { SegmentLines } from '../read/segment-lines.ts'
 import type { SegmentEntry } from '../root/manifest-schema.ts'
 
-/** More lines than any segment has: place = serial x this + line. */
+/** Greater than the lines of any segment: place = serial * STRIDE + line. */
 const STRIDE = 2 ** 24
 
 interface Segment {
@@ -15,13 +15,13 @@ interface Segment {
   readonly serial: number
 }
 
-/** Which samples a manifest lists, and in which line of which segment: no more than ids and numbers in memory. */
+/** Where each sample of a manifest stands: its segment and line. Keeps only ids and numbers in memory. */
 export class PublishedRefs {
   readonly #dir: string
   readonly #places = new Map<SampleId, number>()
   readonly #segments = new Map<number, Segment>()
   #serial = 0
-  /** The segment that was looked into last. */
+  /** The segment that was read last. */
   #open: { readonly serial: number; readonly lines: SegmentLines } | undefined
 
   constructor(dir: string) {
@@ -53,7 +53,7 @@ export class PublishedRefs {
     return new RefParser(root).ref(lines.text(line), () => lines.where(line))
   }
 
-  /** Adds a segment behind all others. A sample that was elsewhere is now in it. */
+  /** Appends a segment. A sample that an earlier segment lists too is found in this one from now on. */
   add(entry: SegmentEntry, ids: readonly SampleId[]): void {
     const serial = this.#serial
     this.#serial += 1
@@ -80,7 +80,7 @@ export class PublishedRefs {
     return { ids, bytes: lines.bytes, ends: lines.ends }
   }
 
-  /** Forgets segments, and samples that are nowhere else. */
+  /** Removes segments, and the samples in `gone`, which no other segment lists. */
   drop(entries: ReadonlySet<SegmentEntry>, gone: Iterable<SampleId>): void {
     for (const [serial, { entry }] of this.#segments) if (entries.has(entry)) this.#segments.delete(serial)
     for (const id of gone) this.#places.delete(id)
@@ -97,7 +97,7 @@ export class PublishedRefs {
   }
 }
 
-// Whole and checked when the manifest was opened or written by this very process, which is the only one that may.
+// Checked when this process opened or wrote the manifest, and no other process may write it.
 function readLines(dir: string, { file, count }: SegmentEntry): SegmentLines {
   const name = path.join(dir, file)
   return new SegmentLines(name, readFileSync(name), count)

@@ -7,13 +7,13 @@ import { signedRootText } from '../root/root-mac.ts'
 import type { ManifestOptions } from './manifest-writer.ts'
 import { ProducerStage } from './producer-stage.ts'
 
-/** The work that only one process may do in a manifest's folder, as its claim names it. */
+/** The name of the claim on a manifest's folder: only its holder may produce there. */
 export const PRODUCE_CLAIM = 'produce'
 
 /**
- * Says that the producer failed, also when that was before it could begin, so that waiting consumers learn of it at once.
- * What is published stays; a later `ManifestWriter.open` goes on from it. Leaves a manifest alone that is complete,
- * another run's, or in the hands of another producer.
+ * Marks the manifest as failed, also for a producer that failed before it could begin, so that waiting consumers stop at
+ * once. Published refs stay, and a later `ManifestWriter.open` continues from them. Does nothing to a manifest that is
+ * complete, belongs to another run, or is claimed by another producer.
  */
 export async function recordFailure(
   given: Omit<ManifestOptions, 'contract'> & { readonly code: ErrorCode },

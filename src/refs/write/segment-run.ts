@@ -6,9 +6,9 @@ import type { SegmentEntry } from '../root/manifest-schema.ts'
 const SEGMENT_BYTES = 4 * 1024 * 1024
 
 /**
- * The last segments of `entries` that new lines of `bytes` are written together with. Each is at most as large as what
- * comes behind it, so that a line is rewritten a few times at most, however often and little is flushed, and the root
- * lists few segments.
+ * The last segments of `entries`, which are rewritten together with `bytes` of new lines. A segment is rewritten only
+ * when at least as much follows it. So a line is rewritten a few times at most, even with many small flushes, and the
+ * root lists few segments.
  */
 export function joined(entries: readonly SegmentEntry[], bytes: number): readonly SegmentEntry[] {
   let first = entries.length
@@ -45,10 +45,10 @@ export function* inSegments(parts: readonly Lines[]): Generator<Segment> {
 class NextSegment {
   size = 0
   #ids: SampleId[] = []
-  #room: Buffer
+  #buffer: Buffer
 
   constructor(bytes: number) {
-    this.#room = Buffer.allocUnsafe(bytes)
+    this.#buffer = Buffer.allocUnsafe(bytes)
   }
 
   /** A line that is longer than a segment should be has one of its own. */
@@ -57,13 +57,13 @@ class NextSegment {
   }
 
   add(id: SampleId, bytes: Buffer, start: number, end: number): void {
-    if (end - start > this.#room.length) this.#room = Buffer.allocUnsafe(end - start)
-    this.size += bytes.copy(this.#room, this.size, start, end)
+    if (end - start > this.#buffer.length) this.#buffer = Buffer.allocUnsafe(end - start)
+    this.size += bytes.copy(this.#buffer, this.size, start, end)
     this.#ids.push(id)
   }
 
   take(): Segment {
-    const taken = { ids: this.#ids, content: this.#room.subarray(0, this.size) }
+    const taken = { ids: this.#ids, content: this.#buffer.subarray(0, this.size) }
     this.#ids = []
     this.size = 0
     return taken
