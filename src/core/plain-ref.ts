@@ -17,7 +17,7 @@ const FIELDS = [
 ]
 const OPTIONAL_FIELDS = ['trainedTokens', 'truncated', 'sourceBytes'] as const
 /** Provenance with more keys is left to the schema. */
-const FEW = 64
+const MAX_FAST_FIELDS = 64
 
 /**
  * Whether `given` has the fields of a ref, no others, and only short plain values; then it cannot hold tensors. True does
