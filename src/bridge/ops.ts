@@ -9,7 +9,7 @@ import { reportOps } from './report-ops.ts'
 import { trainOps } from './train-ops.ts'
 
 export type { Lane, Minted } from './op.ts'
-export type { Memory, Validated, WatchedStep } from './report-ops.ts'
+export type { Validated, WatchedStep } from './report-ops.ts'
 export type { TrainMetrics } from './train-ops.ts'
 
 const Message = z.strictObject({ role: z.string(), content: z.string() })

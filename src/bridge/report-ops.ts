@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { MemoryFigures } from '../core/memory-figures.ts'
 import { Count, Handle, Int, Nothing, op } from './op.ts'
 
 /** Python says 1.0 as 1.0 and JSON keeps it; NaN and infinity travel as null because JSON has no word for them. */
@@ -22,25 +23,6 @@ const Validated = z.strictObject({
 })
 export type Validated = z.output<typeof Validated>
 
-/** Bytes; for each part the most of any rank. */
-export const Memory = z.strictObject({
-  parameters: Count,
-  gradients: Count,
-  optimizer: Count,
-  /** Embedding and head of the target. */
-  frozen: Count,
-  /** What the unroll keeps from one batch to the next. */
-  buffers: Count,
-  /** Batches made ahead, and the one in use. */
-  batches: Count,
-  /** The peak of the CUDA allocator; null on a CPU. */
-  allocated: Count.nullable(),
-  reserved: Count.nullable(),
-  /** The peak of the process's resident memory. */
-  host: Count,
-})
-export type Memory = z.output<typeof Memory>
-
 /** What only looks at a training session, and the files that show it to others. */
 export const reportOps = {
   /** Waits for the device. FEATURE_INVALID when the loss of a step was not finite. */
@@ -50,7 +32,7 @@ export const reportOps = {
   /** What the batches since the last call add up to. A collective. */
   'train.validation': op('engine', Session, Validated),
   /** A collective. */
-  'train.memory': op('engine', Session, Memory),
+  'train.memory': op('engine', Session, MemoryFigures),
   /** FLOP/s of one device at a matrix product, in the dtype that the session computes in. */
   'train.peak': op('engine', Session, z.strictObject({ device: z.string(), flops: z.number().positive() })),
 

@@ -1,5 +1,6 @@
-import type { Memory, TrainMetrics } from '../bridge/ops.ts'
+import type { TrainMetrics } from '../bridge/ops.ts'
 import type { Python } from '../bridge/python.ts'
+import type { MemoryFigures } from '../core/memory-figures.ts'
 import type { BatchPlan } from './data/batch-plan.ts'
 import { Loader, type LoaderOptions } from './data/loader.ts'
 import type { ConsumerStore } from './data/sample-reader.ts'
@@ -16,7 +17,7 @@ export interface Rehearsed {
   readonly step: number
   readonly microSteps: number
   readonly metrics: TrainMetrics
-  readonly memory: Memory
+  readonly memory: MemoryFigures
   /** Until the first batch was there, and from then on. */
   readonly loadSeconds: number
   readonly stepSeconds: number
@@ -36,8 +37,8 @@ export async function rehearse(options: RehearsalOptions): Promise<Rehearsed> {
     await using batch = given
     const { cursor, positions, window, boundary } = batch.step
     if (cursor === steps[0]?.cursor) loaded = performance.now()
-    const told = { session, batch: batch.handle, positions, window, boundary }
-    await python.call('train.step', { ...told, stop: false, lost: 0, saved: 0 })
+    const common = { session, batch: batch.handle, positions, window, boundary }
+    await python.call('train.step', { ...common, stop: false, lost: 0, saved: 0 })
   }
   // Waits for the device, and throws if the loss was not finite.
   const metrics = await python.call('train.metrics', { session })
@@ -47,7 +48,7 @@ export async function rehearse(options: RehearsalOptions): Promise<Rehearsed> {
   return { step, microSteps: steps.length, metrics, memory, loadSeconds, stepSeconds }
 }
 
-/** The same store, in which a damaged sample stays where it is. */
+/** The same store, but a damaged sample is not moved to quarantine. */
 function untouched(store: ConsumerStore): ConsumerStore {
   return {
     retain: store.retain,

@@ -10,10 +10,10 @@ export interface Spike {
 
 /** Steps that the median is taken of. */
 const WINDOW = 100
-/** Before so many steps nothing is typical yet. */
-const LEAST = 20
-/** A curve that hardly moves would make a spike of every tremor: deviations below this share of the median are none. */
-const TREMOR = 0.02
+/** Steps before the first spike can be found: until then the median means little. */
+const WARMUP_STEPS = 20
+/** As a share of the median. On a flat curve the median deviation is almost zero, and every small change would count. */
+const MIN_DEVIATION = 0.02
 
 /**
  * Finds steps whose loss or gradient norm is far above what was usual: more than `factor` median absolute deviations
@@ -27,17 +27,17 @@ export class SpikeWatch {
     this.#factor = factor
   }
 
-  look(seen: WatchedStep): readonly Spike[] {
-    return (['loss', 'gradNorm'] as const).flatMap((of) => this.#lookAt(of, seen) ?? [])
+  check(seen: WatchedStep): readonly Spike[] {
+    return (['loss', 'gradNorm'] as const).flatMap((of) => this.#checkOne(of, seen) ?? [])
   }
 
-  #lookAt(of: Spike['of'], seen: WatchedStep): Spike | null {
+  #checkOne(of: Spike['of'], seen: WatchedStep): Spike | null {
     const recent = this.#recent[of]
     const value = seen[of]
     const typical = median(recent)
     const spread = median(recent.map((other) => Math.abs(other - typical)))
-    const limit = typical + this.#factor * Math.max(spread, TREMOR * Math.abs(typical))
-    const isSpike = recent.length >= LEAST && value > limit
+    const limit = typical + this.#factor * Math.max(spread, MIN_DEVIATION * Math.abs(typical))
+    const isSpike = recent.length >= WARMUP_STEPS && value > limit
     recent.push(value)
     if (recent.length > WINDOW) recent.shift()
     return isSpike ? { step: seen.step, of, value, typical } : null

@@ -1,5 +1,6 @@
-import type { Memory, TrainMetrics, WatchedStep } from '../bridge/ops.ts'
+import type { TrainMetrics, WatchedStep } from '../bridge/ops.ts'
 import type { Python } from '../bridge/python.ts'
+import type { MemoryFigures } from '../core/memory-figures.ts'
 import type { CheckpointFolder } from './checkpoints/checkpoint.ts'
 import type { CheckpointPosition, CheckpointRecord } from './checkpoints/checkpoint-record.ts'
 import { Saves } from './checkpoints/saves.ts'
@@ -30,7 +31,7 @@ export interface StepMemory {
   /** `start`: after the first step of this process, when everything that training needs has been there once. */
   readonly at: 'start' | 'end'
   readonly step: number
-  readonly memory: Memory
+  readonly memory: MemoryFigures
 }
 
 /** Who watches a run. Rank 0 alone reports what all ranks found together; every rank says what it is doing. */
@@ -114,7 +115,7 @@ export class Trainer {
     const last = stop || step === plan.totalSteps
     if (last || step % logInterval === 0) await this.#log(step, epoch)
     await this.#validate(step, epoch, stop)
-    if (last || !this.#begun) await this.#weigh(last ? 'end' : 'start', step)
+    if (last || !this.#begun) await this.#reportMemory(last ? 'end' : 'start', step)
     this.#begun = true
     if (!last && step % save.every !== 0) return null
     await this.#save(step)
@@ -130,8 +131,8 @@ export class Trainer {
     const { positions, window, boundary } = micro
     this.#lost.push(...lost)
     // A save that has failed ends the run here.
-    const told = { stop: signal.aborted, lost: boundary ? this.#lost.length : 0, saved: this.#saves.complete }
-    const report = await python.call('train.step', { session, batch: handle, positions, window, boundary, ...told })
+    const votes = { stop: signal.aborted, lost: boundary ? this.#lost.length : 0, saved: this.#saves.complete }
+    const report = await python.call('train.step', { session, batch: handle, positions, window, boundary, ...votes })
     const expected = boundary ? micro.step : micro.step - 1
     if (report.stepped !== boundary || report.globalStep !== expected) {
       throw new Error(`train.step is at step ${report.globalStep} where the plan is at ${expected}`)
@@ -169,26 +170,26 @@ export class Trainer {
     const { python, session, plan, rank, observer, validator } = this.#options
     if (validator === null || !validator.isDue(step, plan.totalSteps, stop)) return
     observer.phase(`validating at step ${step}`)
-    // What the device still has to do of the training is not the validation's time.
+    // Work that the device still has to do for training must not count as validation time.
     await python.call('train.settle', { session })
     const begun = performance.now()
     const found = await validator.run()
     const ms = performance.now() - begun
-    // Not time that training took.
+    // Validation must not count as training time.
     this.#marked = { ...this.#marked, at: this.#marked.at + ms }
     this.#metric = found.simulatedAcceptLength
     if (rank === 0) observer.validation({ ...found, step, epoch, seconds: ms / 1000 })
   }
 
-  async #weigh(at: StepMemory['at'], step: number): Promise<void> {
+  async #reportMemory(at: StepMemory['at'], step: number): Promise<void> {
     const { python, session, rank, observer } = this.#options
     const memory = await python.call('train.memory', { session })
     if (rank === 0) observer.memory({ at, step, memory })
   }
 
   /**
-   * All ranks meet for the snapshot, in which the one that writes gets everything; nobody else is needed until the run
-   * ends. It comes to that meeting only when it has written the last one.
+   * Taking the snapshot is a collective: rank 0 gets the full state. Rank 0 joins it only once its last checkpoint is
+   * written. The other ranks need not wait for a checkpoint until the run ends.
    */
   async #save(step: number): Promise<void> {
     const { python, session, observer } = this.#options
@@ -201,7 +202,10 @@ export class Trainer {
     if (handle !== null) this.#saves.begin(handle, record)
   }
 
-  /** No rank ends before the last checkpoint is complete. One that dies of it is missed here, and its supervisor sees it. */
+  /**
+   * No rank ends before the last checkpoint is complete. If that save fails, the other ranks block here until the
+   * supervisor ends them.
+   */
   async #finishSaving(step: number): Promise<void> {
     const { python, observer } = this.#options
     observer.phase(`waiting for the checkpoint of step ${step} to be complete`)

@@ -11,7 +11,7 @@ const tremor = (step: number) => (Math.sin(step * 12.9898) * 43758.5453) % 1
 function watch(factor: number, loss: (step: number) => number, steps = 300) {
   const spikes = new SpikeWatch(factor)
   return Array.from({ length: steps }, (_, at) => at + 1).flatMap((step) =>
-    spikes.look({ step, loss: loss(step), gradNorm: 1 }),
+    spikes.check({ step, loss: loss(step), gradNorm: 1 }),
   )
 }
 
@@ -25,8 +25,8 @@ describe('spikes', () => {
 
   it('are told of the gradient norm as well', () => {
     const spikes = new SpikeWatch(10)
-    for (let step = 1; step < 50; step += 1) spikes.look({ step, loss: 1, gradNorm: 2 + tremor(step) / 10 })
-    expect(spikes.look({ step: 50, loss: 1, gradNorm: 30 })).toMatchObject([{ step: 50, of: 'gradNorm', value: 30 }])
+    for (let step = 1; step < 50; step += 1) spikes.check({ step, loss: 1, gradNorm: 2 + tremor(step) / 10 })
+    expect(spikes.check({ step: 50, loss: 1, gradNorm: 30 })).toMatchObject([{ step: 50, of: 'gradNorm', value: 30 }])
   })
 
   it('are none while nothing is typical yet, nor where the curve only trembles, rises slowly or falls', () => {

@@ -1,26 +1,11 @@
 import { z } from 'zod'
+import { MemoryFigures } from '../../core/memory-figures.ts'
 
 const Count = z.number().int().nonnegative()
 const Measured = z.number().nullable()
 const Series = z.array(Measured)
 /** Which samples a step trained on, by rank. */
 const Samples = z.array(z.strictObject({ rank: Count, sampleIds: z.array(z.string()) }))
-
-/** Bytes; each figure is the maximum over the ranks. */
-const MemoryFigures = z.strictObject({
-  parameters: Count,
-  gradients: Count,
-  optimizer: Count,
-  frozen: Count,
-  buffers: Count,
-  batches: Count,
-  /** Peak of the CUDA allocator; null on a CPU. */
-  allocated: Count.nullable(),
-  reserved: Count.nullable(),
-  /** Peak of the process's resident memory. */
-  host: Count,
-})
-export type MemoryFigures = z.output<typeof MemoryFigures>
 
 const Losses = { loss: Measured, ploss: Series, acc: Series, acceptanceRate: Series }
 

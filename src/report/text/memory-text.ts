@@ -1,4 +1,4 @@
-import type { MemoryFigures } from '../events/train-events.ts'
+import type { MemoryFigures } from '../../core/memory-figures.ts'
 import { plural } from '../words.ts'
 
 /** Bytes in GiB, with up to three significant digits: 12.3, 0.45, 0.012. */

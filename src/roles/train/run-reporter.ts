@@ -77,7 +77,7 @@ export class RunReporter implements TrainObserver {
 
   watched(steps: readonly WatchedStep[]): void {
     if (this.#options.place.rank !== 0) return
-    const spikes = steps.flatMap((seen) => this.#spikes?.look(seen) ?? [])
+    const spikes = steps.flatMap((seen) => this.#spikes?.check(seen) ?? [])
     for (const spike of spikes) this.emit({ event: 'train.spike', ...spike, samples: this.#samplesOf(spike.step) })
   }
 

@@ -4,8 +4,8 @@ import type { MicroStep } from './batch-plan.ts'
 import { OpenClaims } from './open-claims.ts'
 import { naming, releaseAll, SampleReader, type SampleReaderOptions } from './sample-reader.ts'
 
-/** What a loader has to know of a step: which samples it needs, and when. */
-export type Portion = Pick<MicroStep, 'epoch' | 'cursor' | 'samples'>
+/** The samples of one micro-step, and when they are needed. */
+export type StepSamples = Pick<MicroStep, 'epoch' | 'cursor' | 'samples'>
 
 interface BatchAbout<S> {
   readonly handle: number
@@ -14,9 +14,9 @@ interface BatchAbout<S> {
 }
 
 /** One rank's samples of one micro-step, collated in Python. Whoever takes it from the loader disposes it. */
-export class Batch<S extends Portion = MicroStep> extends Owned {
+export class Batch<S extends StepSamples = MicroStep> extends Owned {
   readonly step: S
-  /** Samples whose places are empty because they could not be read just now. */
+  /** Samples that could not be read now; their places are empty. */
   readonly lost: readonly number[]
 
   constructor(python: Python, { handle, step, lost }: BatchAbout<S>) {
@@ -26,7 +26,7 @@ export class Batch<S extends Portion = MicroStep> extends Owned {
   }
 }
 
-export interface LoaderOptions<S extends Portion = MicroStep> extends SampleReaderOptions {
+export interface LoaderOptions<S extends StepSamples = MicroStep> extends SampleReaderOptions {
   readonly python: Python
   readonly steps: Iterable<S>
   /** The handle of the session that trains on the batches. */
@@ -42,7 +42,7 @@ export interface LoaderOptions<S extends Portion = MicroStep> extends SampleRead
  * while the engine trains.
  * However the loop over it ends, what was made ahead is freed, and every lease and open claim is given back.
  */
-export class Loader<S extends Portion = MicroStep> implements AsyncIterable<Batch<S>> {
+export class Loader<S extends StepSamples = MicroStep> implements AsyncIterable<Batch<S>> {
   readonly #options: LoaderOptions<S>
   readonly #reader: SampleReader
   readonly #claims = new OpenClaims()
@@ -53,7 +53,7 @@ export class Loader<S extends Portion = MicroStep> implements AsyncIterable<Batc
     this.#reader = new SampleReader(options)
   }
 
-  /** How long the loop has stood still for want of a batch. */
+  /** Milliseconds that the loop has waited for a batch. */
   get waitedMs(): number {
     return this.#waitedMs
   }
@@ -62,13 +62,13 @@ export class Loader<S extends Portion = MicroStep> implements AsyncIterable<Batc
     await using _claims = this.#claims
     const { steps, prefetch, prefetchBytes = Number.POSITIVE_INFINITY } = this.#options
     const load = (step: S) => ({ bytes: this.#bytesOf(step), batch: () => this.#load(step) })
-    await using ahead = new Ahead(steps[Symbol.iterator](), load, { batches: prefetch, bytes: prefetchBytes })
-    ahead.fill()
-    for (let loading = ahead.take(); loading !== undefined; loading = ahead.take()) {
+    await using queue = new PrefetchQueue(steps[Symbol.iterator](), load, { batches: prefetch, bytes: prefetchBytes })
+    queue.fill()
+    for (let loading = queue.take(); loading !== undefined; loading = queue.take()) {
       const asked = performance.now()
       const batch = await loading
       this.#waitedMs += performance.now() - asked
-      ahead.fill()
+      queue.fill()
       yield batch
     }
   }
@@ -103,33 +103,33 @@ export class Loader<S extends Portion = MicroStep> implements AsyncIterable<Batc
   }
 }
 
-interface Order<S extends Portion> {
+interface PendingBatch<S extends StepSamples> {
   readonly bytes: number
   readonly batch: () => Promise<Batch<S>>
 }
 
-/** Batches under way, in order. It owns those that nobody has taken. */
-class Ahead<S extends Portion> implements AsyncDisposable {
+/** Batches that are being loaded, in order. It owns those that were not taken. */
+class PrefetchQueue<S extends StepSamples> implements AsyncDisposable {
   readonly #steps: Iterator<S>
-  readonly #order: (step: S) => Order<S>
-  readonly #room: { readonly batches: number; readonly bytes: number }
+  readonly #pendingOf: (step: S) => PendingBatch<S>
+  readonly #limits: { readonly batches: number; readonly bytes: number }
   readonly #queue: { readonly bytes: number; readonly loading: Promise<Batch<S>> }[] = []
-  #next: Order<S> | undefined
+  #next: PendingBatch<S> | undefined
   #bytes = 0
   #last: Promise<unknown> = Promise.resolve()
 
-  constructor(steps: Iterator<S>, order: (step: S) => Order<S>, room: { batches: number; bytes: number }) {
+  constructor(steps: Iterator<S>, pendingOf: (step: S) => PendingBatch<S>, limits: { batches: number; bytes: number }) {
     this.#steps = steps
-    this.#order = order
-    this.#room = room
+    this.#pendingOf = pendingOf
+    this.#limits = limits
     this.#advance()
   }
 
-  /** Begins what there is room for, and one batch in any case. */
+  /** Starts batches up to the limits, and at least one. */
   fill(): void {
-    for (let next = this.#next; next !== undefined && this.#hasRoom(next.bytes); next = this.#next) {
+    for (let next = this.#next; next !== undefined && this.#isWithinLimits(next.bytes); next = this.#next) {
       const { bytes, batch } = next
-      // A failure goes down the chain: nothing is loaded after it, and the loop meets it in its turn.
+      // After a failure no further batch is loaded; the loop throws it when it takes that batch.
       const loading = this.#last.then(batch)
       loading.catch(() => undefined)
       this.#last = loading
@@ -151,13 +151,13 @@ class Ahead<S extends Portion> implements AsyncDisposable {
     }
   }
 
-  #hasRoom(bytes: number): boolean {
-    const { batches, bytes: most } = this.#room
-    return this.#queue.length === 0 || (this.#queue.length < batches && this.#bytes + bytes <= most)
+  #isWithinLimits(bytes: number): boolean {
+    const { batches, bytes: maxBytes } = this.#limits
+    return this.#queue.length === 0 || (this.#queue.length < batches && this.#bytes + bytes <= maxBytes)
   }
 
   #advance(): void {
     const step = this.#steps.next()
-    this.#next = step.done ? undefined : this.#order(step.value)
+    this.#next = step.done ? undefined : this.#pendingOf(step.value)
   }
 }

@@ -1,5 +1,5 @@
 import type { BatchSize } from '../data/batch-plan.ts'
-import type { Portion } from '../data/loader.ts'
+import type { StepSamples } from '../data/loader.ts'
 
 export interface RoundsOptions {
   /** Of one rank, as in training: what fits there fits here. */
@@ -12,7 +12,7 @@ export interface RoundsOptions {
  * One rank's part of a validation. Every sample is in one rank's part, and all parts have the same number of rounds,
  * because in each of them all ranks meet: one that has run out of samples comes with an empty batch.
  */
-export function validationRounds(lengths: readonly number[], options: RoundsOptions): readonly Portion[] {
+export function validationRounds(lengths: readonly number[], options: RoundsOptions): readonly StepSamples[] {
   const { worldSize, rank, batch } = options
   // Longest first: what does not fit into memory is found out at once, and batches hold samples of like lengths.
   const order = lengths.map((_, index) => index).sort((a, b) => (lengths[b] ?? 0) - (lengths[a] ?? 0) || a - b)

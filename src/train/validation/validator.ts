@@ -1,5 +1,5 @@
 import type { Validated } from '../../bridge/ops.ts'
-import { Loader, type LoaderOptions, type Portion } from '../data/loader.ts'
+import { Loader, type LoaderOptions, type StepSamples } from '../data/loader.ts'
 import { LostSamples } from '../data/lost-samples.ts'
 
 export interface Validation extends Validated {
@@ -7,11 +7,11 @@ export interface Validation extends Validated {
   readonly simulatedAcceptLength: number | null
 }
 
-export type ValidatorOptions = Omit<LoaderOptions<Portion>, 'steps' | 'lost'> & {
+export type ValidatorOptions = Omit<LoaderOptions<StepSamples>, 'steps' | 'lost'> & {
   /** How many samples the run has, and the share of them that may be lost. */
   readonly mayLose: { readonly samples: number; readonly share: number }
   /** This rank's part. */
-  readonly rounds: readonly Portion[]
+  readonly rounds: readonly StepSamples[]
   /** Optimiser steps between two validations. */
   readonly every: number
 }
