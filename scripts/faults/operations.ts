@@ -9,7 +9,7 @@ import { ingestOfflineFeatures } from '../../src/roles/produce/ingest-offline-fe
 import type { FeatureStore } from '../../src/store/feature-store.ts'
 import { type SweepReport, sweep } from '../../src/store/maintenance/sweep.ts'
 import { sharedDirFeatureStore } from '../../src/store/open.ts'
-import { openStoreForCare } from '../../src/store/open-for-care.ts'
+import { openStoreForMaintenance } from '../../src/store/open-for-maintenance.ts'
 import { writeFeatureFile, writeTarget } from './feature-file.ts'
 import { filesBelow } from './files-below.ts'
 
@@ -96,8 +96,8 @@ async function withLeftovers(dir: string): Promise<Before> {
 export async function sweepAll(dir: string): Promise<SweepReport> {
   const python = await embedPython()
   const given = { python, root: path.join(dir, 'store'), auth: { mode: 'none' } } as const
-  await using care = await openStoreForCare(given)
-  return await sweep(care.parts, care.files, { dryRun: false, graceMs: 0, judge: null })
+  await using store = await openStoreForMaintenance(given)
+  return await sweep(store.parts, store.files, { dryRun: false, graceMs: 0, judge: null })
 }
 
 const ingest = async (dir: string): Promise<void> => {

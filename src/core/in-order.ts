@@ -1,54 +1,54 @@
-/** How much may be under way at once. One task always may, whatever it weighs. */
-export interface Room {
+/** Limits of the tasks that run at the same time. A single task may always run, whatever its weight. */
+export interface Limits {
   readonly tasks: number
   readonly weight: number
 }
 
-interface Begun<R> {
+interface StartedTask<R> {
   readonly weight: number
   readonly result: Promise<R>
 }
 
 /**
- * Tasks that run side by side and whose results are taken in the order they were begun. The first failure ends it: later
- * results, although there, are dropped.
+ * Runs tasks at the same time and returns their results in the order in which the tasks were started. After the first
+ * failure, the results of later tasks are dropped.
  */
 export class InOrder<R> {
-  readonly #room: Room
+  readonly #limits: Limits
   readonly #drop: (result: R) => Promise<unknown>
-  readonly #begun: Begun<R>[] = []
+  readonly #started: StartedTask<R>[] = []
   #weight = 0
 
-  /** `drop` is handed every result that nobody takes. */
-  constructor(room: Room, drop: (result: R) => Promise<unknown>) {
-    this.#room = room
+  /** `drop` gets every result that `next` does not return. */
+  constructor(limits: Limits, drop: (result: R) => Promise<unknown>) {
+    this.#limits = limits
     this.#drop = drop
   }
 
   get isEmpty(): boolean {
-    return this.#begun.length === 0
+    return this.#started.length === 0
   }
 
-  hasRoomFor(weight: number): boolean {
+  canBegin(weight: number): boolean {
     if (this.isEmpty) return true
-    return this.#begun.length < this.#room.tasks && this.#weight + weight <= this.#room.weight
+    return this.#started.length < this.#limits.tasks && this.#weight + weight <= this.#limits.weight
   }
 
   begin(weight: number, task: () => Promise<R>): void {
     const result = task()
-    // Looked at in its turn; until then a failure must not count as one that nobody handles.
+    // `next` handles the failure later. Until then, Node must not report an unhandled rejection.
     result.catch(() => undefined)
-    this.#begun.push({ weight, result })
+    this.#started.push({ weight, result })
     this.#weight += weight
   }
 
-  /** The oldest result. Undefined when nothing is under way. When it is a failure, everything later is abandoned first. */
+  /** The oldest result; undefined when no task is left. If its task failed, all later tasks are abandoned first. */
   async next(): Promise<{ readonly value: R } | undefined> {
-    const oldest = this.#begun[0]
+    const oldest = this.#started[0]
     if (oldest === undefined) return undefined
     try {
       const value = await oldest.result
-      this.#begun.shift()
+      this.#started.shift()
       this.#weight -= oldest.weight
       return { value }
     } catch (error) {
@@ -57,9 +57,9 @@ export class InOrder<R> {
     }
   }
 
-  /** Waits for everything under way and drops it. */
+  /** Waits for all running tasks and drops their results. */
   async abandon(): Promise<void> {
-    for (const { result } of this.#begun.splice(0)) await result.then(this.#drop).catch(() => undefined)
+    for (const { result } of this.#started.splice(0)) await result.then(this.#drop).catch(() => undefined)
     this.#weight = 0
   }
 }

@@ -26,7 +26,7 @@ import { produce } from '../../src/roles/produce/produce.ts'
 import type { FeatureStore } from '../../src/store/feature-store.ts'
 import { verifyStore } from '../../src/store/maintenance/verify-store.ts'
 import { sharedDirFeatureStore } from '../../src/store/open.ts'
-import { openStoreForCare } from '../../src/store/open-for-care.ts'
+import { openStoreForMaintenance } from '../../src/store/open-for-maintenance.ts'
 import { checkHandlesAfterEach, digestsOf, python } from '../support/python.ts'
 import { tempDir } from '../support/temp-dir.ts'
 import { pythonProgram, trainingInputs, watched } from '../support/training.ts'
@@ -108,7 +108,7 @@ describe('tensors that stay in their files', () => {
       const { refs } = await ingest({ config })
       const known = new Map(refs.map((ref) => [ref.sampleId, ref]))
       for (const refOf of [() => undefined, ({ sampleId }: { sampleId: string }) => known.get(sampleId as never)]) {
-        await using store = await openStoreForCare({ python, root: given.root })
+        await using store = await openStoreForMaintenance({ python, root: given.root })
         const usual = { dryRun: true, restart: true, onProgress: () => undefined, signal: new AbortController().signal }
         expect(await verifyStore(store.parts, store.files, { ...usual, refOf })).toMatchObject({ objects: 11, bad: [] })
       }

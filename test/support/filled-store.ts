@@ -5,14 +5,14 @@ import type { Watch } from '../../src/core/liveness/watch.ts'
 import type { SampleRef } from '../../src/core/sample-ref.ts'
 import type { FeatureStore } from '../../src/store/feature-store.ts'
 import { sharedDirFeatureStore } from '../../src/store/open.ts'
-import { openStoreForCare, type StoreCare } from '../../src/store/open-for-care.ts'
+import { type MaintenanceStore, openStoreForMaintenance } from '../../src/store/open-for-maintenance.ts'
 import { python, sampleSpecs, synthesize } from './tensors.ts'
 
 export const openStore = (root: string, quota: number | null = null): Promise<FeatureStore> =>
   sharedDirFeatureStore({ python, root, retain: true, durability: 'fast', quota })
 
-export const care = (root: string, watch?: Watch): Promise<StoreCare> =>
-  openStoreForCare({ python, root, ...(watch === undefined ? {} : { watch }) })
+export const care = (root: string, watch?: Watch): Promise<MaintenanceStore> =>
+  openStoreForMaintenance({ python, root, ...(watch === undefined ? {} : { watch }) })
 
 export async function putSample(store: FeatureStore, name: string, run = 'run', seed = 1): Promise<SampleRef> {
   await using source = await synthesize(seed, sampleSpecs(6))

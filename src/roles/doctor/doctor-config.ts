@@ -6,7 +6,7 @@ import type { RunId } from '../../core/ids.ts'
 import { STORE_KEY_ENV } from '../../core/store-key-env.ts'
 import { architectureOf } from '../../drafts/registry.ts'
 import { bytes, count, plural } from '../../report/words.ts'
-import { tryStoreAuth } from '../../store/open-for-care.ts'
+import { tryStoreAuth } from '../../store/open-for-maintenance.ts'
 
 import { readEvalPrompts } from '../evaluate/eval-prompts.ts'
 import { readConversations } from '../produce/conversation-file.ts'

@@ -71,10 +71,10 @@ export async function verifyManifest(dir: string, location: StoreLocation | null
     const { refs, sha256 } = await checked({ dir })
     return { samples: refs.length, sha256, missing: null }
   }
-  await using care = await openStoreLocation(location)
-  const { refs, sha256 } = await checked({ dir, storeId: care.parts.id, key: care.key })
+  await using store = await openStoreLocation(location)
+  const { refs, sha256 } = await checked({ dir, storeId: store.parts.id, key: store.key })
   const stored = new Set<string>()
-  for await (const { key } of care.files.objects(() => undefined)) stored.add(nameOf(key))
+  for await (const { key } of store.files.objects(() => undefined)) stored.add(nameOf(key))
   const missing: string[] = []
   for (const ref of refs) if (!stored.has(nameOf(ref))) missing.push(nameOf(ref))
   return { samples: refs.length, sha256, missing }

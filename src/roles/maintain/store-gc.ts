@@ -24,11 +24,11 @@ export interface GcReport extends SweepReport {
  * never clean up after a member that died elsewhere.
  */
 export async function cleanStore(location: StoreLocation, options: GcOptions): Promise<GcReport> {
-  await using care = await openStoreLocation(location)
-  const { parts, files } = care
+  await using store = await openStoreLocation(location)
+  const { parts, files } = store
   const { graceMs, dryRun, signal, onWait } = options
   const wait = { signal, ...(onWait === undefined ? {} : { onWait }) }
-  const manifests = options.manifests.length === 0 ? null : await StoreManifests.read(options.manifests, care)
+  const manifests = options.manifests.length === 0 ? null : await StoreManifests.read(options.manifests, store)
   const judge =
     manifests === null ? null : (object: Parameters<StoreManifests['judge']>[0]) => manifests.judge(object, files)
   const report = await sweep(parts, files, { dryRun, graceMs, judge, signal, wait })

@@ -2,7 +2,7 @@ import { lazyPython } from '../../bridge/lazy-python.ts'
 import type { RunConfig } from '../../config/schema.ts'
 import { sharedKinds, traitsOf } from '../../config/store-kinds.ts'
 import { finding } from '../../core/errors.ts'
-import { openStoreForCare, type StoreCare } from '../../store/open-for-care.ts'
+import { type MaintenanceStore, openStoreForMaintenance } from '../../store/open-for-maintenance.ts'
 
 /** A store as the user of the command line names it: by its folder, or by the config of a run. */
 export interface StoreLocation {
@@ -14,9 +14,9 @@ export interface StoreLocation {
 }
 
 /** Opens an existing store, never creates one. @throws CONFIG_INVALID, STORE_UNAVAILABLE or STORE_AUTH. */
-export async function openStoreLocation({ root, config, keyFile, onPython }: StoreLocation): Promise<StoreCare> {
+export async function openStoreLocation({ root, config, keyFile, onPython }: StoreLocation): Promise<MaintenanceStore> {
   const python = lazyPython(onPython)
-  if (root !== null) return openStoreForCare({ python, root, auth: null, keyFile })
+  if (root !== null) return openStoreForMaintenance({ python, root, auth: null, keyFile })
   if (config === null) {
     const fix = 'name the store with --store DIR, or its config with -c FILE'
     const found = 'no --store, and no draftbridge.yaml in this folder'
@@ -28,5 +28,5 @@ export async function openStoreLocation({ root, config, keyFile, onPython }: Sto
     throw finding('CONFIG_INVALID', 'this store has no folder', { field: 'store.kind', found: store.kind, fix })
   }
   const auth = keyFile === null ? store.auth : { ...store.auth, keyFile }
-  return openStoreForCare({ python, root: store.root, auth, keyFile: auth.keyFile })
+  return openStoreForMaintenance({ python, root: store.root, auth, keyFile: auth.keyFile })
 }

@@ -3,7 +3,7 @@ import { keySegment } from '../../store/blob-key.ts'
 import { holdersOf } from '../../store/coordination/held-keys.ts'
 import type { Members } from '../../store/coordination/members.ts'
 import { type FoundObject, partOf } from '../../store/maintenance/inventory.ts'
-import type { StoreCare } from '../../store/open-for-care.ts'
+import type { MaintenanceStore } from '../../store/open-for-maintenance.ts'
 import { openStoreLocation, type StoreLocation } from './store-location.ts'
 
 export interface StoredSample {
@@ -45,21 +45,21 @@ export interface StoreSummary {
 
 /** Every stored sample, in no particular order. Reads only, and does not join the store as a member. */
 export async function* listSamples(location: StoreLocation, signal: AbortSignal): AsyncIterable<StoredSample> {
-  await using care = await openStoreLocation(location)
-  yield* samplesOf(care, signal)
+  await using store = await openStoreLocation(location)
+  yield* samplesOf(store, signal)
 }
 
 export async function summariseStore(location: StoreLocation, signal: AbortSignal): Promise<StoreSummary> {
-  await using care = await openStoreLocation(location)
+  await using store = await openStoreLocation(location)
   const runs = new Map<string | null, Tally>()
   let bytes = 0
-  for await (const sample of samplesOf(care, signal)) {
+  for await (const sample of samplesOf(store, signal)) {
     const tally = runs.get(sample.run) ?? new Tally(sample)
     tally.add(sample)
     runs.set(sample.run, tally)
     bytes += sample.bytes
   }
-  const { parts, key } = care
+  const { parts, key } = store
   const usage = await parts.space.recorded()
   return {
     store: parts.id,
@@ -67,11 +67,11 @@ export async function summariseStore(location: StoreLocation, signal: AbortSigna
     runs: [...runs.values()].map((tally) => tally.summary()).sort((a, b) => (a.run ?? '~').localeCompare(b.run ?? '~')),
     bytes,
     usage,
-    members: await countMembers(care),
+    members: await countMembers(store),
   }
 }
 
-async function* samplesOf({ parts, files }: StoreCare, signal: AbortSignal): AsyncIterable<StoredSample> {
+async function* samplesOf({ parts, files }: MaintenanceStore, signal: AbortSignal): AsyncIterable<StoredSample> {
   const { notes } = parts.coordination
   const [leases, claims] = [await holdersOf(notes, 'leases'), await holdersOf(notes, 'claims')]
   const holdersText = await describeHolders(parts.members, leases, claims)
@@ -116,7 +116,7 @@ async function describeHolders(
 /** Headers that are read at the same time: enough to keep a remote file system busy. */
 const AT_ONCE = 64
 
-async function countMembers({ parts }: StoreCare): Promise<StoreSummary['members']> {
+async function countMembers({ parts }: MaintenanceStore): Promise<StoreSummary['members']> {
   const counts = { living: 0, dead: 0 }
   for (const id of await parts.members.all()) counts[(await parts.members.dead(id)) ? 'dead' : 'living'] += 1
   return counts

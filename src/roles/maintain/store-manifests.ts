@@ -4,7 +4,7 @@ import { readManifestSoFar } from '../../refs/read/manifest-reader.ts'
 import { keyText } from '../../store/blob-key.ts'
 import type { FoundObject, Inventory } from '../../store/maintenance/inventory.ts'
 import type { Judgement } from '../../store/maintenance/sweep.ts'
-import type { StoreCare } from '../../store/open-for-care.ts'
+import type { MaintenanceStore } from '../../store/open-for-maintenance.ts'
 
 interface Published {
   readonly dir: string
@@ -20,7 +20,7 @@ export class StoreManifests {
   readonly #runs: ReadonlyMap<string, boolean>
 
   /** @throws MANIFEST_INVALID, REF_INVALID or STORE_AUTH: a manifest that fails its checks must not decide what is deleted. */
-  static async read(dirs: readonly string[], { parts, key }: StoreCare): Promise<StoreManifests> {
+  static async read(dirs: readonly string[], { parts, key }: MaintenanceStore): Promise<StoreManifests> {
     const refs = new Map<string, SampleRef>()
     const published: Published[] = []
     for (const dir of dirs) {

@@ -5,7 +5,7 @@ import type { WaitOptions } from '../../core/liveness/watch.ts'
 import { resignManifest } from '../../refs/root/resign-manifest.ts'
 import type { KeyedRecord } from '../../store/auth/auth-record.ts'
 import { newSalt, StoreKey } from '../../store/auth/store-auth.ts'
-import { openRekeyFiles, type RekeyFiles, type StoreCare } from '../../store/open-for-care.ts'
+import { type MaintenanceStore, openRekeyFiles, type RekeyFiles } from '../../store/open-for-maintenance.ts'
 import { openStoreLocation, type StoreLocation } from './store-location.ts'
 
 export interface RekeyOptions {
@@ -37,16 +37,16 @@ export async function rekeyStore(location: StoreLocation, options: RekeyOptions)
   const finished = await finishedBefore(location, options)
   if (finished !== null) return finished
   const python = lazyPython(location.onPython)
-  await using care = await openStoreLocation(location)
-  const { parts, key: from } = care
-  const files = openRekeyFiles(python, care)
+  await using store = await openStoreLocation(location)
+  const { parts, key: from } = store
+  const files = openRekeyFiles(python, store)
   const record = await files.record()
   if (from === null || record === null) throw noKey(files.file)
   const { signal, onWait } = options
   await parts.members.settle({ signal, ...(onWait === undefined ? {} : { onWait }) })
-  await requireNoOtherMember(care)
+  await requireNoOtherMember(store)
   await parts.members.join()
-  await using to = await newKey(python, care, record, options.newKeyFile, files.file)
+  await using to = await newKey(python, store, record, options.newKeyFile, files.file)
   const mark = { salt: to.salt, check: to.key.check, keyId: to.key.id }
   const { mode, salt, check, keyId } = record
   if (record.rekey === undefined) {
@@ -54,26 +54,26 @@ export async function rekeyStore(location: StoreLocation, options: RekeyOptions)
     await files.replaceRecord({ mode, salt, check, keyId, rekey: { ...mark, wrapped } })
   }
   await to.key.join((await files.record())?.rekey ?? missingRekey(files.file), salt)
-  const { rewritten, objects } = await rewriteAll(care, files, { from, to: to.key }, options)
+  const { rewritten, objects } = await rewriteAll(store, files, { from, to: to.key }, options)
   for (const dir of options.manifests) await resignManifest(dir, parts.id, to.key)
-  await requireNoOtherMember(care)
+  await requireNoOtherMember(store)
   await files.replaceRecord({ mode, ...mark })
   return { store: parts.id, keyId: mark.keyId, rewritten, objects, manifests: options.manifests.length }
 }
 
 /** The report of an earlier call that finished but was killed before it returned: the store then accepts only the new key. */
 async function finishedBefore(location: StoreLocation, { newKeyFile }: RekeyOptions): Promise<RekeyReport | null> {
-  const authError = await openStoreLocation(location).then((care) => care[Symbol.asyncDispose](), asAuthError)
+  const authError = await openStoreLocation(location).then((store) => store[Symbol.asyncDispose](), asAuthError)
   if (authError === undefined) return null
   const opened = await openStoreLocation({ ...location, keyFile: newKeyFile }).catch(() => {
     throw authError
   })
-  await using care = opened
-  const record = await openRekeyFiles(lazyPython(location.onPython), care).record()
-  if (care.key === null || record === null || record.rekey !== undefined) throw authError
+  await using store = opened
+  const record = await openRekeyFiles(lazyPython(location.onPython), store).record()
+  if (store.key === null || record === null || record.rekey !== undefined) throw authError
   let objects = 0
-  for await (const _ of care.files.objects()) objects += 1
-  return { store: care.parts.id, keyId: care.key.id, rewritten: 0, objects, manifests: 0 }
+  for await (const _ of store.files.objects()) objects += 1
+  return { store: store.parts.id, keyId: store.key.id, rewritten: 0, objects, manifests: 0 }
 }
 
 function asAuthError(error: unknown): CodedError {
@@ -88,7 +88,7 @@ interface NewKey extends AsyncDisposable {
 
 async function newKey(
   python: Python,
-  { parts }: StoreCare,
+  { parts }: MaintenanceStore,
   record: KeyedRecord,
   keyFile: string,
   file: string,
@@ -118,17 +118,17 @@ interface Keys {
 }
 
 /** Repeats until a pass rewrites nothing: a process may have put a sample during the previous pass. */
-async function rewriteAll(care: StoreCare, files: RekeyFiles, keys: Keys, options: RekeyOptions) {
+async function rewriteAll(store: MaintenanceStore, files: RekeyFiles, keys: Keys, options: RekeyOptions) {
   let rewritten = 0
   for (;;) {
-    const { changed, objects } = await rewriteOnce(care, files, keys, options)
+    const { changed, objects } = await rewriteOnce(store, files, keys, options)
     rewritten += changed
     if (changed === 0) return { rewritten, objects }
   }
 }
 
 async function rewriteOnce(
-  { files: inventory }: StoreCare,
+  { files: inventory }: MaintenanceStore,
   files: RekeyFiles,
   { from, to }: Keys,
   { signal, onProgress }: RekeyOptions,
@@ -152,7 +152,7 @@ async function rewriteOnce(
 }
 
 // Other members would go on writing with the old key, and would reject the rewritten objects as forged.
-async function requireNoOtherMember({ parts: { members } }: StoreCare): Promise<void> {
+async function requireNoOtherMember({ parts: { members } }: MaintenanceStore): Promise<void> {
   for (const member of await members.all()) {
     if (member === members.id || (await members.dead(member))) continue
     throw finding('STORE_BUSY', 'the key of a store cannot be changed while other processes have it open', {

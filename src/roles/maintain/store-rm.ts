@@ -5,7 +5,7 @@ import { keySegment } from '../../store/blob-key.ts'
 import { holdersOf } from '../../store/coordination/held-keys.ts'
 import type { FoundObject } from '../../store/maintenance/inventory.ts'
 import { WouldFree } from '../../store/maintenance/would-free.ts'
-import type { StoreCare } from '../../store/open-for-care.ts'
+import type { MaintenanceStore } from '../../store/open-for-maintenance.ts'
 import { openStoreLocation, type StoreLocation } from './store-location.ts'
 
 /** Objects that are handled at the same time: enough to keep a remote file system busy. */
@@ -39,24 +39,24 @@ export interface RmOptions {
  * @throws STORE_BUSY, with nothing removed, while a running process holds one of them or may be working on the run.
  */
 export async function removeRun(location: StoreLocation, options: RmOptions): Promise<RmReport> {
-  await using care = await openStoreLocation(location)
+  await using store = await openStoreLocation(location)
   const { run, dryRun, signal, agree, onWait } = options
-  const { objects, bytes } = await objectsOf(care, run, signal)
+  const { objects, bytes } = await objectsOf(store, run, signal)
   // Without it what a member that died elsewhere held could never be removed.
-  await care.parts.members.settle({ signal, ...(onWait === undefined ? {} : { onWait }) })
-  await requireUnheld(care, run, objects)
-  if (!options.force) await requireNoOtherMember(care, run)
-  const about = { store: care.parts.id, run, dryRun, kept: 0 }
+  await store.parts.members.settle({ signal, ...(onWait === undefined ? {} : { onWait }) })
+  await requireUnheld(store, run, objects)
+  if (!options.force) await requireNoOtherMember(store, run)
+  const about = { store: store.parts.id, run, dryRun, kept: 0 }
   if (dryRun) return { ...about, removed: objects.length, bytes }
   const wanted = objects.length > 0 && (await agree(objects.length, bytes))
   if (!wanted) return { ...about, removed: 0, kept: objects.length, bytes: 0 }
-  await care.parts.members.join()
-  await care.parts.space.open()
+  await store.parts.members.join()
+  await store.parts.space.open()
   for (let at = 0; at < objects.length; at += AT_ONCE) {
     signal.throwIfAborted()
     const some = objects.slice(at, at + AT_ONCE)
     // `retire` keeps an object on which another process has taken a lease in the meantime.
-    const removed = await Promise.all(some.map(({ key }) => care.parts.leases.retire(key)))
+    const removed = await Promise.all(some.map(({ key }) => store.parts.leases.retire(key)))
     const kept = some.find((_, index) => removed[index] === null)
     if (kept !== undefined) throw inUse(run, keySegment(kept.key), 'a running process')
   }
@@ -69,7 +69,7 @@ interface RunObjects {
   readonly bytes: number
 }
 
-async function objectsOf({ files }: StoreCare, run: string, signal: AbortSignal): Promise<RunObjects> {
+async function objectsOf({ files }: MaintenanceStore, run: string, signal: AbortSignal): Promise<RunObjects> {
   const objects: FoundObject[] = []
   const wouldFree = new WouldFree(files)
   let bytes = 0
@@ -83,7 +83,7 @@ async function objectsOf({ files }: StoreCare, run: string, signal: AbortSignal)
   return { objects, bytes }
 }
 
-async function requireUnheld({ parts }: StoreCare, run: string, objects: readonly FoundObject[]): Promise<void> {
+async function requireUnheld({ parts }: MaintenanceStore, run: string, objects: readonly FoundObject[]): Promise<void> {
   const { coordination, members } = parts
   const all = [await holdersOf(coordination.notes, 'leases'), await holdersOf(coordination.notes, 'claims')]
   for (const { key } of objects) {
@@ -94,7 +94,7 @@ async function requireUnheld({ parts }: StoreCare, run: string, objects: readonl
 }
 
 // A process between two samples holds no lease, but still needs the run.
-async function requireNoOtherMember({ parts: { members } }: StoreCare, run: string): Promise<void> {
+async function requireNoOtherMember({ parts: { members } }: MaintenanceStore, run: string): Promise<void> {
   for (const member of await members.all()) {
     const alive = member !== members.id && !(await members.dead(member))
     if (alive) throw inUse(run, 'the store', await members.describe(member))

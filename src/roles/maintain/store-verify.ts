@@ -21,9 +21,9 @@ export interface StoreVerdict extends VerifyReport {
 
 /** Reads and checks every object of a store. Moves bad objects to quarantine unless `dryRun`. */
 export async function verifyWholeStore(location: StoreLocation, options: VerifyStoreOptions): Promise<StoreVerdict> {
-  await using care = await openStoreLocation(location)
-  const { parts, files } = care
-  const manifests = await StoreManifests.read(options.manifests, care)
+  await using store = await openStoreLocation(location)
+  const { parts, files } = store
+  const manifests = await StoreManifests.read(options.manifests, store)
   const foreign: Foreign[] = [...(await files.foreignAtTop())]
   const stored = new Set<string>()
   for await (const { key } of files.objects((found) => foreign.push(found)))

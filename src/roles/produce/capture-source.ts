@@ -9,16 +9,16 @@ import { inputsText } from '../../refs/root/inputs.ts'
 import { sha256 } from '../../refs/sha256.ts'
 import { type NamedConversation, readConversations, surveyConversations } from './conversation-file.ts'
 import {
+  atOrigin,
   type FeatureSource,
   type IsKnown,
-  named,
-  renamed,
   type SourceItem,
   type SourcePlan,
   type SourceSample,
+  withOrigin,
 } from './feature-source.ts'
 
-/** Features that the target makes from conversations. */
+/** The plan to capture features: the target runs on the conversations of `data.conversations`. */
 export async function planCapture(config: RunConfig, python: Python): Promise<SourcePlan> {
   const { run, target, data, draft } = config
   const file = data.conversations
@@ -43,36 +43,36 @@ export async function planCapture(config: RunConfig, python: Python): Promise<So
     const auxLayers = architectureOf(draft.architecture).auxLayers(shape)
     const opened = await python.call('capture.open', { target, data, draft, auxLayers, threads: 0 })
     const { handle, device, contract } = opened
-    // A CPU gains nothing from a batch and loses its padding; alone, a sample's bits do not depend on its neighbours.
+    // On a CPU, a batch is no faster and padding costs time. Alone, a sample's bits do not depend on other samples.
     const batchTokens = device === 'cpu' ? 1 : data.batchTokens
     return new CaptureSource({ config, file, python, batchTokens }, new Owned(python, handle), contract)
   }
-  // The inputs' sum is over all lines.
+  // `inputs` contains the digest of all lines, so a published ref is always current.
   return { inputs, total, isCurrent: () => true, open }
 }
 
-/** A conversation as tokens, waiting for its batch to be full. */
-interface Waiting extends NamedConversation {
+/** An encoded conversation that waits until its batch is full. */
+interface EncodedConversation extends NamedConversation {
   readonly tokens: TensorSet
   readonly about: OpOutput<'capture.encode'>
 }
 
-interface CaptureGiven {
+interface CaptureSourceOptions {
   readonly config: RunConfig
   readonly file: string
   readonly python: Python
-  /** Padded tokens of a forward pass at most; a longer conversation goes alone. */
+  /** At most this many padded tokens per forward pass. A longer conversation is a batch of its own. */
   readonly batchTokens: number
 }
 
 class CaptureSource implements FeatureSource {
   readonly contract: CaptureContract
-  readonly #given: CaptureGiven
+  readonly #options: CaptureSourceOptions
   readonly #session: Owned
 
-  constructor(given: CaptureGiven, session: Owned, contract: CaptureContract) {
+  constructor(options: CaptureSourceOptions, session: Owned, contract: CaptureContract) {
     this.contract = contract
-    this.#given = given
+    this.#options = options
     this.#session = session
   }
 
@@ -81,15 +81,15 @@ class CaptureSource implements FeatureSource {
   }
 
   async *items(isKnown: IsKnown): AsyncGenerator<SourceItem> {
-    const { config, file, batchTokens } = this.#given
-    let batch: Waiting[] = []
+    const { config, file, batchTokens } = this.#options
+    let batch: EncodedConversation[] = []
     try {
-      for await (const given of readConversations(file, config.run.id, config.data.limit)) {
-        if (await isKnown(given.sampleId)) {
+      for await (const conversation of readConversations(file, config.run.id, config.data.limit)) {
+        if (await isKnown(conversation.sampleId)) {
           yield { kind: 'known' }
           continue
         }
-        const next = await this.#encode(given)
+        const next = await this.#encode(conversation)
         if (next.about.lossTokens === 0) {
           await next.tokens[Symbol.asyncDispose]()
           yield { kind: 'empty', truncated: next.about.truncated }
@@ -109,23 +109,23 @@ class CaptureSource implements FeatureSource {
     }
   }
 
-  async #encode(given: NamedConversation): Promise<Waiting> {
-    const { conversation, where } = given
-    const { config, python } = this.#given
+  async #encode(named: NamedConversation): Promise<EncodedConversation> {
+    const { conversation, where } = named
+    const { config, python } = this.#options
     const { maxLength } = config.data
     const session = this.#session.handle
-    const about = await named(where, () => python.call('capture.encode', { session, conversation, maxLength }))
-    return { ...given, tokens: new TensorSet(python, about.set), about }
+    const about = await withOrigin(where, () => python.call('capture.encode', { session, conversation, maxLength }))
+    return { ...named, tokens: new TensorSet(python, about.set), about }
   }
 
-  async *#forward(batch: readonly Waiting[]): AsyncGenerator<SourceSample> {
+  async *#forward(batch: readonly EncodedConversation[]): AsyncGenerator<SourceSample> {
     if (batch.length === 0) return
     const sets: TensorSet[] = []
     try {
       sets.push(...(await this.#statesOf(batch)))
       for (const waiting of batch) {
         const tensors = sets.shift()
-        if (tensors === undefined) throw new Error(`capture.forward gave too few sets for ${batch.length} samples`)
+        if (tensors === undefined) throw new Error(`capture.forward returned too few sets for ${batch.length} samples`)
         yield sampleOf(waiting, tensors)
       }
     } finally {
@@ -133,8 +133,8 @@ class CaptureSource implements FeatureSource {
     }
   }
 
-  async #statesOf(batch: readonly Waiting[]): Promise<TensorSet[]> {
-    const { python, file } = this.#given
+  async #statesOf(batch: readonly EncodedConversation[]): Promise<TensorSet[]> {
+    const { python, file } = this.#options
     const session = this.#session.handle
     try {
       const samples = batch.map(({ tokens }) => tokens.handle)
@@ -143,18 +143,18 @@ class CaptureSource implements FeatureSource {
     } catch (error) {
       if (!hasCode(error, 'FEATURE_INVALID')) throw error
       const index = Number(/^samples\[(\d+)\]$/.exec(error.details.file ?? '')?.[1])
-      throw renamed(error, batch[index]?.where ?? file)
+      throw atOrigin(error, batch[index]?.where ?? file)
     }
   }
 }
 
-/** Whether the padded batch stays within its budget. */
-function fits(batch: readonly Waiting[], next: Waiting, budget: number): boolean {
+/** Whether the batch with `next` in it, padded to its longest sample, has at most `budget` tokens. */
+function fits(batch: readonly EncodedConversation[], next: EncodedConversation, budget: number): boolean {
   const longest = Math.max(next.about.numTokens, ...batch.map(({ about }) => about.numTokens))
   return batch.length === 0 || longest * (batch.length + 1) <= budget
 }
 
-function sampleOf({ sampleId, where, about }: Waiting, tensors: TensorSet): SourceSample {
+function sampleOf({ sampleId, where, about }: EncodedConversation, tensors: TensorSet): SourceSample {
   const { numTokens, lossTokens, truncated } = about
   const facts = { trainedTokens: lossTokens, truncated }
   const provenance = { from: where.slice(-1000) }

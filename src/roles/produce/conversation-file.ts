@@ -31,9 +31,12 @@ export interface NamedConversation {
 }
 
 const FIELD = 'data.conversations'
-const FIX = 'give each line `messages` (role, content), `conversations` (from, value), or `input_ids` with `loss_start`'
+const FIX = 'give each line `messages` (role, content), `conversations` (from, value), or `input_ids` and `loss_start`'
 
-/** The first `limit` conversations of a file, in its order, named after their ids where these can name a file. */
+/**
+ * The first `limit` conversations of a file, in the order of the file. The sample id contains the conversation's
+ * id, or the line number if there is no id or it has characters that a sample id cannot have.
+ */
 export async function* readConversations(
   file: string,
   runId: RunId,
@@ -50,7 +53,7 @@ export async function* readConversations(
       throw invalid(
         where,
         'id',
-        `${String(id)}, which line ${earlier} has too`,
+        `${String(id)}, which is also the id of line ${earlier}`,
         'make the ids unique, or leave them out',
       )
     }
@@ -60,8 +63,8 @@ export async function* readConversations(
 }
 
 /**
- * How many conversations there are and a sum over them, so that a resumed run can tell that they are the same. Every
- * line is looked at, so that a bad one is found before anything was captured.
+ * Counts the conversations and computes a SHA-256 digest of them. A resumed run compares the digest, to detect changed
+ * inputs. All lines are parsed, so that an invalid line fails the run before the first capture.
  */
 export async function surveyConversations(
   file: string,
@@ -83,7 +86,7 @@ type Parsed = { readonly id: unknown } & (
   | { readonly input_ids: number[]; readonly loss_start: number }
 )
 
-/** Where a line has several forms the tokens win: they are what the target really saw. */
+/** If a line has several forms, `input_ids` is used: those are the tokens that the target was run on. */
 export function parseConversation(text: string, where: string): Parsed {
   const line = parseJson(text, where)
   if ('input_ids' in line) {
@@ -112,15 +115,15 @@ function parseJson(text: string, where: string): object {
     throw invalid(where, '(the whole line)', cause instanceof Error ? cause.message : String(cause), FIX)
   }
   if (typeof line === 'object' && line !== null && !Array.isArray(line)) return line
-  throw invalid(where, '(the whole line)', Array.isArray(line) ? 'a list' : typeof line, FIX)
+  throw invalid(where, '(the whole line)', Array.isArray(line) ? 'an array' : typeof line, FIX)
 }
 
 function checked<T extends z.ZodType>(schema: T, line: object, where: string): z.output<T> {
   const parsed = schema.safeParse(line)
   if (parsed.success) return parsed.data
   const [issue] = parsed.error.issues
-  throw invalid(where, issue?.path.map(String).join('.') || '(the whole line)', issue?.message ?? 'something else', FIX)
+  throw invalid(where, issue?.path.map(String).join('.') || '(the whole line)', issue?.message ?? 'another value', FIX)
 }
 
 const invalid = (file: string, field: string, found: string, fix: string): CodedError =>
-  finding('FEATURE_INVALID', 'this is no conversation that can be captured', { file, field, found, fix })
+  finding('FEATURE_INVALID', 'this line is not a conversation that can be captured', { file, field, found, fix })

@@ -7,18 +7,18 @@ import type { ExternFile } from '../../store/blobs/blobs.ts'
 
 /** The result for one input. */
 export type SourceItem =
-  /** Published by an interrupted run, and still there. */
+  /** An earlier run published this sample, and it is still stored. */
   | { readonly kind: 'known' }
-  /** No trained token: nothing to learn from. */
+  /** The sample has no loss tokens, so it is skipped. */
   | { readonly kind: 'empty'; readonly truncated: boolean }
   | SourceSample
 
 export interface SourceSample {
   readonly kind: 'sample'
   readonly sampleId: SampleId
-  /** Where it came from, for messages. */
+  /** The input file or line, for messages. */
   readonly origin: string
-  /** Owned by whoever receives the item. */
+  /** The receiver of the item owns them. */
   readonly tensors: TensorSet
   readonly numTokens: number
   readonly facts: SampleFacts & { readonly trainedTokens: number }
@@ -29,36 +29,36 @@ export interface SourceSample {
   readonly copied?: string
 }
 
-/** Whether a sample is stored and published already. Called once for each input, several at a time. */
+/** Whether a sample is already stored and published. Called once per input; several calls may run at the same time. */
 export type IsKnown = (sampleId: SampleId) => Promise<boolean>
 
-/** Where features come from. Holds a few samples at a time, whatever the size of the set. */
+/** A source of samples. It keeps only a few samples in memory, whatever the number of inputs. */
 export interface FeatureSource extends AsyncDisposable {
   readonly contract: CaptureContract
   /** All inputs in their fixed order. */
   items(isKnown: IsKnown): AsyncGenerator<SourceItem>
 }
 
-/** What is known of a source before anything expensive, such as the target's weights, is loaded. */
+/** The facts about a source that need no expensive work such as loading the target's weights. */
 export interface SourcePlan {
-  /** Changes when the inputs or the way they are cut change. */
+  /** Changes when the inputs or `data.maxLength` change. */
   readonly inputs: string
   readonly total: number
-  /** False when the input of a published ref has changed since. */
+  /** False when the input of a published ref has changed since it was published. */
   isCurrent(ref: SampleRef): boolean
   open(): Promise<FeatureSource>
 }
 
-/** Runs `task`, and lets its FEATURE_INVALID name `origin`: Python knows the sample, but not the user's file. */
-export async function named<T>(origin: string, task: () => Promise<T>): Promise<T> {
+/** Runs `task`. A FEATURE_INVALID of `task` then names `origin`, because Python does not know the user's file. */
+export async function withOrigin<T>(origin: string, task: () => Promise<T>): Promise<T> {
   try {
     return await task()
   } catch (error) {
-    throw hasCode(error, 'FEATURE_INVALID') ? renamed(error, origin) : error
+    throw hasCode(error, 'FEATURE_INVALID') ? atOrigin(error, origin) : error
   }
 }
 
-export function renamed(error: CodedError<'FEATURE_INVALID'>, origin: string): CodedError {
+export function atOrigin(error: CodedError<'FEATURE_INVALID'>, origin: string): CodedError {
   const [what = error.message] = error.message.split('\n')
   return finding('FEATURE_INVALID', what, { ...error.details, file: origin }, { cause: error })
 }

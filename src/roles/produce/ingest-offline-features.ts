@@ -7,17 +7,17 @@ import type { FeatureStore } from '../../store/feature-store.ts'
 import { produceInto } from './produce.ts'
 
 export interface IngestOptions {
-  /** A folder, a file or a pattern of `.ckpt`, `.ckpt.gz` and `.safetensors` feature files. */
+  /** A folder, a file or a pattern that matches `.ckpt`, `.ckpt.gz` and `.safetensors` feature files. */
   readonly files: string
-  /** The target that the features were made with: a transformers folder or a .gguf file. */
+  /** The target that the features were captured from: a transformers folder or a .gguf file. */
   readonly target: string
-  /** Must retain. */
+  /** Must have been opened with `retain: true`. */
   readonly store: FeatureStore
-  /** The folder to publish in. */
+  /** The folder of the manifest. */
   readonly manifest: string
   readonly runId: string
   readonly maxLength?: number
-  /** How the tensors come into the store: `features.link` of the config. Default: auto. */
+  /** Link or copy the tensors into the store: `features.link` of the config. Default: auto. */
   readonly link?: RunConfig['features']['link']
   readonly python?: Python
   readonly events?: EventSink
@@ -25,7 +25,7 @@ export interface IngestOptions {
   readonly clock?: Clock
 }
 
-/** Takes existing feature files into a store and publishes their manifest; goes on where it was stopped. */
+/** Ingests existing feature files into a store and publishes their manifest. Resumes an interrupted ingest. */
 export async function ingestOfflineFeatures(options: IngestOptions): Promise<Manifest> {
   const { files, target, store, manifest, runId, maxLength, link } = options
   const config = RunConfig.parse({

@@ -14,10 +14,13 @@ import type { ExternFile } from '../../store/blobs/blobs.ts'
 import { type FeatureFile, findFeatureFiles } from './feature-files.ts'
 import type { FeatureSource, IsKnown, SourceItem, SourcePlan } from './feature-source.ts'
 
-/** Files that are loaded ahead. In bytes it is three long samples of a 7B target. */
-const AHEAD = { tasks: 16, weight: 192 * 2 ** 20 }
+/** Limits of concurrent loads. The weight is in bytes: about three long samples of a 7B target. */
+const LOAD_LIMITS = { tasks: 16, weight: 192 * 2 ** 20 }
 
-/** What each setting allows, best first. A reference is never chosen for the user: it leaves the data in a foreign hand. */
+/**
+ * The link modes that each value of `features.link` allows, best first. `auto` excludes references, because the store
+ * then depends on files that the user may change or delete.
+ */
 const LINKS: Record<RunConfig['features']['link'], Pick<ExternFile, 'link' | 'orCopy'>> = {
   auto: { link: ['reflink', 'hardlink'], orCopy: true },
   reflink: { link: ['reflink'], orCopy: false },
@@ -26,19 +29,19 @@ const LINKS: Record<RunConfig['features']['link'], Pick<ExternFile, 'link' | 'or
   copy: { link: [], orCopy: true },
 }
 
-/** Features that another program made, one sample a file. */
+/** The plan to ingest feature files that another program wrote, one sample per file. */
 export async function planIngest(config: RunConfig, python: Python): Promise<SourcePlan> {
   const { features, data } = config
   if (features.files === null) {
-    throw finding('CONFIG_INVALID', 'there are no feature files to take in', {
+    throw finding('CONFIG_INVALID', 'there are no feature files to ingest', {
       field: 'features.files',
       found: 'null',
       fix: 'name a folder or a pattern such as "features/**/*.ckpt*"',
     })
   }
   const files = await findFeatureFiles(features.files)
-  // Ids follow the order of the names, so those must not change. A file that was repaired has its name and another
-  // size: that sample alone is made again.
+  // Sample ids are positions in the sorted list of names, so the list must not change. A repaired file has the same
+  // name and another size: only its sample is ingested again.
   const names = sha256(JSON.stringify(files.map(({ name }) => name)))
   const inputs = inputsText({ 'features.files': names, 'data.maxLength': data.maxLength })
   const sizes = new Map(files.map(({ bytes }, index) => [fileSampleId(config.run.id, index), bytes]))
@@ -47,7 +50,10 @@ export async function planIngest(config: RunConfig, python: Python): Promise<Sou
   return { inputs, total: files.length, isCurrent, open }
 }
 
-/** The files are taken to hold the architecture's usual layers, after the final norm; the dtype is that of the first file. */
+/**
+ * A feature file does not record its layers. So they are assumed to be the default layers of the architecture, with the
+ * last hidden state after the final norm. The dtype is that of the first file.
+ */
 async function contractOf(
   { target, data, draft }: RunConfig,
   python: Python,
@@ -55,7 +61,7 @@ async function contractOf(
 ): Promise<CaptureContract> {
   const { shape, hash } = await python.call('target.describe', { model: target.model })
   const [first] = files
-  if (first === undefined) throw new Error('a plan has at least one file')
+  if (first === undefined) throw new Error('the plan of an ingest has no file')
   const peeked = await python.call('ckpt.load', { path: first.path, maxLength: data.maxLength })
   await using tensors = new TensorSet(python, peeked.set)
   return CaptureContract.parse({
@@ -88,13 +94,13 @@ class IngestSource implements FeatureSource {
   async [Symbol.asyncDispose](): Promise<void> {}
 
   async *items(isKnown: IsKnown): AsyncGenerator<SourceItem> {
-    const loads = new InOrder<SourceItem>(AHEAD, discard)
+    const loads = new InOrder<SourceItem>(LOAD_LIMITS, discard)
     try {
       for (const [index, file] of this.#files.entries()) {
-        while (!loads.hasRoomFor(file.bytes)) yield* taken(loads)
+        while (!loads.canBegin(file.bytes)) yield* nextOf(loads)
         loads.begin(file.bytes, () => this.#item(file, index, isKnown))
       }
-      while (!loads.isEmpty) yield* taken(loads)
+      while (!loads.isEmpty) yield* nextOf(loads)
     } finally {
       await loads.abandon()
     }
@@ -105,9 +111,9 @@ class IngestSource implements FeatureSource {
     const sampleId = fileSampleId(run.id, index)
     if (await isKnown(sampleId)) return { kind: 'known' }
     const inPlace = features.link !== 'copy'
-    // The store remembers where the file is: behind a link there might be another one tomorrow.
-    const at = inPlace ? await realpath(file.path) : file.path
-    const loaded = await this.#python.call('ckpt.load', { path: at, maxLength: data.maxLength, inPlace })
+    // The store keeps this path, so symbolic links are resolved: their target may change later.
+    const realFile = inPlace ? await realpath(file.path) : file.path
+    const loaded = await this.#python.call('ckpt.load', { path: realFile, maxLength: data.maxLength, inPlace })
     const tensors = new TensorSet(this.#python, loaded.set)
     try {
       requireSpec(file.path, tensors, this.contract)
@@ -126,13 +132,13 @@ class IngestSource implements FeatureSource {
     return {
       kind: 'sample',
       ...{ sampleId, origin: file.path, tensors, numTokens, facts, provenance },
-      ...(extern === null ? {} : { extern: { ...extern, file: at, ...LINKS[features.link] } }),
+      ...(extern === null ? {} : { extern: { ...extern, file: realFile, ...LINKS[features.link] } }),
       ...(copied === null ? {} : { copied }),
     }
   }
 }
 
-async function* taken(loads: InOrder<SourceItem>): AsyncGenerator<SourceItem> {
+async function* nextOf(loads: InOrder<SourceItem>): AsyncGenerator<SourceItem> {
   const item = await loads.next()
   if (item !== undefined) yield item.value
 }
@@ -141,7 +147,7 @@ async function discard(item: SourceItem): Promise<void> {
   if (item.kind === 'sample') await item.tensors[Symbol.asyncDispose]()
 }
 
-/** As the reference names them: the place in the sorted list. */
+/** The position in the sorted list of files, as in the reference implementation (SpecForge). */
 const fileSampleId = (runId: RunId, index: number): SampleId =>
   SampleId.parse(`${runId}:${String(index).padStart(8, '0')}`)
 
@@ -150,14 +156,14 @@ function requireSpec(file: string, tensors: TensorSet, { shape, dtype }: Capture
   const width = hidden?.shape[1]
   if (width === shape.hiddenSize && hidden?.dtype === dtype) return
   const wrongWidth = width !== shape.hiddenSize
-  throw finding('SPEC_MISMATCH', wrongWidth ? 'these are features of another target' : 'the features differ in dtype', {
+  throw finding('SPEC_MISMATCH', wrongWidth ? 'the features are of another target' : 'the features differ in dtype', {
     file,
     field: 'hidden_state',
     found: wrongWidth
       ? `width ${width ?? 'unknown'}; the target's is ${shape.hiddenSize}`
       : `${hidden?.dtype ?? 'nothing'}; the first file has ${dtype}`,
     fix: wrongWidth
-      ? 'name in target.model the model that the features were made with'
-      : 'ingest files of one dtype at a time, each into a run of its own',
+      ? 'set target.model to the model that the features were captured from'
+      : 'ingest the files of each dtype in a run of their own',
   })
 }

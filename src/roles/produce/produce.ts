@@ -20,25 +20,25 @@ import type { RoleContext } from '../context.ts'
 import { planCapture } from './capture-source.ts'
 import type { SourcePlan } from './feature-source.ts'
 import { planIngest } from './ingest-source.ts'
-import { codeOf, ProducerRun, producedBefore } from './producer-run.ts'
+import { codeOf, ProducerRun, totalsOfComplete } from './producer-run.ts'
 
-const REFS_AT_ONCE = 100_000
+const REFS_PER_CHECK = 100_000
 
 export interface ProduceOptions {
   readonly config: RunConfig
   readonly python: Python
-  /** Must retain: a producer that goes on reads what it has put, and a release must not free it. */
+  /** Must have been opened with `retain: true`: a resumed producer reads samples it has put, and must not free them. */
   readonly store: FeatureStore
   readonly context: RoleContext
 }
 
 /**
- * The producer: features of the target, or those in files, into the shared store; then the manifest. Goes on where an
- * interrupted run of the same work stopped, and returns at once when its manifest is complete.
+ * The producer: captures features or ingests feature files into the shared store, and publishes the manifest. Resumes
+ * an interrupted run of the same work. Returns at once when the manifest is already complete.
  */
 export async function produce(config: RunConfig, context: RoleContext): Promise<void> {
   if (!traitsOf(config.store).shared) {
-    throw finding('CONFIG_INVALID', 'a producer of its own needs a store that others can reach', {
+    throw finding('CONFIG_INVALID', 'the role `produce` needs a store that other processes can open', {
       field: 'store.kind',
       found: config.store.kind,
       fix: `set it to ${sharedKinds}, or run the role \`colocated\``,
@@ -49,7 +49,7 @@ export async function produce(config: RunConfig, context: RoleContext): Promise<
   await produceInto({ config, python, store, context })
 }
 
-/** `produce` with a store that the caller owns. `config.manifest` must belong to that store, or not exist yet. */
+/** `produce` with a store that the caller owns. The manifest must belong to that store, or not exist yet. */
 export async function produceInto(options: ProduceOptions): Promise<Manifest> {
   const { config, store, context } = options
   const started = context.clock.now()
@@ -57,16 +57,16 @@ export async function produceInto(options: ProduceOptions): Promise<Manifest> {
   try {
     const plan = await planOf(options)
     context.events.emit({ event: 'produce.started', source: config.features.source, total: plan.total })
-    const done = await finishedEarlier(options, plan)
-    if (done !== null) {
+    const complete = await completeManifest(options, plan)
+    if (complete !== null) {
       const seconds = (context.clock.now() - started) / 1000
-      const totals = producedBefore(done.refs, plan.total)
+      const totals = totalsOfComplete(complete.refs, plan.total)
       context.events.emit({ event: 'produce.finished', manifest: config.manifest, seconds, ...totals })
-      return done
+      return complete
     }
     await makeFolder(config.manifest, 'manifest')
     const { memberId } = store
-    // A producer that was taken for dead may wake up: from here on it can put nothing any more.
+    // An earlier producer that was declared dead may still be running. A fence stops all its further puts.
     const fence = (member: string) => store.fence(member)
     await using _claim = await claimWork(config.manifest, PRODUCE_CLAIM, context, { memberId, fence })
     await using source = await plan.open()
@@ -75,7 +75,8 @@ export async function produceInto(options: ProduceOptions): Promise<Manifest> {
     await new ProducerRun({ ...options, plan, source, writer, started }).publish()
   } catch (cause) {
     const error = storageError(cause, config.manifest, 'a file or folder of this run')
-    // A manifest of other work, or one that another producer writes, is not ours to mark. An interrupted one stays open: the run goes on from it.
+    // The failure must not be recorded in a manifest of other work or of another active producer. After an interruption
+    // the manifest stays open, so that the next run can resume it.
     if (!hasCode(error, 'MANIFEST_INVALID', 'INTERRUPTED', 'STORE_BUSY')) {
       await recordFailure({ ...about, code: codeOf(error) }).catch(() => undefined)
     }
@@ -87,36 +88,39 @@ export async function produceInto(options: ProduceOptions): Promise<Manifest> {
 const planOf = ({ config, python }: ProduceOptions): Promise<SourcePlan> =>
   config.features.source === 'capture' ? planCapture(config, python) : planIngest(config, python)
 
-/** The complete manifest of this very work, all its samples there; found without loading the target's weights. */
-async function finishedEarlier({ config, python, store }: ProduceOptions, plan: SourcePlan): Promise<Manifest | null> {
+/**
+ * The manifest, if it is complete, was made from the same inputs, and all its samples are stored; otherwise null. Does
+ * not load the target's weights.
+ */
+async function completeManifest({ config, python, store }: ProduceOptions, plan: SourcePlan): Promise<Manifest | null> {
   const root = (await readManifestRoot(config.manifest, store.key))?.root
   if (root?.state !== 'complete' || root.contract === null) return null
   if (root.run_id !== config.run.id || root.store_id !== store.id || root.inputs !== plan.inputs) return null
   const { hash } = await python.call('target.identity', { model: config.target.model })
   if (hash !== root.contract.targetHash) return null
   const manifest = await readRefManifest({ dir: config.manifest, storeId: store.id, key: store.key })
-  const changed = firstIn(manifest.refs, (ref) => !plan.isCurrent(ref))
-  // The manifest cannot know what happened to the store since. Samples that are gone are produced again.
+  const changed = findIn(manifest.refs, (ref) => !plan.isCurrent(ref))
+  // Samples may have been deleted from the store since. The producer makes missing samples again.
   if (changed === undefined) return (await hasAll(store, manifest.refs)) ? manifest : null
-  throw finding('MANIFEST_INVALID', 'the manifest is complete, but an input is not the one it was made from', {
+  throw finding('MANIFEST_INVALID', 'the manifest is complete, but one of its inputs has changed', {
     file: String(changed.provenance['from'] ?? config.manifest),
     field: changed.sampleId,
-    found: 'a file of another size',
-    fix: 'remove the manifest folder to take the files in anew, or give them a `manifest` of their own',
+    found: 'a file with another size than when it was ingested',
+    fix: 'remove the manifest folder to ingest all files again, or set `manifest` to another folder',
   })
 }
 
-function firstIn<T>(items: Iterable<T>, is: (item: T) => boolean): T | undefined {
-  for (const item of items) if (is(item)) return item
+function findIn<T>(items: Iterable<T>, matches: (item: T) => boolean): T | undefined {
+  for (const item of items) if (matches(item)) return item
   return undefined
 }
 
-/** Whether every sample is stored. Some at a time: a ref is many times as large in memory as in the manifest. */
+/** Whether every sample is stored. Checked in parts: a parsed ref takes many times the memory of its line. */
 async function hasAll(store: FeatureStore, refs: RefList): Promise<boolean> {
-  for (let first = 0; first < refs.length; first += REFS_AT_ONCE) {
-    const length = Math.min(REFS_AT_ONCE, refs.length - first)
-    const some = Array.from({ length }, (_, index) => refs.at(first + index))
-    if ((await store.missing(some)).length > 0) return false
+  for (let first = 0; first < refs.length; first += REFS_PER_CHECK) {
+    const length = Math.min(REFS_PER_CHECK, refs.length - first)
+    const part = Array.from({ length }, (_, index) => refs.at(first + index))
+    if ((await store.missing(part)).length > 0) return false
   }
   return true
 }

@@ -11,18 +11,18 @@ import type { EventBody } from '../../report/events/events.ts'
 import type { LinkMode } from '../../store/blobs/blobs.ts'
 import type { FeatureStore } from '../../store/feature-store.ts'
 import type { RoleContext } from '../context.ts'
-import { type FeatureSource, named, type SourcePlan, type SourceSample } from './feature-source.ts'
+import { type FeatureSource, type SourcePlan, type SourceSample, withOrigin } from './feature-source.ts'
 
 const FLUSH_SAMPLES = 512
 const FLUSH_MS = 2000
-// The root lists every segment and is rewritten at each flush, so a long run flushes ever less often.
+// Each flush rewrites the root, which lists all segments. So the interval grows with the number of segments.
 const FLUSH_MS_PER_SEGMENT = 20
 const PROGRESS_MS = 1000
 
 export type Totals = Omit<Extract<EventBody, { event: 'produce.progress' }>, 'event' | 'total'>
 
-/** Limits of concurrent puts: one can wait for the disk while another is copied. */
-const UNDER_WAY = { tasks: 16, weight: 192 * 2 ** 20 }
+/** Limits of concurrent puts; the weight is in bytes. One put can wait for the disk while another one copies. */
+const PUT_LIMITS = { tasks: 16, weight: 192 * 2 ** 20 }
 
 interface RunOptions {
   readonly config: RunConfig
@@ -32,7 +32,7 @@ interface RunOptions {
   readonly plan: SourcePlan
   readonly source: FeatureSource
   readonly writer: ManifestWriter
-  /** When the role began, in the clock's milliseconds. */
+  /** Start of the role, in milliseconds of the clock. */
   readonly started: number
 }
 
@@ -40,7 +40,7 @@ interface RunOptions {
 export class ProducerRun {
   readonly #given: RunOptions
   readonly #totals: Record<keyof Totals, number>
-  /** Samples that were copied although they should stay in their files, by reason. */
+  /** By reason: samples that were copied, although `features.link` allows a link. */
   readonly #copies = new Map<string, number>()
   #pending = 0
   #flushed: number
@@ -52,14 +52,14 @@ export class ProducerRun {
     this.#totals = { samples: 0, skipped: 0, cut: 0, resumed: 0, linked: 0, tokens: 0, lossTokens: 0, bytes: 0 }
   }
 
-  /** Leaves the manifest complete; open, with what was good so far, when it throws. */
+  /** Completes the manifest. After an error the manifest stays open and lists all samples that were put before. */
   async publish(): Promise<void> {
     const { python, writer, source } = this.#given
     try {
       const { vocabSize } = source.contract.shape
       await using counter = new Owned(python, (await python.call('counts.open', { vocabSize })).handle)
       await this.#publishItems(counter)
-      if (this.#totals.samples === 0) throw nothingToTrain(this.#given.plan.total)
+      if (this.#totals.samples === 0) throw noLossTokens(this.#given.plan.total)
       const { pairs } = await python.call('counts.read', { counter: counter.handle })
       await writer.complete(pairs)
     } catch (error) {
@@ -72,14 +72,14 @@ export class ProducerRun {
 
   async #publishItems(counter: Owned): Promise<void> {
     const { source, context, store } = this.#given
-    // A sample that is put but not published would fill the store without being used.
-    const puts = new InOrder<SampleRef>(UNDER_WAY, (ref) => store.abort(ref.sampleId))
+    // A sample that is put but not published only takes up space, so it is aborted.
+    const puts = new InOrder<SampleRef>(PUT_LIMITS, (ref) => store.abort(ref.sampleId))
     try {
       for await (const item of source.items((sampleId) => this.#countKnown(sampleId, counter))) {
         if (item.kind === 'empty') this.#totals.skipped += 1
         else if (item.kind === 'sample') await this.#begin(puts, item, counter)
-        await this.#keepUp()
-        throwIfStopped(context.signal, 'the producer stopped between two samples; it goes on when started again')
+        await this.#flushAndReport()
+        throwIfStopped(context.signal, 'the producer stopped between two samples; run the same command to resume')
       }
     } finally {
       await this.#publishAll(puts)
@@ -90,10 +90,10 @@ export class ProducerRun {
     const { python } = this.#given
     const { tensors, origin } = sample
     try {
-      // Counted first: this also checks the ids, and a bad sample must not reach the store.
+      // Before the put: `counts.add` also checks the token ids, and a bad sample must not reach the store.
       const counted = { counter: counter.handle, set: tensors.handle }
-      await named(origin, () => python.call('counts.add', counted))
-      while (!puts.hasRoomFor(tensors.bytes)) await this.#publishNext(puts)
+      await withOrigin(origin, () => python.call('counts.add', counted))
+      while (!puts.canBegin(tensors.bytes)) await this.#publishNext(puts)
     } catch (error) {
       await tensors[Symbol.asyncDispose]()
       throw error
@@ -105,14 +105,14 @@ export class ProducerRun {
     const { config, store } = this.#given
     const { sampleId, numTokens, facts, provenance } = sample
     await using tensors = sample.tensors
-    if (sample.copied !== undefined) this.#countKept('copy', sample.copied)
-    const kept = (how: LinkMode | 'copy', why?: string) => this.#countKept(how, why)
-    const extern = sample.extern === undefined ? {} : { extern: { ...sample.extern, onKept: kept } }
+    if (sample.copied !== undefined) this.#countLink('copy', sample.copied)
+    const onKept = (how: LinkMode | 'copy', why?: string) => this.#countLink(how, why)
+    const extern = sample.extern === undefined ? {} : { extern: { ...sample.extern, onKept } }
     const about = { runId: config.run.id, numTokens, ...facts, provenance, ...extern }
-    return await named(sample.origin, () => store.put(sampleId, tensors, about))
+    return await withOrigin(sample.origin, () => store.put(sampleId, tensors, about))
   }
 
-  // Samples that were put before the first failure are published in order; then the error of that put is thrown.
+  // Publishes the samples before the first failed put, in order; then throws the error of that put.
   async #publishAll(puts: InOrder<SampleRef>): Promise<void> {
     try {
       while (!puts.isEmpty) await this.#publishNext(puts)
@@ -129,7 +129,7 @@ export class ProducerRun {
     this.#add(put.value)
   }
 
-  /** Whether the sample is published and its object still there; if so, its tokens are counted. */
+  /** True if the sample is published and its object is still stored. Then its tokens are counted. */
   async #countKnown(sampleId: SampleId, counter: Owned): Promise<boolean> {
     const { python, store, writer, plan } = this.#given
     const ref = writer.published.get(sampleId)
@@ -151,7 +151,7 @@ export class ProducerRun {
     return true
   }
 
-  #countKept(how: LinkMode | 'copy', why = 'no link possible'): void {
+  #countLink(how: LinkMode | 'copy', why = 'no link possible'): void {
     if (how !== 'copy') this.#totals.linked += 1
     else this.#copies.set(why, (this.#copies.get(why) ?? 0) + 1)
   }
@@ -161,8 +161,11 @@ export class ProducerRun {
     addSample(this.#totals, ref)
   }
 
-  /** Publishes and reports from time to time. The flush is also the heartbeat: it stops when the work does. */
-  async #keepUp(): Promise<void> {
+  /**
+   * Flushes the manifest and emits progress when they are due. The flush is also the heartbeat, so it must run in this
+   * loop and not on a timer: a producer that hangs must lose its heartbeat.
+   */
+  async #flushAndReport(): Promise<void> {
     const { writer, context, plan } = this.#given
     const now = context.clock.now()
     const due = FLUSH_MS + FLUSH_MS_PER_SEGMENT * writer.segments
@@ -185,8 +188,8 @@ export class ProducerRun {
   }
 }
 
-/** The totals of a manifest that was complete already. */
-export function producedBefore(refs: RefList, total: number): Totals {
+/** The totals for a manifest that was already complete at the start. */
+export function totalsOfComplete(refs: RefList, total: number): Totals {
   const skipped = Math.max(0, total - refs.length)
   const sums = { cut: 0, linked: 0, tokens: 0, lossTokens: 0, bytes: 0 }
   const totals = { samples: refs.length, skipped, resumed: refs.length, ...sums }
@@ -203,12 +206,12 @@ function addSample(totals: Record<'cut' | 'tokens' | 'lossTokens' | 'bytes', num
   totals.bytes += ref.bytes
 }
 
-/** The error code for the manifest. An error without a code is a bug. */
+/** The error code to record in the manifest. An error without a code is a bug. */
 export const codeOf = (error: unknown): ErrorCode => (error instanceof CodedError ? error.code : 'PYTHON_RAISED')
 
-const nothingToTrain = (total: number): CodedError =>
-  finding('FEATURE_INVALID', 'no sample has a trained token', {
+const noLossTokens = (total: number): CodedError =>
+  finding('FEATURE_INVALID', 'no sample has a loss token', {
     field: 'loss_mask',
-    found: `${total} samples, every mask empty`,
-    fix: 'raise data.maxLength if answers are cut off, or check that the conversations have assistant turns',
+    found: `${total} samples, and every loss_mask is empty`,
+    fix: 'raise data.maxLength if it truncates the answers, or check that the conversations have assistant turns',
   })

@@ -293,6 +293,6 @@ describe('capture', () => {
 
   it('says so when no conversation has an answer', async () => {
     const { config } = await captureScene(TALKS.slice(1, 2))
-    await expect(produce(config, watched())).rejects.toThrow('no sample has a trained token')
+    await expect(produce(config, watched())).rejects.toThrow('no sample has a loss token')
   })
 })

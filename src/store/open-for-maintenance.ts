@@ -11,33 +11,33 @@ import { countedSpace } from './space/counted-space.ts'
 import { assembleParts, type StoreParts } from './store-parts.ts'
 
 /** An open store for the commands that check and clean it. */
-export interface StoreCare extends AsyncDisposable {
+export interface MaintenanceStore extends AsyncDisposable {
   readonly parts: StoreParts
   readonly key: StoreKey | null
   readonly files: Inventory
   readonly root: string
 }
 
-export interface StoreCareOptions {
+export interface MaintenanceOptions {
   readonly python: Python
   readonly root: string
-  /** Default: what store.json says, for a user who names nothing but a folder. */
+  /** Default: the mode in store.json, for a user who gives only a folder. */
   readonly auth?: StoreAuth | null
   readonly keyFile?: string | null
-  /** Default: that of this process. */
+  /** Default: the watch of this process. */
   readonly watch?: Watch
 }
 
 /** Opens the store in a directory. It joins the store as a member only when a command changes something. */
-export async function openStoreForCare({
+export async function openStoreForMaintenance({
   python,
   root: given,
   auth = null,
   keyFile = null,
   watch,
-}: StoreCareOptions): Promise<StoreCare> {
+}: MaintenanceOptions): Promise<MaintenanceStore> {
   const root = path.resolve(given)
-  const own = auth ?? { mode: await statedMode(root, keyFile), keyFile }
+  const own = auth ?? { mode: await recordedMode(root, keyFile), keyFile }
   const ports = await storeKinds['shared-dir']({ python, root, auth: own, create: false })
   const { id, key, files } = ports
   const parts = assembleParts(ports, { id, retain: true, space: countedSpace(null), watch })
@@ -54,16 +54,16 @@ export async function openStoreForCare({
   }
 }
 
-// A user who gives a key expects a store that needs one: for a store that says otherwise that is an error.
-async function statedMode(root: string, keyFile: string | null): Promise<StoreAuth['mode']> {
+// A user who gives a key expects a keyed store. So a store without a key must fail, which mode `mac` causes.
+async function recordedMode(root: string, keyFile: string | null): Promise<StoreAuth['mode']> {
   const found = await readStoreFile(storeFileOf(root))
   const mode = found?.auth.mode ?? 'none'
   return mode === 'none' && keyFile !== null ? 'mac' : mode
 }
 
 /**
- * Checks a key without making anything. True: there is a store and this is its key. False: there is none, and the key
- * fits a new store.
+ * Checks a key without creating a store. True: the store exists and this is its key. False: there is no store, and the
+ * key can be used for a new one.
  * @throws STORE_AUTH, or STORE_UNAVAILABLE for a damaged store.json.
  */
 export async function tryStoreAuth(python: Python, root: string, auth: StoreAuth): Promise<boolean> {
@@ -77,7 +77,7 @@ export async function tryStoreAuth(python: Python, root: string, auth: StoreAuth
 
 export type { RekeyFiles } from './blobs/directory/rekey-files.ts'
 
-/** For a change of the store's key. The store must be joined before it is written to. */
-export function openRekeyFiles(python: Python, { parts, root }: StoreCare): RekeyFiles {
+/** For a change of the store's key. The caller must join the store as a member before it writes. */
+export function openRekeyFiles(python: Python, { parts, root }: MaintenanceStore): RekeyFiles {
   return new RekeyFiles(python, root, parts.members.id)
 }
