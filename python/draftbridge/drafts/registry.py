@@ -19,6 +19,10 @@ def register(architecture: DraftArchitecture) -> None:
     _architectures[architecture.name] = architecture
 
 
+def architecture_names() -> list[str]:
+    return sorted(_architectures)
+
+
 def architecture_of(name: str) -> DraftArchitecture:
     """CONFIG_INVALID if there is none of this name."""
     found = _architectures.get(name)
@@ -29,7 +33,7 @@ def architecture_of(name: str) -> DraftArchitecture:
         "There is no such draft architecture.",
         field="draft.architecture",
         found=name,
-        fix=f"one of {', '.join(sorted(_architectures))}",
+        fix=f"one of {', '.join(architecture_names())}",
     )
 
 
