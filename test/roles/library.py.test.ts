@@ -69,11 +69,11 @@ describe('the library, in one process and without the command line', () => {
   })
 
   it('fails without a trace when a sample is gone, so that the process can train again', async () => {
-    await using store = await localFeatureStore({ python, retain: false })
-    const { refs, contract, countsFile } = await ingest(store, 'once')
-    const data = { refs, contract, countsFile, manifestSha256: null }
     const config = trainingConfig(dir, { name: 'f', ranks: 1 })
     const train = async () => {
+      await using store = await localFeatureStore({ python, retain: false })
+      const { refs, contract, countsFile } = await ingest(store, 'once')
+      const data = { refs, contract, countsFile, manifestSha256: null }
       await using runtime = await buildOfflineEagle3Runtime({ config, store, data })
       return await runtime.fit()
     }

@@ -209,7 +209,7 @@ describe('a dry run', () => {
     const args = ['--import', 'tsx', 'src/cli/main.ts', 'train', '-c', file, '--dry-run', '--json']
     const { stdout, stderr } = await execute(process.execPath, args, { cwd: checkout })
     expect(JSON.parse(stdout)).toMatchObject({ event: 'train.rehearsed', step: 1 })
-    expect(stderr).toContain('it works, and nothing of it was kept')
+    expect(stderr).toContain('works; nothing was written to disk')
     await expect(readdir(config.run.dir)).rejects.toThrow('ENOENT')
   })
 })
