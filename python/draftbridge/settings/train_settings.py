@@ -1,4 +1,8 @@
-"""`train` of the configuration, with the same fields as src/core/settings/train-settings.ts, which explains them."""
+"""`train` of the configuration, with the same fields as src/core/settings/train-settings.ts, which explains them.
+
+Give a new field of TrainSettings a default. The configuration always brings a value; the default is for sessions that
+are built without one (golden vectors, benches, tests).
+"""
 
 from __future__ import annotations
 
