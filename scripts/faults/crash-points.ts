@@ -13,6 +13,7 @@ import { parseArgs } from 'node:util'
 import { Recorder, recordOptions } from '../results/recorder.ts'
 import { type CrashState, crashStates } from './crash-states.ts'
 import { brokenLines, type FaultOutcome, faultTable } from './fault-table.ts'
+import { KeptWitnesses } from './kept-witnesses.ts'
 import { kills } from './kills.ts'
 import { operations } from './operations.ts'
 import { whyNoStrace } from './traced-calls.ts'
@@ -26,10 +27,15 @@ export interface Outcome extends FaultOutcome {
 /** Two threads may make their calls before the process stops. That seldom happens in every one of several runs. */
 const RUNS = 3
 
-async function statesApart(worker: WorkerProcess, name: string, scratch: string): Promise<readonly CrashState[]> {
+async function statesApart(
+  worker: WorkerProcess,
+  name: string,
+  scratch: string,
+  witnesses: KeptWitnesses,
+): Promise<readonly CrashState[]> {
   let states: readonly CrashState[] = []
   for (let run = 0; run < RUNS; run += 1) {
-    states = await crashStates(worker, name, path.join(scratch, String(run)))
+    states = await crashStates(worker, name, path.join(scratch, String(run)), witnesses)
     if (states.every(({ merged }) => merged === 0)) break
   }
   return states
@@ -39,14 +45,16 @@ async function statesApart(worker: WorkerProcess, name: string, scratch: string)
 export async function judgeStates(names: readonly string[], scratch: string): Promise<readonly Outcome[]> {
   const starting = WorkerProcess.start()
   const worker = await WorkerProcess.start()
+  await using witnesses = new KeptWitnesses()
   const states = []
   for (const [index, name] of names.entries()) {
-    states.push(...(await statesApart(worker, name, path.join(scratch, String(index)))))
+    states.push(...(await statesApart(worker, name, path.join(scratch, String(index)), witnesses)))
   }
   await worker[Symbol.asyncDispose]()
   await using checker = await starting
   const outcomes: Outcome[] = []
   for (const { operation, call, merged, dir, before } of states) {
+    await witnesses.restore()
     const answer = await checker.ask({ do: 'check', operation, dir, before })
     const broken = answer?.broken ?? [answer?.message ?? 'the checking process ended']
     outcomes.push({ operation, fault: call, broken, unseen: merged })

@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process'
 import { readdir, readFile } from 'node:fs/promises'
 import path from 'node:path'
 import { promisify } from 'node:util'
+import type { KeptWitnesses } from './kept-witnesses.ts'
 import type { Before } from './operations.ts'
 import { touches, trace } from './traced-calls.ts'
 import type { WorkerProcess } from './worker-process.ts'
@@ -29,6 +30,7 @@ export async function crashStates(
   worker: WorkerProcess,
   operation: string,
   scratch: string,
+  witnesses: KeptWitnesses,
 ): Promise<readonly CrashState[]> {
   const dir = path.join(scratch, 'live')
   const prepared = await worker.ask({ do: 'prepare', operation, dir })
@@ -61,6 +63,7 @@ export async function crashStates(
     if (last !== undefined && !running.signal.aborted) {
       const state = path.join(scratch, `state-${states.length}`)
       await copy('cp', ['-a', dir, state])
+      await witnesses.keep(state)
       states.push({ operation, call: last.name, after: last.line, merged: fresh.length - 1, dir: state, before })
     }
     stopped = false

@@ -94,8 +94,8 @@ async function withLeftovers(dir: string): Promise<Before> {
 }
 
 /**
- * `store gc` without a grace. In the copy of a store nobody can see whether the members of the original live, so their
- * heartbeats are watched, but not for long.
+ * `store gc` without a grace. A member that ended in order but could not remove its note has no witness any more, so its
+ * heartbeat is watched, but not for long.
  */
 export async function sweepAll(dir: string): Promise<SweepReport> {
   const python = await embedPython()

@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest'
 import { judgeStates } from '../../scripts/faults/crash-points.ts'
 import { crashStates } from '../../scripts/faults/crash-states.ts'
 import { filesBelow } from '../../scripts/faults/files-below.ts'
+import { KeptWitnesses } from '../../scripts/faults/kept-witnesses.ts'
 import { kills } from '../../scripts/faults/kills.ts'
 import { operations } from '../../scripts/faults/operations.ts'
 import { whyNoStrace } from '../../scripts/faults/traced-calls.ts'
@@ -34,7 +35,8 @@ describe('a process that is killed', () => {
   it('would be found out if it left half an object', async (context) => {
     if (reason !== null) context.skip(reason)
     await using worker = await WorkerProcess.start()
-    const [state] = await crashStates(worker, 'abort', await tempDir())
+    await using witnesses = new KeptWitnesses()
+    const [state] = await crashStates(worker, 'abort', await tempDir(), witnesses)
     if (state === undefined) throw new Error('an abort without a call')
     const objects = path.join(state.dir, 'store', 'objects')
     for (const name of await filesBelow(objects)) await truncate(path.join(objects, name), 5000)
