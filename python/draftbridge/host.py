@@ -1,4 +1,4 @@
-"""The one function Node calls."""
+"""`call`, the only function that Node calls to run an op."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from draftbridge.bridge.handles import TABLE
 from draftbridge.bridge.registry import ANY_THREAD_OPS, OPS, Lane, Op, Payload, op
 
 # Node may call from any of its threads, but grad mode, the CUDA device and the process group belong to a thread.
-# So work is handed to one long-lived thread per lane. `bulk` has two: what runs there depends on no thread.
+# So each lane has one long-lived thread. `bulk` has two, because its ops use no state of a thread.
 _LANES: dict[Lane, ThreadPoolExecutor] = {
     "io": ThreadPoolExecutor(1, thread_name_prefix="draftbridge-io"),
     "engine": ThreadPoolExecutor(1, thread_name_prefix="draftbridge-engine"),
     "bulk": ThreadPoolExecutor(2, thread_name_prefix="draftbridge-bulk"),
 }
 
-# The lanes and Node's own threads hand the interpreter to one another many times a step; at the default of 5 ms each
-# hand-over can cost that much.
+# The threads of the lanes and of Node switch the interpreter lock many times per step. With the default interval, each
+# switch can take 5 ms.
 sys.setswitchinterval(0.0005)
 
 _OP_MODULES = (
@@ -47,13 +47,13 @@ for _name in _OP_MODULES:
 
 
 def call(name: str, payload: str) -> str:
-    """Run op `name` on its lane with JSON `payload`. Always returns JSON text: nothing raised gets across."""
+    """Run op `name` on its lane with JSON `payload`. Always returns JSON text, also for an exception."""
     try:
         lane, fn = OPS[name]
         given = json.loads(payload)
         on_caller = name in ANY_THREAD_OPS
         value, seconds = _timed(fn, given) if on_caller else _LANES[lane].submit(_timed, fn, given).result()
-        # ASCII, because pymport cuts strings that hold astral characters; no NaN, because JSON has none.
+        # ASCII, because pymport truncates strings with characters above U+FFFF. No NaN, because JSON has none.
         return json.dumps({"ok": True, "value": value, "seconds": seconds}, allow_nan=False)
     except BaseException as exc:
         return json.dumps(_failure(exc))

@@ -7,7 +7,7 @@ const Envelope = z.discriminatedUnion('ok', [
   z.strictObject({ ok: z.literal(true), value: z.unknown(), seconds: z.number() }),
   z.strictObject({
     ok: z.literal(false),
-    /** Null for an exception that is no BridgeError. */
+    /** Null for an exception other than BridgeError. */
     code: PythonError.shape.code.nullable(),
     type: z.string(),
     message: PythonError.shape.message,
@@ -20,14 +20,14 @@ const OUT_OF_MEMORY = new Set(['OutOfMemoryError', 'MemoryError'])
 
 export interface Reply {
   readonly value: unknown
-  /** How long the Python function ran, without the time of the bridge itself. */
+  /** The run time of the Python function, without the overhead of the bridge. */
   readonly seconds: number
 }
 
 /** The value of a reply from Python. @throws the CodedError that Python raised, OUT_OF_MEMORY, or PYTHON_RAISED. */
 export function openEnvelope(op: string, text: string): Reply {
   const given: unknown = JSON.parse(text)
-  if (isGood(given)) return given
+  if (isValue(given)) return given
   const reply = Envelope.parse(given)
   if (reply.ok) return reply
   const cause = new Error(reply.traceback)
@@ -38,7 +38,7 @@ export function openEnvelope(op: string, text: string): Reply {
 }
 
 // The common case, checked without zod because it is on the path of every call. The op's own schema checks the value.
-function isGood(given: unknown): given is Reply {
+function isValue(given: unknown): given is Reply {
   if (typeof given !== 'object' || given === null || Object.keys(given).length !== 3) return false
   return 'ok' in given && given.ok === true && 'value' in given && 'seconds' in given && isNumber(given.seconds)
 }

@@ -6,27 +6,27 @@ export const Encoded = z.strictObject({ set: Minted, numTokens: Count, lossToken
 
 const Content = z.strictObject({ handle: Handle, path: z.string(), name: z.string().regex(/^[0-9a-f]{32}$/) })
 
-/** Reading feature files of other programs, counting trained tokens, and content files that equal samples share. */
+/** Ops that read feature files of other programs, count loss tokens, and write content files that samples share. */
 export const ingestOps = {
   'ckpt.load': op(
     'bulk',
     z.strictObject({
       path: z.string(),
       maxLength: Count,
-      /** Leave the states in the file if they are stored there unchanged: the tensors then map the file. */
+      /** If the file stores the states unchanged, the tensors map the file instead of a copy. */
       inPlace: z.boolean().default(false),
     }),
     Encoded.extend({
       extern: z
         .strictObject({ size: Count, mtimeNs: z.string().regex(/^\d+$/), offsets: z.record(z.string(), Count) })
         .nullable(),
-      /** Why the states were copied although `inPlace` was asked for. */
+      /** The reason if the states were copied although `inPlace` is true. */
       copied: z.string().nullable(),
     }),
   ),
   'content.name': op('bulk', Session, z.strictObject({ name: z.string(), offsets: z.record(z.string(), Count) })),
   'content.write': op('bulk', Content.extend({ fsync: z.boolean() }), Nothing),
-  /** Null: there is no such file. */
+  /** Null: the file does not exist. */
   'content.compare': op('bulk', Content, z.strictObject({ same: z.boolean().nullable() })),
   'counts.open': op('io', z.strictObject({ vocabSize: Int.positive() }), Session),
   'counts.add': op('io', z.strictObject({ counter: Handle, set: Handle }), Nothing),

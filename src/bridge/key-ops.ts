@@ -4,12 +4,12 @@ import { Handle, Nothing, op } from './op.ts'
 const Salt = z.string().regex(/^[0-9a-f]{32}$/)
 const Text = z.strictObject({ key: Handle, text: z.string() })
 
-/** A store's key. Its bytes never leave Python; Node holds a handle, which `handle.free` frees. */
+/** Ops on the key of a store. Its bytes never leave Python: Node has a handle, which `handle.free` frees. */
 export const keyOps = {
   'key.open': op(
     'io',
     z.strictObject({
-      /** A path and the name of an environment variable. Given both, they must hold the same key. */
+      /** A path and the name of an environment variable. If both are given, they must contain the same key. */
       source: z.strictObject({ file: z.string().nullable(), env: z.string().nullable() }),
       mode: z.enum(['mac', 'seal']),
       storeId: z.string(),

@@ -1,6 +1,6 @@
 import { embedPython, type Python } from './python.ts'
 
-/** Starts Python with the first call, for work that may need none. `onStart` runs at every call, before it. */
+/** Starts Python at the first call, for work that may not need Python. `onStart` runs before every call. */
 export const lazyPython = (onStart: () => void = () => undefined): Python => ({
   call: async (op, input) => {
     onStart()

@@ -9,7 +9,7 @@ const Metadata = z.record(z.string(), z.string())
 /** A key that `key.open` opened; null in a store without one. */
 const Key = Handle.nullable().default(null)
 
-/** Of the first axis of every named tensor, `end` not included. Null: all. */
+/** Rows of the first axis of each named tensor, without `end`. Null: all rows. */
 const Rows = z.strictObject({ start: Count, end: Count }).nullable()
 
 const ReadRequest = z.strictObject({
@@ -18,19 +18,19 @@ const ReadRequest = z.strictObject({
   names: Names.nullable(),
   rows: Rows,
   verify: z.boolean(),
-  /** A header that claims more than this for its tensors is not believed. */
+  /** A header that states more tensor bytes than this is rejected. */
   maxBytes: Count,
 })
 
-/** A file that tensors of the set lie in already: they are checked there and not written. */
+/** A file that already contains tensors of the set. They are checked there and not written again. */
 const ExternSource = z.strictObject({
-  /** As the object is to name it: absolute, or below the store's root. */
+  /** The path to write into the object: absolute, or relative to the store's root. */
   file: z.string(),
-  /** Where it can be read now. */
+  /** The path to open it at. */
   open: z.string(),
   size: Count,
   mtimeNs: z.string().regex(/^\d{1,19}$/),
-  /** Where the tensor of each name begins. */
+  /** The file offset of each tensor, by name. */
   offsets: z.record(z.string(), Count),
 })
 
@@ -40,12 +40,12 @@ export type ObjectError = z.output<typeof ObjectError>
 
 const FoundObject = z.strictObject({ set: Minted, metadata: Metadata, digests: Digests })
 
-// The reply to nearly every read.
+// A fast check that accepts the reply to nearly every read.
 function isPlainReply(value: unknown): boolean {
-  return hasOnly(value, ['results']) && isList(value.results) && value.results.every(isPlainlyFound)
+  return hasOnly(value, ['results']) && isList(value.results) && value.results.every(isPlainFound)
 }
 
-function isPlainlyFound(found: unknown): boolean {
+function isPlainFound(found: unknown): boolean {
   if (!hasOnly(found, ['set', 'metadata', 'digests']) || !hasOnly(found.set, ['handle', 'features', 'bytes']))
     return false
   const { handle, features, bytes } = found.set
@@ -58,7 +58,7 @@ const ANY = /^/
 const areTexts = (texts: unknown, pattern: RegExp): boolean =>
   isObject(texts) && Object.entries(texts).every(([name, text]) => name !== '__proto__' && isText(text, pattern))
 
-/** Tensor sets, and the objects they are stored in. */
+/** Ops on tensor sets, and on the objects that store them. */
 export const objectOps = {
   'tensor.synthesize': op('io', z.strictObject({ features: z.array(FeatureSpec), seed: Int }), Minted),
   'tensor.clone': op('io', z.strictObject({ handle: Handle, names: Names.nullable(), rows: Rows }), Minted),
@@ -86,7 +86,7 @@ export const objectOps = {
   'object.rekey': op(
     'bulk',
     z.strictObject({ path: z.string(), staged: z.string(), from: Handle, to: Handle, fsync: z.boolean() }),
-    /** False when it is under `to` already; then there is no new file. */
+    /** False if it is already under `to`; then no file is written. */
     z.strictObject({ changed: z.boolean() }),
   ),
 } as const

@@ -3,12 +3,12 @@ import { FeatureSpec } from '../core/feature-spec.ts'
 import { Digest } from '../core/sample-ref.ts'
 
 /**
- * `io`: files and CPU tensors. `engine`: autograd, devices, process groups. One Python thread each. `bulk`: whole samples
- * into the store and checkpoints into their folders, on two threads, because a thread that waits for the disk leaves the
- * other one its turn.
+ * A queue of ops with its own Python threads. `io`: files and CPU tensors, one thread. `engine`: autograd, devices and
+ * process groups, one thread. `bulk`: writes of whole samples and checkpoints, two threads, so that one can work while
+ * the other waits for the disk.
  */
 export type Lane = 'io' | 'engine' | 'bulk'
-/** `isPlain`: a fast check for hot ops. True: `output` would accept the value unchanged. False: `output` decides. */
+/** `isPlain`: a fast check for frequent ops. If true, `output` would return the value unchanged and is not run. */
 export const op = <I extends z.ZodType, O extends z.ZodType>(
   lane: Lane,
   input: I,

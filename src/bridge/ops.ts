@@ -22,17 +22,17 @@ export type Conversation = z.output<typeof Conversation>
 
 const Decoded = z.strictObject({
   outputIds: z.array(Count),
-  /** Tokens that verify passes produced; the prefill's first token is not in it. */
+  /** Tokens from verify passes, without the first token, which the prefill produces. */
   tokens: Count,
   passes: Count,
-  /** accepted[i]: passes in which draft position i was proposed and accepted, all earlier ones accepted too. */
+  /** accepted[i]: passes that accepted draft position i and all positions before it. */
   accepted: z.array(Count),
   proposed: z.array(Count),
   seconds: z.number(),
 })
 export type Decoded = z.output<typeof Decoded>
 
-/** The whole contract with Python. The registry in python/draftbridge holds the same names; a parity test compares. */
+/** All ops of Python. The registry of python/draftbridge has the same names and lanes; a test compares them. */
 export const ops = {
   'host.info': op(
     'io',
@@ -53,7 +53,7 @@ export const ops = {
   ...keyOps,
   ...ingestOps,
 
-  /** Without what makes `target.describe` slow to start. */
+  /** The target's hash alone. Imports less than `target.describe`, so it is faster on the first call. */
   'target.identity': op('io', z.strictObject({ model: z.string() }), z.strictObject({ hash: z.string() })),
   'target.describe': op(
     'io',
@@ -94,7 +94,7 @@ export const ops = {
       eval: EvalSettings,
       /** A checkpoint or an exported folder. */
       draftDir: z.string(),
-      /** Those that the draft was trained on. */
+      /** The layers that the draft was trained on. */
       auxLayers: z.array(Count),
       threads: Count,
     }),

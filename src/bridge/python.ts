@@ -10,7 +10,7 @@ export interface Python {
   call<K extends OpName>(op: K, input: OpInput<K>): Promise<OpOutput<K>>
 }
 
-/** What the bridge itself has cost on one lane: the time of its calls less the time their ops ran. */
+/** The overhead of the bridge on one lane: the time of the calls minus the run time of their ops. */
 export interface LaneCost {
   calls: number
   overheadMs: number
@@ -27,7 +27,7 @@ type PyCall = ReturnType<ReturnType<typeof import('pymport').pymport>['get']>
 
 let embedded: Promise<Python> | undefined
 
-/** The interpreter of this process. CPython cannot be restarted, so there is one, and every caller shares it. */
+/** The interpreter of this process. CPython cannot be restarted, so all callers share one. */
 export function embedPython(): Promise<Python> {
   embedded ??= start()
   return embedded
@@ -39,13 +39,13 @@ async function start(): Promise<Python> {
   // CPython reads the C environment at start-up, so this must happen before pymport is imported.
   process.env['PYTHONPATH'] = path.join(checkout, 'python')
   process.env['DRAFTBRIDGE_VENV'] = venv
-  // OpenMP threads that spin while they wait slow every other process on the machine, and each other, down tenfold.
+  // OpenMP threads that spin while they wait can make all processes of the machine ten times slower.
   process.env['GOMP_SPINCOUNT'] ??= '10000'
   const { pymport } = await import('pymport').catch((cause: unknown) => {
     throw unavailable('the Python bridge (pymport) does not load', cause)
   })
   try {
-    // Standard library only, so it works before the packages of the virtual environment can be seen.
+    // `activate` imports only the standard library: the packages of the virtual environment are not on the path yet.
     await pymport('draftbridge.activate').get('activate').callAsync(venv)
     return lanes(pymport('draftbridge.host').get('call'))
   } catch (cause) {
@@ -53,7 +53,7 @@ async function start(): Promise<Python> {
   }
 }
 
-/** A pending call holds one of libuv's four threads: more than these few would starve `fs`. */
+/** Each pending call blocks one of libuv's four threads, which `fs` needs too. So the lanes limit the calls. */
 function lanes(call: PyCall): Python {
   const limits: Record<Lane, LimitFunction> = { io: pLimit(1), engine: pLimit(1), bulk: pLimit(2) }
   return {
@@ -76,6 +76,6 @@ async function invoke<K extends OpName>(call: PyCall, op: K, input: OpInput<K>):
 
 function unavailable(what: string, cause: unknown): CodedError {
   const found = cause instanceof Error ? cause.message : String(cause)
-  const fix = 'run `npm run setup`; it builds the bridge against one interpreter and checks it'
+  const fix = 'run `npm run setup`, which builds the bridge and checks it'
   return new CodedError('PYTHON_UNAVAILABLE', `${what}\n  found: ${found}\n  fix:   ${fix}`, { found, fix }, { cause })
 }

@@ -2,7 +2,7 @@ import type { FeatureSpec } from '../core/feature-spec.ts'
 import type { Minted } from './ops.ts'
 import type { Python } from './python.ts'
 
-/** Something that lives in Python and is named by a number. This object owns it: dispose it and the memory goes. */
+/** Owns an object in Python, which Node refers to by a handle. Disposing this frees the object. */
 export class Owned implements AsyncDisposable {
   readonly #python: Python
   #handle: number | undefined

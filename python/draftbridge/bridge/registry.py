@@ -11,14 +11,14 @@ Op = Callable[[Payload], Payload | None]
 
 OPS: dict[str, tuple[Lane, Op]] = {}
 ANY_THREAD_OPS: set[str] = set()
-"""Ops that depend on no thread: neither on its grad mode nor on its CUDA device."""
+"""Ops that use no state of a thread, such as its grad mode or CUDA device."""
 
 
 def op(name: str, lane: Lane, *, any_thread: bool = False) -> Callable[[Op], Op]:
     """Register `fn` under `name`. src/bridge/ops.ts holds the same names and lanes; a parity test compares them.
 
-    With `any_thread`, the op waits for its turn on the lane and then runs on the thread that called it, which saves
-    waking up the lane's thread.
+    With `any_thread`, the op runs on the calling thread, still one at a time per lane (src/bridge/python.ts queues the
+    calls). That saves waking up the lane's thread.
     """
 
     def register(fn: Op) -> Op:

@@ -1,4 +1,4 @@
-"""Opening feature files of other programs. They are attacked input: nothing in them is ever executed."""
+"""Opens feature files of other programs. They are untrusted input: code in them is never executed."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from draftbridge.features.safetensors_file import DamagedFile, read_safetensors
 
 _ZIP = b"PK\x03\x04"
 _CHUNK = 1 << 20
-# Real features shrink by about a fifth. The bound only stops a small file from filling the disk.
+# gzip shrinks real features by about a fifth. The limit only stops a small file that would expand to fill the disk.
 _MAX_EXPANSION = 64
 _ALWAYS_ALLOWED = 1 << 28
-_AGAIN = "make the file again, or take it out of features.files"
+_FIX = "make the file again, or remove it from features.files"
 
 
-def invalid(file: str, what: str, *, field: str | None = None, found: str, fix: str = _AGAIN) -> BridgeError:
+def invalid(file: str, what: str, *, field: str | None = None, found: str, fix: str = _FIX) -> BridgeError:
     return BridgeError("FEATURE_INVALID", what, file=file, field=field, found=found, fix=fix)
 
 
@@ -34,9 +34,11 @@ def invalid(file: str, what: str, *, field: str | None = None, found: str, fix: 
 def opened(file: str, *, mapped: bool) -> Iterator[Any]:
     """The content of a feature file, usually a dict of tensors by name.
 
-    `mapped`: tensors may map the file, so copy what outlives the block. A file that is truncated meanwhile then ends
-    the process (SIGBUS). Not mapped: the file is read into memory of this process.
-    `.safetensors`, torch's zip form, or that in gzip. Raises FEATURE_INVALID for anything else.
+    With `mapped`, tensors may map the file, so the caller must copy tensors that it uses after the block. If another
+    program truncates the file during the block, the process dies of SIGBUS. Without `mapped`, the file is read into
+    memory of this process.
+    Accepts `.safetensors` files, torch.save archives (zip), and gzip files of such archives. Raises FEATURE_INVALID for
+    all other files.
     """
     if not Path(file).is_file():
         raise invalid(file, "the feature file cannot be read", found="no such file")
@@ -67,37 +69,37 @@ def _map_safetensors(file: str) -> dict[str, torch.Tensor]:
 
 
 def _read_torch(path: str, file: str, *, mapped: bool) -> Any:
-    """`path` holds the bytes; errors name `file`."""
+    """Reads `path`, which is `file` or its unpacked copy. Errors name `file`."""
     with open(path, "rb") as stream:
         head = stream.read(len(_ZIP))
     if head != _ZIP:
         kind = "a bare pickle" if head[:1] == b"\x80" else f"a file that begins with {head!r}"
         fix = "write it with torch.save of torch 1.6 or newer (a bare pickle could run code, so it is not read)"
-        raise invalid(file, "this is no torch.save archive", found=kind, fix=fix)
-    # Mapped, torch takes packed bytes for the tensor's own without an error.
-    mapped = not _holds_packed(path, file) and mapped
+        raise invalid(file, "the file is not a torch.save archive", found=kind, fix=fix)
+    # With mmap, torch would read compressed bytes as tensor data, without an error.
+    mapped = not _has_compressed_members(path, file) and mapped
     try:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except pickle.UnpicklingError as exc:
         found = next((line for line in str(exc).splitlines() if "GLOBAL" in line or "Unsupported" in line), str(exc))
-        fix = "do not trust this file: reading it in full would run the code in it. Save plain tensors only"
+        fix = "do not trust this file: loading all of it would run code. Save plain tensors only"
         raise invalid(
-            file, "the file holds more than tensors and is refused", found=found.strip()[:300], fix=fix
+            file, "the file contains more than tensors", found=found.strip()[:300], fix=fix
         ) from exc
     except Exception as exc:
-        raise invalid(file, "the feature file is damaged or cut off", found=_first_line(exc)) from exc
+        raise invalid(file, "the feature file is damaged or incomplete", found=_first_line(exc)) from exc
 
 
-def _holds_packed(path: str, file: str) -> bool:
+def _has_compressed_members(path: str, file: str) -> bool:
     """Whether members of the archive are compressed, which torch.save never does."""
     try:
         with zipfile.ZipFile(path) as archive:
             infos = archive.infolist()
     except (zipfile.BadZipFile, NotImplementedError, ValueError, UnicodeError) as exc:
-        raise invalid(file, "the feature file is damaged or cut off", found=_first_line(exc)) from exc
+        raise invalid(file, "the feature file is damaged or incomplete", found=_first_line(exc)) from exc
     expanded = sum(info.file_size for info in infos)
     if expanded > max(_ALWAYS_ALLOWED, _MAX_EXPANSION * Path(path).stat().st_size):
-        raise invalid(file, "the file expands beyond all measure", found=f"{expanded} bytes")
+        raise invalid(file, "the file expands to too many bytes", found=f"{expanded} bytes")
     return any(info.compress_type != zipfile.ZIP_STORED for info in infos)
 
 
@@ -111,9 +113,9 @@ def _unzipped(file: str) -> Iterator[str]:
                 while chunk := packed.read(_CHUNK):
                     written += plain.write(chunk)
                     if written > limit:
-                        raise invalid(file, "the file expands beyond all measure", found=f"more than {limit} bytes")
+                        raise invalid(file, "the file expands to too many bytes", found=f"more than {limit} bytes")
         except (EOFError, zlib.error, gzip.BadGzipFile) as exc:
-            raise invalid(file, "the gzip file is damaged or cut off", found=_first_line(exc)) from exc
+            raise invalid(file, "the gzip file is damaged or incomplete", found=_first_line(exc)) from exc
         plain.flush()
         yield plain.name
 

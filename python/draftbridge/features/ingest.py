@@ -1,6 +1,6 @@
-"""Reads feature files in SpecForge's form as samples.
+"""Reads feature files in SpecForge's format as samples.
 
-The form is what `scripts/prepare_hidden_states.py` of github.com/sgl-project/SpecForge writes: one file per sample with
+The format is that of `scripts/prepare_hidden_states.py` in github.com/sgl-project/SpecForge: one file per sample with
 `input_ids`, `loss_mask` int64 [n], `hidden_state` [1, n, H] and `aux_hidden_state` [1, n, 3H].
 """
 
@@ -18,7 +18,7 @@ from draftbridge.features import token_counts
 from draftbridge.features.feature_file import invalid, opened
 from draftbridge.features.tensor_places import CannotStay, Stamp, places_of
 
-# Imported for its ops: the host loads this module, and a producer needs both.
+# Imported to register its ops: the host imports only this module, and a producer needs the ops of both.
 from draftbridge.objects import content_file
 from draftbridge.objects.finite import require_finite
 
@@ -30,46 +30,47 @@ _STATE_DTYPES = (torch.bfloat16, torch.float16, torch.float32)
 
 
 def load_features(file: str, max_length: int) -> tuple[TensorDict, bool]:
-    """The sample in `file`, cut to `max_length` tokens (0: not at all), and whether it was cut.
+    """The sample in `file`, truncated at `max_length` tokens (0: no limit), and whether it was truncated.
 
-    Returns `input_ids`, `loss_mask` int64 [n], `hidden_state` [n, H], `aux_hidden_state` [n, 3H], in memory of their
-    own. Raises FEATURE_INVALID naming file and field for whatever is not that.
+    Returns `input_ids`, `loss_mask` int64 [n], `hidden_state` [n, H], `aux_hidden_state` [n, 3H], each in its own
+    memory. Raises FEATURE_INVALID, which names file and field, for any other content.
     """
     with opened(file, mapped=False) as content:
-        whole, kept = _cut_to(content, file, max_length)
-        sample = {name: _alone(tensor[:kept]) for name, tensor in whole.items()}
+        whole, kept = _checked_tensors(content, file, max_length)
+        sample = {name: _own_memory(tensor[:kept]) for name, tensor in whole.items()}
     _check_ids(sample, file)
     require_finite(sample, _STATES, file)
     return sample, kept < len(whole["input_ids"])
 
 
-def _alone(tensor: torch.Tensor) -> torch.Tensor:
-    """`tensor`, or a copy where its storage holds more than the tensor or holds it in another order."""
+def _own_memory(tensor: torch.Tensor) -> torch.Tensor:
+    """`tensor` itself if it fills its storage in order, or else a copy."""
     fills = tensor.is_contiguous() and tensor.untyped_storage().nbytes() == tensor.numel() * tensor.element_size()
     return tensor.detach() if fills else tensor.detach().clone()
 
 
 @dataclass(frozen=True)
 class InPlace:
-    """A sample whose states lie in its file, which they map; or copies of them, and why."""
+    """A sample whose states map its file; or one whose states were copied, with the reason."""
 
     sample: TensorDict
     truncated: bool
     stamp: Stamp
     offsets: dict[str, int]
-    """Of the states. Empty when they were copied."""
+    """Offsets of the states in the file. Empty if they were copied."""
     copied: str | None
+    """Why the states were copied; None if they map the file."""
 
 
 def load_in_place(file: str, max_length: int) -> InPlace:
-    """`load_features`, but the states stay in the file if they lie there as they are.
+    """Like `load_features`, but the states map the file if it stores them unchanged.
 
-    Then they have not been read yet: the write that computes their digests checks that they are finite. A sample
-    without a trained token is not stored, so it is checked here.
+    Mapped states are not checked to be finite here: the write that computes their digests does that. A sample without
+    loss tokens is never written, so it is checked here.
     """
     stamp, offsets, copied = Stamp.of(file), {}, None
     with opened(file, mapped=True) as content:
-        whole, kept = _cut_to(content, file, max_length)
+        whole, kept = _checked_tensors(content, file, max_length)
         sample = {name: whole[name][:kept] for name in (*_IDS, *_STATES)}
         try:
             offsets = places_of(file, {name: whole[name] for name in _STATES}, kept)
@@ -85,32 +86,32 @@ def load_in_place(file: str, max_length: int) -> InPlace:
     return InPlace(sample, kept < len(whole["input_ids"]), stamp, offsets, copied)
 
 
-def _cut_to(content: Any, file: str, max_length: int) -> tuple[TensorDict, int]:
-    """The file's tensors, found to be those of a sample, and how many of their rows are wanted."""
+def _checked_tensors(content: Any, file: str, max_length: int) -> tuple[TensorDict, int]:
+    """The checked tensors of the file, in full length, and the number of rows to keep."""
     whole = _named_tensors(content, file)
     length = _length(whole, file)
     return whole, min(length, max_length) if max_length else length
 
 
 def encoded(sample: TensorDict, truncated: bool) -> Payload:
-    """The wire form of a sample that was just made: `Encoded` in src/bridge/ops.ts."""
+    """The reply for a new sample: `Encoded` in src/bridge/ingest-ops.ts."""
     tokens = {"numTokens": len(sample["input_ids"]), "lossTokens": _loss_tokens(sample)}
     return {"set": minted(sample), **tokens, "truncated": truncated}
 
 
 def _loss_tokens(sample: TensorDict) -> int:
-    """The last token is never trained on, for nothing follows it: a mask that is set there alone is an empty one."""
+    """The number of loss tokens. The last token has no next token to predict, so its mask does not count."""
     return int(sample["loss_mask"][:-1].sum())
 
 
 def _named_tensors(content: Any, file: str) -> TensorDict:
-    """The four tensors, the leading 1 of the states taken off."""
+    """The four tensors, without the leading axis of length 1 that the states have in the file."""
     if not isinstance(content, dict):
-        raise invalid(file, "the file holds no dict of tensors", found=type(content).__name__)
+        raise invalid(file, "the file does not contain a dict of tensors", found=type(content).__name__)
     for name in (*_IDS, *_STATES):
         if name not in content:
             present = ", ".join(sorted(str(key) for key in content))[:200]
-            raise invalid(file, "the feature file lacks a tensor", field=name, found=f"only {present or 'nothing'}")
+            raise invalid(file, "a tensor of the feature file is missing", field=name, found=present or "nothing")
     tensors = {name: _plain(content[name], name, file) for name in (*_IDS, *_STATES)}
     for name in _STATES:
         if tensors[name].ndim == 3 and tensors[name].shape[0] == 1:
@@ -120,18 +121,18 @@ def _named_tensors(content: Any, file: str) -> TensorDict:
 
 def _plain(value: Any, name: str, file: str) -> torch.Tensor:
     if not isinstance(value, torch.Tensor):
-        raise invalid(file, "this is no tensor", field=name, found=type(value).__name__)
+        raise invalid(file, "this is not a tensor", field=name, found=type(value).__name__)
     if value.layout is not torch.strided or value.device.type != "cpu":
-        raise invalid(file, "this is no plain tensor", field=name, found=f"{value.layout} on {value.device}")
-    # A view can claim more rows than the file holds bytes for (stride 0), and a copy of it would fill the memory.
+        raise invalid(file, "this is not a dense CPU tensor", field=name, found=f"{value.layout} on {value.device}")
+    # A view with stride 0 can have more rows than the file has bytes for. A copy of it could use up the memory.
     if value.numel() * value.element_size() > value.untyped_storage().nbytes():
         found = f"{list(value.shape)} over {value.untyped_storage().nbytes()} bytes"
-        raise invalid(file, "the tensor is larger than what is stored", field=name, found=found)
+        raise invalid(file, "the tensor is larger than its stored bytes", field=name, found=found)
     return value
 
 
 def _length(tensors: TensorDict, file: str) -> int:
-    """The common length, after dtypes and shapes were found to be those of one sample."""
+    """The number of tokens. Raises FEATURE_INVALID unless dtypes and shapes are those of one sample."""
     for name in _IDS:
         if tensors[name].dtype != torch.int64:
             raise invalid(file, "wrong dtype", field=name, found=f"{tensors[name].dtype}; expected torch.int64")
@@ -170,7 +171,7 @@ def _check_ids(sample: TensorDict, file: str) -> None:
         raise invalid(file, "a token id is negative", field="input_ids", found=str(lowest))
     odd = sample["loss_mask"][(sample["loss_mask"] != 0) & (sample["loss_mask"] != 1)]
     if len(odd):
-        raise invalid(file, "the mask holds more than 0 and 1", field="loss_mask", found=str(int(odd[0])))
+        raise invalid(file, "the mask has values other than 0 and 1", field="loss_mask", found=str(int(odd[0])))
 
 
 @op("ckpt.load", "bulk")
@@ -186,7 +187,7 @@ def _load(payload: Payload) -> Payload:
             "the feature file cannot be read",
             file=file,
             found=f"{type(exc).__name__}: {exc.strerror}",
-            fix="check that it may be read, and for .gz that TMPDIR has room for it unpacked",
+            fix="check the permissions; for .gz, check that TMPDIR has enough free space for the unpacked file",
         ) from exc
 
 

@@ -1,4 +1,4 @@
-"""Which place of a file a piece of this process's memory is mapped from, as the kernel says (proc_pid_maps(5))."""
+"""Finds the file offset that an address of this process is mapped from, in /proc/self/maps (proc_pid_maps(5))."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import re
 from collections.abc import Callable
 
 Mapped = Callable[[int], int | None]
-"""From an address to the place in the file; None where that is not mapped there."""
+"""Maps an address to an offset in the file; None if the address is not in a mapping of the file."""
 
 _MAPS = "/proc/self/maps"
 
 
 def mapped_places(file: str, fd: int) -> Mapped | None:
-    """None where the kernel does not say. `fd`: the open file."""
+    """The mapping of `file`, whose open descriptor is `fd`. None if the kernel lists no mapping of it."""
     try:
         with open(_MAPS, "rb") as stream:
             maps = stream.read()

@@ -1,4 +1,4 @@
-"""Reading a safetensors file of another program into memory, without mapping it.
+"""Reads a safetensors file of another program into memory, without mapping it.
 
 Format: https://github.com/huggingface/safetensors (8-byte little-endian length, JSON header, data).
 """
@@ -20,11 +20,11 @@ _MAX_HEADER = 100_000_000
 
 
 class DamagedFile(Exception):
-    """The text says what is wrong with the file."""
+    """The file is damaged. The text states the damage."""
 
 
 def read_safetensors(file: str) -> dict[str, torch.Tensor]:
-    """All tensors by name, each in memory of its own. Raises DamagedFile, or OSError from the file system."""
+    """All tensors by name, each in its own memory. Raises DamagedFile, or OSError from the file system."""
     fd = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
     try:
         size = os.fstat(fd).st_size
@@ -58,12 +58,12 @@ def _tensor(fd: int, name: str, about: Any, base: int, size: int) -> torch.Tenso
     if not _are_counts(shape) or not _are_counts(offsets) or len(offsets) != 2:
         raise DamagedFile(f"{field}: a shape or data_offsets that are not lists of counts")
     start, end = base + offsets[0], base + offsets[1]
-    wanted = dtype.itemsize * math.prod(shape)
-    # Checked before memory is allocated: a header can claim any size. Torch multiplies strides also where an axis is 0.
-    if wanted != end - start or end > size or math.prod(max(width, 1) for width in shape) >= 2**53:
+    needed = dtype.itemsize * math.prod(shape)
+    # Checked before memory is allocated: a header can state any size. Torch computes strides also for axes of length 0.
+    if needed != end - start or end > size or math.prod(max(width, 1) for width in shape) >= 2**53:
         raise DamagedFile(f"{field}: data_offsets {offsets}, shape {str(shape)[:80]} and a file of {size} bytes")
     tensor = torch.empty(shape, dtype=dtype)
-    if wanted and read_at(fd, tensor.reshape(-1).view(torch.uint8).numpy().data, start) < wanted:
+    if needed and read_at(fd, tensor.reshape(-1).view(torch.uint8).numpy().data, start) < needed:
         raise DamagedFile(f"{field}: the file ends inside this tensor")
     return tensor
 

@@ -1,7 +1,7 @@
-"""Where the tensors of a feature file lie in it, so that a store can leave them there.
+"""Finds the offsets of tensors in a feature file, so that a store can link the file instead of copying it.
 
-Nothing is unpickled here: `torch.load` has given the tensors. A place counts when the tensor's memory is the file,
-mapped there, or else when the bytes that a plain read finds there are the tensor's.
+This module unpickles nothing: the caller has loaded the tensors. An offset is accepted if the tensor's memory is mapped
+from it, or else if the file has exactly the tensor's bytes there.
 """
 
 from __future__ import annotations
@@ -29,21 +29,20 @@ _CHUNK = 1 << 20
 _STORAGE = re.compile(r"[^/]+/data/[0-9]+")
 _LOCAL_HEADER = 30
 _LOCAL_MAGIC = b"PK\x03\x04"
-# A file made by torch.save has few storages of one size; a hostile one must not make us read it many times over.
+# torch.save writes few storages of the same size. The limit stops a hostile file that would be read many times.
 _MAX_CANDIDATES = 16
 
-
-# Below this, to read the tensors takes less than to have the kernel list all that is mapped.
-_WORTH_ASKING = 8 << 20
+# For fewer bytes, reading the tensors is faster than reading /proc/self/maps.
+_MIN_BYTES_FOR_MAPS = 8 << 20
 
 
 class CannotStay(Exception):
-    """The text says why, in words that can be counted: the same for all files of one kind."""
+    """The tensors must be copied. The text is the reason; it names no file, so that equal reasons can be counted."""
 
 
 @dataclass(frozen=True)
 class Stamp:
-    """What shows that a file is still the same one."""
+    """Used to detect that a file has changed."""
 
     inode: tuple[int, int]
     size: int
@@ -56,7 +55,7 @@ class Stamp:
 
 
 def places_of(file: str, whole: Mapping[str, torch.Tensor], rows: int) -> dict[str, int]:
-    """Offsets in `file` at which the first `rows` rows of each tensor lie as they are. Raises CannotStay."""
+    """Offsets in `file` of the first `rows` rows of each tensor. Raises CannotStay unless they are stored unchanged."""
     if file.endswith(".gz"):
         raise CannotStay("compressed file")
     for tensor in whole.values():
@@ -64,23 +63,23 @@ def places_of(file: str, whole: Mapping[str, torch.Tensor], rows: int) -> dict[s
             raise CannotStay("tensor not contiguous")
     with _reading(file) as fd:
         if file.endswith(".safetensors"):
-            stated = _safetensors_offsets(fd)
-            candidates = {name: [stated[name]] if name in stated else [] for name in whole}
+            offsets = _safetensors_offsets(fd)
+            candidates = {name: [offsets[name]] if name in offsets else [] for name in whole}
         else:
             candidates = _zip_candidates(file, fd, whole)
         size = sum(tensor.numel() * tensor.element_size() for tensor in whole.values())
-        mapped = mapped_places(file, fd) if size >= _WORTH_ASKING and _is_of_our_order(file) else None
+        mapped = mapped_places(file, fd) if size >= _MIN_BYTES_FOR_MAPS and _has_native_byte_order(file) else None
         return {name: _place(fd, tensor[:rows], candidates[name], mapped) for name, tensor in whole.items()}
 
 
 def _place(fd: int, tensor: torch.Tensor, candidates: list[int], mapped: Mapped | None) -> int:
-    # To compare means to read all of it twice.
+    # Checked first, because comparing the bytes reads the tensor and the file completely.
     at = None if mapped is None else mapped(tensor.data_ptr())
     return at if at is not None and at in candidates else _matching(fd, tensor, candidates)
 
 
-def _is_of_our_order(file: str) -> bool:
-    """torch swaps the bytes of a file from a machine of the other order, in memory that still looks mapped."""
+def _has_native_byte_order(file: str) -> bool:
+    """False if torch has swapped bytes: then memory that is still mapped from the file differs from the file."""
     if file.endswith(".safetensors"):
         return True
     try:
@@ -120,7 +119,7 @@ def _is_plain(info: zipfile.ZipInfo) -> bool:
 
 
 def _data_offset(fd: int, header: int) -> int | None:
-    """The directory does not say how long the local header is; only that header does."""
+    """The offset after the local header. Only that header has its own length; the zip directory does not."""
     local = bytes_at(fd, _LOCAL_HEADER, header)
     if len(local) < _LOCAL_HEADER or local[:4] != _LOCAL_MAGIC or local[8:10] != b"\0\0":
         return None
@@ -128,7 +127,7 @@ def _data_offset(fd: int, header: int) -> int | None:
 
 
 def _safetensors_offsets(fd: int) -> dict[str, int]:
-    # safe_open has read and checked this header just before.
+    # The caller has loaded the file with safe_open, which checked this header.
     length = int.from_bytes(bytes_at(fd, 8, 0), "little")
     head = json.loads(bytes_at(fd, length, 8))
     return {name: 8 + length + int(about["data_offsets"][0]) for name, about in head.items() if name != "__metadata__"}

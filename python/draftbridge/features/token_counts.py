@@ -1,4 +1,4 @@
-"""How often each token is trained, over a whole set of samples: what the draft vocabulary is chosen from."""
+"""Counts each token with `loss_mask` 1 over a set of samples. The draft vocabulary is chosen by these counts."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from draftbridge.bridge.registry import Payload, op
 
 
 class TokenCounts:
-    """Counts of token ids where `loss_mask` is 1, the last position of a sample included."""
+    """Counts of token ids where `loss_mask` is 1, including the last position of a sample."""
 
     def __init__(self, vocab_size: int) -> None:
         self._counts = torch.zeros(vocab_size, dtype=torch.int64)
 
     def add(self, sample: TensorDict) -> None:
-        """`input_ids` and `loss_mask` int64 [n]. FEATURE_INVALID for ids that the target does not have."""
+        """`input_ids` and `loss_mask` int64 [n]. Raises FEATURE_INVALID for ids outside the target's vocabulary."""
         ids, mask = sample["input_ids"], sample["loss_mask"]
         size = len(self._counts)
         if ids.numel() and int(ids.max()) >= size:
@@ -25,12 +25,12 @@ class TokenCounts:
                 "the sample has a token that the target does not have",
                 field="input_ids",
                 found=f"{int(ids.max())}; the target's vocabulary has {size} tokens",
-                fix="name the target that these features were made with",
+                fix="set target.model to the model that these features were captured from",
             )
         self._counts += torch.bincount(ids[mask == 1], minlength=size)
 
     def pairs(self) -> list[list[int]]:
-        """[token id, count] of every token that was seen, most frequent first, equal ones by id."""
+        """[token id, count] of each token with a count above 0: highest count first, then lowest id."""
         seen = self._counts.nonzero().flatten().tolist()
         counts = self._counts.tolist()
         return sorted(([token, counts[token]] for token in seen), key=lambda pair: (-pair[1], pair[0]))

@@ -1,4 +1,4 @@
-"""Reading and writing a file at an offset, complete: the kernel may return from one call with only a part done."""
+"""Complete reads and writes at a file offset: a single call to the kernel may transfer only a part."""
 
 from __future__ import annotations
 

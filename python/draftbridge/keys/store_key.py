@@ -1,7 +1,7 @@
-"""A store's key: what is derived from the secret, and the ops that Node may call with it. Node only holds a handle.
+"""The key of a store: the keys that are derived from its secret, and the ops for Node, which only has a handle.
 
-Everything is derived with HKDF-SHA256 from the secret, the store's salt, and a text that names the mode, the store and
-the purpose. So what is signed in one store, mode or role means nothing in another.
+HKDF-SHA256 derives each key from the secret, the store's salt, and a text with the mode, the store id and the purpose.
+So a signature from one store, mode or purpose is not valid in another.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _NONCE = 12
 
 
 class StoreKey:
-    """The keys of one store. `previous` is set only while the store is being given a new key."""
+    """The keys of one store. `previous` is the old key while `store rekey` runs, otherwise None."""
 
     __slots__ = ("_about", "_mac_keys", "_salt", "_secret", "_store_id", "check", "id", "mode", "previous")
 
@@ -47,38 +47,38 @@ class StoreKey:
     def sign(self, purpose: Purpose, data: bytes) -> str:
         return _PREFIX + hmac.new(self._mac_keys[purpose], data, hashlib.sha256).hexdigest()
 
-    def accepting(self, purpose: Purpose, data: bytes, stated: str) -> StoreKey | None:
-        """The key under which `data` has the stated mac: this one, or the previous one. None for a forgery."""
+    def signer_of(self, purpose: Purpose, data: bytes, mac: str) -> StoreKey | None:
+        """The key whose signature of `data` is `mac`: this key or the previous one. None if neither signed it."""
         for key in (self, self.previous):
-            if key is not None and hmac.compare_digest(key.sign(purpose, data).encode(), stated.encode()):
+            if key is not None and hmac.compare_digest(key.sign(purpose, data).encode(), mac.encode()):
                 return key
         return None
 
     def chunk_key(self, object_salt: bytes) -> bytes:
-        """For AES-256-GCM over the chunks of one object. Its salt is fresh, so that nonces may be counters."""
+        """The AES-256-GCM key for the chunks of one object. Each object has a new salt, so nonces can be counters."""
         return self._derive("chunks", salt=self._salt + object_salt)
 
     def mask(self, object_salt: bytes, name: str) -> int:
-        """64 bits that hide the digest of one tensor of one object."""
+        """64 bits that mask the digest of one tensor of one object."""
         return int.from_bytes(self._derive(f"mask {name}", salt=self._salt + object_salt, length=8), "big")
 
     def wrap(self, other: StoreKey) -> bytes:
-        """The secret of `other`, for nobody but holders of this key."""
+        """The secret of `other`, encrypted under this key."""
         nonce = os.urandom(_NONCE)
         return nonce + AESGCM(self._derive("wrap")).encrypt(nonce, other._secret, other._context())
 
     def join_previous(self, salt: bytes, wrapped: bytes) -> None:
-        """Accept what is under the key that `wrap` has put away."""
+        """Also accept data under the key that `wrap` encrypted. Raises STORE_AUTH if it cannot be decrypted."""
         context = self._about.encode() + salt
         try:
             secret = AESGCM(self._derive("wrap")).decrypt(wrapped[:_NONCE], wrapped[_NONCE:], context)
         except (InvalidTag, ValueError):
-            what = "the old key in store.json was not put there by a holder of the new one"
+            what = "the old key in store.json was not encrypted under the new key"
             raise BridgeError("STORE_AUTH", what, field="auth.rekey", fix="restore store.json from a backup") from None
         self.previous = StoreKey(secret, mode=self.mode, store_id=self._store_id, salt=salt)
 
     def close(self) -> None:
-        """Python cannot wipe memory; it can let go of it."""
+        """Drops the references to the secrets. Python cannot overwrite their memory."""
         self._secret = b""
         self._mac_keys = {}
         self.previous = None
@@ -111,7 +111,7 @@ def _mac(payload: Payload) -> Payload:
 @op("key.verify", "io")
 def _verify(payload: Payload) -> Payload:
     key = TABLE.borrow(payload["key"], StoreKey)
-    return {"ok": key.accepting("manifest", payload["text"].encode(), payload["mac"]) is not None}
+    return {"ok": key.signer_of("manifest", payload["text"].encode(), payload["mac"]) is not None}
 
 
 @op("key.wrap", "io")

@@ -16,8 +16,8 @@ _HUGE = 1 << 21
 class HostMemory(mmap.mmap):
     """Anonymous memory. Memoryviews and tensors over it keep it mapped.
 
-    CUDA must forget a mapping before it goes: whatever the kernel maps at that address next would be taken for the
-    pages that lay there before, and copies to the device would silently bring the old content.
+    Memory must be unregistered from CUDA before it is unmapped. Otherwise CUDA still uses the old pages when the kernel
+    maps other memory at that address, and copies to the device silently have the old content.
     """
 
     pinned = False
@@ -34,8 +34,8 @@ class HostMemory(mmap.mmap):
         return memory
 
     def pin(self) -> None:
-        """As soon as this process has a CUDA context. May be refused (a limit on locked memory): then the memory is as
-        good, only slower to copy."""
+        """Pins the memory, once this process has a CUDA context. If that fails (limit on locked memory), copies to the
+        device are slower."""
         if self.pinned or not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
             return
         self._address = ctypes.addressof(ctypes.c_char.from_buffer(self))
@@ -47,7 +47,7 @@ class HostMemory(mmap.mmap):
             _runtime().cudaHostUnregister(self._address)
 
     def __del__(self) -> None:
-        # A process that ends takes its mappings and CUDA's knowledge of them along.
+        # When the process ends, the kernel and the driver free everything.
         if not sys.is_finalizing():
             self.unpin()
 

@@ -1,5 +1,5 @@
-"""Memory for what is read: page-aligned, and used again. Fresh memory would cost more than the reading itself, because
-the kernel clears every page of it first."""
+"""Page-aligned memory for reads, which is reused. New memory would cost more than the read, because the kernel must
+clear each page first."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Slab:
 
     def drop(self) -> None:
         self.memory.unpin()
-        # A tensor or view may still use the memory; then it is unmapped with the last of them.
+        # If a tensor or view still uses the memory, it is unmapped when the last one is freed.
         with contextlib.suppress(BufferError):
             self.memory.close()
 
@@ -85,7 +85,7 @@ class SlabSet(TensorDict):
         self._pool = pool
         self.size = size
         self._slab: Slab | None = pool.take(size)
-        # Every tensor made from the anchor holds a reference to it, so a weak reference shows when the last is gone.
+        # Every tensor made from the anchor refers to it. So a weak reference shows whether any of them is left.
         self._anchor: memoryview | None = memoryview(self._slab.memory)
 
     def view(self, start: int, size: int) -> memoryview:
@@ -105,14 +105,14 @@ class SlabSet(TensorDict):
         self.clear()
         if slab is None or self._anchor is None:
             return
-        others = weakref.ref(self._anchor)
+        anchor = weakref.ref(self._anchor)
         self._anchor = None
-        # A tensor that outlives the set keeps the anchor alive; then it keeps the memory.
-        if others() is None:
+        # A tensor that is still in use keeps the anchor and its memory. Then the slab must not be reused.
+        if anchor() is None:
             self._pool.give(slab)
 
 
 def _rounded(size: int) -> int:
-    """Up by an eighth at most, so that samples of nearly one length can use each other's memory."""
+    """`size` rounded up by at most an eighth, so that samples of similar lengths can reuse the same slabs."""
     step = max(_PAGE, 1 << max(0, size.bit_length() - 4))
     return max(_PAGE, -(-size // step) * step)

@@ -130,7 +130,7 @@ def accepted_key(file: str, header: Header, key: StoreKey | None) -> StoreKey | 
         )
         found = f"key {header.key_id}; this process has {' and '.join(known) or 'none'}"
         raise BridgeError("STORE_AUTH", "this sample is under another key", file=file, found=found, fix=fix)
-    good = None if key is None or header.auth != key.mode else key.accepting("header", unsigned(header), header.mac)
+    good = None if key is None or header.auth != key.mode else key.signer_of("header", unsigned(header), header.mac)
     if good is None or not hmac.compare_digest(good.id, header.key_id):
         found = "no mac of this store's key" if header.auth == "none" else "a mac that is not of these bytes"
         raise BridgeError(

@@ -7,7 +7,7 @@ import os
 
 from draftbridge.bridge.errors import BridgeError
 
-_MAKE_AGAIN = "remove the file, then run the producer again: it makes what is missing anew and leaves the rest"
+_MAKE_AGAIN = "remove the file, then run the producer again: it makes only the missing samples"
 
 
 def corrupt(file: str, field: str, found: str, *, fix: str = _MAKE_AGAIN) -> BridgeError:

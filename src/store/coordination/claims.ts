@@ -47,7 +47,7 @@ export class Claims {
         if (taken === 'gone') this.#held.delete(keyText(key))
         if (taken !== 'again') return taken
       }
-      throw claimed(key, 'one process after another')
+      throw claimed(key, 'several processes in turn')
     } catch (error) {
       this.#held.delete(keyText(key))
       throw error
@@ -100,6 +100,6 @@ function claimed(key: BlobKey, by: string): CodedError {
   return finding('STORE_BUSY', 'this sample is claimed already', {
     field: keyText(key),
     found: `held by ${by}`,
-    fix: 'take another sample; this one is free again when its holder gives it back or ends',
+    fix: 'use another sample; this one can be claimed again after its holder gives it back or ends',
   })
 }

@@ -59,8 +59,8 @@ export class Members {
 
   fencedError(cause?: unknown): CodedError {
     const where = {
-      found: `member ${this.id} is not in the store any more`,
-      fix: 'it was stopped or cut off for too long, and what it held was given to others: start it again',
+      found: `member ${this.id} was removed from the store`,
+      fix: 'it was stopped or could not reach the store for too long, and lost its leases and claims: start it again',
     }
     return finding('STORE_BUSY', 'this process was taken for dead', where, { cause })
   }

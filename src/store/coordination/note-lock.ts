@@ -32,9 +32,9 @@ export class NoteLock {
     this.#timeoutMs = timeoutMs
   }
 
-  /** @throws STORE_BUSY naming the holder when a living one does not let go. */
+  /** @throws STORE_BUSY, which names the holder, if a holder that is alive does not release the lock in time. */
   async run<T>(task: () => Promise<T>): Promise<T> {
-    // A holder that is no member would be taken for dead.
+    // Other members treat a holder that is not a member as dead.
     await this.#peers.join()
     try {
       // Inside the try: a call that failed may have taken the lock all the same.
@@ -76,8 +76,8 @@ export class NoteLock {
 }
 
 const busy = (folder: string, holder: string) =>
-  finding('STORE_BUSY', 'another process holds a lock of the store and does not let go', {
+  finding('STORE_BUSY', 'another process does not release a lock of the store', {
     file: `notes/${folder}`,
     found: `held by ${holder}`,
-    fix: 'check whether that process is stopped or stuck, then start again',
+    fix: 'check whether that process is stopped or hangs, then run the command again',
   })

@@ -19,7 +19,7 @@ export interface StagedEntry extends FoundFile {
   readonly directory: boolean
 }
 
-/** Something in the store's directory that draftbridge did not make. */
+/** A file or folder in the store's directory that draftbridge did not write. */
 export interface Foreign {
   readonly file: string
   readonly found: string
@@ -34,7 +34,7 @@ export interface ObjectLabel {
   readonly generation: Generation
 }
 
-/** A file that an object's tensors lie in, under a name of the store's own. */
+/** A file of the store that contains tensors of an object, in addition to the object's own file. */
 export interface FileBeside {
   readonly bytes: number
   /** How many objects share the file, and its id. Null: it belongs to one object. */
@@ -47,7 +47,7 @@ export const partOf = (beside: FileBeside | null): number =>
 
 /** What a store holds, for the commands that check and clean it. Puts and gets do not need it. */
 export interface Inventory {
-  /** Every object; anything else that lies there goes to `foreign`. */
+  /** Every object. Calls `foreign` for each foreign file. */
   objects(foreign?: OnForeign): AsyncIterable<FoundObject>
   /** The object of this key; null when there is none. */
   object(key: BlobKey): Promise<FoundObject | null>
@@ -63,8 +63,8 @@ export interface Inventory {
   /** Shared tensor data that no object uses. */
   unusedContent(): AsyncIterable<FoundFile>
   /**
-   * What lies in `staging`: folders of members, folders that a fence took away, and files of nobody. Its bytes are those
-   * that a removal frees: none for a file that the store also has under a name elsewhere.
+   * The entries of `staging`: folders of members, folders of fenced members, and files without an owner. The bytes of an
+   * entry are those that its removal frees: 0 for a file that has another name in the store.
    */
   staged(): AsyncIterable<StagedEntry>
   foreignAtTop(): Promise<readonly Foreign[]>

@@ -27,7 +27,7 @@ export interface Verified {
 export interface VerifyOptions {
   /** Only reports: bad objects stay where they are. */
   readonly dryRun: boolean
-  /** Begin anew, also where an earlier check was cut short. */
+  /** Check all objects again, even if an earlier check was interrupted. */
   readonly restart: boolean
   readonly refOf: (key: BlobKey) => SampleRef | undefined
   readonly onProgress: (done: Verified, all: Verified) => void
@@ -36,7 +36,7 @@ export interface VerifyOptions {
 
 export interface VerifyReport extends Verified {
   readonly dryRun: boolean
-  /** Of these, objects that an earlier, interrupted check had checked. */
+  /** How many of these an earlier, interrupted check has checked. */
   readonly before: number
   readonly bad: readonly BadObject[]
 }
@@ -97,7 +97,7 @@ async function checked(parts: StoreParts, batch: readonly FoundObject[], options
   for (const [index, object] of batch.entries()) {
     const problem = await problemOf(parts, object, blobs[index] ?? null, options)
     if (problem === null) continue
-    if (!options.dryRun) await setAside(parts, object.key, problem)
+    if (!options.dryRun) await quarantine(parts, object.key, problem)
     const { code, message } = problem
     bad.push({ ...object.key, file: object.file, code, message, listed: options.refOf(object.key) !== undefined })
   }
@@ -132,16 +132,16 @@ function expectOwn({ id }: StoreParts, key: BlobKey, file: string, { metadata }:
   const own = { store_id: id, sample_id: key.sampleId, generation: String(key.generation) }
   for (const [field, value] of Object.entries(own)) {
     if (metadata[field] === value) continue
-    throw finding('SAMPLE_CORRUPT', 'this object is not the one that its name says', {
+    throw finding('SAMPLE_CORRUPT', 'the object does not belong to its file name', {
       file,
       field: `__metadata__.${field}`,
       found: `${metadata[field] ?? 'nothing'}; it should be ${value}`,
-      fix: 'run the producer again: it makes what is missing anew and leaves the rest',
+      fix: 'run the producer again: it makes only the missing samples',
     })
   }
 }
 
-async function setAside(
+async function quarantine(
   { blobs, storedGenerations, space }: StoreParts,
   key: BlobKey,
   problem: CodedError,

@@ -7,7 +7,7 @@ import { closedError, type StoreOperations } from '../store-operations.ts'
 import type { StoreParts } from '../store-parts.ts'
 import type { GetOptions, ReadPath, Wanted } from './read-path.ts'
 
-/** A consumer's hold on one sample. Disposing it is the release; disposing it again does nothing. */
+/** A consumer's right to use one sample. Disposing it releases the sample; disposing it again does nothing. */
 export interface Lease extends AsyncDisposable {
   readonly ref: SampleRef
   /** The consumer's own copy, freed with the lease. */
@@ -43,7 +43,7 @@ export class BorrowPath {
     this.#operations = operations
   }
 
-  /** All of them in order, or the first error and nothing held. */
+  /** Leases for all refs, in order. If one fails, throws the first error and releases all others. */
   async lease(refs: readonly SampleRef[], options: GetOptions): Promise<readonly Lease[]> {
     const giveBack = (ref: SampleRef) => this.#parts.leases.drop(ref, false)
     const wanted = refs.map((ref) => this.#reads.wanted(ref, options))
@@ -121,7 +121,7 @@ export class BorrowPath {
     )
   }
 
-  // A failed lease explains more than what was read meanwhile.
+  // If the lease failed, its error is the cause, whatever the read returned.
   async #whyNot(ref: SampleRef, taken: Taken, found: Found): Promise<Error> {
     if (taken instanceof Error) return taken
     if (taken && this.#operations.closed) return closedError('get')
@@ -173,7 +173,7 @@ export class BorrowPath {
 
   async #acknowledge(ref: SampleRef, tensors: TensorSet): Promise<void> {
     const { claims, leases, retain } = this.#parts
-    if (!this.#held.has(tensors)) throw claimLost(ref, 'it was given back before')
+    if (!this.#held.has(tensors)) throw claimLost(ref, 'the claim has already been given back')
     const ours = retain ? await claims.giveBack(ref) : await claims.acknowledge(ref)
     await this.#end(tensors, () => (ours && !retain ? leases.dropAcknowledged(ref) : leases.drop(ref, false)))
     if (!ours) throw claimLost(ref, 'this process was taken for dead, and another one may have the sample now')
@@ -199,7 +199,7 @@ const claimLost = (ref: SampleRef, found: string) =>
   finding('STORE_BUSY', 'the claim on this sample is lost: nothing was acknowledged', {
     field: keyText(ref),
     found,
-    fix: 'throw the outcome of this sample away and go on with the next',
+    fix: 'discard the result of this sample and continue with the next one',
   })
 
 const outcomes = (refs: readonly SampleRef[], take: (ref: SampleRef) => Promise<boolean>): Promise<readonly Taken[]> =>

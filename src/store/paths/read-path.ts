@@ -15,7 +15,7 @@ export interface GetOptions {
   readonly names?: readonly string[]
   /** Only these rows of the first axis, of each of them. Default: all. */
   readonly rows?: RowRange
-  /** Compare what is read with what was put. Default: what the store was opened with. */
+  /** Compare the read bytes with the digests of the ref. Default: the store's `verify` option. */
   readonly verify?: boolean
 }
 
@@ -25,7 +25,7 @@ export interface Wanted {
   readonly verify: boolean
 }
 
-const PUT_AGAIN = '\n  fix:   run the producer again: it makes what is missing anew and leaves the rest'
+const PUT_AGAIN = '\n  fix:   run the producer again: it makes only the missing samples'
 
 /** Reads the tensors that refs name, and compares each object with its ref. */
 export class ReadPath {
@@ -82,7 +82,7 @@ export class ReadPath {
       if (error instanceof Error) return error
       throw error
     }
-    // Only a whole object counts as verified: a part says nothing of the rest.
+    // Only a complete read verifies the object: a part does not check the rest.
     if (verify && whole && this.#verify === 'once' && specs.length === ref.features.length)
       this.#verified.add(keyText(ref))
     return blob.tensors

@@ -6,7 +6,7 @@ import { plainRef } from '../../core/plain-ref.ts'
 import { SampleRef } from '../../core/sample-ref.ts'
 import type { BlobMetadata, RowRange, StoredBlob } from '../blobs/blobs.ts'
 
-/** The value of `format` in an object's metadata. An object with another value is refused. */
+/** The value of `format` in an object's metadata. An object with another value is rejected. */
 const OBJECT_FORMAT = 'draftbridge.sample.1'
 
 export function parsedId(given: string): SampleId {
@@ -15,7 +15,7 @@ export function parsedId(given: string): SampleId {
   throw finding('REF_INVALID', 'this is not a sample id', {
     field: 'sampleId',
     found: JSON.stringify(given)?.slice(0, 80) ?? typeof given,
-    fix: 'use letters, digits and . _ : - only, a letter or digit first, at most 200 of them',
+    fix: 'use at most 200 letters, digits and . _ : - characters, and start with a letter or digit',
   })
 }
 
@@ -27,7 +27,7 @@ export function parsedRef(given: unknown): SampleRef {
   if (result.success) return result.data
   const issue = result.error.issues[0]
   const field = ['ref', ...(issue?.path ?? [])].join('.')
-  throw finding('REF_INVALID', 'this is not a sample ref', { field, found: issue?.message ?? 'something else' })
+  throw finding('REF_INVALID', 'this is not a sample ref', { field, found: issue?.message ?? 'another value' })
 }
 
 export function metadataOf(ref: SampleRef): BlobMetadata {
@@ -57,7 +57,7 @@ function featureOf(ref: SampleRef, name: string): FeatureSpec {
   throw finding('SPEC_MISMATCH', `${ref.sampleId} has no such feature`, {
     field: name,
     found: `the features ${expected}`,
-    fix: 'ask for one of these',
+    fix: 'use one of these names',
   })
 }
 
@@ -70,16 +70,16 @@ function rowsOf(ref: SampleRef, spec: FeatureSpec, { start, end }: RowRange): Fe
   throw finding('SPEC_MISMATCH', `${ref.sampleId} has no such rows`, {
     field: spec.name,
     found: `rows ${start} to ${end} of ${inWords(spec)}`,
-    fix: 'ask for rows of the first axis, from 0 on, the end not included',
+    fix: 'use rows of the first axis: 0 <= start <= end <= its length',
   })
 }
 
 /** Names a sample in an error's `file`: not every store has files. */
 const whereIs = (ref: SampleRef): string => `${ref.sampleId}@${ref.generation} in store ${ref.storeId}`
 
-const REMAKE = 'remove the sample and make it again (capture or ingest goes on from what is good)'
+const MAKE_AGAIN = 'remove the sample and run the producer again: it makes only the missing samples'
 
-// The object's own metadata names the sample, so that a file that was moved over another one is not served in its place.
+// The metadata names the sample. So a file that was moved over another one is detected and not returned in its place.
 export function expectMetadata(ref: SampleRef, found: BlobMetadata): void {
   for (const [field, value] of Object.entries(metadataOf(ref))) {
     if (found[field] === value) continue
@@ -87,7 +87,7 @@ export function expectMetadata(ref: SampleRef, found: BlobMetadata): void {
       file: whereIs(ref),
       field: `__metadata__.${field}`,
       found: `${found[field] ?? 'nothing'}; the ref says ${value}`,
-      fix: REMAKE,
+      fix: MAKE_AGAIN,
     })
   }
 }
@@ -96,7 +96,7 @@ export function expectSpecs(ref: SampleRef, wanted: readonly FeatureSpec[], foun
   for (const spec of wanted) {
     const there = found.find((feature) => feature.name === spec.name)
     if (there !== undefined && inWords(there) === inWords(spec)) continue
-    throw finding('SPEC_MISMATCH', 'the stored tensor is not the one the ref describes', {
+    throw finding('SPEC_MISMATCH', 'the stored tensor does not match the ref', {
       file: whereIs(ref),
       field: spec.name,
       found: `${there === undefined ? 'nothing' : inWords(there)}; the ref says ${inWords(spec)}`,
@@ -108,11 +108,11 @@ export function expectSpecs(ref: SampleRef, wanted: readonly FeatureSpec[], foun
 export function expectDigests(ref: SampleRef, { digests }: StoredBlob): void {
   for (const { name } of ref.features) {
     if (digests[name] !== undefined && digests[name] === ref.digests[name]) continue
-    throw finding('SAMPLE_CORRUPT', 'the stored bytes are not those that were put', {
+    throw finding('SAMPLE_CORRUPT', 'the stored bytes differ from those that were put', {
       file: whereIs(ref),
       field: name,
       found: `${digests[name] ?? 'no digest'}; the ref says ${ref.digests[name] ?? 'nothing'}`,
-      fix: REMAKE,
+      fix: MAKE_AGAIN,
     })
   }
 }

@@ -8,14 +8,14 @@ import { parseUsage, takenBytes, type Usage, usageText } from './usage-note.ts'
 
 const USAGE = 'space/usage'
 const LOCK = 'space/lock'
-/** While there is no count, a process that only frees looks for one this often. A process that puts looks every time. */
-const LOOK_INTERVAL_MS = 1000
+/** While there is no count, a process that only frees checks for one at this interval. A put always checks. */
+const CHECK_INTERVAL_MS = 1000
 
 export interface CountedSpaceOptions {
   readonly notes: Notes
   readonly memberId: string
   readonly peers: Peers
-  /** Lists the store and adds up: slow, and done only before a refusal. */
+  /** Lists the store and adds up its bytes: slow, so it runs only for a recount. */
   readonly count: () => Promise<number>
   /** Bytes that this process may let the store grow to. Null: no bound, but what it stores is counted all the same. */
   readonly quota: number | null
@@ -54,7 +54,7 @@ export class CountedSpace implements Space {
   /** The id of the recount that was last read; null while there is no count. */
   #counted: number | null = null
   #opened: Promise<void> | undefined
-  #lookedMs = Number.NEGATIVE_INFINITY
+  #checkedMs = Number.NEGATIVE_INFINITY
   #reserved = 0
   #changes: readonly PendingChange[] = []
   #pending: PendingReservation[] = []
@@ -100,7 +100,7 @@ export class CountedSpace implements Space {
     return async (bytes) => {
       if (bytes === 0) return
       if (counted !== null) return this.#record([{ bytes: -bytes, counted }])
-      if (performance.now() - this.#lookedMs > LOOK_INTERVAL_MS) await this.#findCount()
+      if (performance.now() - this.#checkedMs > CHECK_INTERVAL_MS) await this.#findCount()
     }
   }
 
@@ -142,7 +142,7 @@ export class CountedSpace implements Space {
   }
 
   async #findCount(): Promise<void> {
-    this.#lookedMs = performance.now()
+    this.#checkedMs = performance.now()
     const text = await this.#notes.read(USAGE)
     // A damaged note is a count too: the next process that changes it recounts.
     if (text !== null) this.#counted = parseUsage(text)?.counted ?? 0
@@ -247,9 +247,9 @@ export const countedSpace =
     new CountedSpace({ notes, memberId: members.id, peers: members, count, quota })
 
 function overBudget(need: number, taken: number, quota: number): Error {
-  return finding('STORE_OVER_BUDGET', 'the store has no room for this sample within its quota; nothing was changed', {
+  return finding('STORE_OVER_BUDGET', 'the sample does not fit into the quota of the store; nothing was changed', {
     field: 'store.quota',
     found: `a need of ${need} bytes; ${taken} of ${quota} are taken`,
-    fix: 'free samples (draftbridge store ls, store rm RUN, store gc) or raise store.quota, then start again',
+    fix: 'free samples (draftbridge store ls, store rm RUN, store gc) or raise store.quota, then run the command again',
   })
 }

@@ -1,4 +1,4 @@
-"""States stay in their file only where a plain read finds exactly their bytes; otherwise they are copied, and why."""
+"""States stay in their file only if the file stores exactly their bytes. Otherwise they are copied, with a reason."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def expect_same(found: InPlace, file: str, rows: int) -> None:
 
 @pytest.mark.parametrize("rows", [ROWS, 5])
 @pytest.mark.parametrize("save", [torch_file, safetensors_file])
-def test_the_bytes_at_the_places_are_the_states(tmp_path: Path, save: Callable[[Path, Any], str], rows: int) -> None:
+def test_the_bytes_at_the_offsets_are_the_states(tmp_path: Path, save: Callable[[Path, Any], str], rows: int) -> None:
     file = save(tmp_path / "a", features())
     found = load_in_place(file, rows)
     assert found.copied is None
@@ -77,10 +77,10 @@ def test_the_bytes_at_the_places_are_the_states(tmp_path: Path, save: Callable[[
 
 @pytest.mark.parametrize("save", [torch_file, safetensors_file])
 @pytest.mark.parametrize("mapped", [True, False])
-def test_where_states_are_mapped_nothing_is_read_to_find_them(
+def test_mapped_states_are_found_without_reading_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, save: Callable[[Path, Any], str], mapped: bool
 ) -> None:
-    monkeypatch.setattr(tensor_places, "_WORTH_ASKING", 0)
+    monkeypatch.setattr(tensor_places, "_MIN_BYTES_FOR_MAPS", 0)
     read: list[int] = []
     whole = tensor_places._matching
     monkeypatch.setattr(tensor_places, "_matching", lambda *given: [read.append(1), whole(*given)][1])
@@ -99,7 +99,7 @@ def test_where_states_are_mapped_nothing_is_read_to_find_them(
 def test_states_of_a_machine_of_the_other_byte_order_are_copied(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asking_from: int
 ) -> None:
-    monkeypatch.setattr(tensor_places, "_WORTH_ASKING", asking_from)
+    monkeypatch.setattr(tensor_places, "_MIN_BYTES_FOR_MAPS", asking_from)
     content = features()
     file = torch_file(tmp_path / "a", content)
     widths = {bytes(bytes_of(tensor)): tensor.element_size() for tensor in content.values()}
@@ -150,7 +150,7 @@ def roomy(content: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         (roomy, "tensor is part of a larger storage"),
     ],
 )
-def test_states_that_do_not_lie_as_they_are_get_copied(
+def test_states_that_the_file_does_not_store_unchanged_are_copied(
     tmp_path: Path, change: Callable[[dict[str, torch.Tensor]], Any], why: str
 ) -> None:
     file = torch_file(tmp_path / "a", change(features()))
@@ -168,10 +168,10 @@ def test_packed_members_are_unpacked_and_copied(tmp_path: Path) -> None:
         assert torch.equal(found.sample[name].flatten(), tensor.flatten())
 
 
-def test_an_archive_that_expands_beyond_all_measure_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_archive_that_expands_too_far_is_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("draftbridge.features.feature_file._ALWAYS_ALLOWED", 0)
     file = torch_file(tmp_path / "a", {**features(), "hidden_state": torch.zeros(1, ROWS, 1 << 18)})
-    with pytest.raises(BridgeError, match="expands beyond all measure"):
+    with pytest.raises(BridgeError, match="expands to too many bytes"):
         load_features(repacked(file, lambda name: "/data/" in name), 0)
 
 
@@ -181,7 +181,7 @@ def test_a_gzip_file_is_copied(tmp_path: Path) -> None:
     assert load_in_place(f"{plain}.gz", 0).copied == "compressed file"
 
 
-def test_equal_states_may_lie_at_any_of_the_equal_places(tmp_path: Path) -> None:
+def test_equal_states_may_have_any_of_the_equal_offsets(tmp_path: Path) -> None:
     content = {**features(), "extra": features()["hidden_state"].clone()}
     file = torch_file(tmp_path / "a", content)
     stored = Path(file).read_bytes()
@@ -192,7 +192,7 @@ def test_equal_states_may_lie_at_any_of_the_equal_places(tmp_path: Path) -> None
     assert stored[offset : offset + size] == bytes_of(content["hidden_state"])
 
 
-def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_changes_while_it_is_read_is_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = torch_file(tmp_path / "a", features())
 
     def touched(*_: Any) -> None:

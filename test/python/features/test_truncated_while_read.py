@@ -31,7 +31,7 @@ def then_truncated(function):
     return hooked
 
 if moment == "loaded":
-    ingest._cut_to = then_truncated(ingest._cut_to)
+    ingest._checked_tensors = then_truncated(ingest._checked_tensors)
 elif file.endswith(".safetensors"):
     safetensors_file._header = then_truncated(safetensors_file._header)
 else:
