@@ -83,9 +83,7 @@ def _read_torch(path: str, file: str, *, mapped: bool) -> Any:
     except pickle.UnpicklingError as exc:
         found = next((line for line in str(exc).splitlines() if "GLOBAL" in line or "Unsupported" in line), str(exc))
         fix = "do not trust this file: loading all of it would run code. Save plain tensors only"
-        raise invalid(
-            file, "the file contains more than tensors", found=found.strip()[:300], fix=fix
-        ) from exc
+        raise invalid(file, "the file contains more than tensors", found=found.strip()[:300], fix=fix) from exc
     except Exception as exc:
         raise invalid(file, "the feature file is damaged or incomplete", found=_first_line(exc)) from exc
 
