@@ -46,7 +46,6 @@ function bigRef(index: number): SampleRef {
     sampleId: `demo:${String(index).padStart(8, '0')}` as SampleRef['sampleId'],
     storeId: 'store-0123456789abcdef' as SampleRef['storeId'],
     generation: (index + 1) as SampleRef['generation'],
-    strategy: 'eagle3',
     features,
     digests: Object.fromEntries(features.map(({ name }, place) => [name, digest(place)])),
     numTokens: n,

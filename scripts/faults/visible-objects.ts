@@ -34,7 +34,6 @@ async function refOf(file: string): Promise<SampleRef> {
     sampleId: metadata['sample_id'],
     storeId: metadata['store_id'],
     generation: Number(metadata['generation']),
-    strategy: 'eagle3',
     features,
     digests: Object.fromEntries(digests.map(([key, digest]) => [key.slice('digest.'.length), digest])),
     numTokens: 6,

@@ -1,18 +1,10 @@
 import { FEATURE_NAME, isPlainSpec } from './feature-spec.ts'
 import { SAMPLE_ID, SHORT_NAME } from './ids.ts'
 import { hasOnly, isCount, isList, isObject, isText } from './plain.ts'
-import {
-  DIGEST,
-  MAX_FEATURES,
-  PROVENANCE,
-  type Provenance,
-  type SampleRef,
-  SCHEMA_VERSION,
-  STRATEGY,
-} from './sample-ref.ts'
+import { DIGEST, MAX_FEATURES, PROVENANCE, type Provenance, type SampleRef, SCHEMA_VERSION } from './sample-ref.ts'
 
 const FIELDS = [
-  ...(['schemaVersion', 'runId', 'sampleId', 'storeId', 'generation', 'strategy'] as const),
+  ...(['schemaVersion', 'runId', 'sampleId', 'storeId', 'generation'] as const),
   ...(['features', 'digests', 'numTokens', 'bytes', 'provenance'] as const),
 ]
 const OPTIONAL_FIELDS = ['trainedTokens', 'truncated', 'sourceBytes'] as const
@@ -40,7 +32,7 @@ export function plainRef(given: unknown): SampleRef | null {
   if (!isSmallPlainRef(given)) return null
   // Checked after copying, because the original may change during the check.
   const ref = copyOf(given as SampleRef)
-  if (ref.schemaVersion !== SCHEMA_VERSION || ref.strategy !== STRATEGY) return null
+  if (ref.schemaVersion !== SCHEMA_VERSION) return null
   if (!isText(ref.sampleId, SAMPLE_ID) || !isText(ref.runId, SHORT_NAME) || !isText(ref.storeId, SHORT_NAME))
     return null
   if (!isCount(ref.generation) || ref.generation === 0 || !isCount(ref.numTokens) || !isCount(ref.bytes)) return null

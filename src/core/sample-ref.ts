@@ -8,7 +8,6 @@ export const SCHEMA_VERSION = 1
 export const DIGEST = /^xxh3_64:[0-9a-f]{16}$/
 export const Digest = z.string().regex(DIGEST)
 
-export const STRATEGY = 'eagle3'
 export const MAX_FEATURES = 32
 /** The most characters of a provenance key, and of a text value. */
 export const PROVENANCE = { name: 64, text: 1024 } as const
@@ -34,7 +33,6 @@ export const SampleRef = z.strictObject({
   sampleId: SampleId,
   storeId: StoreId,
   generation: Generation,
-  strategy: z.literal(STRATEGY),
   features: z.array(FeatureSpec).min(1).max(MAX_FEATURES),
   digests: z.record(z.string(), Digest),
   numTokens: z.number().int().nonnegative(),

@@ -10,7 +10,6 @@ const good = {
   sampleId: 'run:00000000',
   storeId: 'store',
   generation: 1_048_577,
-  strategy: 'eagle3',
   features: [
     { name: 'input_ids', shape: [5], dtype: 'int64' },
     { name: 'hidden_state', shape: [5, 8], dtype: 'bfloat16' },

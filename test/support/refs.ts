@@ -21,7 +21,6 @@ export function exampleRef(index: number, { n = 5 + index, ...changes }: Partial
     sampleId: `run:${String(index).padStart(8, '0')}`,
     storeId: 'store-a',
     generation: index + 1,
-    strategy: 'eagle3',
     features,
     digests: Object.fromEntries(features.map(({ name }) => [name, digest])),
     numTokens: n,

@@ -86,7 +86,6 @@ export function fakeRef(index: number, changes: { numTokens?: number; bytes?: nu
     sampleId: `sample-${index}`,
     storeId: 'store',
     generation: 1,
-    strategy: 'eagle3',
     features: [{ name: 'input_ids', shape: [numTokens], dtype: 'int64' }],
     digests: { input_ids: 'xxh3_64:0123456789abcdef' },
     numTokens,

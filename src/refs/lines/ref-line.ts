@@ -35,7 +35,7 @@ const FactsLine = z.tuple([Count.nullable(), z.literal([0, 1]).nullable(), Count
 
 /**
  * One ref on one line: sample id, generation, index of its template, tokens, bytes, digests in the template's order
- * (hex only), provenance: index of its key list, then the values; facts. Run, store, strategy and schema version stand in the
+ * (hex only), provenance: index of its key list, then the values; facts. Run, store and schema version stand in the
  * root once. Lines of schema version 1 have no facts: three keys of their provenance are the facts.
  */
 export const RefLine = z.tuple([
@@ -121,7 +121,6 @@ export function fromLine(
     sampleId,
     storeId,
     generation,
-    strategy: 'eagle3',
     features,
     digests,
     numTokens,

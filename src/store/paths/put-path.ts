@@ -89,7 +89,6 @@ export class PutPath {
       sampleId,
       storeId: this.#parts.id,
       generation,
-      strategy: 'eagle3',
       features: tensors.features.map((spec) => ({ ...spec, shape: [...spec.shape] })),
       digests: {},
       numTokens: about.numTokens,

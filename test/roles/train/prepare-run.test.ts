@@ -43,7 +43,6 @@ function ref(index: number, { generation = 1, numTokens = 10, width = 8, digest 
     sampleId: `sample-${index}`,
     storeId: 'store',
     generation,
-    strategy: 'eagle3',
     features: [
       { name: 'input_ids', shape: [numTokens], dtype: 'int64' },
       { name: 'loss_mask', shape: [numTokens], dtype: 'int64' },
