@@ -54,8 +54,7 @@ module.exports = {
       from: { path: '^src/store/blobs/' },
       to: {
         path: '^src/store/',
-        pathNot:
-          '^src/store/(blobs/|directory/|auth/|blob-key\\.ts$|coordination/(coordination|notes)\\.ts$|maintenance/inventory\\.ts$)',
+        pathNot: '^src/store/(blobs/|directory/|auth/|blob-key\\.ts$|coordination/(coordination|notes)\\.ts$)',
       },
     },
     only('one-starter-of-processes', '^src/launch/', 'node_modules/execa'),

@@ -6,11 +6,10 @@ import { Claims } from './coordination/claims.ts'
 import type { Coordination } from './coordination/coordination.ts'
 import { claimEpoch } from './coordination/epoch-claims.ts'
 import { Members } from './coordination/members.ts'
-import type { Notes } from './coordination/notes.ts'
 import { SharedLeases } from './coordination/shared-leases.ts'
-import { GenerationSource } from './paths/generation-source.ts'
-import { StoredGenerations } from './paths/stored-generations.ts'
-import { type Space, unlimitedSpace } from './space/space.ts'
+import { GenerationSource } from './generations/generation-source.ts'
+import { StoredGenerations } from './generations/stored-generations.ts'
+import { type OpenSpace, type Space, unlimitedSpace } from './space/space.ts'
 
 /** One client's access to a store: what moves the tensors, and what all clients agree on. The blobs use this coordination. */
 export interface StorePorts {
@@ -32,13 +31,6 @@ export interface StoreParts extends StorePorts {
   /** Removes one generation of a sample, whoever holds it, and takes its bytes off the count. The bytes that became free. */
   remove(key: BlobKey): Promise<number>
 }
-
-export type OpenSpace = (about: {
-  readonly notes: Notes
-  readonly members: Members
-  /** Lists the store and adds up the bytes. */
-  readonly count: () => Promise<number>
-}) => Space
 
 export function assembleParts(
   { blobs, coordination }: StorePorts,

@@ -1,8 +1,8 @@
-import { inBatches } from '../../core/in-batches.ts'
+import { inBatches } from '../../core/concurrency/in-batches.ts'
 import { keySegment } from '../../store/blob-key.ts'
+import { type FoundObject, partOf } from '../../store/blobs/inventory.ts'
 import { holdersOf } from '../../store/coordination/held-keys.ts'
 import type { Members } from '../../store/coordination/members.ts'
-import { type FoundObject, partOf } from '../../store/maintenance/inventory.ts'
 import type { MaintenanceStore } from '../../store/open-for-maintenance.ts'
 import { openStoreLocation, type StoreLocation } from './store-location.ts'
 

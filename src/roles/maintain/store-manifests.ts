@@ -2,7 +2,7 @@ import type { RunId } from '../../core/ids.ts'
 import type { SampleRef } from '../../core/sample-ref.ts'
 import { readManifestSoFar } from '../../refs/read/manifest-reader.ts'
 import { keyText } from '../../store/blob-key.ts'
-import type { FoundObject, Inventory } from '../../store/maintenance/inventory.ts'
+import type { FoundObject, Inventory } from '../../store/blobs/inventory.ts'
 import type { Judgement } from '../../store/maintenance/sweep.ts'
 import type { MaintenanceStore } from '../../store/open-for-maintenance.ts'
 

@@ -1,4 +1,4 @@
-import type { Foreign } from '../../store/maintenance/inventory.ts'
+import type { Foreign } from '../../store/blobs/inventory.ts'
 import { type Verified, type VerifyReport, verifyStore } from '../../store/maintenance/verify-store.ts'
 import { openStoreLocation, type StoreLocation } from './store-location.ts'
 import { StoreManifests } from './store-manifests.ts'

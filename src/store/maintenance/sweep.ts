@@ -1,9 +1,8 @@
-import { inBatches } from '../../core/in-batches.ts'
+import { inBatches } from '../../core/concurrency/in-batches.ts'
 import type { WaitOptions } from '../../core/liveness/watch.ts'
 import { type BlobKey, keySegment } from '../blob-key.ts'
-
+import type { FoundFile, FoundObject, Inventory, StagedEntry } from '../blobs/inventory.ts'
 import type { StoreParts } from '../store-parts.ts'
-import type { FoundFile, FoundObject, Inventory, StagedEntry } from './inventory.ts'
 import { type SweepKind, sweepKinds } from './sweep-kinds.ts'
 import { NoteSweep } from './sweep-notes.ts'
 import { WouldFree } from './would-free.ts'

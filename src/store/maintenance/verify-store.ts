@@ -3,9 +3,9 @@ import { type CodedError, finding, hasCode } from '../../core/errors.ts'
 import type { SampleRef } from '../../core/sample-ref.ts'
 import type { BlobKey } from '../blob-key.ts'
 import type { StoredBlob } from '../blobs/blobs.ts'
+import type { FoundObject, Inventory } from '../blobs/inventory.ts'
 import { expectDigests, expectMetadata, expectSpecs } from '../paths/ref-checks.ts'
 import type { StoreParts } from '../store-parts.ts'
-import type { FoundObject, Inventory } from './inventory.ts'
 
 const PROGRESS = 'verify/progress'
 /** Objects that are read together: enough to keep the disk busy, bounded in memory where their sizes are known. */

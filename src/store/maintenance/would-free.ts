@@ -1,5 +1,5 @@
 import { type BlobKey, keySegment } from '../blob-key.ts'
-import type { FoundObject, Inventory } from './inventory.ts'
+import type { FoundObject, Inventory } from '../blobs/inventory.ts'
 
 /**
  * The bytes that the removal of objects would free, for a dry run. Counts as the removal itself does: a file that

@@ -1,3 +1,6 @@
+import type { Members } from '../coordination/members.ts'
+import type { Notes } from '../coordination/notes.ts'
+
 /** Space for one put. The caller calls exactly one of the two methods, once. */
 export interface Reservation {
   /** The object is published and takes up `bytes`. */
@@ -26,6 +29,13 @@ export interface Space {
   /** Counts the store anew, and forgets what dead processes had reserved. */
   recount(): Promise<void>
 }
+
+export type OpenSpace = (about: {
+  readonly notes: Notes
+  readonly members: Members
+  /** Lists the store and adds up the bytes. */
+  readonly count: () => Promise<number>
+}) => Space
 
 /** No bound and no count: `usage` has to list the store. */
 export const unlimitedSpace = (count: () => Promise<number>): Space => ({

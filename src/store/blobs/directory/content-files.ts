@@ -8,7 +8,7 @@ import type { BlobKey } from '../../blob-key.ts'
 import type { MemberFolder } from '../../coordination/coordination.ts'
 import { publish } from '../../directory/durable.ts'
 import { ownDirectory } from '../../directory/store-root.ts'
-import { type FileBeside, partOf } from '../../maintenance/inventory.ts'
+import { type FileBeside, partOf } from '../inventory.ts'
 import type { ExternFiles, ExternPlace } from './extern-files.ts'
 
 const MARK = /^draftbridge\.content\.1 ([0-9a-f]{32})\n/

@@ -4,7 +4,7 @@ import { z } from 'zod'
 import { isErrno } from '../../../core/errors.ts'
 import { storageError } from '../../../core/files/storage-error.ts'
 import { Generation, RunId, SampleId } from '../../../core/ids.ts'
-import type { ObjectLabel } from '../../maintenance/inventory.ts'
+import type { ObjectLabel } from '../inventory.ts'
 
 /** The longest header that the format allows. */
 export const MAX_HEADER = 1 << 20

@@ -2,8 +2,6 @@ import type { Stats } from 'node:fs'
 import path from 'node:path'
 import { storageError } from '../../../core/files/storage-error.ts'
 import { type BlobKey, shardOf } from '../../blob-key.ts'
-import { entriesOf, foundFile, lstatOrNull, namesIn } from '../../directory/folder-entries.ts'
-import { StagingInventory } from '../../directory/staging-inventory.ts'
 import type {
   FileBeside,
   Foreign,
@@ -13,10 +11,12 @@ import type {
   ObjectLabel,
   OnForeign,
   StagedEntry,
-} from '../../maintenance/inventory.ts'
+} from '../inventory.ts'
 import { fileBeside } from './content-files.ts'
+import { entriesOf, foundFile, lstatOrNull, namesIn } from './folder-entries.ts'
 import { readLabel } from './object-label.ts'
 import { keyOf, nameOf } from './object-names.ts'
+import { StagingInventory } from './staging-inventory.ts'
 
 const SHARD = /^[0-9a-f]{2}$/
 /** The names in a store's directory; anything else is foreign. */

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import { GenerationSource } from '../../../src/store/paths/generation-source.ts'
+import { GenerationSource } from '../../../src/store/generations/generation-source.ts'
 
 const PER_EPOCH = 2 ** 20
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { InOrder } from '../../src/core/in-order.ts'
+import { InOrder } from '../../../src/core/concurrency/in-order.ts'
 
 /** A task that ends when the test calls `resolve`. */
 function controlled<T>() {

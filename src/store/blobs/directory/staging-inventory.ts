@@ -2,8 +2,8 @@ import { randomUUID } from 'node:crypto'
 import type { Stats } from 'node:fs'
 import { open, rm } from 'node:fs/promises'
 import path from 'node:path'
-import { storageError } from '../../core/files/storage-error.ts'
-import type { FoundFile, Inventory, StagedEntry } from '../maintenance/inventory.ts'
+import { storageError } from '../../../core/files/storage-error.ts'
+import type { FoundFile, Inventory, StagedEntry } from '../inventory.ts'
 import { entriesOf, foundFile, namesIn } from './folder-entries.ts'
 
 /** What lies in the `staging` folder of a store, and the clock of the file system it is on. */

@@ -1,9 +1,9 @@
 import type { Stats } from 'node:fs'
 import { lstat, readdir } from 'node:fs/promises'
 import path from 'node:path'
-import { isErrno } from '../../core/errors.ts'
-import { storageError } from '../../core/files/storage-error.ts'
-import type { FoundFile } from '../maintenance/inventory.ts'
+import { isErrno } from '../../../core/errors.ts'
+import { storageError } from '../../../core/files/storage-error.ts'
+import type { FoundFile } from '../inventory.ts'
 
 /** Read at the same time: enough to keep a remote file system busy. */
 const AT_ONCE = 64

@@ -1,5 +1,5 @@
 import { keyText } from '../blob-key.ts'
-import type { Blobs, StoredKey } from '../blobs/blobs.ts'
+import type { Blobs, StoredKey } from './blobs.ts'
 import type { FoundObject, Inventory } from './inventory.ts'
 
 const OLD = { modifiedMs: Number.NEGATIVE_INFINITY, touchedMs: Number.NEGATIVE_INFINITY }
