@@ -1,7 +1,7 @@
 import { type CodedError, finding } from '../../core/errors.ts'
 import { assertNoTensors } from '../../core/no-tensors.ts'
 import type { SampleRef } from '../../core/sample-ref.ts'
-import { PRODUCE_AGAIN } from '../root/manifest-root.ts'
+import { PRODUCE_AGAIN } from '../produce-again.ts'
 import { isPlainlyGood, type Known, templateSize } from './ref-check.ts'
 import { fromLine, RefLine, type Shared } from './ref-line.ts'
 

@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto'
 import type { SampleId } from '../../core/ids.ts'
 import type { SampleRef } from '../../core/sample-ref.ts'
+import { LineMaker } from '../lines/line-maker.ts'
 import { badRef, RefParser, type RefRoot } from '../lines/parse-ref.ts'
 import { type SpecTemplate, toLine } from '../lines/ref-line.ts'
-import { LineMaker } from '../write/line-maker.ts'
 import { SegmentLines } from './segment-lines.ts'
 
 /**

@@ -1,6 +1,7 @@
 import path from 'node:path'
 import { type CodedError, finding } from '../../core/errors.ts'
 import { readTextOrNull } from '../../core/files/atomic-file.ts'
+import { PRODUCE_AGAIN } from '../produce-again.ts'
 import { MANIFEST_FORMAT, ManifestRoot, ManifestVersion, READABLE_VERSIONS, ROOT_FILE } from './manifest-schema.ts'
 import { expectSigned, type RootKey } from './root-mac.ts'
 
@@ -54,8 +55,6 @@ function parseRoot(file: string, text: string): ManifestRoot {
     PRODUCE_AGAIN,
   )
 }
-
-export const PRODUCE_AGAIN = 'remove the manifest folder and run the producer again; features in the store stay'
 
 function parseJson(file: string, text: string): unknown {
   try {

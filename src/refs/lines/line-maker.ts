@@ -1,16 +1,9 @@
 import { assertNoTensors } from '../../core/no-tensors.ts'
 import { isSmallPlainRef } from '../../core/plain-ref.ts'
 import type { SampleRef } from '../../core/sample-ref.ts'
-import { RefParser } from '../lines/parse-ref.ts'
-import { isPlainlyGood, type TemplateSize, templateSize } from '../lines/ref-check.ts'
-import {
-  type KeyList,
-  provenanceLine,
-  type Shared,
-  type SpecTemplate,
-  templateIndex,
-  toLine,
-} from '../lines/ref-line.ts'
+import { RefParser } from './parse-ref.ts'
+import { isPlainlyGood, type TemplateSize, templateSize } from './ref-check.ts'
+import { type KeyList, provenanceLine, type Shared, type SpecTemplate, templateIndex, toLine } from './ref-line.ts'
 
 /** Turns refs into the lines of one manifest. Collects the feature templates that the lines share. */
 export class LineMaker {
