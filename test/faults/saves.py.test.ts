@@ -41,8 +41,8 @@ interface SaveState {
   readonly step: number
   /** The files in it. */
   readonly files: readonly string[]
-  /** A record is written, and not in its place yet. */
-  readonly isRecordStaged: boolean
+  /** Files that the process which holds the run is about to publish. Read only where it is asked for: a moment is short. */
+  readonly staged: () => Promise<readonly string[]>
   /** Steps before it that have a record. */
   readonly earlier: readonly number[]
 }
@@ -53,10 +53,9 @@ async function saveState(checkpoints: string): Promise<SaveState | null> {
   if (step === undefined) return null
   const folder = new CheckpointFolder(checkpoints)
   const recorded = await Promise.all(steps.map(async (each) => (await namesIn(folder.pathOf(each))).includes(RECORD)))
-  const isRecordStaged = (await stagedIn(path.dirname(checkpoints))).includes(RECORD)
   return {
     step,
-    isRecordStaged,
+    staged: () => stagedIn(path.dirname(checkpoints)),
     files: await namesIn(folder.pathOf(step)),
     earlier: steps.filter((_, at) => recorded[at]),
   }
@@ -73,12 +72,12 @@ async function stagedIn(runDir: string): Promise<readonly string[]> {
 }
 
 /** Moments of a save, by the files that are there. Each has a checkpoint before it that could be lost. */
-const moments: Readonly<Record<string, (state: SaveState) => boolean>> = {
+const moments: Readonly<Record<string, (state: SaveState) => boolean | Promise<boolean>>> = {
   'the folder is made': ({ files }) => files.length === 0,
   'the model is being written': ({ files }) => files.length === 1 && files[0] === 'model.safetensors',
   'the optimiser is being written': ({ files }) => files.includes('optimizer.safetensors') && files.length === 3,
   'everything is written but the record': ({ files }) => files.length === 5 && !files.includes(RECORD),
-  'the record is staged': ({ files, isRecordStaged }) => isRecordStaged && !files.includes(RECORD),
+  'the record is staged': async ({ files, staged }) => !files.includes(RECORD) && (await staged()).includes(RECORD),
   'the record is in its place, and older ones are to go': ({ files, earlier }) =>
     files.includes(RECORD) && earlier.length > 1,
 }
@@ -125,7 +124,7 @@ describe('a SIGKILL of the rank that writes', () => {
       if (body.event !== 'train.metrics' || killing !== undefined) return
       const reached = async () => {
         const state = await saveState(checkpoints())
-        return state !== null && state.earlier.length > 0 && isMoment(state) ? state : null
+        return state !== null && state.earlier.length > 0 && (await isMoment(state)) ? state : null
       }
       killing = rankProcesses().then((ranks) => killAt(ranks.get(0) ?? 0, reached, ended.signal))
       killing.catch(() => undefined)
