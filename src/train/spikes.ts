@@ -12,12 +12,12 @@ export interface Spike {
 const WINDOW = 100
 /** Steps before the first spike can be found: until then the median means little. */
 const WARMUP_STEPS = 20
-/** As a share of the median. On a flat curve the median deviation is almost zero, and every small change would count. */
+/** The smallest deviation used, as a share of the median. On a flat curve the median deviation is almost zero, and every small change would count. */
 const MIN_DEVIATION = 0.02
 
 /**
  * Finds steps whose loss or gradient norm is far above what was usual: more than `factor` median absolute deviations
- * above the median of the last steps. Neither moves when a spike comes, and both follow when the curve does.
+ * above the median of the last steps. One spike hardly changes the two medians; a lasting change does.
  */
 export class SpikeWatch {
   readonly #factor: number

@@ -47,7 +47,7 @@ def opened(file: str, *, mapped: bool) -> Iterator[Any]:
     if file.endswith(".safetensors"):
         yield _map_safetensors(file) if mapped else _read_safetensors(file)
     elif file.endswith(".gz"):
-        with _unzipped(file) as plain:
+        with _gunzipped(file) as plain:
             yield _read_torch(plain, file, mapped=mapped)
     else:
         yield _read_torch(file, file, mapped=mapped)
@@ -102,7 +102,7 @@ def _has_compressed_members(path: str, file: str) -> bool:
 
 
 @contextmanager
-def _unzipped(file: str) -> Iterator[str]:
+def _gunzipped(file: str) -> Iterator[str]:
     limit = max(_ALWAYS_ALLOWED, _MAX_EXPANSION * Path(file).stat().st_size)
     with tempfile.NamedTemporaryFile(prefix="draftbridge-", suffix=".ckpt") as plain:
         written = 0

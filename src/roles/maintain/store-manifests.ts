@@ -52,7 +52,7 @@ export class StoreManifests {
     return this.#refs.values()
   }
 
-  /** An orphan is an object that no manifest lists, although all manifests of its run are complete. */
+  /** An orphan is an object that no named manifest lists, while every named manifest of its run is complete. */
   async judge(object: FoundObject, files: Inventory): Promise<Judgement> {
     if (this.#refs.has(keyText(object.key))) return 'listed'
     const label = await files.label(object)

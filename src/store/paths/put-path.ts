@@ -47,6 +47,7 @@ export class PutPath {
     })
   }
 
+  /** Removes all stored generations of the sample, after any put of it that is queued. */
   abort(sampleId: SampleId): Promise<void> {
     return this.#turns.run(sampleId, async () => {
       for (const key of await this.#parts.blobs.list(sampleId)) await this.#parts.remove(key)

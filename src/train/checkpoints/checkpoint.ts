@@ -46,7 +46,7 @@ export class CheckpointFolder {
   }
 
   /**
-   * An empty folder for the files of this step. What an interrupted save left there goes.
+   * An empty folder for the files of this step. Deletes what an interrupted save left there.
    * @throws STORE_BUSY when this process was taken for dead: the folder may be its successor's.
    */
   async begin(step: number): Promise<string> {
@@ -58,8 +58,8 @@ export class CheckpointFolder {
   }
 
   /**
-   * Makes the folder a checkpoint. All files must be there. Only then do older ones go: all but the newest `keep`, and the
-   * one with the best metric.
+   * Makes the folder a checkpoint. All files must be there. Then it deletes older folders, incomplete ones too. It keeps the
+   * newest `keep` checkpoints and the one with the best metric.
    * @throws STORE_BUSY when this process was taken for dead: then nothing has become a checkpoint.
    */
   async complete(record: CheckpointPosition, keep: number): Promise<string> {
@@ -77,8 +77,8 @@ export class CheckpointFolder {
   }
 
   /**
-   * Frees what a save that failed has written; a checkpoint that is whole all the same stays, and so does what may be a
-   * successor's. Never throws.
+   * Deletes what a failed save has written. Keeps a checkpoint that was completed in spite of the failure, and deletes nothing
+   * when another trainer may own the run. Never throws.
    */
   async abandon(step: number): Promise<void> {
     const dir = this.pathOf(step)
@@ -88,11 +88,11 @@ export class CheckpointFolder {
     )
     if (!isHeld) return
     const whole = readTextOrNull(path.join(dir, RECORD)).then((text) => text !== null)
-    // The failure is told already, and what stays here is ignored.
+    // The caller reports the failure. A folder without a record is ignored later.
     if (!(await whole.catch(() => true))) await rm(dir, { recursive: true, force: true }).catch(() => undefined)
   }
 
-  // Renamed out of the publishing folder, so that a fence decides in the very act.
+  // Renamed out of the publishing folder: when another trainer has taken that folder away, the rename itself fails.
   async #publishRecord(file: string, text: string): Promise<void> {
     if (this.#publishing === null) return replaceFile(file, text)
     try {
