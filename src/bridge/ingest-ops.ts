@@ -13,6 +13,8 @@ export const ingestOps = {
     z.strictObject({
       path: z.string(),
       maxLength: Count,
+      /** For each state that the file must hold: how many hidden states lie side by side in it. Not empty. */
+      layers: z.record(z.string(), Int.positive()),
       /** If the file stores the states unchanged, the tensors map the file instead of a copy. */
       inPlace: z.boolean().default(false),
     }),

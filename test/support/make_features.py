@@ -13,7 +13,9 @@ from pathlib import Path
 import torch
 
 
-def make_features(directory: Path, *, count: int, hidden: int, vocab: int, seed: int) -> None:
+def make_features(
+    directory: Path, *, count: int, hidden: int, vocab: int, seed: int
+) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     generator = torch.Generator().manual_seed(seed)
     for index in range(count):
@@ -39,7 +41,13 @@ def main() -> None:
     parser.add_argument("--vocab", type=int, default=320)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    make_features(given.directory, count=given.count, hidden=given.hidden, vocab=given.vocab, seed=given.seed)
+    make_features(
+        given.directory,
+        count=given.count,
+        hidden=given.hidden,
+        vocab=given.vocab,
+        seed=given.seed,
+    )
 
 
 if __name__ == "__main__":

@@ -18,10 +18,14 @@ from make_tiny_target import VOCAB_SIZE
 
 def make_tiny_draft(directory: Path, *, hidden: int = 32) -> None:
     half = VOCAB_SIZE // 2
-    config = DraftConfig(hidden, 2 * hidden, 4, 2, hidden // 4, VOCAB_SIZE, half, 1e-5, 10000.0, 512)
+    config = DraftConfig(
+        hidden, 2 * hidden, 4, 2, hidden // 4, VOCAB_SIZE, half, 1e-5, 10000.0, 512
+    )
     weights = dict(initial_draft(config, seed=4).named_parameters())
     directory.mkdir(parents=True, exist_ok=True)
-    vocabulary = Vocabulary(torch.zeros(half, dtype=torch.int64), torch.arange(VOCAB_SIZE) < half)
+    vocabulary = Vocabulary(
+        torch.zeros(half, dtype=torch.int64), torch.arange(VOCAB_SIZE) < half
+    )
     save_draft(directory, Eagle3().describe(config, {}, vocabulary), weights)
 
 

@@ -45,7 +45,9 @@ def tiny_tokenizer() -> Any:
     return tokenizer
 
 
-def make_tiny_target(directory: Path, *, layers: int = 8, hidden: int = 32, seed: int = 0) -> None:
+def make_tiny_target(
+    directory: Path, *, layers: int = 8, hidden: int = 32, seed: int = 0
+) -> None:
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -84,7 +86,9 @@ def main() -> None:
     parser.add_argument("--hidden", type=int, default=32)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    make_tiny_target(given.directory, layers=given.layers, hidden=given.hidden, seed=given.seed)
+    make_tiny_target(
+        given.directory, layers=given.layers, hidden=given.hidden, seed=given.seed
+    )
 
 
 if __name__ == "__main__":

@@ -28,7 +28,9 @@ def _echo(payload: Payload) -> Payload:
 
 @op("probe.make", "io")
 def _make(payload: Payload) -> Payload:
-    return {"value": {"one": 1.0, "nan": float("nan"), "third": 1 / 3}[payload["which"]]}
+    return {
+        "value": {"one": 1.0, "nan": float("nan"), "third": 1 / 3}[payload["which"]]
+    }
 
 
 @op("probe.codes", "io")
@@ -39,7 +41,10 @@ def _codes(_: Payload) -> Payload:
 @op("probe.constants", "io")
 def _constants(_: Payload) -> Payload:
     return {
-        "dtypeBytes": {str(dtype).removeprefix("torch."): dtype.itemsize for dtype in safetensors_header.CODES},
+        "dtypeBytes": {
+            str(dtype).removeprefix("torch."): dtype.itemsize
+            for dtype in safetensors_header.CODES
+        },
         "featureName": safetensors_header._NAME.pattern,
         "maxHeader": safetensors_header.MAX_HEADER,
     }
@@ -54,4 +59,10 @@ def _raise(payload: Payload) -> Payload:
     try:
         raise OSError("what lies below")
     except OSError as exc:
-        raise BridgeError(payload["code"], "a sample", file="/tmp/\N{GRINNING FACE}", found="x", fix="y") from exc
+        raise BridgeError(
+            payload["code"],
+            "a sample",
+            file="/tmp/\N{GRINNING FACE}",
+            found="x",
+            fix="y",
+        ) from exc

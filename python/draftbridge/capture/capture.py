@@ -27,7 +27,7 @@ FINAL = StateFeature("hidden_state", "final")
 
 
 def cpu_has_bfloat16() -> bool:
-    """Does this CPU multiply bfloat16 natively, as the kernel lists it. False where there is no such list."""
+    """Whether /proc/cpuinfo lists bfloat16 instructions. False without that file."""
     try:
         flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:
@@ -36,7 +36,7 @@ def cpu_has_bfloat16() -> bool:
 
 
 class Capture:
-    """A target in memory, with its tokenizer. Owns the model until it is freed."""
+    """Runs a target and reads its hidden states. Owns the model and the tokenizer."""
 
     def __init__(
         self,
@@ -87,7 +87,7 @@ class Capture:
         return found
 
     def _summary(self, stored: torch.Tensor) -> TensorDict:
-        """Of rows [n, H] as they are stored; empty if no summary is."""
+        """The teacher summary of stored rows [n, H]; empty if no summary is stored."""
         return {} if self._summarise is None else summary_features(self._summarise(stored.to(self.device)))
 
     def _stored(self, rows: torch.Tensor) -> torch.Tensor:

@@ -10,14 +10,14 @@ import torch
 
 from draftbridge.bridge.errors import BridgeError
 
-# cuBLAS reads it when it is first used, and without it may split a product in another way each time.
+# cuBLAS reads this variable at its first use. Without it, two equal products may be summed in different orders.
 _WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 _FIXED = (":4096:8", ":16:8")
 _REFUSAL = "does not have a deterministic implementation"
 
 
-def choose(deterministic: bool) -> None:
-    """For this whole process. Must come before CUDA starts: CONFIG_INVALID if that is too late."""
+def set_deterministic(deterministic: bool) -> None:
+    """Applies to this whole process. CONFIG_INVALID if CUDA has already started without the setting that it needs."""
     if deterministic and os.environ.get(_WORKSPACE) not in _FIXED:
         if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
             raise BridgeError(
@@ -37,8 +37,8 @@ def is_on() -> bool:
 
 
 @contextmanager
-def refusals_named() -> Iterator[None]:
-    """torch refuses what it cannot do deterministically: CONFIG_INVALID, with the operation in its details."""
+def nondeterminism_coded() -> Iterator[None]:
+    """torch's error for an operation without a deterministic form becomes CONFIG_INVALID, which names the operation."""
     try:
         yield
     except RuntimeError as exc:

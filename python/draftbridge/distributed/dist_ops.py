@@ -12,12 +12,12 @@ from draftbridge.distributed.parallel import choose_device, join, leave, world
 
 @op("dist.init", "engine")
 def _init(payload: Payload) -> Payload:
-    determinism.choose(payload["deterministic"])
+    determinism.set_deterministic(payload["deterministic"])
     device = choose_device(payload["device"], payload["localRank"])
     if payload["threads"] > 0:
         torch.set_num_threads(payload["threads"])
-    meeting = f"tcp://{payload['masterAddr']}:{payload['masterPort']}"
-    join(payload["rank"], payload["worldSize"], device, meeting, payload["timeoutSeconds"])
+    rendezvous = f"tcp://{payload['masterAddr']}:{payload['masterPort']}"
+    join(payload["rank"], payload["worldSize"], device, rendezvous, payload["timeoutSeconds"])
     return {"device": str(device), "backend": dist.get_backend(), "deterministic": determinism.is_on()}
 
 
@@ -35,5 +35,5 @@ def _union(payload: Payload) -> Payload:
 @op("dist.close", "engine")
 def _close(_: Payload) -> Payload:
     leave()
-    determinism.choose(False)
+    determinism.set_deterministic(False)
     return {}

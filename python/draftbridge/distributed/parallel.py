@@ -102,8 +102,8 @@ def choose_device(wanted: str, local_rank: int) -> torch.device:
     return torch.device("cuda", local_rank)
 
 
-def join(rank: int, size: int, device: torch.device, meeting: str, timeout_seconds: float) -> World:
-    """Join the process group at `meeting` (tcp://host:port). PEER_TIMEOUT if not all ranks join in time."""
+def join(rank: int, size: int, device: torch.device, rendezvous: str, timeout_seconds: float) -> World:
+    """Join the process group at `rendezvous` (tcp://host:port). PEER_TIMEOUT if not all ranks join in time."""
     global _joined
     backend = "nccl" if device.type == "cuda" else "gloo"
     if device.type == "cuda":
@@ -114,13 +114,13 @@ def join(rank: int, size: int, device: torch.device, meeting: str, timeout_secon
             # A single rank needs no port, and a port could be in use.
             dist.init_process_group(backend, store=HashStore(), rank=0, world_size=1, timeout=timeout)
         else:
-            dist.init_process_group(backend, init_method=meeting, rank=rank, world_size=size, timeout=timeout)
+            dist.init_process_group(backend, init_method=rendezvous, rank=rank, world_size=size, timeout=timeout)
     except (dist.DistStoreError, dist.DistNetworkError) as exc:
         raise BridgeError(
             "PEER_TIMEOUT",
             "Not all ranks of this run joined the process group.",
             field="launch.rendezvous",
-            found=f"rank {rank} of {size} at {meeting}: {exc}",
+            found=f"rank {rank} of {size} at {rendezvous}: {exc}",
             fix="check that every node runs, reaches that address, and uses the same configuration",
         ) from exc
     hosts = dist.new_group(backend="gloo", timeout=timeout) if size > 1 and backend == "nccl" else None

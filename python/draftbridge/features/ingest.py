@@ -1,11 +1,13 @@
 """Reads feature files in SpecForge's format as samples.
 
 The format is that of `scripts/prepare_hidden_states.py` in github.com/sgl-project/SpecForge: one file per sample with
-`input_ids`, `loss_mask` int64 [n], `hidden_state` [1, n, H] and `aux_hidden_state` [1, n, 3H].
+`input_ids`, `loss_mask` int64 [n] and the states that the draft trains on; for EAGLE3 `hidden_state` [1, n, H] and
+`aux_hidden_state` [1, n, 3H].
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,21 +27,21 @@ from draftbridge.objects.finite import require_finite
 __all__ = ["content_file", "encoded", "load_features", "token_counts"]
 
 _IDS = ("input_ids", "loss_mask")
-_STATES = ("hidden_state", "aux_hidden_state")
 _STATE_DTYPES = (torch.bfloat16, torch.float16, torch.float32)
 
 
-def load_features(file: str, max_length: int) -> tuple[TensorDict, bool]:
+def load_features(file: str, max_length: int, layers: Mapping[str, int]) -> tuple[TensorDict, bool]:
     """The sample in `file`, truncated at `max_length` tokens (0: no limit), and whether it was truncated.
 
-    Returns `input_ids`, `loss_mask` int64 [n], `hidden_state` [n, H], `aux_hidden_state` [n, 3H], each in its own
-    memory. Raises FEATURE_INVALID, which names file and field, for any other content.
+    `layers`: for each state how many hidden states (H wide) lie side by side in it. Returns `input_ids`, `loss_mask`
+    int64 [n] and the states [n, layers * H], each in its own memory. Raises FEATURE_INVALID, which names file and
+    field, for any other content.
     """
     with opened(file, mapped=False) as content:
-        whole, kept = _checked_tensors(content, file, max_length)
+        whole, kept = _checked_tensors(content, file, max_length, layers)
         sample = {name: _own_memory(tensor[:kept]) for name, tensor in whole.items()}
     _check_ids(sample, file)
-    require_finite(sample, _STATES, file)
+    require_finite(sample, tuple(layers), file)
     return sample, kept < len(whole["input_ids"])
 
 
@@ -62,7 +64,7 @@ class InPlace:
     """Why the states were copied; None if they map the file."""
 
 
-def load_in_place(file: str, max_length: int) -> InPlace:
+def load_in_place(file: str, max_length: int, layers: Mapping[str, int]) -> InPlace:
     """Like `load_features`, but the states map the file if it stores them unchanged.
 
     Mapped states are not checked to be finite here: the write that computes their digests does that. A sample without
@@ -70,26 +72,26 @@ def load_in_place(file: str, max_length: int) -> InPlace:
     """
     stamp, offsets, copied = Stamp.of(file), {}, None
     with opened(file, mapped=True) as content:
-        whole, kept = _checked_tensors(content, file, max_length)
-        sample = {name: whole[name][:kept] for name in (*_IDS, *_STATES)}
+        whole, kept = _checked_tensors(content, file, max_length, layers)
+        sample = {name: tensor[:kept] for name, tensor in whole.items()}
         try:
-            offsets = places_of(file, {name: whole[name] for name in _STATES}, kept)
+            offsets = places_of(file, {name: whole[name] for name in layers}, kept)
         except CannotStay as exc:
             copied = str(exc)
-        copies = _IDS if copied is None else (*_IDS, *_STATES)
+        copies = _IDS if copied is None else tuple(sample)
         sample |= {name: sample[name].clone() for name in copies}
     _check_ids(sample, file)
     if copied is not None or _loss_tokens(sample) == 0:
-        require_finite(sample, _STATES, file)
+        require_finite(sample, tuple(layers), file)
     if Stamp.of(file) != stamp:
         raise invalid(file, "the feature file changed while it was read", found="another size, time or file")
     return InPlace(sample, kept < len(whole["input_ids"]), stamp, offsets, copied)
 
 
-def _checked_tensors(content: Any, file: str, max_length: int) -> tuple[TensorDict, int]:
+def _checked_tensors(content: Any, file: str, max_length: int, layers: Mapping[str, int]) -> tuple[TensorDict, int]:
     """The checked tensors of the file, in full length, and the number of rows to keep."""
-    whole = _named_tensors(content, file)
-    length = _length(whole, file)
+    whole = _named_tensors(content, file, layers)
+    length = _length(whole, file, layers)
     return whole, min(length, max_length) if max_length else length
 
 
@@ -104,16 +106,16 @@ def _loss_tokens(sample: TensorDict) -> int:
     return int(sample["loss_mask"][:-1].sum())
 
 
-def _named_tensors(content: Any, file: str) -> TensorDict:
-    """The four tensors, without the leading axis of length 1 that the states have in the file."""
+def _named_tensors(content: Any, file: str, states: Collection[str]) -> TensorDict:
+    """Ids, mask and states, without the leading axis of length 1 that the states have in the file."""
     if not isinstance(content, dict):
         raise invalid(file, "the file does not contain a dict of tensors", found=type(content).__name__)
-    for name in (*_IDS, *_STATES):
+    for name in (*_IDS, *states):
         if name not in content:
             present = ", ".join(sorted(str(key) for key in content))[:200]
             raise invalid(file, "a tensor of the feature file is missing", field=name, found=present or "nothing")
-    tensors = {name: _plain(content[name], name, file) for name in (*_IDS, *_STATES)}
-    for name in _STATES:
+    tensors = {name: _plain(content[name], name, file) for name in (*_IDS, *states)}
+    for name in states:
         if tensors[name].ndim == 3 and tensors[name].shape[0] == 1:
             tensors[name] = tensors[name][0]
     return tensors
@@ -131,7 +133,7 @@ def _plain(value: Any, name: str, file: str) -> torch.Tensor:
     return value
 
 
-def _length(tensors: TensorDict, file: str) -> int:
+def _length(tensors: TensorDict, file: str, layers: Mapping[str, int]) -> int:
     """The number of tokens. Raises FEATURE_INVALID unless dtypes and shapes are those of one sample."""
     for name in _IDS:
         if tensors[name].dtype != torch.int64:
@@ -141,10 +143,9 @@ def _length(tensors: TensorDict, file: str) -> int:
     length = len(tensors["input_ids"])
     if length == 0:
         raise invalid(file, "the sample has no tokens", field="input_ids", found="[0]")
-    hidden, aux = (tensors[name] for name in _STATES)
-    _check_state(hidden, "hidden_state", file)
-    width = int(hidden.shape[1])
-    _check_state(aux, "aux_hidden_state", file, dtype=hidden.dtype, width=3 * width)
+    for name in layers:
+        _check_state(tensors[name], name, file)
+    _check_alike(tensors, layers, file)
     for name, tensor in tensors.items():
         if len(tensor) != length:
             found = f"{len(tensor)} rows; input_ids has {length}"
@@ -152,17 +153,27 @@ def _length(tensors: TensorDict, file: str) -> int:
     return length
 
 
-def _check_state(
-    state: torch.Tensor, name: str, file: str, *, dtype: torch.dtype | None = None, width: int | None = None
-) -> None:
-    if state.dtype not in _STATE_DTYPES or (dtype is not None and state.dtype != dtype):
-        expected = dtype or " or ".join(map(str, _STATE_DTYPES))
+def _check_state(state: torch.Tensor, name: str, file: str) -> None:
+    if state.dtype not in _STATE_DTYPES:
+        expected = " or ".join(map(str, _STATE_DTYPES))
         raise invalid(file, "wrong dtype", field=name, found=f"{state.dtype}; expected {expected}")
     if state.ndim != 2 or state.shape[1] == 0:
         raise invalid(file, "wrong shape", field=name, found=f"{list(state.shape)}; expected [1, S, width]")
-    if width is not None and state.shape[1] != width:
-        found = f"width {state.shape[1]}; three times that of hidden_state is {width}"
-        raise invalid(file, "wrong width", field=name, found=found)
+
+
+def _check_alike(tensors: TensorDict, layers: Mapping[str, int], file: str) -> None:
+    """All states have the dtype of the first one, and are as wide as their number of hidden states says."""
+    first = next(iter(layers))
+    dtype, width = tensors[first].dtype, tensors[first].shape[1]
+    if width % layers[first] != 0:
+        raise invalid(file, "wrong width", field=first, found=f"width {width}; it holds {layers[first]} hidden states")
+    for name, count in layers.items():
+        state, expected = tensors[name], width // layers[first] * count
+        if state.dtype != dtype:
+            raise invalid(file, "wrong dtype", field=name, found=f"{state.dtype}; {first} has {dtype}")
+        if state.shape[1] != expected:
+            found = f"width {state.shape[1]}; by that of {first} it is {expected}"
+            raise invalid(file, "wrong width", field=name, found=found)
 
 
 def _check_ids(sample: TensorDict, file: str) -> None:
@@ -176,11 +187,11 @@ def _check_ids(sample: TensorDict, file: str) -> None:
 
 @op("ckpt.load", "bulk")
 def _load(payload: Payload) -> Payload:
-    file = str(payload["path"])
+    file, limit, layers = str(payload["path"]), payload["maxLength"], payload["layers"]
     try:
         if payload["inPlace"]:
-            return _in_place(load_in_place(file, payload["maxLength"]))
-        return {**encoded(*load_features(file, payload["maxLength"])), "extern": None, "copied": None}
+            return _in_place(load_in_place(file, limit, layers))
+        return {**encoded(*load_features(file, limit, layers)), "extern": None, "copied": None}
     except OSError as exc:
         raise BridgeError(
             "FEATURE_INVALID",

@@ -9,7 +9,7 @@ import torch
 
 from draftbridge.bridge.handles import TABLE, tensors_of
 from draftbridge.bridge.registry import Payload, op
-from draftbridge.device.determinism import refusals_named
+from draftbridge.device.determinism import nondeterminism_coded
 from draftbridge.distributed.parallel import share_draft, world
 from draftbridge.drafts.architecture import BuildInputs
 from draftbridge.drafts.registry import architecture_of
@@ -71,7 +71,7 @@ def _stage(payload: Payload) -> Payload:
 def _step(payload: Payload) -> Payload:
     names = ("positions", "window", "boundary", "stop", "lost", "saved")
     micro = MicroStep(*(payload[name] for name in names))
-    with refusals_named():
+    with nondeterminism_coded():
         report = session_of(payload).step(TABLE.borrow(payload["batch"], Staged), micro)
     agreed = {"stop": report.stop, "lost": report.lost, "saved": report.saved}
     about = {"stepped": report.stepped, "globalStep": report.global_step, "watched": _watched(report.watched)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from draftbridge.bridge.handles import TABLE
 from draftbridge.bridge.registry import Payload, op
-from draftbridge.device.determinism import refusals_named
+from draftbridge.device.determinism import nondeterminism_coded
 from draftbridge.device.device_peak import device_name, measured_peak
 from draftbridge.training.session import session_of
 from draftbridge.training.session_memory import memory_figures
@@ -19,7 +19,7 @@ def _settle(payload: Payload) -> Payload:
 
 @op("train.validate", "engine")
 def _validate(payload: Payload) -> Payload:
-    with refusals_named():
+    with nondeterminism_coded():
         session_of(payload).validation.add(TABLE.borrow(payload["batch"], Staged))
     return {}
 

@@ -86,7 +86,7 @@ export function checkEvalReport(report: EvalReport, file: string): void {
       fix: 'use prompts that the target answers at length, and maxNewTokens of at least 2',
     })
   }
-  // In bf16 a pass over several tokens rounds otherwise than a pass over one, so a share is all there is to say.
+  // In bf16, a pass over several tokens rounds differently from a pass over one. Differences are reported, not an error.
   if (report.lossless || report.dtype !== 'fp32') return
   const shown = report.differences.slice(0, 3).map(({ id, steps, index }) => `${id} (${steps} steps, token ${index})`)
   throw finding('CONTRACT_MISMATCH', 'drafting changed the output of greedy decoding', {

@@ -1,5 +1,6 @@
 import { type CodedError, finding } from '../../core/errors.ts'
 import { type ManifestSoFar, type RefList, readManifestSoFar } from '../../refs/manifest.ts'
+import { keyText } from '../../store/blob-key.ts'
 import { openStoreLocation, type StoreLocation } from './store-location.ts'
 
 /** The summary of a manifest that `manifest show` prints. */
@@ -74,13 +75,11 @@ export async function verifyManifest(dir: string, location: StoreLocation | null
   await using store = await openStoreLocation(location)
   const { refs, sha256 } = await checked({ dir, storeId: store.parts.id, key: store.key })
   const stored = new Set<string>()
-  for await (const { key } of store.files.objects(() => undefined)) stored.add(nameOf(key))
+  for await (const { key } of store.files.objects(() => undefined)) stored.add(keyText(key))
   const missing: string[] = []
-  for (const ref of refs) if (!stored.has(nameOf(ref))) missing.push(nameOf(ref))
+  for (const ref of refs) if (!stored.has(keyText(ref))) missing.push(keyText(ref))
   return { samples: refs.length, sha256, missing }
 }
-
-const nameOf = ({ sampleId, generation }: { sampleId: string; generation: number }) => `${sampleId}@${generation}`
 
 async function checked(options: Parameters<typeof readManifestSoFar>[0]): Promise<ManifestSoFar> {
   const manifest = await readManifestSoFar(options)

@@ -32,5 +32,5 @@ export async function cleanStore(location: StoreLocation, options: GcOptions): P
   const judge =
     manifests === null ? null : (object: Parameters<StoreManifests['judge']>[0]) => manifests.judge(object, files)
   const report = await sweep(parts, files, { dryRun, graceMs, judge, signal, wait })
-  return { store: parts.id, ...report, open: (manifests?.open ?? []).map(({ dir }) => dir) }
+  return { store: parts.id, ...report, open: (manifests?.incomplete ?? []).map(({ dir }) => dir) }
 }

@@ -40,7 +40,7 @@ export class StoreManifests {
   }
 
   /** Manifests that are not complete: their producers may still publish samples that are already stored. */
-  get open(): readonly Published[] {
+  get incomplete(): readonly Published[] {
     return this.published.filter(({ complete }) => !complete)
   }
 

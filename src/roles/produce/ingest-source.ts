@@ -7,6 +7,7 @@ import { finding } from '../../core/errors.ts'
 import { type RunId, SampleId } from '../../core/ids.ts'
 import type { SampleRef } from '../../core/sample-ref.ts'
 import { CaptureContract } from '../../core/target-contract.ts'
+import { type DraftArchitecture, layersIn } from '../../drafts/architecture.ts'
 import { architectureOf } from '../../drafts/registry.ts'
 import { inputsText } from '../../refs/root/inputs.ts'
 import { sha256 } from '../../refs/sha256.ts'
@@ -62,16 +63,20 @@ async function contractOf(
   const { shape, hash } = await python.call('target.describe', { model: target.model })
   const [first] = files
   if (first === undefined) throw new Error('the plan of an ingest has no file')
-  const peeked = await python.call('ckpt.load', { path: first.path, maxLength: data.maxLength })
+  const architecture = architectureOf(draft.architecture)
+  const auxLayers = architecture.auxLayers(shape)
+  const layers = layersByState(architecture, auxLayers)
+  const peeked = await python.call('ckpt.load', { path: first.path, maxLength: data.maxLength, layers })
   await using tensors = new TensorSet(python, peeked.set)
+  const states = tensors.features.filter(({ name }) => name in layers)
   return CaptureContract.parse({
     target: target.model,
     targetHash: hash,
     shape,
-    auxLayers: architectureOf(draft.architecture).auxLayers(shape),
+    auxLayers,
     layerConvention: 'output',
     finalNorm: 'post',
-    dtype: tensors.features.find(({ name }) => name === 'hidden_state')?.dtype,
+    dtype: states[0]?.dtype,
     maskRule: 'from-file',
     tokenizerHash: null,
     templateHash: null,
@@ -83,12 +88,14 @@ class IngestSource implements FeatureSource {
   readonly #config: RunConfig
   readonly #python: Python
   readonly #files: readonly FeatureFile[]
+  readonly #layers: Readonly<Record<string, number>>
 
   constructor(config: RunConfig, python: Python, files: readonly FeatureFile[], contract: CaptureContract) {
     this.contract = contract
     this.#config = config
     this.#python = python
     this.#files = files
+    this.#layers = layersByState(architectureOf(config.draft.architecture), contract.auxLayers)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {}
@@ -113,10 +120,11 @@ class IngestSource implements FeatureSource {
     const inPlace = features.link !== 'copy'
     // The store keeps this path, so symbolic links are resolved: their target may change later.
     const realFile = inPlace ? await realpath(file.path) : file.path
-    const loaded = await this.#python.call('ckpt.load', { path: realFile, maxLength: data.maxLength, inPlace })
+    const wanted = { maxLength: data.maxLength, layers: this.#layers, inPlace }
+    const loaded = await this.#python.call('ckpt.load', { path: realFile, ...wanted })
     const tensors = new TensorSet(this.#python, loaded.set)
     try {
-      requireSpec(file.path, tensors, this.contract)
+      requireSpec(file.path, tensors, this.contract, this.#layers)
     } catch (error) {
       await tensors[Symbol.asyncDispose]()
       throw error
@@ -151,17 +159,27 @@ async function discard(item: SourceItem): Promise<void> {
 const fileSampleId = (runId: RunId, index: number): SampleId =>
   SampleId.parse(`${runId}:${String(index).padStart(8, '0')}`)
 
-function requireSpec(file: string, tensors: TensorSet, { shape, dtype }: CaptureContract): void {
-  const hidden = tensors.features.find(({ name }) => name === 'hidden_state')
-  const width = hidden?.shape[1]
-  if (width === shape.hiddenSize && hidden?.dtype === dtype) return
-  const wrongWidth = width !== shape.hiddenSize
+const layersByState = (architecture: DraftArchitecture, auxLayers: readonly number[]): Record<string, number> =>
+  Object.fromEntries(architecture.states.map((state) => [state.name, layersIn(state, auxLayers)]))
+
+/** One state is enough: the load has checked that the file's states fit each other. */
+function requireSpec(
+  file: string,
+  tensors: TensorSet,
+  { shape, dtype }: CaptureContract,
+  layers: Readonly<Record<string, number>>,
+): void {
+  const state = tensors.features.find(({ name }) => name in layers)
+  const expected = shape.hiddenSize * (layers[state?.name ?? ''] ?? 1)
+  const width = state?.shape[1]
+  if (width === expected && state?.dtype === dtype) return
+  const wrongWidth = width !== expected
   throw finding('SPEC_MISMATCH', wrongWidth ? 'the features are of another target' : 'the features differ in dtype', {
     file,
-    field: 'hidden_state',
+    field: state?.name ?? 'states',
     found: wrongWidth
-      ? `width ${width ?? 'unknown'}; the target's is ${shape.hiddenSize}`
-      : `${hidden?.dtype ?? 'nothing'}; the first file has ${dtype}`,
+      ? `width ${width ?? 'unknown'}; the target's is ${expected}`
+      : `${state?.dtype ?? 'nothing'}; the first file has ${dtype}`,
     fix: wrongWidth
       ? 'set target.model to the model that the features were captured from'
       : 'ingest the files of each dtype in a run of their own',

@@ -12,7 +12,7 @@ import { createStoreFile, readStoreFile, type StoreAbout, storeFileOf } from './
 const STAGING = 'staging'
 const NOTES = 'notes'
 
-/** The directory of a store, and the folders in it that its coordination needs. Blobs that are files have folders beside them. */
+/** The directory of a store, and the folders that coordination uses in it. Blobs that are files have folders of their own. */
 export interface StoreRoot {
   readonly id: StoreId
   readonly dir: string
@@ -22,11 +22,11 @@ export interface StoreRoot {
 }
 
 export interface AttachOptions {
-  /** Make what is missing. */
+  /** Create the store and its folders if they do not exist. */
   readonly create: boolean
-  /** Decides before anything is made. Default: only a store without a key. */
+  /** Called before anything is created; throws if this key may not open the store. Default: only a store without a key. */
   readonly admission?: Admission
-  /** Folders of the blobs: those that must be there, and those that are made when they are first needed. */
+  /** Folders of the blobs: `needed` ones must exist, `optional` ones are created at their first use. */
   readonly needed?: readonly string[]
   readonly optional?: readonly string[]
 }
@@ -45,7 +45,7 @@ export async function attachRoot(dir: string, options: AttachOptions): Promise<S
     else if (!create) throw noStore(dir, 'no store.json in it')
     const fresh = found === null ? await newStore(admission) : null
     await makeDirectories(dir)
-    for (const name of [...needed, STAGING, NOTES]) await ownDirectory(path.join(dir, name), create)
+    for (const name of [...needed, STAGING, NOTES]) await requirePlainDirectory(path.join(dir, name), create)
     for (const name of optional) await isPlainDirectory(path.join(dir, name))
     const staging = path.join(dir, STAGING)
     const id = found?.storeId ?? (await publish(dir, staging, fresh, admission))
@@ -75,8 +75,8 @@ async function publish(
   return published.storeId
 }
 
-/** Expects `dir` to be a directory and not a link to one, which would lead reads and writes out of the store. */
-export async function ownDirectory(dir: string, create: boolean, calls = remoteCalls): Promise<void> {
+/** @throws STORE_UNAVAILABLE unless `dir` is a directory. A link to one is an error: it would lead out of the store. */
+export async function requirePlainDirectory(dir: string, create: boolean, calls = remoteCalls): Promise<void> {
   if (await isPlainDirectory(dir, calls)) return
   if (create) {
     await makeDirectories(dir)
@@ -88,7 +88,7 @@ export async function ownDirectory(dir: string, create: boolean, calls = remoteC
 }
 
 /**
- * False when there is nothing. Cheap, and called before every use: anyone who can write to the mount can plant a link at
+ * False if `dir` does not exist. Called before every use, because anyone who can write to the mount can plant a link at
  * any time.
  */
 export async function isPlainDirectory(dir: string, calls = remoteCalls): Promise<boolean> {

@@ -21,10 +21,10 @@ export class GenerationSource {
     this.#claim = claim
   }
 
-  /** Greater than `above` and than all that this process made before; with `newest`, than all that any process made. */
-  next(above = 0, newest = false): Promise<Generation> {
+  /** Greater than `above` and all generations of this process; with `afterAllProducers`, greater than those of all processes. */
+  next(above = 0, afterAllProducers = false): Promise<Generation> {
     return this.#inTurn(async () => {
-      const current = this.#epoch !== undefined && (!newest || (await this.#epoch.newest()))
+      const current = this.#epoch !== undefined && (!afterAllProducers || (await this.#epoch.newest()))
       const usable = current && this.#counter < PER_EPOCH - 1
       if (!usable || this.#peek() <= above) await this.#renewUnasked(Math.floor(above / PER_EPOCH))
       this.#counter += 1

@@ -11,7 +11,7 @@ export interface PutAbout extends SampleFacts {
   readonly runId: RunId
   readonly numTokens: number
   readonly provenance: Provenance
-  /** A file that holds tensors of the set already. They may stay in it; the store may copy them all the same. */
+  /** A file that already holds tensors of the set. The store may link to the file, or copy the tensors. */
   readonly extern?: ExternFile
 }
 
@@ -37,8 +37,8 @@ export class PutPath {
       const { storedGenerations, generations } = this.#parts
       const stored = await storedGenerations.of(sampleId)
       // Another producer may have put this sample and freed it: the new generation must be greater than that one too.
-      const newest = stored.length === 0 && !storedGenerations.alone
-      const generation = await generations.next(Math.max(0, ...stored), newest)
+      const afterAllProducers = stored.length === 0 && !storedGenerations.alone
+      const generation = await generations.next(Math.max(0, ...stored), afterAllProducers)
       const ref = this.#describe(sampleId, generation, tensors, about)
       const { digests } = await this.#write(ref, tensors, about.extern)
       await storedGenerations.added(ref)
@@ -99,7 +99,8 @@ export class PutPath {
     })
   }
 
-  // Looked up again after publishing: a second producer may have put the same sample meanwhile. The greatest stays.
+  // Lists the generations after the publish, because another producer may have put the same sample meanwhile. The
+  // greatest generation stays.
   async #dropSuperseded(sampleId: SampleId): Promise<void> {
     const stored = await this.#parts.storedGenerations.of(sampleId)
     const newest = Math.max(...stored)

@@ -1,11 +1,12 @@
 // A draft architecture that only this folder knows goes the whole way: capture, manifest, training, a kill, resume, eval.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { readFile, writeFile } from 'node:fs/promises'
+import { cp, mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeAll, expect, it } from 'vitest'
 import type { Python } from '../../../src/bridge/python.ts'
+import type { RunConfig } from '../../../src/config/schema.ts'
 import { readRefManifest } from '../../../src/refs/manifest.ts'
 import { evaluate } from '../../../src/roles/evaluate/evaluate.ts'
 import { produce } from '../../../src/roles/produce/produce.ts'
@@ -29,6 +30,18 @@ const conversation = (index: number) => ({
 })
 const lines = (count: number) =>
   Array.from({ length: count }, (_, index) => `${JSON.stringify(conversation(index))}\n`).join('')
+
+/** The captured samples as feature files, one safetensors file each, their names in the order of the manifest. */
+async function featureFiles(): Promise<void> {
+  const { store, manifest } = medusaConfig(dir, 'any')
+  const { refs } = await readRefManifest({ dir: manifest })
+  const objects = await readdir(path.join(store.root, 'objects'), { recursive: true })
+  await mkdir(path.join(dir, 'files'))
+  for (const { sampleId } of refs) {
+    const object = objects.find((name) => path.basename(name).startsWith(`${sampleId}.`))
+    await cp(path.join(store.root, 'objects', object ?? sampleId), path.join(dir, 'files', `${sampleId}.safetensors`))
+  }
+}
 
 beforeAll(async () => {
   dir = await tempDir()
@@ -61,6 +74,30 @@ it('trains: the loss of each of its three heads falls, and held-out samples are 
   expect(validations).toHaveLength(2)
   const config = JSON.parse(await readFile(path.join(checkpoint, 'config.json'), 'utf8'))
   expect(config).toMatchObject({ architectures: ['MedusaForTests'], num_heads: 3 })
+})
+
+it('ingests feature files of its own layout, and trains on them to the same bits', { timeout: MINUTES }, async () => {
+  const config = (name: string): RunConfig => {
+    const { run, store, features, ...rest } = medusaConfig(dir, name)
+    const files = { ...features, source: 'files' as const, files: path.join(dir, 'files') }
+    return {
+      ...rest,
+      run: { ...run, dir: path.join(dir, `ingest-${name}`) },
+      features: files,
+      store: { ...store, root: path.join(dir, 'ingested') },
+      manifest: path.join(dir, 'ingested/manifest'),
+    }
+  }
+  await featureFiles()
+  await produce(config('producer'), watched())
+  const [captured, ingested] = await Promise.all(
+    [medusaConfig(dir, 'any'), config('any')].map(
+      async ({ manifest }) => (await readRefManifest({ dir: manifest })).refs,
+    ),
+  )
+  expect(ingested?.map(({ features }) => features)).toEqual(captured?.map(({ features }) => features))
+  const { checkpoint: other } = await trainMedusa(python, config('consumer'), watched())
+  expect(await differingBits(other, checkpoint)).toBe(0)
 })
 
 it('goes on after a SIGKILL from its last checkpoint, and ends with the same bits', { timeout: MINUTES }, async () => {

@@ -12,7 +12,13 @@ from typing import Any
 
 import torch
 from draftbridge.distributed.parallel import SharedDraft, World
-from draftbridge.drafts.architecture import BuildInputs, BuiltDraft, ConstantSpec, DraftArchitecture, LoadedDraft
+from draftbridge.drafts.architecture import (
+    BuildInputs,
+    BuiltDraft,
+    ConstantSpec,
+    DraftArchitecture,
+    LoadedDraft,
+)
 from draftbridge.drafts.draft_decoder import DraftDecoder
 from draftbridge.drafts.draft_description import DraftDescription
 from draftbridge.drafts.draft_trainer import DraftTrainer, LossScale, Plan, Rows
@@ -37,7 +43,9 @@ class Medusa(nn.Module):
     def __init__(self, config: MedusaConfig) -> None:
         super().__init__()
         size = config.hidden_size
-        self.heads = nn.ModuleList(nn.Linear(size, size, bias=False) for _ in range(config.num_heads))
+        self.heads = nn.ModuleList(
+            nn.Linear(size, size, bias=False) for _ in range(config.num_heads)
+        )
         self.out = nn.Linear(size, config.vocab_size, bias=False)
 
     def forward(self, work: Callable[[Medusa], Any]) -> Any:
@@ -52,7 +60,9 @@ class Medusa(nn.Module):
 @dataclass(frozen=True)
 class MedusaPlan:
     rows: tuple[Tensor, ...]  # for each head int64 [n]: positions that it is trained at
-    targets: tuple[Tensor, ...]  # for each head int64 [n]: where the token that it predicts lies
+    targets: tuple[
+        Tensor, ...
+    ]  # for each head int64 [n]: where the token that it predicts lies
     mask_sums: tuple[int, ...]
 
     @property
@@ -64,14 +74,19 @@ class MedusaTrainer(DraftTrainer):
     uses_summary = False
     frozen_tensors = ()
 
-    def __init__(self, world: World, description: DraftDescription, dtype: torch.dtype) -> None:
+    def __init__(
+        self, world: World, description: DraftDescription, dtype: torch.dtype
+    ) -> None:
         self.description, self.dtype, self._device = description, dtype, world.device
         self.draft_positions = description.config.num_heads
 
     def plan(self, loss_mask: Tensor, lengths: Sequence[int]) -> MedusaPlan:
         sizes = torch.tensor(lengths, dtype=torch.int64)
         ends = sizes.cumsum(0).repeat_interleave(sizes)
-        mask, every = effective_mask(loss_mask, lengths), torch.arange(loss_mask.numel())
+        mask, every = (
+            effective_mask(loss_mask, lengths),
+            torch.arange(loss_mask.numel()),
+        )
         rows = []
         for head in range(self.draft_positions):
             target = every + 2 + head
@@ -82,7 +97,10 @@ class MedusaTrainer(DraftTrainer):
 
     def to_device(self, plan: Plan) -> MedusaPlan:
         assert isinstance(plan, MedusaPlan)
-        rows, targets = (tuple(t.to(self._device) for t in group) for group in (plan.rows, plan.targets))
+        rows, targets = (
+            tuple(t.to(self._device) for t in group)
+            for group in (plan.rows, plan.targets)
+        )
         return MedusaPlan(rows, targets, plan.mask_sums)
 
     def plan_tensors(self, plan: Plan) -> Sequence[Tensor]:
@@ -93,7 +111,10 @@ class MedusaTrainer(DraftTrainer):
         self, draft: SharedDraft, rows: Rows, scale: LossScale, boundary: bool
     ) -> tuple[Tensor, StepSums]:
         sums: StepSums = draft.run(lambda module: _sums(module, rows))
-        shares = self.losses(sums, scale.positions, sums.trained, sums.overlap) / scale.window
+        shares = (
+            self.losses(sums, scale.positions, sums.trained, sums.overlap)
+            / scale.window
+        )
         draft.backward(self.total(shares) * draft.scale, boundary)
         return shares.detach(), sums
 
@@ -101,14 +122,19 @@ class MedusaTrainer(DraftTrainer):
         found: StepSums = draft.run_no_grad(lambda module: _sums(module, rows))
         return found
 
-    def losses(self, sums: StepSums, positions: int, trained: Tensor, overlap: Tensor) -> Tensor:
+    def losses(
+        self, sums: StepSums, positions: int, trained: Tensor, overlap: Tensor
+    ) -> Tensor:
         return sums.cross_entropy / positions
 
     def total(self, losses: Tensor) -> Tensor:
         return losses.sum()
 
     def flops(self, plan: Plan, has_summary: bool) -> float:
-        size, vocab = self.description.config.hidden_size, self.description.config.vocab_size
+        size, vocab = (
+            self.description.config.hidden_size,
+            self.description.config.vocab_size,
+        )
         return float(6 * sum(plan.mask_sums) * size * (size + vocab))
 
 
@@ -126,7 +152,15 @@ def _sums(module: Medusa, rows: Rows) -> StepSums:
         hits = (logits.argmax(-1) == token).sum()
         # With the data's token as the target, the overlap of both distributions is the token's own probability.
         overlap = (-entropy).exp().sum()
-        columns.append((entropy.sum() + zero, overlap, -entropy.sum(), entropy.new_tensor(row.numel()), hits))
+        columns.append(
+            (
+                entropy.sum() + zero,
+                overlap,
+                -entropy.sum(),
+                entropy.new_tensor(row.numel()),
+                hits,
+            )
+        )
     return StepSums(*(torch.stack(column) for column in zip(*columns, strict=True)))
 
 
@@ -151,11 +185,20 @@ class MedusaArchitecture(DraftArchitecture):
     states = (StateFeature(STATE, "aux"),)
     decoder_states = states
 
-    def read_config(self, raw: Mapping[str, Any], file: str | None = None) -> MedusaConfig:
+    def read_config(
+        self, raw: Mapping[str, Any], file: str | None = None
+    ) -> MedusaConfig:
         return MedusaConfig(raw["hidden_size"], raw["vocab_size"], raw["num_heads"])
 
-    def config_json(self, config: MedusaConfig, raw: Mapping[str, Any], dtype: torch.dtype) -> dict[str, Any]:
-        return {**raw, **vars(config), "architectures": list(self.config_names), "dtype": str(dtype)}
+    def config_json(
+        self, config: MedusaConfig, raw: Mapping[str, Any], dtype: torch.dtype
+    ) -> dict[str, Any]:
+        return {
+            **raw,
+            **vars(config),
+            "architectures": list(self.config_names),
+            "dtype": str(dtype),
+        }
 
     def module(self, config: MedusaConfig) -> Medusa:
         return Medusa(config)
@@ -171,8 +214,12 @@ class MedusaArchitecture(DraftArchitecture):
             for _, weight in sorted(module.named_parameters()):
                 weight.normal_(0.0, 0.02, generator=generator)
         raw = inputs.raw_config
-        description = DraftDescription(self.name, config, lambda dtype: self.config_json(config, raw, dtype), {})
-        return BuiltDraft(module, MedusaTrainer(inputs.world, description, inputs.dtype))
+        description = DraftDescription(
+            self.name, config, lambda dtype: self.config_json(config, raw, dtype), {}
+        )
+        return BuiltDraft(
+            module, MedusaTrainer(inputs.world, description, inputs.dtype)
+        )
 
     def decoder(self, draft: LoadedDraft, embedding: Tensor) -> DraftDecoder:
         module = draft.module.to(embedding.device)

@@ -37,7 +37,7 @@ elif file.endswith(".safetensors"):
 else:
     torch.serialization._open_zipfile_reader = then_truncated(torch.serialization._open_zipfile_reader)
 try:
-    sample, _ = ingest.load_features(file, 0)
+    sample, _ = ingest.load_features(file, 0, {"hidden_state": 1, "aux_hidden_state": 3})
     print("sum", int(sample["aux_hidden_state"].sum()))
 except BridgeError as exc:
     print(exc.code, exc.details["file"])
@@ -55,7 +55,9 @@ def features() -> dict[str, Any]:
 
 def loaded(file: Path, moment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", LOADER, str(file), moment]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=120, check=False
+    )
 
 
 @pytest.mark.parametrize("name", ["a.ckpt", "a.safetensors"])
@@ -64,9 +66,13 @@ def test_a_file_that_is_truncated_while_it_is_copied(tmp_path: Path, name: str) 
     save = torch.save if name == "a.ckpt" else save_file
     save(features(), file)
     found = loaded(file, "opened")
-    assert (found.returncode, found.stdout) == (0, f"FEATURE_INVALID {file}\n"), found.stderr
+    assert (found.returncode, found.stdout) == (0, f"FEATURE_INVALID {file}\n"), (
+        found.stderr
+    )
     assert file.stat().st_size == 5000
     save(features(), file)
     found = loaded(file, "loaded")
-    assert (found.returncode, found.stdout) == (0, f"sum {LENGTH * 3 * HIDDEN}\n"), found.stderr
+    assert (found.returncode, found.stdout) == (0, f"sum {LENGTH * 3 * HIDDEN}\n"), (
+        found.stderr
+    )
     assert file.stat().st_size == 5000

@@ -84,7 +84,10 @@ describe('the key of the store', () => {
 
   it('must exist and must not be readable by other users', async () => {
     expect(await keyed(null)).toMatchObject({ state: 'error', fix: expect.stringContaining('store.auth.keyFile') })
-    expect(await keyed(at('nope'))).toMatchObject({ state: 'error', reason: expect.stringContaining('the key file does not exist') })
+    expect(await keyed(at('nope'))).toMatchObject({
+      state: 'error',
+      reason: expect.stringContaining('the key file does not exist'),
+    })
     const file = await keyFile()
     expect(await keyed(file)).toMatchObject({ state: 'ok', reason: expect.stringContaining('for a new store') })
     await chmod(file, 0o644)

@@ -64,12 +64,13 @@ describe('ingest', () => {
     expect(contract).toMatchObject({ dtype: 'float32', maskRule: 'from-file', auxLayers: [1, 3, 4] })
     expect(finished(context)).toMatchObject({ samples: 11, cut: 3, skipped: 0, resumed: 0, tokens: 160 })
 
+    const layers = { hidden_state: 1, aux_hidden_state: 3 }
     await using store = await sharedDirFeatureStore({ python, root, retain: true, create: false })
     for (const [index, name] of (await readdir(files)).sort().entries()) {
       const ref = index < refs.length ? refs.at(index) : undefined
       if (ref === undefined) throw new Error('a ref is missing')
       await using lease = await store.get(ref)
-      const loaded = await python.call('ckpt.load', { path: path.join(files, name), maxLength: 18 })
+      const loaded = await python.call('ckpt.load', { path: path.join(files, name), maxLength: 18, layers })
       await using direct = new TensorSet(python, loaded.set)
       expect(await digestsOf(lease.tensors)).toEqual(await digestsOf(direct))
     }

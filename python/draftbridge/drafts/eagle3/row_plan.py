@@ -31,14 +31,14 @@ class Piece:
 
 @dataclass(frozen=True)
 class StepRows:
-    """Indices, int64. `keep` and `live` index the rows of the step before and of this step."""
+    """The rows of one step, as int64 indices. `keep` counts rows of the step before, `live` rows of this one."""
 
     rows: Tensor  # [n] rows that are computed
     positions: Tensor  # [n] their positions within their samples
     tokens: Tensor  # [n] index of each row's input token; N, one past the end, stands for token 0
     keep: Tensor | None  # [n] indices of these rows among the rows of the step before; None at step 0 or if all stay
-    live: Tensor  # [l] those with a loss
-    targets: Tensor  # [l] their rows in the teacher's output
+    live: Tensor  # [l] indices of the rows with a loss
+    targets: Tensor  # [l] for each of `live`: its row in the teacher's output
     pieces: tuple[Piece, ...]
 
     def to(self, device: torch.device) -> StepRows:
@@ -93,7 +93,7 @@ def plan_rows(loss_mask: Tensor, lengths: Sequence[int], steps: int, offset: int
     total = mask.numel()
     every = torch.arange(total)
     positions = every - starts
-    guard = guarded(mask, positions, size, offset)
+    guard = target_positions(mask, positions, size, offset)
     targets = guard.nonzero().flatten()
     order = torch.full((total,), -1)
     order[targets] = torch.arange(targets.numel())
@@ -118,8 +118,8 @@ def plan_rows(loss_mask: Tensor, lengths: Sequence[int], steps: int, offset: int
     return RowPlan(targets, tuple(planned), sums, positions, fed)
 
 
-def guarded(mask: Tensor, positions: Tensor, size: Tensor, offset: int) -> Tensor:
-    """bool [N]: can the distribution at this position be a target. Its mask entry lies offset - 1 positions later."""
+def target_positions(mask: Tensor, positions: Tensor, size: Tensor, offset: int) -> Tensor:
+    """bool [N]: whether a position can be a target. Its mask entry lies offset - 1 positions later."""
     shift = offset - 1
     inside = (positions + shift >= 0) & (positions + shift < size) & (positions >= 1)
     return inside & torch.roll(mask, -shift)

@@ -21,8 +21,8 @@ class TeacherLogits(NamedTuple):
     """One row per target position that is needed, in the head's own dtype."""
 
     logits: Tensor  # [R, Vd] over the draft's columns, in the head's dtype
-    draft_total: Tensor  # [R] their logsumexp; fp32 or wider, as the next
-    total: Tensor  # [R] logsumexp over all columns
+    draft_logsumexp: Tensor  # [R] over the draft's columns; fp32 or wider, as the next
+    logsumexp: Tensor  # [R] over all columns
     best: Tensor  # [R], int64: draft id of the target's likeliest token, -1 if it is outside the draft vocabulary
 
 
@@ -83,8 +83,8 @@ class Teacher:
     def __call__(self, hidden: Tensor, summary: TeacherSummary | None = None) -> Targets:
         """`hidden` [R, H]: the target's last hidden state as stored."""
         found = self.logits(hidden, summary)
-        wide = found.logits.to(found.total.dtype)
-        return Targets(torch.softmax(wide, -1), torch.exp(found.draft_total - found.total), found.best)
+        wide = found.logits.to(found.logsumexp.dtype)
+        return Targets(torch.softmax(wide, -1), torch.exp(found.draft_logsumexp - found.logsumexp), found.best)
 
     @torch.no_grad()
     def logits(self, hidden: Tensor, summary: TeacherSummary | None = None) -> TeacherLogits:

@@ -7,7 +7,7 @@ import { isErrno } from '../../../core/errors.ts'
 import type { BlobKey } from '../../blob-key.ts'
 import type { MemberFolder } from '../../coordination/coordination.ts'
 import { publish } from '../../directory/durable.ts'
-import { ownDirectory } from '../../directory/store-root.ts'
+import { requirePlainDirectory } from '../../directory/store-root.ts'
 import { type FileBeside, partOf } from '../inventory.ts'
 import type { ExternFiles, ExternPlace } from './extern-files.ts'
 
@@ -54,7 +54,7 @@ export class ContentFiles {
     const { handle } = tensors
     const { name, offsets } = await this.#python.call('content.name', { handle })
     const file = this.#fileOf(name)
-    await ownDirectory(path.dirname(file), true)
+    await requirePlainDirectory(path.dirname(file), true)
     const wanted = { key, handle, name, file, offsets }
     for (let left = TRIES; left > 0; left -= 1) {
       const { same } = await this.#python.call('content.compare', { handle, path: file, name })

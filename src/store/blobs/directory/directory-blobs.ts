@@ -13,7 +13,7 @@ import { type BlobKey, shardOf } from '../../blob-key.ts'
 import type { MemberFolder } from '../../coordination/coordination.ts'
 import { publish } from '../../directory/durable.ts'
 import type { NameCalls } from '../../directory/name-calls.ts'
-import { isPlainDirectory, ownDirectory, type StoreRoot } from '../../directory/store-root.ts'
+import { isPlainDirectory, requirePlainDirectory, type StoreRoot } from '../../directory/store-root.ts'
 import type { BlobMetadata, BlobRequest, Blobs, ExternFile, StoredBlob, StoredKey, WrittenBlob } from '../blobs.ts'
 import { type Attached, Attachments } from './attachments.ts'
 import { keyOf, nameOf } from './object-names.ts'
@@ -65,7 +65,7 @@ export class DirectoryBlobs implements Blobs {
     let attached: Attached | undefined
     try {
       await this.#expectPlain()
-      await ownDirectory(dir, true, this.#calls)
+      await requirePlainDirectory(dir, true, this.#calls)
       attached = await this.#attachments.attach(key, tensors, extern)
       const written = await this.#python.call('object.write', {
         handle: tensors.handle,

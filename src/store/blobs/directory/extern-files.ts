@@ -7,7 +7,7 @@ import { type BlobKey, shardOf } from '../../blob-key.ts'
 import type { MemberFolder } from '../../coordination/coordination.ts'
 import { publish } from '../../directory/durable.ts'
 import { remoteCalls } from '../../directory/name-calls.ts'
-import { ownDirectory } from '../../directory/store-root.ts'
+import { requirePlainDirectory } from '../../directory/store-root.ts'
 import type { ExternFile, LinkMode } from '../blobs.ts'
 import { nameOf } from './object-names.ts'
 
@@ -64,7 +64,7 @@ export class ExternFiles {
   /** Publishes a staged file under the name that belongs to `key`. */
   async adopt(key: BlobKey, staged: string): Promise<{ readonly file: string; readonly open: string }> {
     const own = this.fileOf(key)
-    await ownDirectory(path.dirname(own), true)
+    await requirePlainDirectory(path.dirname(own), true)
     if (!(await publish(staged, own))) {
       const fix = 'put again'
       throw finding('STORE_BUSY', 'this generation is already taken', {

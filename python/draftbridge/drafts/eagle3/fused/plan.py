@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from draftbridge.drafts.eagle3.flops import Work
-from draftbridge.drafts.eagle3.row_plan import guarded
+from draftbridge.drafts.eagle3.row_plan import target_positions
 from draftbridge.drafts.loss_mask import effective_mask
 
 # Leaving out a smaller share of the rows saves less time than gathering the others costs.
@@ -74,7 +74,7 @@ def plan_fused(
     total = mask.numel()
     every = torch.arange(total)
     positions = every - bounds[:-1].repeat_interleave(sizes)
-    wanted = guarded(mask, positions, size, offset).nonzero().flatten()
+    wanted = target_positions(mask, positions, size, offset).nonzero().flatten()
     order = torch.full((total + steps + 1,), -1)
     order[wanted] = torch.arange(wanted.numel())
     ahead = every[None] + torch.arange(1, steps + 1)[:, None]

@@ -202,8 +202,8 @@ def _entropy_rows(trace: Trace, inputs: Inputs, best: Tensor, k: int) -> Entropy
     teacher, stats = inputs.teacher, trace.stats[k]
     return EntropyRows(
         teacher=teacher.logits,
-        draft_total=teacher.draft_total,
-        teacher_total=teacher.total,
+        draft_logsumexp=teacher.draft_logsumexp,
+        teacher_logsumexp=teacher.logsumexp,
         index=inputs.plan.targets[k],
         trained=trace.trained[k],
         best=best,

@@ -156,7 +156,7 @@ def merge_own(
     SIZE_BLOCK: tl.constexpr,
     GATHER: tl.constexpr,
 ):
-    """Grid: rows x key heads; GROUP query heads share a key head."""
+    """Grid: rows x key heads; GROUP query heads share a key head. Updates `out` and `total` in place."""
     row = tl.program_id(0).to(tl.int64)
     head = tl.program_id(1)
     source = row
@@ -213,6 +213,7 @@ def merge_own_backward(
     SIZE_BLOCK: tl.constexpr,
     GATHER: tl.constexpr,
 ):
+    """Grid: rows x key heads. Writes `query_grad` and `grad_rows`; adds to `key_grads` and `value_grads` in place."""
     row = tl.program_id(0).to(tl.int64)
     head = tl.program_id(1)
     source = row
@@ -231,19 +232,19 @@ def merge_own_backward(
     merged = tl.load(out + there, mask=inside, other=0.0).to(tl.float32)
     common = tl.sum(given * merged, 1)
     whole = tl.load(total + (head * GROUP + member) * total_stride + source, mask=member < GROUP, other=0.0)
-    by_query = tl.zeros((GROUP_BLOCK, SIZE_BLOCK), tl.float32)
+    query_grad_sum = tl.zeros((GROUP_BLOCK, SIZE_BLOCK), tl.float32)
     own = row * (HEADS * SIZE) + head * SIZE + column
     for step in range(steps):
         place = step * step_stride + own
         k = tl.load(keys + place, mask=column < SIZE, other=0.0).to(tl.float32)
         v = tl.load(values + place, mask=column < SIZE, other=0.0).to(tl.float32)
         share = tl.exp(tl.sum(q * k[None, :], 1) * scale - whole)
-        by_score = share * (tl.sum(given * v[None, :], 1) - common) * scale
-        by_query += by_score[:, None] * k[None, :]
-        by_key = tl.sum(by_score[:, None] * q, 0)
-        by_value = tl.sum(share[:, None] * given, 0)
+        score_grad = share * (tl.sum(given * v[None, :], 1) - common) * scale
+        query_grad_sum += score_grad[:, None] * k[None, :]
+        key_grad_share = tl.sum(score_grad[:, None] * q, 0)
+        value_grad_share = tl.sum(share[:, None] * given, 0)
         so_far = tl.load(key_grads + place, mask=column < SIZE, other=0.0)
-        tl.store(key_grads + place, so_far + by_key, mask=column < SIZE)
+        tl.store(key_grads + place, so_far + key_grad_share, mask=column < SIZE)
         so_far = tl.load(value_grads + place, mask=column < SIZE, other=0.0)
-        tl.store(value_grads + place, so_far + by_value, mask=column < SIZE)
-    tl.store(query_grad + here, by_query, mask=inside)
+        tl.store(value_grads + place, so_far + value_grad_share, mask=column < SIZE)
+    tl.store(query_grad + here, query_grad_sum, mask=inside)

@@ -58,8 +58,8 @@ def fold_teacher(
 def entropy(
     logits,
     teacher,
-    draft_total,
-    teacher_total,
+    draft_logsumexp,
+    teacher_logsumexp,
     index,
     trained,
     best,
@@ -93,8 +93,8 @@ def entropy(
         return
     at = tl.load(index + row)
     teacher_line = teacher + at * width
-    inside_draft = tl.load(draft_total + at)
-    overall = tl.load(teacher_total + at)
+    inside_draft = tl.load(draft_logsumexp + at)
+    overall = tl.load(teacher_logsumexp + at)
     if FILL:
         peak = -float("inf")
         weight = 0.0

@@ -65,15 +65,15 @@ class OwnKeys:
 class EntropyRows:
     """The teacher's logits for n rows, and the outputs of `entropy`.
 
-    `teacher` [R,Vd] logits over the draft vocabulary, `draft_total` and `teacher_total` [R] their logsumexp over the
+    `teacher` [R,Vd] logits over the draft vocabulary, `draft_logsumexp` and `teacher_logsumexp` [R] over the
     draft's and over all columns; row i is compared with teacher row `index[i]`. `trained` bool [n]; `best` [n] the
     draft id of the target's likeliest token. Filled: `stats` [3,n] cross entropy, overlap sum_v min(P, q) and hit, zero
     for rows that are not trained; `total` [n] logsumexp of the row; `lesser` [n] the mass of q where it is less than P.
     """
 
     teacher: Tensor
-    draft_total: Tensor
-    teacher_total: Tensor
+    draft_logsumexp: Tensor
+    teacher_logsumexp: Tensor
     index: Tensor
     trained: Tensor
     best: Tensor

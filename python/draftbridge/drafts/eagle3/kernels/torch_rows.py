@@ -205,5 +205,5 @@ def _with_teacher(logits: Tensor, rows: EntropyRows) -> tuple[Tensor, Tensor, Te
     z = logits.to(wide(logits.dtype))
     at = rows.index.clamp(min=0)
     teacher = rows.teacher[at].to(z.dtype)
-    draft = rows.draft_total[at]
-    return z, torch.exp(teacher - draft[:, None]), torch.exp(draft - rows.teacher_total[at])
+    draft = rows.draft_logsumexp[at]
+    return z, torch.exp(teacher - draft[:, None]), torch.exp(draft - rows.teacher_logsumexp[at])

@@ -55,8 +55,8 @@ def _entropy(
     logit_kernels.entropy[(count,)](
         logits,
         rows.teacher,
-        rows.draft_total,
-        rows.teacher_total,
+        rows.draft_logsumexp,
+        rows.teacher_logsumexp,
         rows.index,
         rows.trained,
         rows.best,
