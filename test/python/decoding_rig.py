@@ -39,10 +39,7 @@ def tiny_target(seed: int = 0) -> LlamaForCausalLM:
 
 def random_draft(ids: torch.Tensor, **switches: bool) -> Draft:
     """Weights ten times the usual, so that every part of it decides over its guesses."""
-    draft = initial_draft(
-        DraftConfig(**{**vars(CONFIG), "draft_vocab_size": len(ids), **switches}),
-        seed=1,
-    ).eval()
+    draft = initial_draft(DraftConfig(**{**vars(CONFIG), "draft_vocab_size": len(ids), **switches}), seed=1).eval()
     with torch.no_grad():
         for weight in draft.parameters():
             weight.mul_(10 if weight.dim() == 2 else 1)
@@ -70,9 +67,7 @@ class HelpedDrafter(Eagle3Decoder):
 class Rig:
     """A target, a draft over the tokens `ids`, and a decoder of both."""
 
-    def __init__(
-        self, ids: torch.Tensor | None = None, eos: Sequence[int] = (), **switches: bool
-    ) -> None:
+    def __init__(self, ids: torch.Tensor | None = None, eos: Sequence[int] = (), **switches: bool) -> None:
         self.ids = torch.arange(VOCAB) if ids is None else ids
         self.model = tiny_target()
         self.draft = random_draft(self.ids, **switches)
@@ -85,9 +80,7 @@ class Rig:
     def decode(self, prompt: Sequence[int], new: int, steps: int) -> Decoded:
         plain = ChainDecoder(self.target, self.drafter, ()).decode(prompt, new, 0)
         self.drafter.truth, self.drafter.own = [*prompt, *plain.output_ids], []
-        return ChainDecoder(self.target, self.drafter, self.eos).decode(
-            prompt, new, steps
-        )
+        return ChainDecoder(self.target, self.drafter, self.eos).decode(prompt, new, steps)
 
 
 @dataclass
@@ -112,9 +105,7 @@ class Oracle:
             truth.append(self.target_next(truth))
         known, done = len(prompt) + 1, Expected([], 0, [0] * steps, [0] * steps, [])
         while not self.over(truth[len(prompt) : known], new):
-            done.own.append(
-                self.guesses(truth[:known], min(steps, len(truth) - known - 1))
-            )
+            done.own.append(self.guesses(truth[:known], min(steps, len(truth) - known - 1)))
             guesses = helped(done.own[-1], truth[known:], done.passes)
             done.passes += 1
             for place, guess in enumerate([*guesses, None]):
@@ -122,9 +113,7 @@ class Oracle:
                 if guess is not None:
                     done.proposed[place] += 1
                     done.accepted[place] += guess == truth[known - 1]
-                if guess != truth[known - 1] or self.over(
-                    truth[len(prompt) : known], new
-                ):
+                if guess != truth[known - 1] or self.over(truth[len(prompt) : known], new):
                     break
         done.output_ids = truth[len(prompt) : known]
         return done
@@ -133,18 +122,12 @@ class Oracle:
         return len(output) == new or output[-1] in self.rig.eos
 
     def target_next(self, sequence: Sequence[int]) -> int:
-        return int(
-            self.rig.model(torch.tensor([list(sequence)]), use_cache=False)
-            .logits[0, -1]
-            .argmax()
-        )
+        return int(self.rig.model(torch.tensor([list(sequence)]), use_cache=False).logits[0, -1].argmax())
 
     def guesses(self, sequence: Sequence[int], count: int) -> list[int]:
         """Step k feeds back its own output at one position more, behind the rows of all true features."""
         draft, ids = self.rig.draft, torch.tensor([list(sequence)])
-        states = self.rig.model(
-            ids, use_cache=False, output_hidden_states=True
-        ).hidden_states
+        states = self.rig.model(ids, use_cache=False, output_hidden_states=True).hidden_states
         aux = torch.cat([states[layer + 1] for layer in AUX_LAYERS], -1)
         hidden = draft.fuse(aux[:, :-1])
         tokens = list(sequence[1:])
@@ -160,31 +143,24 @@ class Oracle:
     def layer(self, embeds: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
         rows = hidden.shape[1]
         query, key, value = self.rig.draft.qkv(embeds, hidden, torch.arange(rows)[None])
-        key, value = (
-            x.repeat_interleave(query.shape[1] // x.shape[1], 1) for x in (key, value)
-        )
+        key, value = (x.repeat_interleave(query.shape[1] // x.shape[1], 1) for x in (key, value))
         scores = query @ key.transpose(-1, -2) / CONFIG.head_dim**0.5
-        scores = scores.masked_fill(
-            torch.ones(rows, rows).triu(1).bool(), float("-inf")
-        )
+        scores = scores.masked_fill(torch.ones(rows, rows).triu(1).bool(), float("-inf"))
         attended = functional.softmax(scores, -1) @ value
         return self.rig.draft.finish(hidden, attended.transpose(1, 2).flatten(2))
 
 
 def assert_as_defined(rig: Rig, prompt: Sequence[int], new: int, steps: int) -> Decoded:
     done = rig.decode(prompt, new, steps)
-    assert Expected(
-        done.output_ids, done.passes, done.accepted, done.proposed, rig.drafter.own
-    ) == Oracle(rig).decode(prompt, new, steps)
+    assert Expected(done.output_ids, done.passes, done.accepted, done.proposed, rig.drafter.own) == Oracle(rig).decode(
+        prompt, new, steps
+    )
     return done
 
 
 def prompts(count: int, seed: int = 3) -> list[list[int]]:
     generator = torch.Generator().manual_seed(seed)
-    return [
-        torch.randint(0, VOCAB, (1 + 4 * n,), generator=generator).tolist()
-        for n in range(count)
-    ]
+    return [torch.randint(0, VOCAB, (1 + 4 * n,), generator=generator).tolist() for n in range(count)]
 
 
 def full_vocabulary() -> torch.Tensor:
@@ -192,8 +168,4 @@ def full_vocabulary() -> torch.Tensor:
 
 
 def half_vocabulary() -> torch.Tensor:
-    return (
-        torch.randperm(VOCAB, generator=torch.Generator().manual_seed(5))[: VOCAB // 2]
-        .sort()
-        .values
-    )
+    return torch.randperm(VOCAB, generator=torch.Generator().manual_seed(5))[: VOCAB // 2].sort().values

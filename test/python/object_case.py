@@ -31,12 +31,7 @@ def tensors() -> dict[str, torch.Tensor]:
     }
 
 
-def key(
-    mode: Mode = "mac",
-    secret: bytes = bytes(range(32)),
-    store_id: str = "store-a",
-    salt: int = 0,
-) -> StoreKey:
+def key(mode: Mode = "mac", secret: bytes = bytes(range(32)), store_id: str = "store-a", salt: int = 0) -> StoreKey:
     return StoreKey(secret, mode=mode, store_id=store_id, salt=bytes([salt] * 16))
 
 
@@ -88,11 +83,7 @@ def resident_growth(task: Callable[[], object]) -> int:
 
 
 def _resident_peak() -> int:
-    [line] = [
-        line
-        for line in Path("/proc/self/status").read_text().splitlines()
-        if line.startswith("VmHWM:")
-    ]
+    [line] = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:")]
     return int(line.split()[1]) * 1024
 
 
@@ -105,6 +96,5 @@ def flip(path: str, at: int) -> None:
 
 def equal(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> bool:
     return set(left) == set(right) and all(
-        left[name].dtype == right[name].dtype and torch.equal(left[name], right[name])
-        for name in left
+        left[name].dtype == right[name].dtype and torch.equal(left[name], right[name]) for name in left
     )

@@ -39,16 +39,12 @@ def samples_of(name: str, case: SmallCase) -> list[TensorDict]:
     return [case.sample(mask) for mask in masks]
 
 
-def train(
-    session: TrainSession, batches: list[Batch], steps: int
-) -> list[dict[str, Any]]:
+def train(session: TrainSession, batches: list[Batch], steps: int) -> list[dict[str, Any]]:
     """Two micro-steps per optimiser step; the global padded size of each is 2 x 11 positions."""
     rows = []
     for _ in range(steps):
         for index, batch in enumerate(batches):
-            session.step(
-                batch, MicroStep(22, len(batches), index == len(batches) - 1, False)
-            )
+            session.step(batch, MicroStep(22, len(batches), index == len(batches) - 1, False))
         rows.append(session.read_metrics())
     return rows
 
@@ -59,9 +55,7 @@ def batches_of(name: str, world: World, samples: list[TensorDict]) -> list[Batch
     if name.startswith("lost"):
         alone = batch_of(samples[0]) if world.rank == 0 else LAYOUT.empty_batch()
         return [alone, batches_of("", world, samples)[1]]
-    return [
-        batch_of(*(pair if world.size == 1 else [pair[world.rank]])) for pair in pairs
-    ]
+    return [batch_of(*(pair if world.size == 1 else [pair[world.rank]])) for pair in pairs]
 
 
 def session_of(name: str, world: World) -> tuple[TrainSession, list[Batch]]:
@@ -83,10 +77,7 @@ def stop_and_break(world: World) -> dict[str, Any]:
         code, where = None, {}
     except BridgeError as exc:
         code, where = exc.code, {key: exc.details[key] for key in ("step", "ranks")}
-    kept = all(
-        torch.equal(a, b)
-        for a, b in zip(before, session.draft.shards.values(), strict=True)
-    )
+    kept = all(torch.equal(a, b) for a, b in zip(before, session.draft.shards.values(), strict=True))
     return {"stop": report.stop, "code": code, "where": where, "kept": kept}
 
 
@@ -98,10 +89,7 @@ def validated(name: str, world: World) -> dict[str, Any]:
     rounds = [batch_of(first, second), batch_of(third)]
     if world.size > 1:
         mine = (first, third) if world.rank == 0 else (second, None)
-        rounds = [
-            LAYOUT.empty_batch() if sample is None else batch_of(sample)
-            for sample in mine
-        ]
+        rounds = [LAYOUT.empty_batch() if sample is None else batch_of(sample) for sample in mine]
     for batch in rounds:
         session.validation.add(session.staging.of(batch))
     return session.validation.read()
@@ -128,9 +116,7 @@ def resume(world: World, folder: Path) -> dict[str, bool]:
 def losses(world: World) -> dict[str, Any]:
     """Each rank lost samples: all learn how many and which. And they learn which checkpoint rank 0 has completed."""
     session, batches = session_of("fsdp", world)
-    micro = MicroStep(
-        22, 1, True, False, lost=2 + world.rank, saved=40 if world.rank == 0 else 0
-    )
+    micro = MicroStep(22, 1, True, False, lost=2 + world.rank, saved=40 if world.rank == 0 else 0)
     report = session.step(batches[0], micro)
     mine = ([7, 3, 7], [9], []) if world.rank == 0 else ([], [1, 9], [])
     unions = [world.union(numbers) for numbers in mine]
@@ -144,10 +130,7 @@ def main(rank: int, port: int, folder: Path) -> None:
     for name in TTT:
         session, batches = session_of(name, world)
         found[name] = train(session, batches, 3)
-    found["validated"] = {
-        name: validated(name, world)
-        for name in ("fsdp", "replicate", "fused", "masked")
-    }
+    found["validated"] = {name: validated(name, world) for name in ("fsdp", "replicate", "fused", "masked")}
     found |= stop_and_break(world)
     found |= resume(world, folder)
     found |= losses(world)

@@ -15,12 +15,7 @@ from draftbridge.drafts.eagle3.teacher import Teacher
 from draftbridge.drafts.vocabulary import Vocabulary, choose_vocabulary
 from draftbridge.golden.eagle3_session import eagle3_session, feature_layout
 from draftbridge.settings.capture_contract import CaptureContract, TargetShape
-from draftbridge.settings.train_settings import (
-    OptimizerSettings,
-    SaveSettings,
-    TrainSettings,
-    TttSettings,
-)
+from draftbridge.settings.train_settings import OptimizerSettings, SaveSettings, TrainSettings, TttSettings
 from draftbridge.training.batch import Batch
 from draftbridge.training.train_files import write_snapshot
 from draftbridge.training.train_session import TrainSession
@@ -40,27 +35,14 @@ CONFIG = DraftConfig(
 )
 RAW_CONFIG = {name: getattr(CONFIG, name) for name in CONFIG.__dataclass_fields__}
 OPTIMIZER = OptimizerSettings(
-    lr=1e-2,
-    betas=(0.9, 0.999),
-    weight_decay=0.0,
-    clip=0.5,
-    warmup_ratio=0.1,
-    schedule="cosine",
+    lr=1e-2, betas=(0.9, 0.999), weight_decay=0.0, clip=0.5, warmup_ratio=0.1, schedule="cosine"
 )
 TOTAL_STEPS = 20
 
 
 def ttt_settings(**changed: Any) -> TttSettings:
     """The defaults of the configuration, but for what is `changed`."""
-    usual = TttSettings(
-        steps=7,
-        decay=0.8,
-        loss="ce",
-        kl_scale=1.0,
-        kl_decay=1.0,
-        reduction="all",
-        mask_offset=0,
-    )
+    usual = TttSettings(steps=7, decay=0.8, loss="ce", kl_scale=1.0, kl_decay=1.0, reduction="all", mask_offset=0)
     return replace(usual, **changed)
 
 
@@ -112,11 +94,7 @@ def as_section(settings: Any) -> dict[str, Any]:
     """The other way of `from_section`, as the bridge brings it."""
 
     def named(value: Any) -> Any:
-        return (
-            {camel_case(key): named(inner) for key, inner in value.items()}
-            if isinstance(value, dict)
-            else value
-        )
+        return {camel_case(key): named(inner) for key, inner in value.items()} if isinstance(value, dict) else value
 
     def camel_case(key: str) -> str:
         first, *others = key.split("_")
@@ -143,14 +121,10 @@ class SmallCase:
         self.embedding = self.random(CONFIG.vocab_size, CONFIG.hidden_size)
         self.head = self.random(CONFIG.vocab_size, CONFIG.hidden_size)
         counts = [(token, 1 + token * 7 % 11) for token in range(3, 30)]
-        self.vocabulary = choose_vocabulary(
-            counts, CONFIG.draft_vocab_size, CONFIG.vocab_size
-        )
+        self.vocabulary = choose_vocabulary(counts, CONFIG.draft_vocab_size, CONFIG.vocab_size)
 
     def random(self, *shape: int) -> Tensor:
-        return torch.randn(shape, generator=self.generator, dtype=torch.float64).to(
-            self.dtype
-        )
+        return torch.randn(shape, generator=self.generator, dtype=torch.float64).to(self.dtype)
 
     def draft(self) -> Draft:
         draft = initial_draft(self.config, 1).to(self.dtype)
@@ -165,9 +139,7 @@ class SmallCase:
     def sample(self, mask: list[int]) -> TensorDict:
         rows = len(mask)
         return {
-            "input_ids": torch.randint(
-                0, CONFIG.vocab_size, (rows,), generator=self.generator
-            ),
+            "input_ids": torch.randint(0, CONFIG.vocab_size, (rows,), generator=self.generator),
             "loss_mask": torch.tensor(mask),
             "hidden_state": self.random(rows, CONFIG.hidden_size),
             "aux_hidden_state": self.random(rows, 3 * CONFIG.hidden_size),
@@ -182,15 +154,10 @@ class SmallCase:
         fused: bool = False,
         stored_teacher: bool = True,
     ) -> TrainSession:
-        raw = {
-            name: getattr(self.config, name)
-            for name in self.config.__dataclass_fields__
-        }
+        raw = {name: getattr(self.config, name) for name in self.config.__dataclass_fields__}
         frozen = Frozen(self.embedding, self.teacher(), self.vocabulary, self.config)
         draft = share_draft(self.draft(), world, kind, False)
-        settings = replace(
-            SETTINGS, ttt=ttt, optimizer=optimizer, stored_teacher=stored_teacher
-        )
+        settings = replace(SETTINGS, ttt=ttt, optimizer=optimizer, stored_teacher=stored_teacher)
         return eagle3_session(world, draft, frozen, settings, TOTAL_STEPS, fused, raw)
 
 

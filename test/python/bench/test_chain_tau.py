@@ -16,11 +16,7 @@ from draftbridge.drafts.eagle3.fused.buffers import Buffers
 from draftbridge.drafts.eagle3.kernels import torch_rows
 from draftbridge.drafts.eagle3.teacher import Teacher
 from draftbridge.drafts.vocabulary import Vocabulary
-from draftbridge.golden.eagle3_session import (
-    eagle3_session,
-    feature_layout,
-    train_settings,
-)
+from draftbridge.golden.eagle3_session import eagle3_session, feature_layout, train_settings
 from draftbridge.settings.train_settings import OptimizerSettings
 from draftbridge.training.train_session import MicroStep
 from small_case import ttt_settings
@@ -45,29 +41,17 @@ def test_equals_real_chain_decoding(switched: bool) -> None:
         aux = torch.cat([states[layer + 1][0] for layer in AUX_LAYERS], -1).clone()
         mask = (torch.arange(ids.numel()) >= len(prompt)).long()
         samples.append(
-            {
-                "input_ids": ids,
-                "loss_mask": mask,
-                "hidden_state": states[-1][0].clone(),
-                "aux_hidden_state": aux,
-            }
+            {"input_ids": ids, "loss_mask": mask, "hidden_state": states[-1][0].clone(), "aux_hidden_state": aux}
         )
     embedding = rig.target.embedding.detach()
     marks = torch.zeros(VOCAB, dtype=torch.bool)
     marks[rig.ids] = True
     vocabulary = Vocabulary(rig.ids - torch.arange(len(rig.ids)), marks)
     world = World(0, 1, torch.device("cpu"))
-    frozen = Frozen(
-        embedding,
-        Teacher(rig.model.lm_head.weight.detach(), rig.ids),
-        vocabulary,
-        rig.draft.config,
-    )
+    frozen = Frozen(embedding, Teacher(rig.model.lm_head.weight.detach(), rig.ids), vocabulary, rig.draft.config)
     optimizer = OptimizerSettings(3e-3, (0.9, 0.999), 0.0, 0.5, 0.0, "constant")
     settings = train_settings(ttt_settings(steps=STEPS), optimizer)
-    session = eagle3_session(
-        world, share_draft(rig.draft, world, "replicate", False), frozen, settings, 60
-    )
+    session = eagle3_session(world, share_draft(rig.draft, world, "replicate", False), frozen, settings, 60)
     batch = feature_layout(HIDDEN).collate(samples[:4], 64)
     for _ in range(60):
         session.step(batch, MicroStep(batch.positions, 1, True, False))
@@ -76,18 +60,8 @@ def test_equals_real_chain_decoding(switched: bool) -> None:
         Answer(sample["input_ids"], len(prompt), sample["aux_hidden_state"])
         for sample, prompt in zip(samples, given, strict=True)
     ]
-    right = right_guesses(
-        draft,
-        embedding,
-        rig.ids,
-        answers,
-        STEPS,
-        torch_rows,
-        Buffers(torch.device("cpu")),
-    )
-    decoder = ChainDecoder(
-        rig.target, Eagle3Decoder(draft, vocabulary.d2t, embedding), ()
-    )
+    right = right_guesses(draft, embedding, rig.ids, answers, STEPS, torch_rows, Buffers(torch.device("cpu")))
+    decoder = ChainDecoder(rig.target, Eagle3Decoder(draft, vocabulary.d2t, embedding), ())
     agreed = set()
     for steps in (1, 3, STEPS):
         for mine, answer, prompt in zip(right, answers, given, strict=True):

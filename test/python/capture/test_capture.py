@@ -25,13 +25,8 @@ def capture_of(target_dir: str, dtype: Any) -> Capture:
     return Capture(TargetSettings(target_dir, dtype, None), Eagle3(), (1, 3, 4))
 
 
-def states(
-    capture: Capture, ids: list[torch.Tensor]
-) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    return [
-        (found["hidden_state"], found["aux_hidden_state"])
-        for found in capture.features(ids)
-    ]
+def states(capture: Capture, ids: list[torch.Tensor]) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    return [(found["hidden_state"], found["aux_hidden_state"]) for found in capture.features(ids)]
 
 
 @pytest.fixture(scope="module")
@@ -44,23 +39,17 @@ def model(tiny_target: str) -> Any:
     return target.load_model(tiny_target, torch.float32)
 
 
-def test_rows_are_bit_for_bit_those_of_output_hidden_states(
-    capture: Capture, model: Any
-) -> None:
+def test_rows_are_bit_for_bit_those_of_output_hidden_states(capture: Capture, model: Any) -> None:
     for ids in IDS:
         [(last, aux)] = states(capture, [ids])
         with torch.inference_mode():
             full = model(ids[None], output_hidden_states=True)
         assert torch.equal(last, full.hidden_states[-1][0])
         # Layer i's output is hidden_states[i + 1].
-        assert torch.equal(
-            aux, torch.cat([full.hidden_states[i + 1][0] for i in (1, 3, 4)], -1)
-        )
+        assert torch.equal(aux, torch.cat([full.hidden_states[i + 1][0] for i in (1, 3, 4)], -1))
 
 
-def test_the_head_on_the_last_hidden_state_gives_the_targets_logits(
-    capture: Capture, model: Any
-) -> None:
+def test_the_head_on_the_last_hidden_state_gives_the_targets_logits(capture: Capture, model: Any) -> None:
     [(last, _)] = states(capture, [IDS[0]])
     with torch.inference_mode():
         logits = model(IDS[0][None]).logits[0]
@@ -71,9 +60,7 @@ def test_the_head_on_the_last_hidden_state_gives_the_targets_logits(
     assert not torch.allclose(before @ model.lm_head.weight.T, logits, atol=1e-2)
 
 
-def test_padding_and_neighbours_in_a_batch_do_not_reach_a_sample(
-    capture: Capture,
-) -> None:
+def test_padding_and_neighbours_in_a_batch_do_not_reach_a_sample(capture: Capture) -> None:
     for alone, (last, aux) in zip(IDS, states(capture, IDS), strict=True):
         [(alone_last, alone_aux)] = states(capture, [alone])
         assert len(last) == len(aux) == len(alone)
@@ -81,9 +68,7 @@ def test_padding_and_neighbours_in_a_batch_do_not_reach_a_sample(
         torch.testing.assert_close(aux, alone_aux, rtol=1e-4, atol=1e-5)
 
 
-def test_a_cpu_computes_in_bfloat16_only_where_it_can(
-    monkeypatch: pytest.MonkeyPatch, tiny_target: str
-) -> None:
+def test_a_cpu_computes_in_bfloat16_only_where_it_can(monkeypatch: pytest.MonkeyPatch, tiny_target: str) -> None:
     monkeypatch.setattr("draftbridge.capture.capture.cpu_has_bfloat16", lambda: True)
     assert capture_of(tiny_target, "bfloat16").compute_dtype == torch.bfloat16
     assert capture_of(tiny_target, "float16").compute_dtype == torch.float32
@@ -120,9 +105,7 @@ def test_features_that_are_no_numbers_are_refused() -> None:
 
 def test_a_description_needs_no_weights(tiny_target: str, tmp_path: Path) -> None:
     shutil.copy(Path(tiny_target) / "config.json", tmp_path)
-    (tmp_path / "generation_config.json").write_text(
-        json.dumps({"eos_token_id": [2, 0]})
-    )
+    (tmp_path / "generation_config.json").write_text(json.dumps({"eos_token_id": [2, 0]}))
     assert target.describe(str(tmp_path)) == {
         "hiddenSize": 32,
         "intermediateSize": 64,
@@ -139,9 +122,7 @@ def test_a_description_needs_no_weights(tiny_target: str, tmp_path: Path) -> Non
     }
 
 
-def test_the_identity_follows_the_weights_and_not_the_folder(
-    tiny_target: str, tmp_path: Path
-) -> None:
+def test_the_identity_follows_the_weights_and_not_the_folder(tiny_target: str, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(tiny_target, copy)
     config = json.loads((copy / "config.json").read_text())
@@ -157,12 +138,8 @@ def test_the_identity_follows_the_weights_and_not_the_folder(
     assert target.identity(str(copy)) not in (changed, target.identity(tiny_target))
 
 
-@pytest.mark.parametrize(
-    "kind", ["absent", "empty folder", "text file", "folder of a gguf"]
-)
-def test_a_missing_model_is_named_and_never_looked_for_on_a_hub(
-    tmp_path: Path, kind: str
-) -> None:
+@pytest.mark.parametrize("kind", ["absent", "empty folder", "text file", "folder of a gguf"])
+def test_a_missing_model_is_named_and_never_looked_for_on_a_hub(tmp_path: Path, kind: str) -> None:
     place = tmp_path / "model"
     if kind == "text file":
         place.write_text("no model")
@@ -202,9 +179,7 @@ def test_damaged_weights_are_a_coded_error(tiny_target: str, tmp_path: Path) -> 
     assert caught.value.code == "CONFIG_INVALID"
 
 
-def test_loading_a_model_writes_nothing_to_the_terminal(
-    tiny_target: str, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_loading_a_model_writes_nothing_to_the_terminal(tiny_target: str, capfd: pytest.CaptureFixture[str]) -> None:
     target.load_model(tiny_target, torch.float32)
     target.load_tokenizer(tiny_target, None)
     assert capfd.readouterr() == ("", "")

@@ -39,20 +39,14 @@ def tokenizer(tiny_target: str) -> Any:
 
 
 def spelled(parts: list[tuple[list[int], int]]) -> tuple[list[int], list[int]]:
-    return [i for ids, _ in parts for i in ids], [
-        flag for ids, flag in parts for _ in ids
-    ]
+    return [i for ids, _ in parts for i in ids], [flag for ids, flag in parts for _ in ids]
 
 
-def test_a_conversation_of_two_turns_is_masked_as_worked_out_by_hand(
-    tokenizer: Any,
-) -> None:
+def test_a_conversation_of_two_turns_is_masked_as_worked_out_by_hand(tokenizer: Any) -> None:
     assert encode(tokenizer, {"id": "c", "messages": MESSAGES}) == spelled(TWO_TURNS)
 
 
-def test_generation_markers_of_the_template_win(
-    tokenizer: Any, tiny_target: str
-) -> None:
+def test_generation_markers_of_the_template_win(tokenizer: Any, tiny_target: str) -> None:
     marked = load_tokenizer(tiny_target, None)
     marked.chat_template = (
         "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' }}"
@@ -61,32 +55,22 @@ def test_generation_markers_of_the_template_win(
     )
     ids, mask = encode(marked, {"id": "c", "messages": MESSAGES})
     assert ids == spelled(TWO_TURNS)[0]
-    assert [token for token, flag in zip(ids, mask, strict=True) if flag] == [
-        91,
-        81,
-        81,
-        77,
-    ]
+    assert [token for token, flag in zip(ids, mask, strict=True) if flag] == [91, 81, 81, 77]
 
 
 def test_a_conversation_that_the_assistant_begins_is_found_behind_the_default_system_turn(
     tokenizer: Any, tiny_target: str
 ) -> None:
     with_system = load_tokenizer(tiny_target, None)
-    with_system.chat_template = (
-        "{% if messages %}{{ '<|im_start|>system\nyo<|im_end|>\n' }}{% endif %}"
-        + str(tokenizer.chat_template)
+    with_system.chat_template = "{% if messages %}{{ '<|im_start|>system\nyo<|im_end|>\n' }}{% endif %}" + str(
+        tokenizer.chat_template
     )
-    ids, mask = encode(
-        with_system, {"id": "c", "messages": [{"role": "assistant", "content": "yo"}]}
-    )
+    ids, mask = encode(with_system, {"id": "c", "messages": [{"role": "assistant", "content": "yo"}]})
     assert mask == [0] * (len(ids) - 4) + [1] * 4
     assert ids[-4:] == [91, 81, 2, 201]
 
 
-def test_a_template_that_rewrites_earlier_turns_is_refused_and_not_guessed_at(
-    tiny_target: str,
-) -> None:
+def test_a_template_that_rewrites_earlier_turns_is_refused_and_not_guessed_at(tiny_target: str) -> None:
     rewriting = load_tokenizer(tiny_target, None)
     rewriting.chat_template = (
         "{% for m in messages %}{{ '<' + m['role'] + '>' + (m['content'] if loop.last else '...') }}{% endfor %}"
@@ -106,9 +90,7 @@ def test_what_the_template_refuses_is_named(tiny_target: str) -> None:
         encode(strict, {"id": "c", "messages": MESSAGES})
 
 
-def test_a_model_without_a_chat_template_cannot_capture_messages(
-    tiny_target: str,
-) -> None:
+def test_a_model_without_a_chat_template_cannot_capture_messages(tiny_target: str) -> None:
     bare = load_tokenizer(tiny_target, None)
     bare.chat_template = None
     with pytest.raises(BridgeError) as caught:
@@ -116,15 +98,9 @@ def test_a_model_without_a_chat_template_cannot_capture_messages(
     assert caught.value.code == "CONFIG_INVALID"
 
 
-@pytest.mark.parametrize(
-    ("start", "mask"), [(0, [1, 1, 1]), (2, [0, 0, 1]), (3, [0, 0, 0]), (9, [0, 0, 0])]
-)
-def test_ready_made_tokens_are_trained_from_loss_start_on(
-    tokenizer: Any, start: int, mask: list[int]
-) -> None:
-    assert encode(
-        tokenizer, {"id": "c", "input_ids": [4, 5, 6], "loss_start": start}
-    ) == ([4, 5, 6], mask)
+@pytest.mark.parametrize(("start", "mask"), [(0, [1, 1, 1]), (2, [0, 0, 1]), (3, [0, 0, 0]), (9, [0, 0, 0])])
+def test_ready_made_tokens_are_trained_from_loss_start_on(tokenizer: Any, start: int, mask: list[int]) -> None:
+    assert encode(tokenizer, {"id": "c", "input_ids": [4, 5, 6], "loss_start": start}) == ([4, 5, 6], mask)
 
 
 @pytest.mark.parametrize(
@@ -155,33 +131,10 @@ def smollm2() -> Path:
 
 def test_the_quickstarts_model_is_masked_as_its_own_template_says() -> None:
     tokenizer: Any = load_tokenizer(str(smollm2()), None)
-    turns = [
-        {"role": "user", "content": "2+2?"},
-        {"role": "assistant", "content": "Four,\n\nof course. 你好"},
-    ]
+    turns = [{"role": "user", "content": "2+2?"}, {"role": "assistant", "content": "Four,\n\nof course. 你好"}]
     ids, mask = encode(tokenizer, {"id": "c", "messages": turns * 2})
     # The system turn that the template of SmolLM2-135M-Instruct puts first.
-    system = [
-        1,
-        9690,
-        198,
-        2683,
-        359,
-        253,
-        5356,
-        5646,
-        11173,
-        3365,
-        3511,
-        308,
-        34519,
-        28,
-        7018,
-        411,
-        407,
-        19712,
-        8182,
-    ]
+    system = [1, 9690, 198, 2683, 359, 253, 5356, 5646, 11173, 3365, 3511, 308, 34519, 28, 7018, 411, 407, 19712, 8182]
     assert ids[:24] == [*system, 2, 198, 1, 4093, 198]
     trained = [token for token, flag in zip(ids, mask, strict=True) if flag]
     assert tokenizer.decode(trained) == "Four,\n\nof course. 你好<|im_end|>\n" * 2

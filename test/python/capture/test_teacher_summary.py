@@ -22,20 +22,14 @@ def with_summary(case: SmallCase, sample: TensorDict) -> TensorDict:
     return sample | {"target_token": token.int(), "target_logsumexp": total}
 
 
-def test_a_capture_stores_the_argmax_and_the_logsumexp_of_the_targets_own_logits(
-    tiny_target: str,
-) -> None:
+def test_a_capture_stores_the_argmax_and_the_logsumexp_of_the_targets_own_logits(tiny_target: str) -> None:
     ids = torch.arange(3, 40)
     settings = TargetSettings(tiny_target, "float32", None)
-    [features] = Capture(settings, Eagle3(), (1, 3, 4), store_teacher=True).features(
-        [ids]
-    )
+    [features] = Capture(settings, Eagle3(), (1, 3, 4), store_teacher=True).features([ids])
     with torch.inference_mode():
         logits = target.load_model(tiny_target, torch.float32)(ids[None]).logits[0]
     assert torch.equal(features["target_token"], logits.argmax(-1).int())
-    torch.testing.assert_close(
-        features["target_logsumexp"], torch.logsumexp(logits, -1)
-    )
+    torch.testing.assert_close(features["target_logsumexp"], torch.logsumexp(logits, -1))
     [without] = Capture(settings, Eagle3(), (1, 3, 4)).features([ids])
     assert list(without) == ["hidden_state", "aux_hidden_state"]
 
@@ -44,30 +38,19 @@ def test_the_teacher_gives_the_same_with_a_stored_summary() -> None:
     case = SmallCase()
     hidden = case.random(11, CONFIG.hidden_size)
     teacher = case.teacher()
-    for found, expected in zip(
-        teacher.logits(hidden, teacher.summary(hidden)),
-        teacher.logits(hidden),
-        strict=True,
-    ):
+    for found, expected in zip(teacher.logits(hidden, teacher.summary(hidden)), teacher.logits(hidden), strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("fused", [False, True])
-def test_a_session_trains_alike_and_reads_the_summary_only_if_it_may(
-    fused: bool,
-) -> None:
+def test_a_session_trains_alike_and_reads_the_summary_only_if_it_may(fused: bool) -> None:
     case = SmallCase(torch.float32)
     samples = [case.sample(mask) for mask in MASKS]
     stored = [with_summary(case, sample) for sample in samples]
-    lies = [
-        sample | {"target_token": torch.zeros_like(sample["target_token"])}
-        for sample in stored
-    ]
+    lies = [sample | {"target_token": torch.zeros_like(sample["target_token"])} for sample in stored]
 
     def curve(given: list[TensorDict], use: bool) -> list[float]:
-        session = case.session(
-            ALONE, ttt_settings(steps=3), "replicate", fused=fused, stored_teacher=use
-        )
+        session = case.session(ALONE, ttt_settings(steps=3), "replicate", fused=fused, stored_teacher=use)
         return [row["loss"] for row in train(session, [batch_of(*given)], 3)]
 
     without = curve(samples, True)
@@ -85,7 +68,4 @@ def test_a_summary_in_another_form_is_refused() -> None:
     for wrong in (good["target_token"].long(), good["target_token"][:-1]):
         with pytest.raises(BridgeError) as caught:
             LAYOUT.collate([good | {"target_token": wrong}], 64)
-        assert (caught.value.code, caught.value.details["field"]) == (
-            "FEATURE_INVALID",
-            "target_token",
-        )
+        assert (caught.value.code, caught.value.details["field"]) == ("FEATURE_INVALID", "target_token")

@@ -46,13 +46,9 @@ def test_drafting_never_changes_the_output(rig: Rig, steps: int) -> None:
         assert all(drafted.accepted), "every length of agreement was met"
 
 
-@pytest.mark.parametrize(
-    "ids", [full_vocabulary(), half_vocabulary()], ids=["whole", "half"]
-)
+@pytest.mark.parametrize("ids", [full_vocabulary(), half_vocabulary()], ids=["whole", "half"])
 @pytest.mark.parametrize("steps", [1, 3, 5])
-def test_guesses_ids_and_counts_are_those_of_a_decoder_without_caches(
-    ids: torch.Tensor, steps: int
-) -> None:
+def test_guesses_ids_and_counts_are_those_of_a_decoder_without_caches(ids: torch.Tensor, steps: int) -> None:
     rig = Rig(ids)
     for prompt in prompts(2, seed=11):
         done = assert_as_defined(rig, prompt, 20, steps)
@@ -61,13 +57,8 @@ def test_guesses_ids_and_counts_are_those_of_a_decoder_without_caches(
         assert len(own) > 3 and own <= set(ids.tolist())
 
 
-@pytest.mark.parametrize(
-    "switches",
-    [{"fc_norm": True}, {"norm_output": True}, {"fc_norm": True, "norm_output": True}],
-)
-def test_a_draft_with_switched_norms_guesses_what_its_unroll_computes(
-    switches: dict[str, bool],
-) -> None:
+@pytest.mark.parametrize("switches", [{"fc_norm": True}, {"norm_output": True}, {"fc_norm": True, "norm_output": True}])
+def test_a_draft_with_switched_norms_guesses_what_its_unroll_computes(switches: dict[str, bool]) -> None:
     """Against the oracle of the training loss: it decodes, if the tokens that it is fed are the guesses."""
     rig = Rig(half_vocabulary(), **switches)
     with torch.no_grad():
@@ -78,28 +69,14 @@ def test_a_draft_with_switched_norms_guesses_what_its_unroll_computes(
         done = assert_as_defined(rig, prompt, 12, 4)
         known, guesses = [*prompt, done.output_ids[0]], rig.drafter.own[0]
         with torch.inference_mode():
-            states = rig.model(
-                torch.tensor([known[:-1]]), output_hidden_states=True
-            ).hidden_states
+            states = rig.model(torch.tensor([known[:-1]]), output_hidden_states=True).hidden_states
             aux = torch.cat([states[layer + 1][0] for layer in AUX_LAYERS], -1)
             ttt = ttt_settings(steps=4)
-            oracle = ChainOracle(
-                rig.draft,
-                rig.model.model.embed_tokens.weight,
-                rig.model.lm_head.weight,
-                rig.ids,
-                ttt,
-            )
-            sample = {
-                "input_ids": torch.tensor([*known, *guesses]),
-                "aux_hidden_state": aux,
-            }
+            oracle = ChainOracle(rig.draft, rig.model.model.embed_tokens.weight, rig.model.lm_head.weight, rig.ids, ttt)
+            sample = {"input_ids": torch.tensor([*known, *guesses]), "aux_hidden_state": aux}
             outputs = oracle.chain(sample, len(prompt) - 1)
             norm = rig.draft.norm.weight
-            logits = [
-                rig.draft.lm_head.weight @ rms(raw, norm, rig.draft.config.rms_norm_eps)
-                for raw in outputs
-            ]
+            logits = [rig.draft.lm_head.weight @ rms(raw, norm, rig.draft.config.rms_norm_eps) for raw in outputs]
         assert guesses == [int(rig.ids[row.argmax()]) for row in logits]
 
 
@@ -127,9 +104,7 @@ def test_the_output_is_cut_at_the_number_of_new_tokens(rig: Rig, steps: int) -> 
 
 
 @pytest.mark.parametrize("steps", [1, 3, 5, 7])
-def test_a_draft_that_is_always_right_gives_one_token_more_than_it_drafts(
-    rig: Rig, steps: int
-) -> None:
+def test_a_draft_that_is_always_right_gives_one_token_more_than_it_drafts(rig: Rig, steps: int) -> None:
     prompt = prompts(2)[1]
     new = 1 + 3 * (steps + 1)
     truth = rig.decode(prompt, new, 0).output_ids
@@ -141,9 +116,7 @@ def test_a_draft_that_is_always_right_gives_one_token_more_than_it_drafts(
             next(drafted)
             return made
 
-    perfect = Perfect(
-        rig.draft, torch.zeros(VOCAB, dtype=torch.int64), rig.target.embedding
-    )
+    perfect = Perfect(rig.draft, torch.zeros(VOCAB, dtype=torch.int64), rig.target.embedding)
     with torch.inference_mode():
         done = ChainDecoder(rig.target, perfect, ()).decode(prompt, new, steps)
     assert done.output_ids == truth
@@ -151,9 +124,7 @@ def test_a_draft_that_is_always_right_gives_one_token_more_than_it_drafts(
     assert done.accepted == done.proposed == [3] * steps
 
 
-def test_one_pass_over_several_tokens_gives_the_logits_of_one_pass_each(
-    rig: Rig,
-) -> None:
+def test_one_pass_over_several_tokens_gives_the_logits_of_one_pass_each(rig: Rig) -> None:
     prompt = prompts(4)[3]
     with torch.inference_mode():
         rig.target.start(prompt[:5])
@@ -169,13 +140,9 @@ def test_features_are_the_outputs_of_the_auxiliary_layers(rig: Rig) -> None:
     prompt = prompts(4)[3]
     with torch.inference_mode():
         rig.target.start(prompt)
-        states = rig.model(
-            torch.tensor([prompt]), output_hidden_states=True
-        ).hidden_states
+        states = rig.model(torch.tensor([prompt]), output_hidden_states=True).hidden_states
         expected = torch.cat([states[layer + 1] for layer in AUX_LAYERS], -1)
-        assert torch.allclose(
-            rig.target.states(len(prompt))["aux_hidden_state"], expected, atol=1e-5
-        )
+        assert torch.allclose(rig.target.states(len(prompt))["aux_hidden_state"], expected, atol=1e-5)
 
 
 def test_positions_behind_a_rejection_or_an_end_are_not_counted() -> None:

@@ -39,28 +39,18 @@ def open_session(target: Path, draft: Path) -> EvalSession:
     return EvalSession.open(settings, Eagle3(), str(draft), AUX_LAYERS, torch.float32)
 
 
-def test_a_session_decodes_from_files_and_takes_its_hooks_away(
-    target_dir: Path, tmp_path: Path
-) -> None:
+def test_a_session_decodes_from_files_and_takes_its_hooks_away(target_dir: Path, tmp_path: Path) -> None:
     session = open_session(target_dir, saved_draft(tmp_path / "draft"))
     prompt = prompts(2)[1]
-    assert (
-        session.decode(prompt, 12, 3).output_ids
-        == session.decode(prompt, 12, 0).output_ids
-    )
+    assert session.decode(prompt, 12, 3).output_ids == session.decode(prompt, 12, 0).output_ids
     layers: Any = session._target.model.get_decoder().layers  # type: ignore[no-untyped-call]
     assert any(layer._forward_hooks for layer in layers)
     session.close()
     assert not any(layer._forward_hooks for layer in layers)
 
 
-def test_a_draft_that_does_not_fit_is_refused_with_its_field(
-    target_dir: Path, tmp_path: Path
-) -> None:
-    for field, changes in {
-        "hidden_size": {"hidden_size": 16},
-        "vocab_size": {"vocab_size": 128},
-    }.items():
+def test_a_draft_that_does_not_fit_is_refused_with_its_field(target_dir: Path, tmp_path: Path) -> None:
+    for field, changes in {"hidden_size": {"hidden_size": 16}, "vocab_size": {"vocab_size": 128}}.items():
         with pytest.raises(BridgeError) as caught:
             open_session(target_dir, saved_draft(tmp_path / field, **changes))
         assert caught.value.code == "CHECKPOINT_INVALID"
@@ -78,20 +68,12 @@ def test_a_vocabulary_map_that_leaves_the_vocabulary_is_refused() -> None:
             check_offsets(Path("f"), torch.tensor(offsets), 6)
 
 
-def test_prompts_that_the_target_cannot_read_are_refused(
-    target_dir: Path, tmp_path: Path
-) -> None:
+def test_prompts_that_the_target_cannot_read_are_refused(target_dir: Path, tmp_path: Path) -> None:
     session = open_session(target_dir, saved_draft(tmp_path / "draft"))
-    for prompt, new, field in (
-        ([1, VOCAB], 8, "input_ids"),
-        ([1] * 250, 8, "input_ids, eval.maxNewTokens"),
-    ):
+    for prompt, new, field in (([1, VOCAB], 8, "input_ids"), ([1] * 250, 8, "input_ids, eval.maxNewTokens")):
         with pytest.raises(BridgeError) as caught:
             session.decode(prompt, new, 3)
-        assert (caught.value.code, caught.value.details["field"]) == (
-            "CONFIG_INVALID",
-            field,
-        )
+        assert (caught.value.code, caught.value.details["field"]) == ("CONFIG_INVALID", field)
     assert session.decode([1] * 248, 8, 3).tokens == 7
 
 

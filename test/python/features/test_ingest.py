@@ -26,9 +26,7 @@ def features(**changes: Any) -> dict[str, Any]:
         "input_ids": torch.arange(LENGTH),
         "loss_mask": torch.tensor([0, 0, 1, 1, 1, 1]),
         "hidden_state": torch.randn(1, LENGTH, HIDDEN, generator=generator).bfloat16(),
-        "aux_hidden_state": torch.randn(
-            1, LENGTH, 3 * HIDDEN, generator=generator
-        ).bfloat16(),
+        "aux_hidden_state": torch.randn(1, LENGTH, 3 * HIDDEN, generator=generator).bfloat16(),
     }
     return {**whole, **changes}
 
@@ -61,12 +59,9 @@ def refused(file: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("name", "save"),
-    [("a.ckpt", saved), ("a.ckpt.gz", zipped), ("a.safetensors", as_safetensors)],
+    ("name", "save"), [("a.ckpt", saved), ("a.ckpt.gz", zipped), ("a.safetensors", as_safetensors)]
 )
-def test_every_form_of_file_gives_the_same_sample(
-    tmp_path: Path, name: str, save: Callable[[Path, Any], str]
-) -> None:
+def test_every_form_of_file_gives_the_same_sample(tmp_path: Path, name: str, save: Callable[[Path, Any], str]) -> None:
     given = features()
     sample, cut = load_features(save(tmp_path / name, given), 0, LAYERS)
     assert not cut
@@ -81,9 +76,7 @@ def test_every_form_of_file_gives_the_same_sample(
         assert torch.equal(tensor, given[key].reshape(tensor.shape))
 
 
-def test_a_long_sample_is_cut_in_all_tensors_and_keeps_no_hold_on_the_file(
-    tmp_path: Path,
-) -> None:
+def test_a_long_sample_is_cut_in_all_tensors_and_keeps_no_hold_on_the_file(tmp_path: Path) -> None:
     file = saved(tmp_path / "a.ckpt", features())
     sample, cut = load_features(file, 4, LAYERS)
     assert cut
@@ -102,79 +95,29 @@ def test_what_lies_behind_the_cut_is_not_judged(tmp_path: Path) -> None:
 
 
 BAD: dict[str, tuple[str, Callable[[], Any]]] = {
-    "missing tensor": (
-        "aux_hidden_state",
-        lambda: {k: v for k, v in features().items() if k != "aux_hidden_state"},
-    ),
-    "ids of another dtype": (
-        "input_ids",
-        lambda: features(input_ids=torch.arange(LENGTH, dtype=torch.int32)),
-    ),
-    "mask of another dtype": (
-        "loss_mask",
-        lambda: features(loss_mask=torch.ones(LENGTH)),
-    ),
-    "integer states": (
-        "hidden_state",
-        lambda: features(hidden_state=torch.ones(1, LENGTH, HIDDEN, dtype=torch.int64)),
-    ),
-    "states of two dtypes": (
-        "aux_hidden_state",
-        lambda: features(aux_hidden_state=torch.ones(1, LENGTH, 12)),
-    ),
-    "ids with two axes": (
-        "input_ids",
-        lambda: features(input_ids=torch.ones(1, LENGTH, dtype=torch.int64)),
-    ),
-    "a batch of two": (
-        "hidden_state",
-        lambda: features(hidden_state=torch.ones(2, LENGTH, HIDDEN).bfloat16()),
-    ),
-    "aux of two layers": (
-        "aux_hidden_state",
-        lambda: features(aux_hidden_state=torch.ones(1, LENGTH, 8).bfloat16()),
-    ),
-    "short mask": (
-        "loss_mask",
-        lambda: features(loss_mask=torch.ones(LENGTH - 1, dtype=torch.int64)),
-    ),
-    "short states": (
-        "hidden_state",
-        lambda: features(hidden_state=torch.ones(1, LENGTH - 1, HIDDEN).bfloat16()),
-    ),
-    "NaN": (
-        "hidden_state",
-        lambda: features(
-            hidden_state=torch.full((1, LENGTH, HIDDEN), float("nan")).bfloat16()
-        ),
-    ),
+    "missing tensor": ("aux_hidden_state", lambda: {k: v for k, v in features().items() if k != "aux_hidden_state"}),
+    "ids of another dtype": ("input_ids", lambda: features(input_ids=torch.arange(LENGTH, dtype=torch.int32))),
+    "mask of another dtype": ("loss_mask", lambda: features(loss_mask=torch.ones(LENGTH))),
+    "integer states": ("hidden_state", lambda: features(hidden_state=torch.ones(1, LENGTH, HIDDEN, dtype=torch.int64))),
+    "states of two dtypes": ("aux_hidden_state", lambda: features(aux_hidden_state=torch.ones(1, LENGTH, 12))),
+    "ids with two axes": ("input_ids", lambda: features(input_ids=torch.ones(1, LENGTH, dtype=torch.int64))),
+    "a batch of two": ("hidden_state", lambda: features(hidden_state=torch.ones(2, LENGTH, HIDDEN).bfloat16())),
+    "aux of two layers": ("aux_hidden_state", lambda: features(aux_hidden_state=torch.ones(1, LENGTH, 8).bfloat16())),
+    "short mask": ("loss_mask", lambda: features(loss_mask=torch.ones(LENGTH - 1, dtype=torch.int64))),
+    "short states": ("hidden_state", lambda: features(hidden_state=torch.ones(1, LENGTH - 1, HIDDEN).bfloat16())),
+    "NaN": ("hidden_state", lambda: features(hidden_state=torch.full((1, LENGTH, HIDDEN), float("nan")).bfloat16())),
     "infinity": (
         "aux_hidden_state",
-        lambda: features(
-            aux_hidden_state=torch.full((1, LENGTH, 12), float("inf")).bfloat16()
-        ),
+        lambda: features(aux_hidden_state=torch.full((1, LENGTH, 12), float("inf")).bfloat16()),
     ),
-    "a mask of twos": (
-        "loss_mask",
-        lambda: features(loss_mask=torch.full((LENGTH,), 2)),
-    ),
-    "a negative id": (
-        "input_ids",
-        lambda: features(input_ids=torch.full((LENGTH,), -1)),
-    ),
-    "no tokens": (
-        "input_ids",
-        lambda: features(input_ids=torch.ones(0, dtype=torch.int64)),
-    ),
+    "a mask of twos": ("loss_mask", lambda: features(loss_mask=torch.full((LENGTH,), 2))),
+    "a negative id": ("input_ids", lambda: features(input_ids=torch.full((LENGTH,), -1))),
+    "no tokens": ("input_ids", lambda: features(input_ids=torch.ones(0, dtype=torch.int64))),
     "a list": ("input_ids", lambda: features(input_ids=[1, 2, 3])),
     # 24 million rows over the bytes of one.
     "a view beyond its bytes": (
         "hidden_state",
-        lambda: features(
-            hidden_state=torch.ones(1, 1, HIDDEN)
-            .bfloat16()
-            .expand(1, LENGTH << 22, HIDDEN)
-        ),
+        lambda: features(hidden_state=torch.ones(1, 1, HIDDEN).bfloat16().expand(1, LENGTH << 22, HIDDEN)),
     ),
 }
 
@@ -185,27 +128,13 @@ def test_a_bad_sample_is_refused_and_its_field_named(tmp_path: Path, case: str) 
     assert refused(saved(tmp_path / "bad.ckpt", make()))["field"] == field
 
 
-@pytest.mark.parametrize(
-    ("width", "found"),
-    [(2 * HIDDEN, None), (2 * HIDDEN + 1, f"width {2 * HIDDEN + 1}; ")],
-)
-def test_the_states_are_those_that_the_caller_names(
-    tmp_path: Path, width: int, found: str | None
-) -> None:
+@pytest.mark.parametrize(("width", "found"), [(2 * HIDDEN, None), (2 * HIDDEN + 1, f"width {2 * HIDDEN + 1}; ")])
+def test_the_states_are_those_that_the_caller_names(tmp_path: Path, width: int, found: str | None) -> None:
     ids, mask = torch.arange(LENGTH), torch.ones(LENGTH, dtype=torch.int64)
-    content = {
-        "input_ids": ids,
-        "loss_mask": mask,
-        "middle": torch.ones(LENGTH, width),
-        "unread": torch.ones(1),
-    }
+    content = {"input_ids": ids, "loss_mask": mask, "middle": torch.ones(LENGTH, width), "unread": torch.ones(1)}
     file = saved(tmp_path / "one.ckpt", content)
     if found is None:
-        assert set(load_features(file, 0, {"middle": 2})[0]) == {
-            "input_ids",
-            "loss_mask",
-            "middle",
-        }
+        assert set(load_features(file, 0, {"middle": 2})[0]) == {"input_ids", "loss_mask", "middle"}
     else:
         with pytest.raises(BridgeError) as caught:
             load_features(file, 0, {"middle": 2})
@@ -222,9 +151,7 @@ class Payload:
         return os.system, (f"touch {self._witness}",)
 
 
-@pytest.mark.parametrize(
-    "form", ["archive", "gzip", "bare pickle", "archive in a safetensors name"]
-)
+@pytest.mark.parametrize("form", ["archive", "gzip", "bare pickle", "archive in a safetensors name"])
 def test_code_in_a_file_never_runs(tmp_path: Path, form: str) -> None:
     witness = tmp_path / "it-ran"
     content = features(extra=Payload(witness))
@@ -234,10 +161,7 @@ def test_code_in_a_file_never_runs(tmp_path: Path, form: str) -> None:
     elif form == "gzip":
         file = zipped(tmp_path / "evil.ckpt.gz", content)
     else:
-        file = saved(
-            tmp_path / ("evil.ckpt" if form == "archive" else "evil.safetensors"),
-            content,
-        )
+        file = saved(tmp_path / ("evil.ckpt" if form == "archive" else "evil.safetensors"), content)
     details = refused(file)
     assert not witness.exists()
     if form in ("archive", "gzip"):
@@ -253,11 +177,7 @@ def test_the_payload_of_these_tests_would_run_if_it_were_read(tmp_path: Path) ->
 @pytest.mark.parametrize("keep", [0, 1, 100, 600, -1])
 def test_a_truncated_file_is_refused(tmp_path: Path, keep: int) -> None:
     whole = Path(saved(tmp_path / "whole.ckpt", features())).read_bytes()
-    for name, content in (
-        ("a.ckpt", whole),
-        ("a.ckpt.gz", gzip.compress(whole)),
-        ("a.safetensors", whole),
-    ):
+    for name, content in (("a.ckpt", whole), ("a.ckpt.gz", gzip.compress(whole)), ("a.safetensors", whole)):
         file = tmp_path / name
         file.write_bytes(content[:keep])
         refused(str(file))
@@ -271,35 +191,22 @@ def test_files_that_are_none_are_refused(tmp_path: Path) -> None:
     assert "list" in refused(saved(tmp_path / "list.ckpt", [1, 2]))["found"]
 
 
-def test_a_file_that_expands_without_end_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_that_expands_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("draftbridge.features.feature_file._ALWAYS_ALLOWED", 1 << 20)
     bomb = tmp_path / "bomb.ckpt.gz"
     bomb.write_bytes(gzip.compress(bytes(1 << 23)))
     assert "more than" in refused(str(bomb))["found"]
 
 
-def test_trained_tokens_are_counted_with_the_last_one_and_ordered_by_count_then_id() -> (
-    None
-):
+def test_trained_tokens_are_counted_with_the_last_one_and_ordered_by_count_then_id() -> None:
     counts = TokenCounts(10)
-    counts.add(
-        {
-            "input_ids": torch.tensor([7, 3, 3, 5]),
-            "loss_mask": torch.tensor([0, 1, 1, 1]),
-        }
-    )
+    counts.add({"input_ids": torch.tensor([7, 3, 3, 5]), "loss_mask": torch.tensor([0, 1, 1, 1])})
     counts.add({"input_ids": torch.tensor([9, 1]), "loss_mask": torch.tensor([1, 1])})
     assert counts.pairs() == [[3, 2], [1, 1], [5, 1], [9, 1]]
 
 
-def test_a_token_that_the_target_does_not_have_is_refused_also_where_it_is_not_trained() -> (
-    None
-):
+def test_a_token_that_the_target_does_not_have_is_refused_also_where_it_is_not_trained() -> None:
     with pytest.raises(BridgeError) as caught:
-        TokenCounts(10).add(
-            {"input_ids": torch.tensor([10, 1]), "loss_mask": torch.tensor([0, 1])}
-        )
+        TokenCounts(10).add({"input_ids": torch.tensor([10, 1]), "loss_mask": torch.tensor([0, 1])})
     assert caught.value.code == "FEATURE_INVALID"
     assert "10" in caught.value.details["found"]

@@ -50,15 +50,9 @@ ENTRY = {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}
         ({"a": {**ENTRY, "shape": [-4]}}, "not lists of counts"),
         ({"a": {**ENTRY, "data_offsets": [0]}}, "not lists of counts"),
         ({"a": {**ENTRY, "shape": [5]}}, "data_offsets"),
-        (
-            {"a": {**ENTRY, "shape": [2**40], "data_offsets": [0, 2**42]}},
-            "data_offsets",
-        ),
+        ({"a": {**ENTRY, "shape": [2**40], "data_offsets": [0, 2**42]}}, "data_offsets"),
         ({"a": {**ENTRY, "data_offsets": [16, 32]}}, "data_offsets"),
-        (
-            {"a": {**ENTRY, "shape": [0, 2**52, 2**52], "data_offsets": [0, 0]}},
-            "data_offsets",
-        ),
+        ({"a": {**ENTRY, "shape": [0, 2**52, 2**52], "data_offsets": [0, 0]}}, "data_offsets"),
     ],
 )
 def test_a_damaged_file_is_refused(tmp_path: Path, header: Any, words: str) -> None:
@@ -74,9 +68,4 @@ def test_a_header_longer_than_its_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_good_entry_of_these_tests_is_read(tmp_path: Path) -> None:
-    assert (
-        read_safetensors(written(tmp_path / "a.safetensors", {"a": ENTRY}))[
-            "a"
-        ].tolist()
-        == [0.0] * 4
-    )
+    assert read_safetensors(written(tmp_path / "a.safetensors", {"a": ENTRY}))["a"].tolist() == [0.0] * 4

@@ -28,9 +28,7 @@ def features() -> dict[str, torch.Tensor]:
         "input_ids": torch.arange(ROWS),
         "loss_mask": torch.ones(ROWS, dtype=torch.int64),
         "hidden_state": torch.randn(1, ROWS, HIDDEN, generator=generator).bfloat16(),
-        "aux_hidden_state": torch.randn(
-            1, ROWS, 3 * HIDDEN, generator=generator
-        ).bfloat16(),
+        "aux_hidden_state": torch.randn(1, ROWS, 3 * HIDDEN, generator=generator).bfloat16(),
     }
 
 
@@ -61,9 +59,7 @@ def expect_same(found: InPlace, file: str, rows: int) -> None:
 
 @pytest.mark.parametrize("rows", [ROWS, 5])
 @pytest.mark.parametrize("save", [torch_file, safetensors_file])
-def test_the_bytes_at_the_offsets_are_the_states(
-    tmp_path: Path, save: Callable[[Path, Any], str], rows: int
-) -> None:
+def test_the_bytes_at_the_offsets_are_the_states(tmp_path: Path, save: Callable[[Path, Any], str], rows: int) -> None:
     file = save(tmp_path / "a", features())
     found = load_in_place(file, rows, LAYERS)
     assert found.copied is None
@@ -72,9 +68,7 @@ def test_the_bytes_at_the_offsets_are_the_states(
     expect_same(found, file, rows)
     for name, offset in found.offsets.items():
         tensor = load_features(file, rows, LAYERS)[0][name]
-        there = Path(file).read_bytes()[
-            offset : offset + tensor.numel() * tensor.element_size()
-        ]
+        there = Path(file).read_bytes()[offset : offset + tensor.numel() * tensor.element_size()]
         assert there == tensor.view(torch.uint8).numpy().tobytes()
     assert (found.stamp.size, found.stamp.mtime_ns) == (
         os.stat(file).st_size,
@@ -85,17 +79,12 @@ def test_the_bytes_at_the_offsets_are_the_states(
 @pytest.mark.parametrize("save", [torch_file, safetensors_file])
 @pytest.mark.parametrize("mapped", [True, False])
 def test_mapped_states_are_found_without_reading_the_file(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    save: Callable[[Path, Any], str],
-    mapped: bool,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, save: Callable[[Path, Any], str], mapped: bool
 ) -> None:
     monkeypatch.setattr(tensor_places, "_MIN_BYTES_FOR_MAPS", 0)
     read: list[int] = []
     whole = tensor_places._matching
-    monkeypatch.setattr(
-        tensor_places, "_matching", lambda *given: [read.append(1), whole(*given)][1]
-    )
+    monkeypatch.setattr(tensor_places, "_matching", lambda *given: [read.append(1), whole(*given)][1])
     if not mapped:
         monkeypatch.setattr(tensor_places, "mapped_places", lambda *_: None)
     file = save(tmp_path / "a", features())
@@ -104,9 +93,7 @@ def test_mapped_states_are_found_without_reading_the_file(
     expect_same(found, file, 0)
     for name, offset in found.offsets.items():
         size = found.sample[name].numel() * found.sample[name].element_size()
-        assert Path(file).read_bytes()[offset : offset + size] == bytes_of(
-            found.sample[name]
-        )
+        assert Path(file).read_bytes()[offset : offset + size] == bytes_of(found.sample[name])
 
 
 @pytest.mark.parametrize("asking_from", [0, 1 << 40])
@@ -116,16 +103,12 @@ def test_states_of_a_machine_of_the_other_byte_order_are_copied(
     monkeypatch.setattr(tensor_places, "_MIN_BYTES_FOR_MAPS", asking_from)
     content = features()
     file = torch_file(tmp_path / "a", content)
-    widths = {
-        bytes(bytes_of(tensor)): tensor.element_size() for tensor in content.values()
-    }
+    widths = {bytes(bytes_of(tensor)): tensor.element_size() for tensor in content.values()}
     with zipfile.ZipFile(file) as source, zipfile.ZipFile(f"{file}.big", "w") as target:
         for info in source.infolist():
             data = b"big" if info.filename.endswith("byteorder") else source.read(info)
             width = widths.get(data, 1)
-            swapped = b"".join(
-                data[at : at + width][::-1] for at in range(0, len(data), width)
-            )
+            swapped = b"".join(data[at : at + width][::-1] for at in range(0, len(data), width))
             target.writestr(info.filename, swapped if width > 1 else data)
     os.replace(f"{file}.big", file)
     found = load_in_place(file, 0, LAYERS)
@@ -186,13 +169,9 @@ def test_packed_members_are_unpacked_and_copied(tmp_path: Path) -> None:
         assert torch.equal(found.sample[name].flatten(), tensor.flatten())
 
 
-def test_an_archive_that_expands_too_far_is_rejected(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_archive_that_expands_too_far_is_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("draftbridge.features.feature_file._ALWAYS_ALLOWED", 0)
-    file = torch_file(
-        tmp_path / "a", {**features(), "hidden_state": torch.zeros(1, ROWS, 1 << 18)}
-    )
+    file = torch_file(tmp_path / "a", {**features(), "hidden_state": torch.zeros(1, ROWS, 1 << 18)})
     with pytest.raises(BridgeError, match="expands to too many bytes"):
         load_features(repacked(file, lambda name: "/data/" in name), 0, LAYERS)
 
@@ -214,9 +193,7 @@ def test_equal_states_may_have_any_of_the_equal_offsets(tmp_path: Path) -> None:
     assert stored[offset : offset + size] == bytes_of(content["hidden_state"])
 
 
-def test_a_file_that_changes_while_it_is_read_is_rejected(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_that_changes_while_it_is_read_is_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = torch_file(tmp_path / "a", features())
 
     def touched(*_: Any) -> None:

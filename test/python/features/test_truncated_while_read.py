@@ -55,9 +55,7 @@ def features() -> dict[str, Any]:
 
 def loaded(file: Path, moment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", LOADER, str(file), moment]
-    return subprocess.run(
-        command, capture_output=True, text=True, timeout=120, check=False
-    )
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
 @pytest.mark.parametrize("name", ["a.ckpt", "a.safetensors"])
@@ -66,13 +64,9 @@ def test_a_file_that_is_truncated_while_it_is_copied(tmp_path: Path, name: str) 
     save = torch.save if name == "a.ckpt" else save_file
     save(features(), file)
     found = loaded(file, "opened")
-    assert (found.returncode, found.stdout) == (0, f"FEATURE_INVALID {file}\n"), (
-        found.stderr
-    )
+    assert (found.returncode, found.stdout) == (0, f"FEATURE_INVALID {file}\n"), found.stderr
     assert file.stat().st_size == 5000
     save(features(), file)
     found = loaded(file, "loaded")
-    assert (found.returncode, found.stdout) == (0, f"sum {LENGTH * 3 * HIDDEN}\n"), (
-        found.stderr
-    )
+    assert (found.returncode, found.stdout) == (0, f"sum {LENGTH * 3 * HIDDEN}\n"), found.stderr
     assert file.stat().st_size == 5000

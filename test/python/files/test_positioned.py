@@ -20,21 +20,13 @@ def fd(tmp_path: Path) -> Iterator[int]:
 
 def three_bytes_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
     read, read_into, write = os.pread, os.preadv, os.pwrite
-    monkeypatch.setattr(
-        os, "pread", lambda fd, size, offset: read(fd, min(size, 3), offset)
-    )
-    monkeypatch.setattr(
-        os, "preadv", lambda fd, views, offset: read_into(fd, [views[0][:3]], offset)
-    )
-    monkeypatch.setattr(
-        os, "pwrite", lambda fd, data, offset: write(fd, data[:3], offset)
-    )
+    monkeypatch.setattr(os, "pread", lambda fd, size, offset: read(fd, min(size, 3), offset))
+    monkeypatch.setattr(os, "preadv", lambda fd, views, offset: read_into(fd, [views[0][:3]], offset))
+    monkeypatch.setattr(os, "pwrite", lambda fd, data, offset: write(fd, data[:3], offset))
 
 
 @pytest.mark.parametrize("short", [False, True])
-def test_reads_are_complete(
-    fd: int, short: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_reads_are_complete(fd: int, short: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if short:
         three_bytes_a_call(monkeypatch)
     into = memoryview(bytearray(40))
@@ -52,9 +44,7 @@ def test_the_end_of_the_file_is_told_by_the_count(fd: int) -> None:
 
 
 @pytest.mark.parametrize("short", [False, True])
-def test_writes_are_complete(
-    fd: int, short: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_writes_are_complete(fd: int, short: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if short:
         three_bytes_a_call(monkeypatch)
     write_at(fd, memoryview(b"x" * 20), 95)

@@ -18,19 +18,11 @@ def test_all_six_files_are_there() -> None:
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_losses_metrics_gradients_and_ten_steps_equal_the_golden(
-    file: Path, world: World
-) -> None:
+def test_losses_metrics_gradients_and_ten_steps_equal_the_golden(file: Path, world: World) -> None:
     for verdict in check(file, world):
         late = {"weights"}
-        assert {
-            column: error
-            for column, error in verdict.errors.items()
-            if error > LIMIT and column not in late
-        } == {}
-        assert verdict.passed, (
-            f"weights {verdict.errors['weights']:.1e}, fp32 spread {verdict.spread['weights']:.1e}"
-        )
+        assert {column: error for column, error in verdict.errors.items() if error > LIMIT and column not in late} == {}
+        assert verdict.passed, f"weights {verdict.errors['weights']:.1e}, fp32 spread {verdict.spread['weights']:.1e}"
 
 
 def test_a_wrong_number_fails() -> None:
@@ -54,8 +46,6 @@ def test_both_ways_to_share_a_draft_train_alike(world: World) -> None:
     assert norms[0] == norms[1]
 
 
-def test_a_folder_without_goldens_is_a_usage_error(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_folder_without_goldens_is_a_usage_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(tmp_path)]) == 64
     assert str(tmp_path) in capsys.readouterr().err

@@ -17,9 +17,7 @@ ENV = "DRAFTBRIDGE_STORE_KEY"
 SALT = bytes(16)
 
 
-def key_file(
-    tmp_path: Path, content: bytes = SECRET.hex().encode() + b"\n", mode: int = 0o600
-) -> Path:
+def key_file(tmp_path: Path, content: bytes = SECRET.hex().encode() + b"\n", mode: int = 0o600) -> Path:
     file = tmp_path / "key"
     file.write_bytes(content)
     file.chmod(mode)
@@ -45,9 +43,7 @@ def refusal(file: Path | None, env: str | None = None) -> BridgeError:
     ],
 )
 @pytest.mark.parametrize("mode", [0o600, 0o400])
-def test_every_form_of_a_key_file_is_the_same_key(
-    tmp_path: Path, content: bytes, mode: int
-) -> None:
+def test_every_form_of_a_key_file_is_the_same_key(tmp_path: Path, content: bytes, mode: int) -> None:
     assert secret_from(str(key_file(tmp_path, content, mode)), None) == SECRET
 
 
@@ -64,9 +60,7 @@ def test_a_key_file_that_is_a_link_is_refused(tmp_path: Path) -> None:
     assert refusal(link).details["found"] == "a symbolic link"
 
 
-def test_a_directory_a_pipe_and_a_missing_file_are_refused_at_once(
-    tmp_path: Path,
-) -> None:
+def test_a_directory_a_pipe_and_a_missing_file_are_refused_at_once(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe, 0o600)
     assert refusal(pipe).details["found"] == "something else"
@@ -94,9 +88,7 @@ def test_a_key_file_of_another_user_is_refused(tmp_path: Path) -> None:
         (b"0" * 64, "fewer than 4 different"),
     ],
 )
-def test_a_file_that_holds_no_key_is_refused(
-    tmp_path: Path, content: bytes, found: str
-) -> None:
+def test_a_file_that_holds_no_key_is_refused(tmp_path: Path, content: bytes, found: str) -> None:
     assert refusal(key_file(tmp_path, content)).details["found"].startswith(found)
 
 
@@ -115,23 +107,12 @@ def test_the_environment_is_a_source_too_and_must_agree_with_the_file(
     assert refusal(None, ENV).code == "STORE_AUTH"
 
 
-def a_key(
-    secret: bytes = SECRET,
-    mode: Mode = "mac",
-    store_id: str = "store-a",
-    salt: bytes = SALT,
-) -> StoreKey:
+def a_key(secret: bytes = SECRET, mode: Mode = "mac", store_id: str = "store-a", salt: bytes = SALT) -> StoreKey:
     return StoreKey(secret, mode=mode, store_id=store_id, salt=salt)
 
 
 def test_secret_mode_store_salt_and_purpose_each_make_another_key() -> None:
-    keys = [
-        a_key(),
-        a_key(OTHER),
-        a_key(mode="seal"),
-        a_key(store_id="store-b"),
-        a_key(salt=bytes(15) + b"1"),
-    ]
+    keys = [a_key(), a_key(OTHER), a_key(mode="seal"), a_key(store_id="store-b"), a_key(salt=bytes(15) + b"1")]
     for derived in (
         [key.sign("header", b"x") for key in keys],
         [key.check for key in keys],
@@ -160,9 +141,7 @@ def test_only_its_own_mac_is_accepted() -> None:
         assert key.signer_of("header", data, stated) is None
 
 
-def test_a_previous_key_is_accepted_after_the_new_one_took_it_out_and_by_no_other() -> (
-    None
-):
+def test_a_previous_key_is_accepted_after_the_new_one_took_it_out_and_by_no_other() -> None:
     old, new = a_key(), a_key(OTHER, salt=bytes(15) + b"1")
     mac = old.sign("header", b"text")
     wrapped = new.wrap(old)

@@ -36,9 +36,7 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> Registered:
     return found
 
 
-def test_memory_that_nobody_closes_is_unpinned_before_it_goes(
-    registered: Registered,
-) -> None:
+def test_memory_that_nobody_closes_is_unpinned_before_it_goes(registered: Registered) -> None:
     memory = HostMemory.of(SIZE)
     memory.pin()
     memory.pin()
@@ -50,9 +48,7 @@ def test_memory_that_nobody_closes_is_unpinned_before_it_goes(
     assert registered.known == {}
 
 
-def test_memory_that_a_tensor_outlives_stays_pinned_until_the_tensor_goes(
-    registered: Registered,
-) -> None:
+def test_memory_that_a_tensor_outlives_stays_pinned_until_the_tensor_goes(registered: Registered) -> None:
     samples = SlabSet(SIZE, SlabPool(0))
     kept = samples.tensor(0, torch.uint8, (SIZE,))
     samples.close()
@@ -68,10 +64,7 @@ def test_a_pool_unpins_what_it_drops(registered: Registered) -> None:
     assert registered.known == {}
 
 
-@pytest.mark.skipif(
-    not torch.cuda.is_available(),
-    reason="needs a GPU: copies go through real pinned memory",
-)
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU: copies go through real pinned memory")
 def test_what_lies_where_pinned_memory_was_is_copied_as_it_is() -> None:
     torch.zeros(1, device="cuda")
     for value in range(20):

@@ -55,16 +55,12 @@ class MemoryObject:
 
 
 @pytest.mark.parametrize("under", [None, key("mac"), key("seal")])
-def test_an_object_in_memory_reads_as_one_in_a_file_does(
-    under: StoreKey | None, tmp_path: Path
-) -> None:
+def test_an_object_in_memory_reads_as_one_in_a_file_does(under: StoreKey | None, tmp_path: Path) -> None:
     path = str(tmp_path / "object")
     put(tensors(), path, {"sample_id": "a"}, key=under)
     stored = MemoryObject(bytearray(Path(path).read_bytes()))
     for rows in (None, (1, 3)):
-        found = read(
-            Request(stored, ["hidden_state", "input_ids"], rows, True, None), under
-        )
+        found = read(Request(stored, ["hidden_state", "input_ids"], rows, True, None), under)
         expected, header = get(path, under, ["hidden_state", "input_ids"], rows)
         assert found is not None and equal(found[0], expected)
         assert found[1].metadata == header.metadata == {"sample_id": "a"}
@@ -73,9 +69,7 @@ def test_an_object_in_memory_reads_as_one_in_a_file_does(
 def test_an_object_is_written_to_memory_as_to_a_file(tmp_path: Path) -> None:
     path = str(tmp_path / "object")
     stored = MemoryObject(bytearray())
-    assert write(tensors(), stored.new(), {"sample_id": "a"}) == put(
-        tensors(), path, {"sample_id": "a"}
-    )
+    assert write(tensors(), stored.new(), {"sample_id": "a"}) == put(tensors(), path, {"sample_id": "a"})
     assert bytes(stored.data) == Path(path).read_bytes()
 
 
@@ -114,9 +108,7 @@ def test_a_source_of_a_file_reads_to_its_end_and_no_further(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("fsync", [True, False])
-def test_a_new_file_is_there_only_when_all_went_well(
-    tmp_path: Path, fsync: bool
-) -> None:
+def test_a_new_file_is_there_only_when_all_went_well(tmp_path: Path, fsync: bool) -> None:
     path = str(tmp_path / "new")
     with pytest.raises(KeyError), NewFile(path, fsync=fsync) as sink:
         sink.write(memoryview(b"half"), 0)

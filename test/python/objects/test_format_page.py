@@ -37,9 +37,7 @@ def undumped(text: str) -> bytes:
 
 
 def plain(tensors: dict[str, torch.Tensor]) -> dict[str, bytes]:
-    return {
-        name: bytes(bytes_of(tensor.contiguous())) for name, tensor in tensors.items()
-    }
+    return {name: bytes(bytes_of(tensor.contiguous())) for name, tensor in tensors.items()}
 
 
 def store(mode: str) -> dict[str, Any]:
@@ -67,12 +65,7 @@ def test_what_the_program_writes_is_what_the_page_says(
 ) -> None:
     monkeypatch.setattr(object_draft, "CHUNK", 4096)
     path = str(tmp_path / "object")
-    put(
-        tensors(),
-        path,
-        {"store_id": "store-a"},
-        key=None if mode == "none" else key(mode),
-    )  # type: ignore[arg-type]
+    put(tensors(), path, {"store_id": "store-a"}, key=None if mode == "none" else key(mode))  # type: ignore[arg-type]
     assert read(path, store(mode), SECRET) == plain(tensors())
     flip(path, Path(path).stat().st_size - 5)
     with pytest.raises((ValueError, InvalidTag)):
@@ -80,15 +73,11 @@ def test_what_the_program_writes_is_what_the_page_says(
 
 
 @pytest.mark.parametrize("mode", ["none", "mac"])
-def test_tensors_in_another_file_are_found_and_verified(
-    tmp_path: Path, mode: str
-) -> None:
+def test_tensors_in_another_file_are_found_and_verified(tmp_path: Path, mode: str) -> None:
     file = tmp_path / "features"
     file.write_bytes(b"?" * 64 + plain(tensors())["hidden_state"])
     info = file.stat()
-    source = ExternSource(
-        str(file), str(file), info.st_size, info.st_mtime_ns, {"hidden_state": 64}
-    )
+    source = ExternSource(str(file), str(file), info.st_size, info.st_mtime_ns, {"hidden_state": 64})
     path = str(tmp_path / "object")
     under = None if mode == "none" else key("mac")
     put(tensors(), path, {"store_id": "store-a"}, key=under, extern=source)
@@ -99,9 +88,5 @@ def test_tensors_in_another_file_are_found_and_verified(
 
 
 def test_the_reader_imports_nothing_of_ours() -> None:
-    imports: Callable[[str], list[str]] = re.compile(
-        r"^(?:from|import) (\w+)", re.MULTILINE
-    ).findall
-    assert "draftbridge" not in imports(
-        (Path(__file__).parents[1] / "format_reader.py").read_text()
-    )
+    imports: Callable[[str], list[str]] = re.compile(r"^(?:from|import) (\w+)", re.MULTILINE).findall
+    assert "draftbridge" not in imports((Path(__file__).parents[1] / "format_reader.py").read_text())

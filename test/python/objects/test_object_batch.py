@@ -15,13 +15,7 @@ from object_case import equal, flip, get, put, tensors
 
 
 def request(path: Path, names: list[str] | None = None) -> dict[str, Any]:
-    return {
-        "path": str(path),
-        "names": names,
-        "rows": None,
-        "verify": True,
-        "maxBytes": 1 << 20,
-    }
+    return {"path": str(path), "names": names, "rows": None, "verify": True, "maxBytes": 1 << 20}
 
 
 def read(*requests: dict[str, Any]) -> list[Any]:
@@ -37,19 +31,12 @@ def good(tmp_path: Path) -> Path:
     return path
 
 
-def test_each_request_has_its_own_outcome_in_its_place(
-    tmp_path: Path, good: Path
-) -> None:
+def test_each_request_has_its_own_outcome_in_its_place(tmp_path: Path, good: Path) -> None:
     bad = tmp_path / "bad"
     put(tensors(), str(bad), {})
     flip(str(bad), bad.stat().st_size - 1)
     live = len(TABLE)
-    outcomes = read(
-        request(bad),
-        request(good),
-        request(tmp_path / "none"),
-        request(good, ["flags"]),
-    )
+    outcomes = read(request(bad), request(good), request(tmp_path / "none"), request(good, ["flags"]))
     assert outcomes[0]["error"]["code"] == "SAMPLE_CORRUPT"
     assert outcomes[0]["error"]["details"]["file"] == str(bad)
     assert outcomes[2] is None
@@ -62,16 +49,12 @@ def test_each_request_has_its_own_outcome_in_its_place(
 
 
 @pytest.mark.parametrize("level", [0, 1])
-def test_a_folder_that_is_no_plain_one_is_not_entered(
-    tmp_path: Path, level: int
-) -> None:
+def test_a_folder_that_is_no_plain_one_is_not_entered(tmp_path: Path, level: int) -> None:
     folders = [tmp_path / "objects", tmp_path / "objects" / "ab"]
     folders[1].mkdir(parents=True)
     file = folders[1] / "sample"
     put(tensors(), str(file), {})
-    found, *missing = read(
-        request(file), request(folders[1] / "none"), request(tmp_path / "x" / "y" / "z")
-    )
+    found, *missing = read(request(file), request(folders[1] / "none"), request(tmp_path / "x" / "y" / "z"))
     TABLE.free(found["set"]["handle"])
     assert missing == [None, None]
     folders[level].rename(tmp_path / "outside")
@@ -99,9 +82,7 @@ def test_a_freed_set_gives_its_memory_to_the_next(good: Path) -> None:
     assert POOL.kept > kept
 
 
-def test_when_memory_runs_out_nothing_of_the_batch_stays_alive(
-    good: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_when_memory_runs_out_nothing_of_the_batch_stays_alive(good: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     taken = []
 
     def scarce(given: Request, _: object, *, parallel: bool) -> object:

@@ -39,16 +39,12 @@ def path(tmp_path: Path) -> str:
     return str(tmp_path / "sample.safetensors")
 
 
-def raw_file(
-    path: str, text: bytes, data: bytes = b"", length: int | None = None
-) -> None:
+def raw_file(path: str, text: bytes, data: bytes = b"", length: int | None = None) -> None:
     size = len(text) if length is None else length
     Path(path).write_bytes(size.to_bytes(8, "little") + text + data)
 
 
-def read_back(
-    path: str, names: list[str] | None, verify: bool
-) -> tuple[dict[str, torch.Tensor], Header] | None:
+def read_back(path: str, names: list[str] | None, verify: bool) -> tuple[dict[str, torch.Tensor], Header] | None:
     return read(Request(FileObject(path), names, None, verify, None))
 
 
@@ -69,11 +65,7 @@ def test_round_trip_keeps_bytes_dtypes_shapes_and_metadata(path: str) -> None:
     assert found is not None
     back, header = found
     assert header.metadata == {"sample_id": "a:1"}
-    assert (
-        header.digests
-        == digests
-        == {name: digest(tensor) for name, tensor in tensors.items()}
-    )
+    assert header.digests == digests == {name: digest(tensor) for name, tensor in tensors.items()}
     assert set(back) == set(tensors)
     for name, tensor in tensors.items():
         assert back[name].dtype == tensor.dtype and torch.equal(back[name], tensor)
@@ -92,9 +84,7 @@ def test_the_safetensors_library_opens_it_and_data_starts_on_a_page(path: str) -
     assert (8 + head) % 4096 == 0
 
 
-def test_views_and_tensors_with_history_are_written_as_what_they_show(
-    path: str,
-) -> None:
+def test_views_and_tensors_with_history_are_written_as_what_they_show(path: str) -> None:
     base = torch.arange(12.0, requires_grad=True).reshape(3, 4)
     put({"x": base.t()}, path, {})
     found = read_back(path, ["x"], verify=True)
@@ -104,11 +94,7 @@ def test_views_and_tensors_with_history_are_written_as_what_they_show(
 def test_reads_only_the_wanted_tensors(path: str) -> None:
     put(synthesize(specs(), seed=1), path, {})
     found = read_back(path, ["loss_mask"], verify=True)
-    assert (
-        found is not None
-        and list(found[0]) == ["loss_mask"]
-        and len(found[1].digests) == 5
-    )
+    assert found is not None and list(found[0]) == ["loss_mask"] and len(found[1].digests) == 5
 
 
 def test_absence_is_none(path: str) -> None:
@@ -119,22 +105,13 @@ def test_never_overwrites(path: str) -> None:
     Path(path).write_bytes(b"mine")
     with pytest.raises(BridgeError) as caught:
         put(synthesize(specs(), seed=1), path, {})
-    assert (
-        caught.value.code == "STORE_UNAVAILABLE" and Path(path).read_bytes() == b"mine"
-    )
+    assert caught.value.code == "STORE_UNAVAILABLE" and Path(path).read_bytes() == b"mine"
 
 
 @pytest.mark.parametrize(
-    ("number", "code"),
-    [
-        (errno.ENOSPC, "STORE_FULL"),
-        (errno.EDQUOT, "STORE_FULL"),
-        (errno.EIO, "STORE_UNAVAILABLE"),
-    ],
+    ("number", "code"), [(errno.ENOSPC, "STORE_FULL"), (errno.EDQUOT, "STORE_FULL"), (errno.EIO, "STORE_UNAVAILABLE")]
 )
-def test_a_write_that_fails_leaves_no_file(
-    path: str, monkeypatch: pytest.MonkeyPatch, number: int, code: str
-) -> None:
+def test_a_write_that_fails_leaves_no_file(path: str, monkeypatch: pytest.MonkeyPatch, number: int, code: str) -> None:
     def fail(*_: object) -> int:
         raise OSError(number, os.strerror(number))
 
@@ -146,16 +123,12 @@ def test_a_write_that_fails_leaves_no_file(
 
 def test_short_writes_are_continued(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = os.pwrite
-    monkeypatch.setattr(
-        os, "pwrite", lambda fd, data, offset: whole(fd, data[:7], offset)
-    )
+    monkeypatch.setattr(os, "pwrite", lambda fd, data, offset: whole(fd, data[:7], offset))
     tensors = synthesize(specs(), seed=3)
     put(tensors, path, {})
     monkeypatch.undo()
     found = read_back(path, None, verify=True)
-    assert found is not None and all(
-        torch.equal(found[0][name], tensors[name]) for name in tensors
-    )
+    assert found is not None and all(torch.equal(found[0][name], tensors[name]) for name in tensors)
 
 
 def test_a_dtype_the_format_cannot_name_is_refused(path: str) -> None:
@@ -175,21 +148,13 @@ def test_every_flipped_byte_of_the_data_is_noticed(path: str) -> None:
 
 
 def test_a_tensor_without_a_digest_does_not_pass_for_verified(path: str) -> None:
-    raw_file(
-        path,
-        json.dumps(
-            {"x": {"dtype": "U8", "shape": [1], "data_offsets": [0, 1]}}
-        ).encode(),
-        b"a",
-    )
+    raw_file(path, json.dumps({"x": {"dtype": "U8", "shape": [1], "data_offsets": [0, 1]}}).encode(), b"a")
     assert read_back(path, None, verify=False) is not None
     with pytest.raises(BridgeError):
         read_back(path, None, verify=True)
 
 
-def test_a_length_beyond_the_file_or_the_bound_is_refused_without_reading_it(
-    path: str,
-) -> None:
+def test_a_length_beyond_the_file_or_the_bound_is_refused_without_reading_it(path: str) -> None:
     for length in (0, 1, 3, MAX_HEADER + 1, 100_000_000, 2**63, 2**64 - 1):
         raw_file(path, b"{}", length=length)
         expect_corrupt(path, "header length")
@@ -217,19 +182,14 @@ def test_a_huge_sparse_header_costs_no_memory(path: str) -> None:
         (b'{"__metadata__":[]}', "__metadata__"),
         (b'{"__metadata__":{"digest.y":"xxh3_64:0000000000000000"}}', "digest.y"),
         (b'{"__metadata__":{},"__metadata__":{}}', "twice"),
-        (
-            b'{"a":{"dtype":"U8","dtype":"U8","shape":[0],"data_offsets":[0,0]}}',
-            "twice",
-        ),
+        (b'{"a":{"dtype":"U8","dtype":"U8","shape":[0],"data_offsets":[0,0]}}', "twice"),
         (b'{"a":1}', "not exactly"),
         (b'{"a":{"dtype":"U8","shape":[0]}}', "not exactly"),
         (b'{"../a":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}', "tensor name"),
         (b'{"":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}', "tensor name"),
     ],
 )
-def test_a_header_that_is_no_header_is_refused(
-    path: str, text: bytes, word: str
-) -> None:
+def test_a_header_that_is_no_header_is_refused(path: str, text: bytes, word: str) -> None:
     raw_file(path, text)
     expect_corrupt(path, word)
 
@@ -270,17 +230,10 @@ def change(name: str, **values: object) -> Callable[[Head], None]:
         (change("b", data_offsets=[9, 13]), "hole"),
         (change("b", data_offsets=[1_000_000, 1_000_004]), "hole"),
         (lambda head: head.pop("b"), "12 bytes where the header says 8"),
-        (
-            lambda head: head.update(
-                c={"dtype": "U8", "shape": [9], "data_offsets": [12, 21]}
-            ),
-            "says 21",
-        ),
+        (lambda head: head.update(c={"dtype": "U8", "shape": [9], "data_offsets": [12, 21]}), "says 21"),
     ],
 )
-def test_tensors_that_do_not_fit_the_data_are_refused(
-    path: str, spoil: Callable[[Head], None], word: str
-) -> None:
+def test_tensors_that_do_not_fit_the_data_are_refused(path: str, spoil: Callable[[Head], None], word: str) -> None:
     head = good()
     raw_file(path, json.dumps(head).encode(), bytes(12))
     assert read_back(path, None, verify=False) is not None
@@ -290,13 +243,7 @@ def test_tensors_that_do_not_fit_the_data_are_refused(
 
 
 def test_a_bool_that_is_neither_0_nor_1_is_refused(path: str) -> None:
-    raw_file(
-        path,
-        json.dumps(
-            {"x": {"dtype": "BOOL", "shape": [2], "data_offsets": [0, 2]}}
-        ).encode(),
-        b"\1\2",
-    )
+    raw_file(path, json.dumps({"x": {"dtype": "BOOL", "shape": [2], "data_offsets": [0, 2]}}).encode(), b"\1\2")
     expect_corrupt(path, "neither 0 nor 1")
 
 

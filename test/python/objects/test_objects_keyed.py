@@ -33,18 +33,14 @@ def rewrite(path: str, change: dict[str, str | None]) -> None:
     """The object with these texts of its metadata replaced or taken out, the data left where it is."""
     head, data = head_of(path)
     head["__metadata__"].update(change)
-    head["__metadata__"] = {
-        name: text for name, text in head["__metadata__"].items() if text is not None
-    }
+    head["__metadata__"] = {name: text for name, text in head["__metadata__"].items() if text is not None}
     text = json.dumps(head, separators=(",", ":")).encode()
     text += b" " * (-(8 + len(text)) % 4096)
     Path(path).write_bytes(len(text).to_bytes(8, "little") + text + data)
 
 
 @both
-def test_comes_back_whole_in_part_and_with_the_caller_s_metadata_only(
-    path: str, mode: Mode
-) -> None:
+def test_comes_back_whole_in_part_and_with_the_caller_s_metadata_only(path: str, mode: Mode) -> None:
     _, digests = put(tensors(), path, {"sample_id": "a:1"}, key=key(mode))
     found, header = get(path, key(mode))
     assert equal(found, tensors())
@@ -60,34 +56,19 @@ def test_any_bit_flipped_anywhere_is_noticed(path: str, mode: Mode) -> None:
     whole = Path(path).read_bytes()
     used = len(whole[:4096].rstrip())
     assert int.from_bytes(whole[:8], "little") == 4088
-    for at in [
-        *range(0, used, 7),
-        used + 1,
-        4095,
-        *range(4096, len(whole), 211),
-        len(whole) - 1,
-    ]:
+    for at in [*range(0, used, 7), used + 1, 4095, *range(4096, len(whole), 211), len(whole) - 1]:
         flip(path, at)
         with pytest.raises(Exception) as caught:
             get(path, key(mode))
-        assert getattr(caught.value, "code", None) in (
-            "SAMPLE_CORRUPT",
-            "STORE_AUTH",
-        ), at
+        assert getattr(caught.value, "code", None) in ("SAMPLE_CORRUPT", "STORE_AUTH"), at
         Path(path).write_bytes(whole)
 
 
 @both
-def test_who_has_no_key_cannot_make_an_object_that_passes(
-    path: str, mode: Mode
-) -> None:
+def test_who_has_no_key_cannot_make_an_object_that_passes(path: str, mode: Mode) -> None:
     put(tensors(), path, {})
     assert "no mac" in str(refusal(lambda: get(path, key(mode)), "SAMPLE_CORRUPT"))
-    for other in (
-        key(mode, store_id="store-b"),
-        key(mode, salt=1),
-        key(mode, secret=os.urandom(32)),
-    ):
+    for other in (key(mode, store_id="store-b"), key(mode, salt=1), key(mode, secret=os.urandom(32))):
         os.unlink(path)
         put(tensors(), path, {}, key=other)
         assert other.id in str(refusal(lambda: get(path, key(mode)), "STORE_AUTH"))
@@ -96,20 +77,12 @@ def test_who_has_no_key_cannot_make_an_object_that_passes(
 
 
 @both
-def test_an_object_cannot_be_renamed_taken_apart_or_downgraded(
-    path: str, mode: Mode
-) -> None:
+def test_an_object_cannot_be_renamed_taken_apart_or_downgraded(path: str, mode: Mode) -> None:
     put(tensors(), path, {"sample_id": "a:1", "generation": "5"}, key=key(mode))
     whole = Path(path).read_bytes()
     plain = {name: None for name in ("auth", "key_id", "mac", "object_salt")}
     other = "seal" if mode == "mac" else "mac"
-    for change in (
-        {"sample_id": "a:2"},
-        {"generation": "6"},
-        {"mac": None},
-        {"auth": other},
-        {"chunk_bytes": "8192"},
-    ):
+    for change in ({"sample_id": "a:2"}, {"generation": "6"}, {"mac": None}, {"auth": other}, {"chunk_bytes": "8192"}):
         rewrite(path, change)
         refusal(lambda: get(path, key(mode)), "SAMPLE_CORRUPT")
         Path(path).write_bytes(whole)
@@ -122,11 +95,7 @@ def test_chunks_cannot_be_swapped_within_a_tensor_or_between_objects(path: str) 
         put({"x": tensors()["hidden_state"] + at}, path + name, {}, key=key())
     one, two = (bytearray(Path(path + name).read_bytes()) for name in ("one", "two"))
     mixed = one[:4096] + one[8192:12288] + one[4096:8192] + one[12288:]
-    for forged in (
-        mixed,
-        one[:4096] + two[4096:],
-        one[:4096] + two[4096:8192] + one[8192:],
-    ):
+    for forged in (mixed, one[:4096] + two[4096:], one[:4096] + two[4096:8192] + one[8192:]):
         Path(path).write_bytes(forged)
         refusal(lambda: get(path, key()), "SAMPLE_CORRUPT")
 
@@ -162,9 +131,7 @@ def test_a_sealed_object_is_verified_even_when_nobody_asks(path: str) -> None:
 
 
 @both
-def test_a_new_key_keeps_metadata_and_digests_and_the_old_one_opens_it_no_more(
-    path: str, mode: Mode
-) -> None:
+def test_a_new_key_keeps_metadata_and_digests_and_the_old_one_opens_it_no_more(path: str, mode: Mode) -> None:
     old, new = key(mode), key(mode, secret=bytes(range(1, 33)), salt=1)
     _, digests = put(tensors(), path, {"sample_id": "a:1"}, key=old)
     staged = path + ".new"
@@ -178,9 +145,7 @@ def test_a_new_key_keeps_metadata_and_digests_and_the_old_one_opens_it_no_more(
 
 
 @both
-def test_what_the_old_key_does_not_confirm_gets_no_new_one(
-    path: str, mode: Mode
-) -> None:
+def test_what_the_old_key_does_not_confirm_gets_no_new_one(path: str, mode: Mode) -> None:
     old, new = key(mode), key(mode, secret=bytes(range(1, 33)), salt=1)
     put(tensors(), path, {}, key=old)
     flip(path, os.path.getsize(path) - 1000)

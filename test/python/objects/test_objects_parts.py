@@ -24,12 +24,8 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 @pytest.mark.parametrize("verify", [True, False])
-@pytest.mark.parametrize(
-    "rows", [(0, 100), (0, 1), (99, 100), (27, 28), (27, 83), (50, 50)]
-)
-def test_rows_are_those_of_the_whole_tensor(
-    path: str, rows: tuple[int, int], verify: bool
-) -> None:
+@pytest.mark.parametrize("rows", [(0, 100), (0, 1), (99, 100), (27, 28), (27, 83), (50, 50)])
+def test_rows_are_those_of_the_whole_tensor(path: str, rows: tuple[int, int], verify: bool) -> None:
     put(tensors(), path, {})
     names = ["hidden_state", "input_ids"]
     found, _ = get(path, None, names, rows, verify)
@@ -44,13 +40,9 @@ def test_rows_that_are_not_there_are_refused(path: str) -> None:
         assert caught.value.code == "SPEC_MISMATCH"
 
 
-def test_a_part_costs_its_chunks_and_is_verified_by_them(
-    path: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_part_costs_its_chunks_and_is_verified_by_them(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     put(tensors(), path, {})
-    base = os.path.getsize(path) - sum(
-        t.numel() * t.element_size() for t in tensors().values()
-    )
+    base = os.path.getsize(path) - sum(t.numel() * t.element_size() for t in tensors().values())
     asked: list[tuple[int, int]] = []
     whole = os.preadv
 
@@ -93,11 +85,7 @@ def test_a_header_that_claims_more_than_the_ref_is_not_believed(path: str) -> No
     errors: list[BridgeError] = []
 
     def attempt() -> None:
-        errors.append(
-            refusal(
-                lambda: get(path, verify=False, max_bytes=1 << 20), "SAMPLE_CORRUPT"
-            )
-        )
+        errors.append(refusal(lambda: get(path, verify=False, max_bytes=1 << 20), "SAMPLE_CORRUPT"))
 
     assert resident_growth(attempt) < 1 << 20
     assert str(1 << 40) in str(errors[0])
@@ -123,26 +111,14 @@ def test_a_header_that_claims_more_than_the_ref_is_not_believed(path: str) -> No
         ("extern", "{" * 100_000),
         ("extern", '{"file":"/x","size":1,"mtime_ns":1,"tensors":{},"tensors":{}}'),
         ("extern", '{"file":"extern/../x","size":1,"mtime_ns":1,"tensors":{}}'),
-        (
-            "extern",
-            '{"file":"extern/ab/../../../x.bin","size":1,"mtime_ns":1,"tensors":{}}',
-        ),
+        ("extern", '{"file":"extern/ab/../../../x.bin","size":1,"mtime_ns":1,"tensors":{}}'),
         ("extern", '{"file":"/a/../x","size":1,"mtime_ns":1,"tensors":{}}'),
         ("extern", '{"file":"/x\\u0000y","size":1,"mtime_ns":1,"tensors":{}}'),
         ("extern", '{"file":"/x","size":-1,"mtime_ns":1,"tensors":{}}'),
         ("extern", '{"file":"/x","size":1,"mtime_ns":1.5,"tensors":{}}'),
-        (
-            "extern",
-            '{"file":"/x","size":8,"mtime_ns":1,"tensors":{"y":{"offset":1,"dtype":"I64","shape":[1]}}}',
-        ),
-        (
-            "extern",
-            '{"file":"/x","size":8,"mtime_ns":1,"tensors":{"flags":{"offset":0,"dtype":"U8","shape":[1]}}}',
-        ),
-        (
-            "extern",
-            '{"file":"/x","size":8,"mtime_ns":1,"tensors":{"y":{"offset":-1,"dtype":"U8","shape":[1]}}}',
-        ),
+        ("extern", '{"file":"/x","size":8,"mtime_ns":1,"tensors":{"y":{"offset":1,"dtype":"I64","shape":[1]}}}'),
+        ("extern", '{"file":"/x","size":8,"mtime_ns":1,"tensors":{"flags":{"offset":0,"dtype":"U8","shape":[1]}}}'),
+        ("extern", '{"file":"/x","size":8,"mtime_ns":1,"tensors":{"y":{"offset":-1,"dtype":"U8","shape":[1]}}}'),
     ],
 )
 def test_what_the_metadata_may_not_say(path: str, field: str, text: str | None) -> None:
@@ -151,13 +127,9 @@ def test_what_the_metadata_may_not_say(path: str, field: str, text: str | None) 
     length = int.from_bytes(raw[:8], "little")
     head = json.loads(raw[8 : 8 + length])
     head["__metadata__"][field] = text
-    head["__metadata__"] = {
-        name: value for name, value in head["__metadata__"].items() if value is not None
-    }
+    head["__metadata__"] = {name: value for name, value in head["__metadata__"].items() if value is not None}
     changed = json.dumps(head).encode()
-    Path(path).write_bytes(
-        len(changed).to_bytes(8, "little") + changed + raw[8 + length :]
-    )
+    Path(path).write_bytes(len(changed).to_bytes(8, "little") + changed + raw[8 + length :])
     refusal(lambda: get(path, verify=False), "SAMPLE_CORRUPT")
 
 
@@ -167,18 +139,12 @@ class TestExtern:
     @pytest.fixture
     def source(self, tmp_path: Path) -> ExternSource:
         file = tmp_path / "features.ckpt"
-        file.write_bytes(
-            b"?" * 100 + tensors()["hidden_state"].numpy().tobytes() + b"?" * 50
-        )
+        file.write_bytes(b"?" * 100 + tensors()["hidden_state"].numpy().tobytes() + b"?" * 50)
         info = file.stat()
-        return ExternSource(
-            str(file), str(file), info.st_size, info.st_mtime_ns, {"hidden_state": 100}
-        )
+        return ExternSource(str(file), str(file), info.st_size, info.st_mtime_ns, {"hidden_state": 100})
 
     @pytest.mark.parametrize("under", [None, key("mac")])
-    def test_comes_back_from_its_file_and_adds_no_bytes(
-        self, path: str, source: ExternSource, under: object
-    ) -> None:
+    def test_comes_back_from_its_file_and_adds_no_bytes(self, path: str, source: ExternSource, under: object) -> None:
         chosen = None if under is None else key("mac")
         size, digests = put(tensors(), path, {}, key=chosen, extern=source)
         assert size < 6000
@@ -188,9 +154,7 @@ class TestExtern:
         part, _ = get(path, chosen, ["hidden_state"], (30, 40))
         assert equal(part, {"hidden_state": tensors()["hidden_state"][30:40]})
 
-    def test_a_file_that_is_not_what_it_was_is_refused_by_its_name(
-        self, path: str, source: ExternSource
-    ) -> None:
+    def test_a_file_that_is_not_what_it_was_is_refused_by_its_name(self, path: str, source: ExternSource) -> None:
         put(tensors(), path, {}, extern=source)
         times = (source.mtime_ns, source.mtime_ns)
         os.utime(source.file, ns=(source.mtime_ns, source.mtime_ns + 1))
@@ -208,9 +172,7 @@ class TestExtern:
         assert "no such file" in str(refusal(lambda: get(path), "SAMPLE_CORRUPT"))
         os.symlink(source.file + ".away", source.file)
         assert "symbolic link" in str(refusal(lambda: get(path), "SAMPLE_CORRUPT"))
-        assert equal(
-            get(path, names=["input_ids"])[0], {"input_ids": tensors()["input_ids"]}
-        )
+        assert equal(get(path, names=["input_ids"])[0], {"input_ids": tensors()["input_ids"]})
 
     def test_a_file_below_the_store_is_found_from_the_object(
         self, path: str, source: ExternSource, tmp_path: Path
@@ -218,34 +180,19 @@ class TestExtern:
         kept = tmp_path / "extern" / "ab" / "a:1.5.bin"
         kept.parent.mkdir(parents=True)
         os.link(source.file, kept)
-        below = ExternSource(
-            "extern/ab/a:1.5.bin",
-            str(kept),
-            source.size,
-            source.mtime_ns,
-            source.offsets,
-        )
+        below = ExternSource("extern/ab/a:1.5.bin", str(kept), source.size, source.mtime_ns, source.offsets)
         put(tensors(), path, {}, extern=below)
         assert equal(get(path)[0], tensors())
 
-    def test_a_file_that_changes_while_it_is_put_is_refused(
-        self, path: str, source: ExternSource
-    ) -> None:
-        stale = ExternSource(
-            source.file, source.open, source.size, source.mtime_ns - 1, source.offsets
-        )
+    def test_a_file_that_changes_while_it_is_put_is_refused(self, path: str, source: ExternSource) -> None:
+        stale = ExternSource(source.file, source.open, source.size, source.mtime_ns - 1, source.offsets)
         with pytest.raises(BridgeError) as caught:
             put(tensors(), path, {}, extern=stale)
         assert caught.value.code == "FEATURE_INVALID"
         assert not os.path.exists(path)
 
-    def test_a_sealed_store_leaves_nothing_outside(
-        self, path: str, source: ExternSource
-    ) -> None:
-        refusal(
-            lambda: put(tensors(), path, {}, key=key("seal"), extern=source),
-            "CONFIG_INVALID",
-        )
+    def test_a_sealed_store_leaves_nothing_outside(self, path: str, source: ExternSource) -> None:
+        refusal(lambda: put(tensors(), path, {}, key=key("seal"), extern=source), "CONFIG_INVALID")
 
 
 def test_memory_is_used_again_and_never_while_somebody_looks_at_it(path: str) -> None:

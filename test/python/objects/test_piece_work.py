@@ -35,9 +35,7 @@ def test_tasks_run_at_the_same_time_only_when_told_so(helpers: int) -> None:
     assert threads == {threading.get_ident()}
 
 
-def test_it_raises_what_the_first_task_that_fails_raises_whoever_is_faster(
-    helpers: int,
-) -> None:
+def test_it_raises_what_the_first_task_that_fails_raises_whoever_is_faster(helpers: int) -> None:
     second_failed = threading.Event()
 
     def first() -> None:
@@ -71,9 +69,7 @@ def test_no_task_runs_any_more_when_it_has_raised(helpers: int) -> None:
     assert ended == ["slow"]
 
 
-def test_a_read_does_not_wait_for_helpers_that_are_busy_with_another(
-    helpers: int,
-) -> None:
+def test_a_read_does_not_wait_for_helpers_that_are_busy_with_another(helpers: int) -> None:
     stuck = threading.Event()
     busy = [piece_work._POOL.submit(stuck.wait, 20) for _ in range(helpers)]
     done: list[int] = []
@@ -86,10 +82,7 @@ def test_a_read_does_not_wait_for_helpers_that_are_busy_with_another(
 def test_reads_that_are_helpers_of_none_run_side_by_side(helpers: int) -> None:
     done: list[int] = []
     readers = ThreadPoolExecutor(4)
-    reads = [
-        readers.submit(run_tasks, [lambda: done.append(1)] * 100, parallel=True)
-        for _ in range(20)
-    ]
+    reads = [readers.submit(run_tasks, [lambda: done.append(1)] * 100, parallel=True) for _ in range(20)]
     for read in reads:
         read.result(20)
     assert len(done) == 2000
@@ -115,9 +108,7 @@ def test_a_thread_that_cannot_be_started_is_done_without_and_touches_nothing_lat
         raise ValueError("a piece is damaged")
 
     with pytest.raises(ValueError, match="damaged"):
-        run_tasks(
-            [partial(done.append, 0), spoiled, partial(done.append, 2)], parallel=True
-        )
+        run_tasks([partial(done.append, 0), spoiled, partial(done.append, 2)], parallel=True)
     assert done == [0]
     # The pool finds another thread after all, when the memory belongs to somebody else.
     for late in asked:

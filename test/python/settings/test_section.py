@@ -24,44 +24,29 @@ class Outer:
     later: str | None = None
 
 
-GIVEN: dict[str, Any] = {
-    "maxLength": 4,
-    "betas": [0.9, 0.999],
-    "inner": {"klScale": 2.5},
-    "batch": {"samples": 1},
-}
+GIVEN: dict[str, Any] = {"maxLength": 4, "betas": [0.9, 0.999], "inner": {"klScale": 2.5}, "batch": {"samples": 1}}
 
 
 def test_keys_become_fields_of_the_same_words_at_every_depth() -> None:
-    assert from_section(Outer, GIVEN) == Outer(
-        4, (0.9, 0.999), Inner(2.5), {"samples": 1}, None
-    )
+    assert from_section(Outer, GIVEN) == Outer(4, (0.9, 0.999), Inner(2.5), {"samples": 1}, None)
     assert from_section(Outer, {**GIVEN, "inner": None, "later": "x"}) == Outer(
         4, (0.9, 0.999), None, GIVEN["batch"], "x"
     )
-    assert section_fields(Outer) == dict.fromkeys(
-        ("max_length", "betas", "batch", "later")
-    ) | {"inner": {"kl_scale": None}}
+    assert section_fields(Outer) == dict.fromkeys(("max_length", "betas", "batch", "later")) | {
+        "inner": {"kl_scale": None}
+    }
 
 
 @pytest.mark.parametrize(
     ("changed", "field"),
     [
-        (
-            {key: value for key, value in GIVEN.items() if key != "maxLength"},
-            "train.max_length",
-        ),
+        ({key: value for key, value in GIVEN.items() if key != "maxLength"}, "train.max_length"),
         ({**GIVEN, "told": True}, "train.told"),
         ({**GIVEN, "inner": {}}, "train.inner.kl_scale"),
         ({**GIVEN, "inner": {"klScale": 1, "klscale": 1}}, "train.inner.klscale"),
     ],
 )
-def test_a_key_that_one_side_does_not_know_is_refused(
-    changed: dict[str, Any], field: str
-) -> None:
+def test_a_key_that_one_side_does_not_know_is_refused(changed: dict[str, Any], field: str) -> None:
     with pytest.raises(BridgeError) as caught:
         from_section(Outer, changed, "train")
-    assert (caught.value.code, caught.value.details["field"]) == (
-        "CONFIG_INVALID",
-        field,
-    )
+    assert (caught.value.code, caught.value.details["field"]) == ("CONFIG_INVALID", field)

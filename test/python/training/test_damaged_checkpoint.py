@@ -37,9 +37,7 @@ def damage_tensor(folder: Path) -> str:
 def damage_shape(folder: Path) -> str:
     file = folder / "optimizer.safetensors"
     tensors = load_file(file)
-    save_file(
-        tensors | {"exp_avg.norm.weight": torch.zeros(3)}, file, {"worldSize": "1"}
-    )
+    save_file(tensors | {"exp_avg.norm.weight": torch.zeros(3)}, file, {"worldSize": "1"})
     return "exp_avg.norm.weight"
 
 
@@ -73,9 +71,7 @@ DAMAGES = (
 
 
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda d: d.__name__)
-def test_a_damaged_checkpoint_is_named_and_changes_nothing(
-    damage: Any, world: World, tmp_path: Path
-) -> None:
+def test_a_damaged_checkpoint_is_named_and_changes_nothing(damage: Any, world: World, tmp_path: Path) -> None:
     session, _ = session_of("fsdp", world)
     save(session, tmp_path)
     named = damage(tmp_path)
@@ -83,10 +79,5 @@ def test_a_damaged_checkpoint_is_named_and_changes_nothing(
     with pytest.raises(BridgeError) as caught:
         load_session(session, tmp_path)
     assert caught.value.code == "CHECKPOINT_INVALID"
-    assert (
-        named in f"{caught.value.details['file']} {caught.value.details.get('field')}"
-    )
-    assert all(
-        torch.equal(a, b)
-        for a, b in zip(before, session.draft.shards.values(), strict=True)
-    )
+    assert named in f"{caught.value.details['file']} {caught.value.details.get('field')}"
+    assert all(torch.equal(a, b) for a, b in zip(before, session.draft.shards.values(), strict=True))

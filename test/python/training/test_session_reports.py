@@ -37,17 +37,11 @@ def test_memory_is_counted_by_part(fused: bool, world: World) -> None:
     session.step(first, MicroStep(11, 1, True, False))
     found = memory_figures(session)
     weights = 4 * sum(parameter.numel() for parameter in case.draft().parameters())
-    assert (found["parameters"], found["gradients"], found["optimizer"]) == (
-        weights,
-        weights,
-        2 * weights,
-    )
+    assert (found["parameters"], found["gradients"], found["optimizer"]) == (weights, weights, 2 * weights)
     head = 4 * CONFIG.vocab_size * CONFIG.hidden_size
     maps = 8 * (CONFIG.vocab_size + CONFIG.draft_vocab_size)
     assert found["frozen"] == 2 * head + maps, "embedding, head and the maps of ids"
-    assert (
-        found["batches"] == first.bytes + second.bytes > 11 * 4 * 3 * CONFIG.hidden_size
-    )
+    assert found["batches"] == first.bytes + second.bytes > 11 * 4 * 3 * CONFIG.hidden_size
     buffers = found["buffers"]
     assert buffers is not None
     assert (buffers > 0) == fused
@@ -66,9 +60,7 @@ def test_on_a_gpu_the_peak_of_its_allocator_is_told_and_that_of_no_other(
     assert (found["allocated"], found["reserved"]) == (700, 900)
 
 
-def test_the_memory_of_the_host_is_the_most_that_was_ever_resident(
-    world: World,
-) -> None:
+def test_the_memory_of_the_host_is_the_most_that_was_ever_resident(world: World) -> None:
     session = SmallCase(torch.float32).session(world, ttt_settings(steps=2))
     size = 512 << 20
     before = resident()
@@ -118,19 +110,13 @@ def test_the_most_batches_that_were_there_at_one_time_count(world: World) -> Non
 
 def test_the_peak_is_that_of_this_process_and_not_of_its_parent() -> None:
     ballast = torch.ones(64 << 20)
-    code = (
-        "from draftbridge.training.session_memory import host_peak; print(host_peak())"
-    )
-    found = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
+    code = "from draftbridge.training.session_memory import host_peak; print(host_peak())"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert int(found.stdout) > 50 << 20
     assert host_peak() - int(found.stdout) > ballast.numel() * 2
 
 
-def test_the_speed_of_a_device_is_that_of_the_fastest_of_a_few_products(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_the_speed_of_a_device_is_that_of_the_fastest_of_a_few_products(monkeypatch: pytest.MonkeyPatch) -> None:
     times = iter((0.08, 0.02, 0.06, 1.0))
     multiplied: list[torch.Size] = []
 
@@ -147,9 +133,7 @@ def test_the_speed_of_a_device_is_that_of_the_fastest_of_a_few_products(
     assert multiplied == [(size, size)] * 3, "no more once enough time was spent"
 
 
-def test_a_product_is_timed_from_its_begin_to_its_end(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_product_is_timed_from_its_begin_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
     left, right, out = torch.rand(3, 3), torch.rand(3, 3), torch.zeros(3, 3)
     done: list[bool] = []
 
@@ -175,36 +159,21 @@ def call(name: str, **payload: Any) -> Any:
     return reply["value"]
 
 
-def test_the_operations_look_at_a_session_and_leave_it_as_it_is(
-    world: World, tmp_path: Path
-) -> None:
+def test_the_operations_look_at_a_session_and_leave_it_as_it_is(world: World, tmp_path: Path) -> None:
     case = SmallCase(torch.float32)
     session = case.session(world, ttt_settings(steps=2))
     before = [shard.detach().clone() for shard in session.draft.shards.values()]
     handle = TABLE.mint(session)
-    batch = TABLE.mint(
-        session.staging.of(batch_of(*(case.sample(mask) for mask in MASKS)))
-    )
+    batch = TABLE.mint(session.staging.of(batch_of(*(case.sample(mask) for mask in MASKS))))
     call("train.validate", session=handle, batch=batch)
     found = call("train.validation", session=handle)
     assert (found["samples"], found["tokens"], found["lossTokens"]) == (2, 18, 9)
-    assert all(
-        value is not None
-        for value in (
-            found["loss"],
-            *found["ploss"],
-            *found["acc"],
-            *found["acceptanceRate"],
-        )
-    )
+    assert all(value is not None for value in (found["loss"], *found["ploss"], *found["acc"], *found["acceptanceRate"]))
     assert call("train.validation", session=handle)["samples"] == 0
     assert call("train.memory", session=handle)["parameters"] > 0
     assert call("train.peak", session=handle)["flops"] > 0
     assert call("train.settle", session=handle) == {}
-    assert all(
-        torch.equal(a, b)
-        for a, b in zip(before, session.draft.shards.values(), strict=True)
-    )
+    assert all(torch.equal(a, b) for a, b in zip(before, session.draft.shards.values(), strict=True))
     file = call("tensorboard.open", dir=str(tmp_path), purgeStep=1)["handle"]
     call("tensorboard.write", file=file, step=3, wallTime=1.5, scalars={"loss": 2.5})
     assert points(tmp_path) == {"loss": [(3, 2.5)]}
@@ -218,9 +187,7 @@ class TestDeterminism:
         yield
         determinism.set_deterministic(False)
 
-    def test_it_is_on_when_chosen_and_off_when_not(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_it_is_on_when_chosen_and_off_when_not(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
         determinism.set_deterministic(True)
         assert torch.are_deterministic_algorithms_enabled()
@@ -248,9 +215,7 @@ class TestDeterminism:
         assert not uses_fused("auto", torch.bfloat16)
 
     @pytest.mark.parametrize("fused", [False, True])
-    def test_a_step_and_a_validation_need_nothing_that_is_refused(
-        self, fused: bool, world: World
-    ) -> None:
+    def test_a_step_and_a_validation_need_nothing_that_is_refused(self, fused: bool, world: World) -> None:
         determinism.set_deterministic(True)
         case = SmallCase(torch.float32)
         session = case.session(world, ttt_settings(steps=3), fused=fused)
@@ -267,10 +232,7 @@ class TestDeterminism:
         assert "put_" in caught.value.details["refused"]
 
     def test_other_errors_stay_what_they_are(self) -> None:
-        with (
-            pytest.raises(RuntimeError, match="size of tensor"),
-            nondeterminism_coded(),
-        ):
+        with pytest.raises(RuntimeError, match="size of tensor"), nondeterminism_coded():
             torch.zeros(3) + torch.zeros(4)
 
 
@@ -279,23 +241,15 @@ def points(folder: Path) -> dict[str, list[tuple[int, float]]]:
 
     found: Any = EventAccumulator(str(folder))  # type: ignore[no-untyped-call]
     found.Reload()
-    return {
-        tag: [(at.step, at.value) for at in found.Scalars(tag)]
-        for tag in found.Tags()["scalars"]
-    }
+    return {tag: [(at.step, at.value) for at in found.Scalars(tag)] for tag in found.Tags()["scalars"]}
 
 
 class TestEventFiles:
-    def test_tensorboard_reads_what_was_written_also_before_the_file_is_closed(
-        self, tmp_path: Path
-    ) -> None:
+    def test_tensorboard_reads_what_was_written_also_before_the_file_is_closed(self, tmp_path: Path) -> None:
         file = EventFile(tmp_path / "tb", 1)
         file.scalars(10, 1000.5, {"train/loss": 8.5, "train/acc/1": 0.25})
         file.scalars(20, 1001.5, {"train/loss": 7.25})
-        assert points(tmp_path / "tb") == {
-            "train/loss": [(10, 8.5), (20, 7.25)],
-            "train/acc/1": [(10, 0.25)],
-        }
+        assert points(tmp_path / "tb") == {"train/loss": [(10, 8.5), (20, 7.25)], "train/acc/1": [(10, 0.25)]}
         file.close()
 
     def test_steps_that_a_restart_does_again_count_once(self, tmp_path: Path) -> None:
@@ -315,9 +269,7 @@ class TestEventFiles:
         assert caught.value.code == "STORE_UNAVAILABLE"
         assert caught.value.details["file"] == str(tmp_path / "file" / "tb")
 
-    def test_a_full_disk_is_named(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_a_full_disk_is_named(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         file = EventFile(tmp_path, 1)
 
         def full(_: object) -> None:

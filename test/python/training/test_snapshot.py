@@ -17,15 +17,7 @@ from draftbridge.training.optimizer import Optimizer
 from draftbridge.training.snapshot import FIRST, SECOND, Snapshot, Snapshots
 from draftbridge.training.train_files import load_session, write_snapshot
 from draftbridge.training.train_session import MicroStep, TrainSession
-from small_case import (
-    CONFIG,
-    MASKS,
-    OPTIMIZER,
-    TOTAL_STEPS,
-    SmallCase,
-    batch_of,
-    ttt_settings,
-)
+from small_case import CONFIG, MASKS, OPTIMIZER, TOTAL_STEPS, SmallCase, batch_of, ttt_settings
 
 # On a GPU large enough that a copy takes longer than the optimiser's next step.
 CUDA = torch.cuda.is_available()
@@ -62,23 +54,15 @@ def state(session: TrainSession) -> dict[str, torch.Tensor]:
     found = {}
     for name, shard in session.draft.shards.items():
         first, second = session.optimizer.moments(name)
-        found |= {
-            name: shard.detach().clone(),
-            FIRST + name: first.clone(),
-            SECOND + name: second.clone(),
-        }
+        found |= {name: shard.detach().clone(), FIRST + name: first.clone(), SECOND + name: second.clone()}
     return found
 
 
 def same(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> bool:
-    return found.keys() == expected.keys() and all(
-        torch.equal(found[name], expected[name]) for name in expected
-    )
+    return found.keys() == expected.keys() and all(torch.equal(found[name], expected[name]) for name in expected)
 
 
-def test_it_is_written_as_the_run_was_at_its_step_and_training_went_on(
-    world: World, tmp_path: Path
-) -> None:
+def test_it_is_written_as_the_run_was_at_its_step_and_training_went_on(world: World, tmp_path: Path) -> None:
     session, batch = training(world)
     session.step(batch, MICRO)
     expected, random = state(session), torch.get_rng_state()
@@ -97,25 +81,15 @@ def test_it_is_written_as_the_run_was_at_its_step_and_training_went_on(
 
 @pytest.mark.parametrize("kind", ["fsdp", "replicate"])
 def test_no_copy_sees_the_steps_that_follow(kind: str, device_world: World) -> None:
-    config = replace(
-        CONFIG,
-        hidden_size=HIDDEN,
-        intermediate_size=4 * HIDDEN,
-        draft_vocab_size=CONFIG.vocab_size,
-    )
+    config = replace(CONFIG, hidden_size=HIDDEN, intermediate_size=4 * HIDDEN, draft_vocab_size=CONFIG.vocab_size)
     draft = share_draft(initial_draft(config, 1), device_world, kind, half=False)
-    optimizer = Optimizer(
-        draft.shards, replace(OPTIMIZER, lr=0.1, warmup_ratio=0.0), TOTAL_STEPS
-    )
+    optimizer = Optimizer(draft.shards, replace(OPTIMIZER, lr=0.1, warmup_ratio=0.0), TOTAL_STEPS)
     snapshots = Snapshots(device_world, draft, description=None)  # type: ignore[arg-type]
     no = torch.zeros((), dtype=torch.bool, device=DEVICE)
 
     def step(number: int) -> None:
         snapshots.wait_for_copy()
-        gradients = {
-            name: torch.full_like(shard, 0.1 * (number + 1))
-            for name, shard in draft.shards.items()
-        }
+        gradients = {name: torch.full_like(shard, 0.1 * (number + 1)) for name, shard in draft.shards.items()}
         optimizer.step(gradients, torch.ones((), device=DEVICE), no, number)
 
     for number in range(3):
@@ -123,25 +97,17 @@ def test_no_copy_sees_the_steps_that_follow(kind: str, device_world: World) -> N
         expected = {}
         for name, shard in draft.shards.items():
             first, second = optimizer.moments(name)
-            expected |= {
-                name: shard.detach().clone(),
-                FIRST + name: first.clone(),
-                SECOND + name: second.clone(),
-            }
+            expected |= {name: shard.detach().clone(), FIRST + name: first.clone(), SECOND + name: second.clone()}
         snapshot = snapshots.take(optimizer, number, no)
         assert snapshot is not None
         step(2 * number + 1)
         snapshot.settle()
-        assert same(
-            snapshot.tensors, {name: tensor.cpu() for name, tensor in expected.items()}
-        )
+        assert same(snapshot.tensors, {name: tensor.cpu() for name, tensor in expected.items()})
         snapshot.close()
     snapshots.close()
 
 
-def test_its_buffer_is_used_again_and_never_by_two_snapshots(
-    world: World, tmp_path: Path
-) -> None:
+def test_its_buffer_is_used_again_and_never_by_two_snapshots(world: World, tmp_path: Path) -> None:
     session, batch = training(world)
     first = taken(session)
     places = {name: tensor.data_ptr() for name, tensor in first.tensors.items()}
@@ -150,17 +116,13 @@ def test_its_buffer_is_used_again_and_never_by_two_snapshots(
     first.close()
     session.step(batch, MICRO)
     second = taken(session)
-    assert {
-        name: tensor.data_ptr() for name, tensor in second.tensors.items()
-    } == places
+    assert {name: tensor.data_ptr() for name, tensor in second.tensors.items()} == places
     assert same(second.tensors, state(session))
     second.close()
     session.close()
 
 
-def test_a_run_whose_loss_was_not_finite_is_not_saved(
-    world: World, tmp_path: Path
-) -> None:
+def test_a_run_whose_loss_was_not_finite_is_not_saved(world: World, tmp_path: Path) -> None:
     session, batch = training(world)
     session.step(batch, MICRO)
     batch.states["aux_hidden_state"][0, 0] = torch.nan
@@ -169,10 +131,7 @@ def test_a_run_whose_loss_was_not_finite_is_not_saved(
     snapshot = taken(session)
     with pytest.raises(BridgeError) as caught:
         write_snapshot(snapshot, tmp_path)
-    assert (caught.value.code, caught.value.details["field"]) == (
-        "FEATURE_INVALID",
-        "loss",
-    )
+    assert (caught.value.code, caught.value.details["field"]) == ("FEATURE_INVALID", "loss")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -184,27 +143,12 @@ def in_the_way(file: Path) -> None:
     file.mkdir()
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "model.safetensors",
-        "config.json",
-        "optimizer.safetensors",
-        "rng-rank0.safetensors",
-    ],
-)
-@pytest.mark.parametrize(
-    ("harm", "code"), [(full, "STORE_FULL"), (in_the_way, "STORE_UNAVAILABLE")]
-)
-def test_a_file_that_cannot_be_written_is_named(
-    name: str, harm: Any, code: str, world: World, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "optimizer.safetensors", "rng-rank0.safetensors"])
+@pytest.mark.parametrize(("harm", "code"), [(full, "STORE_FULL"), (in_the_way, "STORE_UNAVAILABLE")])
+def test_a_file_that_cannot_be_written_is_named(name: str, harm: Any, code: str, world: World, tmp_path: Path) -> None:
     session, _ = training(world)
     harm(tmp_path / name)
     snapshot = taken(session)
     with pytest.raises(BridgeError) as caught:
         write_snapshot(snapshot, tmp_path)
-    assert (caught.value.code, caught.value.details["file"]) == (
-        code,
-        str(tmp_path / name),
-    )
+    assert (caught.value.code, caught.value.details["file"]) == (code, str(tmp_path / name))

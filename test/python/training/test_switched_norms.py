@@ -41,39 +41,23 @@ def test_it_trains_saves_and_goes_on_as_if_it_had_not_stopped(
     train(first, [batch], 2)
     save(first, tmp_path)
     load_session(second, tmp_path)
-    assert [row["loss"] for row in train(second, [batch], 2)] == [
-        row["loss"] for row in train(first, [batch], 2)
-    ]
+    assert [row["loss"] for row in train(second, [batch], 2)] == [row["loss"] for row in train(first, [batch], 2)]
     stored = load_file(tmp_path / "model.safetensors")
     assert [stored[name].shape for name in NORMS] == [(CONFIG.hidden_size,)] * 3
-    assert len({tuple(stored[name].tolist()) for name in NORMS}) == 3, (
-        "each was trained on its own"
-    )
+    assert len({tuple(stored[name].tolist()) for name in NORMS}) == 3, "each was trained on its own"
 
 
-@pytest.mark.parametrize(
-    "config",
-    [CONFIG, SWITCHED, replace(CONFIG, norm_output=True)],
-    ids=["off", "on", "output"],
-)
-def test_its_configuration_says_on_and_off_alike(
-    world: World, tmp_path: Path, config: DraftConfig
-) -> None:
+@pytest.mark.parametrize("config", [CONFIG, SWITCHED, replace(CONFIG, norm_output=True)], ids=["off", "on", "output"])
+def test_its_configuration_says_on_and_off_alike(world: World, tmp_path: Path, config: DraftConfig) -> None:
     """Off is written too: SpecForge reads a missing `norm_output` as true."""
     raw = saved(world, config, tmp_path)
     assert (raw["fc_norm"], raw["norm_output"]) == (config.fc_norm, config.norm_output)
     draft = load_draft(tmp_path, torch.float32, Eagle3())
     assert draft.config == config
-    assert [
-        name
-        for name, _ in draft.module.named_parameters()
-        if name.startswith("fc_norm")
-    ] == NORMS * config.fc_norm
+    assert [name for name, _ in draft.module.named_parameters() if name.startswith("fc_norm")] == NORMS * config.fc_norm
 
 
-@pytest.mark.parametrize(
-    ("config", "said"), [(CONFIG, True), (SWITCHED, False)], ids=["lacking", "unknown"]
-)
+@pytest.mark.parametrize(("config", "said"), [(CONFIG, True), (SWITCHED, False)], ids=["lacking", "unknown"])
 def test_weights_that_contradict_fc_norm_are_named(
     world: World, tmp_path: Path, config: DraftConfig, said: bool
 ) -> None:

@@ -40,23 +40,15 @@ def test_it_finds_what_training_on_the_same_batch_reports(
     trained = session.read_metrics()
     for key in ("loss", "ploss", "acc", "acceptanceRate"):
         assert found[key] == pytest.approx(trained[key], rel=1e-9), key
-    assert (found["samples"], found["tokens"], found["lossTokens"]) == (
-        1,
-        11,
-        trained["lossTokens"],
-    )
+    assert (found["samples"], found["tokens"], found["lossTokens"]) == (1, 11, trained["lossTokens"])
 
 
 @pytest.mark.parametrize("ttt", LOSSES)
-def test_how_samples_are_batched_does_not_matter(
-    ttt: TttSettings, world: World
-) -> None:
+def test_how_samples_are_batched_does_not_matter(ttt: TttSettings, world: World) -> None:
     case = SmallCase(torch.float64)
     session = case.session(world, ttt)
     samples = [case.sample(mask) for mask in (*MASKS, [0] * 5, MASKS[1])]
-    apart = validated(
-        session, *(batch_of(sample) for sample in samples), LAYOUT.empty_batch()
-    )
+    apart = validated(session, *(batch_of(sample) for sample in samples), LAYOUT.empty_batch())
     together = validated(session, batch_of(*samples))
     for key, value in together.items():
         assert apart[key] == pytest.approx(value, rel=1e-9), key
@@ -64,15 +56,11 @@ def test_how_samples_are_batched_does_not_matter(
 
 
 @pytest.mark.parametrize(("kind", "fused"), KINDS)
-def test_training_with_it_and_without_it_gives_the_same_bits(
-    kind: str, fused: bool, world: World
-) -> None:
+def test_training_with_it_and_without_it_gives_the_same_bits(kind: str, fused: bool, world: World) -> None:
     ended = []
     for looking in (False, True):
         case = SmallCase(torch.float32)
-        first, second, held_out = (
-            batch_of(case.sample(mask)) for mask in (*MASKS, [1] * 9)
-        )
+        first, second, held_out = (batch_of(case.sample(mask)) for mask in (*MASKS, [1] * 9))
         session = case.session(world, ttt_settings(steps=3), kind, fused=fused)
         random = torch.get_rng_state()
         metrics = []
@@ -80,18 +68,11 @@ def test_training_with_it_and_without_it_gives_the_same_bits(
             session.step(first, MicroStep(11, 2, False, False))
             session.step(second, MicroStep(11, 2, True, False))
             if looking:
-                assert (
-                    validated(session, held_out, LAYOUT.empty_batch())["samples"] == 1
-                )
-                assert all(
-                    parameter.grad is None
-                    for parameter in session.draft._draft.parameters()
-                )
+                assert validated(session, held_out, LAYOUT.empty_batch())["samples"] == 1
+                assert all(parameter.grad is None for parameter in session.draft._draft.parameters())
             metrics.append(session.read_metrics())
         assert torch.equal(random, torch.get_rng_state())
-        tensors = [
-            t for name in session.draft.shards for t in session.optimizer.moments(name)
-        ]
+        tensors = [t for name in session.draft.shards for t in session.optimizer.moments(name)]
         ended.append(([*session.draft.shards.values(), *tensors], metrics))
     (plain, reported), (watched, same) = ended
     assert same == reported
@@ -111,19 +92,12 @@ def test_it_sees_the_weights_of_the_last_step(world: World) -> None:
 
 
 @pytest.mark.parametrize(("kind", "fused"), KINDS)
-def test_a_look_keeps_neither_a_graph_nor_gathered_weights(
-    kind: str, fused: bool, world: World
-) -> None:
+def test_a_look_keeps_neither_a_graph_nor_gathered_weights(kind: str, fused: bool, world: World) -> None:
     case = SmallCase(torch.float32)
     session = case.session(world, ttt_settings(steps=2), kind, fused=fused)
-    sums = session.trainer.evaluate(
-        session.draft, session.staging.of(batch_of(case.sample(MASKS[0]))).take()
-    )
+    sums = session.trainer.evaluate(session.draft, session.staging.of(batch_of(case.sample(MASKS[0]))).take())
     assert not any(part.requires_grad for part in sums)
-    assert all(
-        isinstance(parameter, DTensor) == (kind == "fsdp")
-        for parameter in session.draft._draft.parameters()
-    )
+    assert all(isinstance(parameter, DTensor) == (kind == "fsdp") for parameter in session.draft._draft.parameters())
 
 
 def test_nothing_read_is_nothing_measured(world: World) -> None:

@@ -38,18 +38,12 @@ LLAMA = replace(
 
 
 def per_token(
-    config: DraftConfig,
-    length: int = 2048,
-    steps: int = 7,
-    with_logits: float = 1.0,
-    stored_teacher: bool = False,
+    config: DraftConfig, length: int = 2048, steps: int = 7, with_logits: float = 1.0, stored_teacher: bool = False
 ) -> float:
     """GFLOP for each token of samples of one length, all rows computed."""
     headed = int(length * with_logits)
     each = (length,) * steps
-    work = Work(
-        length, each, (headed,) * steps, headed, (length * (length + 1) // 2,) * steps
-    )
+    work = Work(length, each, (headed,) * steps, headed, (length * (length + 1) // 2,) * steps)
     return unroll_flops(config, work, stored_teacher) / length / 1e9
 
 
@@ -67,9 +61,7 @@ def per_token(
         (per_token(QWEN, stored_teacher=True), 16.90 - 1.09 + 0.23),
     ],
 )
-def test_the_count_equals_the_figures_worked_out_by_hand(
-    found: float, figure: float
-) -> None:
+def test_the_count_equals_the_figures_worked_out_by_hand(found: float, figure: float) -> None:
     assert found == pytest.approx(figure, abs=0.0051)
 
 
@@ -87,6 +79,4 @@ def test_the_plans_say_what_they_compute() -> None:
     assert fused == Work(10, (4, 4, 4), (4, 4, 4), 2, (22, 22, 22))
     everything = plan_rows(mask, (10,), 3, compact=False).work()
     assert everything == Work(10, (10, 10, 10), (2, 2, 2), 2, (55, 55, 55))
-    assert plan_fused(torch.zeros(3), (3,), 3).work() == Work(
-        3, (0, 0, 0), (0, 0, 0), 0, (0, 0, 0)
-    )
+    assert plan_fused(torch.zeros(3), (3,), 3).work() == Work(3, (0, 0, 0), (0, 0, 0), 0, (0, 0, 0))

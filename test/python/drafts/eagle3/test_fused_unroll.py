@@ -40,20 +40,11 @@ BATCHES = {
 POSITIONS = 50
 
 
-def plain(
-    case: SmallCase, draft: Draft, samples: list[TensorDict], ttt: TttSettings
-) -> tuple[StepSums, list[Tensor]]:
+def plain(case: SmallCase, draft: Draft, samples: list[TensorDict], ttt: TttSettings) -> tuple[StepSums, list[Tensor]]:
     batch = batch_of(*samples)
     plan = plan_rows(batch.loss_mask, batch.lengths, ttt.steps, ttt.mask_offset)
     targets = case.teacher()(batch.states["hidden_state"][plan.targets])
-    sums = unroll(
-        draft,
-        case.embedding,
-        batch.input_ids,
-        batch.states["aux_hidden_state"],
-        plan,
-        targets,
-    )
+    sums = unroll(draft, case.embedding, batch.input_ids, batch.states["aux_hidden_state"], plan, targets)
     shares = ploss_shares(sums, ttt, POSITIONS, sums.trained, sums.overlap.detach())
     return sums, gradients(draft, decayed(shares, ttt.decay))
 
@@ -69,18 +60,9 @@ def fused(
     recompute: bool = False,
 ) -> tuple[StepSums, list[Tensor]]:
     batch = batch_of(*samples)
-    plan = plan_fused(
-        batch.loss_mask, batch.lengths, ttt.steps, ttt.mask_offset, compact
-    )
+    plan = plan_fused(batch.loss_mask, batch.lengths, ttt.steps, ttt.mask_offset, compact)
     teacher = case.teacher().logits(batch.states["hidden_state"][plan.wanted])
-    inputs = Inputs(
-        case.embedding,
-        batch.input_ids,
-        batch.states["aux_hidden_state"],
-        plan,
-        teacher,
-        recompute,
-    )
+    inputs = Inputs(case.embedding, batch.input_ids, batch.states["aux_hidden_state"], plan, teacher, recompute)
     objective = Objective(ttt, POSITIONS, scale, lambda total: total)
     loss, *sums = fused_unroll(draft, inputs, objective, torch_rows, buffers)
     return StepSums(*sums), gradients(draft, loss)
@@ -93,9 +75,7 @@ def gradients(draft: Draft, loss: Tensor) -> list[Tensor]:
 
 
 @pytest.mark.parametrize("batch", BATCHES)
-@pytest.mark.parametrize(
-    "ttt", SETTINGS, ids=lambda t: f"{t.steps}-{t.loss}-{t.reduction}-{t.mask_offset}"
-)
+@pytest.mark.parametrize("ttt", SETTINGS, ids=lambda t: f"{t.steps}-{t.loss}-{t.reduction}-{t.mask_offset}")
 def test_equals_the_plain_unroll(ttt: TttSettings, batch: str) -> None:
     case = SmallCase()
     draft = case.draft()
@@ -106,18 +86,10 @@ def test_equals_the_plain_unroll(ttt: TttSettings, batch: str) -> None:
         expected, wanted = plain(case, draft, samples, ttt)
         found, gradient = fused(case, draft, samples, ttt, buffers)
         for mine, theirs in zip(found, expected, strict=True):
+            torch.testing.assert_close(mine, theirs.detach().to(mine.dtype), rtol=1e-11, atol=1e-11)
+        for mine, theirs, (name, _) in zip(gradient, wanted, draft.named_parameters(), strict=True):
             torch.testing.assert_close(
-                mine, theirs.detach().to(mine.dtype), rtol=1e-11, atol=1e-11
-            )
-        for mine, theirs, (name, _) in zip(
-            gradient, wanted, draft.named_parameters(), strict=True
-        ):
-            torch.testing.assert_close(
-                mine,
-                theirs,
-                rtol=1e-10,
-                atol=1e-10,
-                msg=lambda text, name=name: f"{name}: {text}",
+                mine, theirs, rtol=1e-10, atol=1e-10, msg=lambda text, name=name: f"{name}: {text}"
             )
 
 
@@ -126,15 +98,11 @@ def test_rows_without_a_loss_are_left_out_and_this_changes_nothing() -> None:
     draft = case.draft()
     samples = [case.sample(mask) for mask in BATCHES["long prompt"]]
     batch = batch_of(*samples)
-    lean, whole = (
-        plan_fused(batch.loss_mask, batch.lengths, 4, 0, compact)
-        for compact in (True, False)
-    )
+    lean, whole = (plan_fused(batch.loss_mask, batch.lengths, 4, 0, compact) for compact in (True, False))
     assert len(lean) < len(whole) / 2
     buffers = Buffers(torch.device("cpu"))
     (found, mine), (expected, theirs) = (
-        fused(case, draft, samples, ttt_settings(steps=4), buffers, compact=compact)
-        for compact in (True, False)
+        fused(case, draft, samples, ttt_settings(steps=4), buffers, compact=compact) for compact in (True, False)
     )
     for pair in zip([*found, *mine], [*expected, *theirs], strict=True):
         torch.testing.assert_close(*pair, rtol=1e-10, atol=1e-12)
@@ -161,17 +129,13 @@ def test_the_scale_is_in_all_gradients() -> None:
     samples = [case.sample(mask) for mask in MASKS]
     buffers = Buffers(torch.device("cpu"))
     for ttt in SETTINGS[:7]:
-        once, thrice = (
-            fused(case, draft, samples, ttt, buffers, scale)[1] for scale in (1.0, 3.0)
-        )
+        once, thrice = (fused(case, draft, samples, ttt, buffers, scale)[1] for scale in (1.0, 3.0))
         for one, three in zip(once, thrice, strict=True):
             assert one.abs().max() > 0
             torch.testing.assert_close(one * 3, three, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize(
-    "ttt", SETTINGS, ids=lambda t: f"{t.steps}-{t.loss}-{t.reduction}-{t.mask_offset}"
-)
+@pytest.mark.parametrize("ttt", SETTINGS, ids=lambda t: f"{t.steps}-{t.loss}-{t.reduction}-{t.mask_offset}")
 def test_a_rank_without_rows_takes_part_in_every_collective(ttt: TttSettings) -> None:
     case = SmallCase()
     draft = case.draft()
@@ -186,17 +150,9 @@ def test_a_rank_without_rows_takes_part_in_every_collective(ttt: TttSettings) ->
             shapes.append(total.shape)
             return total
 
-        inputs = Inputs(
-            case.embedding,
-            batch.input_ids,
-            batch.states["aux_hidden_state"],
-            plan,
-            teacher,
-        )
+        inputs = Inputs(case.embedding, batch.input_ids, batch.states["aux_hidden_state"], plan, teacher)
         objective = Objective(ttt, POSITIONS, 1.0, sum_ranks)
-        loss, *_ = fused_unroll(
-            draft, inputs, objective, torch_rows, Buffers(torch.device("cpu"))
-        )
+        loss, *_ = fused_unroll(draft, inputs, objective, torch_rows, Buffers(torch.device("cpu")))
         collectives.append(shapes)
         if len(collectives) == 1:
             assert all(grad.abs().max() == 0 for grad in gradients(draft, loss))

@@ -51,10 +51,7 @@ def pair(tensor: Tensor) -> Pair:
 def test_rms_norm(dtype: torch.dtype) -> None:
     x, weight = random(9, 20, dtype=dtype), random(20, dtype=dtype)
     found, expected = pair(torch.full_like(x, torch.nan))
-    mine, theirs = (
-        triton_rows.rms_norm(x, weight, 1e-5, found),
-        torch_rows.rms_norm(x, weight, 1e-5, expected),
-    )
+    mine, theirs = triton_rows.rms_norm(x, weight, 1e-5, found), torch_rows.rms_norm(x, weight, 1e-5, expected)
     same(found, expected, dtype)
     same(mine, theirs, torch.float32)
 
@@ -62,20 +59,11 @@ def test_rms_norm(dtype: torch.dtype) -> None:
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("residual", [True, False])
 def test_rms_norm_backward(dtype: torch.dtype, residual: bool) -> None:
-    x, grad, weight, rest = (
-        random(*shape, dtype=dtype) for shape in ((9, 20), (9, 20), (20,), (9, 20))
-    )
+    x, grad, weight, rest = (random(*shape, dtype=dtype) for shape in ((9, 20), (9, 20), (20,), (9, 20)))
     scale = torch_rows.rms_norm(x, weight, 1e-5, torch.empty_like(x))
-    (mine, theirs), (out, wanted) = (
-        pair(random(20)),
-        pair(torch.full_like(x, torch.nan)),
-    )
-    triton_rows.rms_norm_backward(
-        grad, x, scale, weight, mine, rest if residual else None, out
-    )
-    torch_rows.rms_norm_backward(
-        grad, x, scale, weight, theirs, rest if residual else None, wanted
-    )
+    (mine, theirs), (out, wanted) = pair(random(20)), pair(torch.full_like(x, torch.nan))
+    triton_rows.rms_norm_backward(grad, x, scale, weight, mine, rest if residual else None, out)
+    torch_rows.rms_norm_backward(grad, x, scale, weight, theirs, rest if residual else None, wanted)
     same(out, wanted, dtype)
     same(mine, theirs, dtype)
     triton_rows.rms_norm_weight_grad(grad, x, scale, mine)
@@ -85,18 +73,11 @@ def test_rms_norm_backward(dtype: torch.dtype, residual: bool) -> None:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_rms_norm_of_rows_that_lie_apart(dtype: torch.dtype) -> None:
-    weight, wholes = (
-        random(20, dtype=dtype),
-        [random(9, 60, dtype=dtype) for _ in range(2)],
-    )
+    weight, wholes = random(20, dtype=dtype), [random(9, 60, dtype=dtype) for _ in range(2)]
     middle, by_middle = (whole[:, 20:40] for whole in wholes)
     found, expected = pair(torch.full_like(wholes[0], 3.0))
     scale = triton_rows.rms_norm(middle, weight, 1e-5, found[:, 20:40])
-    same(
-        scale,
-        torch_rows.rms_norm(middle, weight, 1e-5, expected[:, 20:40]),
-        torch.float32,
-    )
+    same(scale, torch_rows.rms_norm(middle, weight, 1e-5, expected[:, 20:40]), torch.float32)
     same(found, expected, dtype)
     mine, theirs = pair(random(20))
     triton_rows.rms_norm_weight_grad(by_middle, middle, scale, mine)
@@ -106,12 +87,8 @@ def test_rms_norm_of_rows_that_lie_apart(dtype: torch.dtype) -> None:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("kernels", [triton_rows, torch_rows], ids=["triton", "torch"])
-def test_the_gradient_of_rms_norm_may_replace_what_it_is_made_of(
-    dtype: torch.dtype, kernels: RowKernels
-) -> None:
-    x, grad, weight = (
-        random(*shape, dtype=dtype) for shape in ((9, 20), (9, 20), (20,))
-    )
+def test_the_gradient_of_rms_norm_may_replace_what_it_is_made_of(dtype: torch.dtype, kernels: RowKernels) -> None:
+    x, grad, weight = (random(*shape, dtype=dtype) for shape in ((9, 20), (9, 20), (20,)))
     scale = torch_rows.rms_norm(x, weight, 1e-5, torch.empty_like(x))
     (mine, theirs), apart = pair(random(20)), torch.empty_like(x)
     kernels.rms_norm_backward(grad.clone(), x, scale, weight, theirs, None, apart)
@@ -126,24 +103,14 @@ def table(rows: int) -> RotaryTable:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize(
-    "heads", [HEADS, Heads(0, 2, 2, 12), Heads(6, 0, 0, 12)], ids=str
-)
+@pytest.mark.parametrize("heads", [HEADS, Heads(0, 2, 2, 12), Heads(6, 0, 0, 12)], ids=str)
 @pytest.mark.parametrize("scattered", [True, False])
 def test_rotate(dtype: torch.dtype, heads: Heads, scattered: bool) -> None:
     rows = torch.tensor([7, 0, 3, 4, 1], device=DEVICE) if scattered else None
-    hidden, token, tokens, turned = (
-        random(5, heads.width),
-        random(8, heads.width + 4)[:, 4:],
-        integers(8, 5),
-        table(5),
-    )
+    hidden, token, tokens, turned = random(5, heads.width), random(8, heads.width + 4)[:, 4:], integers(8, 5), table(5)
     results = []
     for kernels in (triton_rows, torch_rows):
-        query, key, value = (
-            torch.full((8, count * 12), torch.nan, dtype=dtype, device=DEVICE)
-            for count in (6, 2, 2)
-        )
+        query, key, value = (torch.full((8, count * 12), torch.nan, dtype=dtype, device=DEVICE) for count in (6, 2, 2))
         key, value = key[:5], value[:5]
         target = (query if scattered else query[:5]) if heads.query else None
         kernels.rotate(
@@ -151,13 +118,9 @@ def test_rotate(dtype: torch.dtype, heads: Heads, scattered: bool) -> None:
             HeadTensors(target, rows, *((key, value) if heads.key else (None, None))),
         )
         touched = range(5) if rows is None else rows.tolist()
-        results.append(
-            [query[touched]] * bool(heads.query) + [key, value] * bool(heads.key)
-        )
+        results.append([query[touched]] * bool(heads.query) + [key, value] * bool(heads.key))
         if heads.query:
-            assert bool(
-                query[[row for row in range(8) if row not in touched]].isnan().all()
-            )
+            assert bool(query[[row for row in range(8) if row not in touched]].isnan().all())
     for found, expected in zip(*results, strict=True):
         same(found, expected, dtype)
 
@@ -168,27 +131,15 @@ def test_rotate(dtype: torch.dtype, heads: Heads, scattered: bool) -> None:
 def test_rotate_backward(dtype: torch.dtype, scattered: bool, given: str) -> None:
     rows = torch.tensor([7, 0, 3, 4, 1], device=DEVICE) if scattered else None
     heads = Heads(0, 2, 2, 12) if given == "keys" else HEADS
-    query, own, keys = (
-        random(8, 72, dtype=dtype),
-        random(5, 72),
-        (random(5, 24), random(5, 24)),
-    )
+    query, own, keys = random(8, 72, dtype=dtype), random(5, 72), (random(5, 24), random(5, 24))
     tokens, turned = torch.tensor([2, 0, 6, 5, 1], device=DEVICE), table(5)
     results = []
     start = random(8, heads.width)
     for kernels in (triton_rows, torch_rows):
         hidden = torch.full((5, heads.width), torch.nan, dtype=dtype, device=DEVICE)
         token = start.clone()
-        queries = (
-            (None, None)
-            if given == "keys"
-            else (query if scattered else query[:5], rows)
-        )
-        grads = HeadTensors(
-            *queries,
-            *((None, None) if given == "queries" else keys),
-            own if given == "all" else None,
-        )
+        queries = (None, None) if given == "keys" else (query if scattered else query[:5], rows)
+        grads = HeadTensors(*queries, *((None, None) if given == "queries" else keys), own if given == "all" else None)
         kernels.rotate_backward(grads, tokens, turned, heads, hidden, token)
         results.append((hidden, token))
     for found, expected in zip(*results, strict=True):
@@ -201,9 +152,7 @@ def test_merge_own(dtype: torch.dtype, gathered: bool) -> None:
     rows = torch.tensor([7, 0, 3, 4, 1], device=DEVICE) if gathered else None
     count = 8 if gathered else 5
     query, given = random(count, 72, dtype=dtype), random(5, 72, dtype=dtype)
-    own_parts = [random(3, 5, 24, dtype=dtype) for _ in range(2)] + [
-        random(3, 5, 24) for _ in range(2)
-    ]
+    own_parts = [random(3, 5, 24, dtype=dtype) for _ in range(2)] + [random(3, 5, 24) for _ in range(2)]
     out, total = random(count, 72, dtype=dtype), random(6, count)
     results = []
     for kernels in (triton_rows, torch_rows):
@@ -212,12 +161,8 @@ def test_merge_own(dtype: torch.dtype, gathered: bool) -> None:
         kernels.merge_own(query, rows, own, joined, whole)
         spread = torch.zeros(count, 72, dtype=dtype, device=DEVICE)
         by_query = torch.full((5, 72), torch.nan, device=DEVICE)
-        kernels.merge_own_backward(
-            given, query, rows, own, joined, whole, spread, by_query
-        )
-        results.append(
-            (joined, whole, spread, by_query, own.key_grads, own.value_grads)
-        )
+        kernels.merge_own_backward(given, query, rows, own, joined, whole, spread, by_query)
+        results.append((joined, whole, spread, by_query, own.key_grads, own.value_grads))
     for found, expected in zip(*results, strict=True):
         same(found, expected, dtype)
 
@@ -244,9 +189,7 @@ def entropy_rows(dtype: torch.dtype, width: int) -> EntropyRows:
         teacher_logsumexp=draft_logsumexp + 0.3,
         index=torch.tensor([2, -1, 0, 0, 3, 1, 1], device=DEVICE),
         trained=torch.tensor([1, 0, 1, 1, 0, 1, 1], device=DEVICE).bool(),
-        best=teacher.float().argmax(-1)[
-            torch.tensor([2, 0, 0, 0, 3, 1, 1], device=DEVICE)
-        ],
+        best=teacher.float().argmax(-1)[torch.tensor([2, 0, 0, 0, 3, 1, 1], device=DEVICE)],
         stats=torch.full((3, 7), torch.nan, device=DEVICE),
         total=torch.zeros(7, device=DEVICE),
         lesser=torch.zeros(7, device=DEVICE),
@@ -256,18 +199,14 @@ def entropy_rows(dtype: torch.dtype, width: int) -> EntropyRows:
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("width", [50, 5003])
 @pytest.mark.parametrize("by_overlap", [True, False])
-def test_entropy_and_its_gradient(
-    dtype: torch.dtype, width: int, by_overlap: bool
-) -> None:
+def test_entropy_and_its_gradient(dtype: torch.dtype, width: int, by_overlap: bool) -> None:
     logits = random(7, width, dtype=dtype) * 3
     rows = entropy_rows(dtype, width)
     logits[2], logits[5] = rows.teacher[0], rows.teacher[1]
     weights = random(7), random(7) if by_overlap else None
     results = []
     for kernels in (triton_rows, torch_rows):
-        mine = EntropyRows(
-            **{name: value.clone() for name, value in vars(rows).items()}
-        )
+        mine = EntropyRows(**{name: value.clone() for name, value in vars(rows).items()})
         gradient = logits.clone()
         if by_overlap:
             kernels.entropy(gradient, mine)
@@ -280,11 +219,7 @@ def test_entropy_and_its_gradient(
     for found, expected in zip(*results, strict=True):
         same(found, expected, dtype)
     assert results[1][0][2].sum() >= 2, "some row must be a hit"
-    same(
-        triton_rows.row_logsumexp(logits),
-        torch_rows.row_logsumexp(logits),
-        torch.float32,
-    )
+    same(triton_rows.row_logsumexp(logits), torch_rows.row_logsumexp(logits), torch.float32)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -294,16 +229,11 @@ def test_fold(dtype: torch.dtype) -> None:
     slices[0][1, 77] = slices[1][1, 3] = 9
     slices[0][2, 4500] = slices[0][2, 300] = 9
     slices[1][3, 20] = 9
-    columns = (
-        torch.tensor([2, 3, 4099, 5999], device=DEVICE),
-        torch.tensor([0, 49], device=DEVICE),
-    )
+    columns = torch.tensor([2, 3, 4099, 5999], device=DEVICE), torch.tensor([0, 49], device=DEVICE)
     results = []
     for kernels in (triton_rows, torch_rows):
         lowest = torch.full((5,), -torch.inf, device=DEVICE)
-        best = Best(
-            lowest, torch.zeros(5, dtype=torch.int64, device=DEVICE), lowest.clone()
-        )
+        best = Best(lowest, torch.zeros(5, dtype=torch.int64, device=DEVICE), lowest.clone())
         draft = torch.full((5, 6), torch.nan, dtype=dtype, device=DEVICE)
         kernels.fold(slices[0], 0, best, columns[0], draft, 0)
         kernels.fold(slices[1], 6000, best, columns[1], draft, 4)

@@ -28,35 +28,17 @@ SETTINGS = [
 ]
 
 
-def run(
-    case: SmallCase,
-    draft: Draft,
-    samples: list[TensorDict],
-    ttt: TttSettings,
-    compact: bool = True,
-) -> StepSums:
+def run(case: SmallCase, draft: Draft, samples: list[TensorDict], ttt: TttSettings, compact: bool = True) -> StepSums:
     batch = batch_of(*samples)
-    plan = plan_rows(
-        batch.loss_mask, batch.lengths, ttt.steps, ttt.mask_offset, compact
-    )
+    plan = plan_rows(batch.loss_mask, batch.lengths, ttt.steps, ttt.mask_offset, compact)
     targets = case.teacher()(batch.states["hidden_state"][plan.targets])
     return draft(
-        lambda whole: unroll(
-            whole,
-            case.embedding,
-            batch.input_ids,
-            batch.states["aux_hidden_state"],
-            plan,
-            targets,
-        )
+        lambda whole: unroll(whole, case.embedding, batch.input_ids, batch.states["aux_hidden_state"], plan, targets)
     )
 
 
 def loss_of(sums: StepSums, ttt: TttSettings, positions: int) -> Tensor:
-    return decayed(
-        ploss_shares(sums, ttt, positions, sums.trained, sums.overlap.detach()),
-        ttt.decay,
-    )
+    return decayed(ploss_shares(sums, ttt, positions, sums.trained, sums.overlap.detach()), ttt.decay)
 
 
 def gradients(draft: Draft, loss: Tensor) -> dict[str, Tensor]:
@@ -69,25 +51,19 @@ def assert_close(found: Tensor, expected: Tensor, tolerance: float = 1e-9) -> No
     torch.testing.assert_close(found, expected, rtol=tolerance, atol=tolerance)
 
 
-@pytest.mark.parametrize(
-    "ttt", SETTINGS, ids=lambda t: f"{t.loss}-{t.reduction}-{t.mask_offset}"
-)
+@pytest.mark.parametrize("ttt", SETTINGS, ids=lambda t: f"{t.loss}-{t.reduction}-{t.mask_offset}")
 def test_equals_a_chain_decoder_that_runs_every_row_alone(ttt: TttSettings) -> None:
     case = SmallCase()
     samples = [case.sample(mask) for mask in MASKS]
     draft = case.draft()
     seen: list[Tensor] = []
-    hook = draft.norm.register_forward_hook(
-        lambda _module, given, _out: seen.append(given[0].detach())
-    )
+    hook = draft.norm.register_forward_hook(lambda _module, given, _out: seen.append(given[0].detach()))
     sums = run(case, draft, samples, ttt)
     hook.remove()
     oracle = ChainOracle(draft, case.embedding, case.head, case.vocabulary.ids, ttt)
     expected = oracle.run(samples)
 
-    assert sum(expected.trained) < sum(expected.mask), (
-        "some targets must be outside the draft vocabulary"
-    )
+    assert sum(expected.trained) < sum(expected.mask), "some targets must be outside the draft vocabulary"
     assert sums.trained.tolist() == expected.trained
     assert sums.hits.tolist() == expected.hits
     assert_close(sums.cross_entropy, torch.stack(expected.entropy))
@@ -108,10 +84,7 @@ def test_mask_decides_per_row_and_step_which_target_counts(offset: int) -> None:
     flat = torch.tensor([entry for mask in MASKS for entry in mask])
     plan = plan_rows(flat, lengths, 5, offset)
     for k, step in enumerate(plan.steps):
-        found = [
-            (int(step.rows[i]), int(plan.targets[j]))
-            for i, j in zip(step.live, step.targets, strict=True)
-        ]
+        found = [(int(step.rows[i]), int(plan.targets[j])) for i, j in zip(step.live, step.targets, strict=True)]
         expected, masked, start = [], 0, 0
         for mask in MASKS:
             m = [*mask[:-1], 0]
@@ -125,9 +98,7 @@ def test_mask_decides_per_row_and_step_which_target_counts(offset: int) -> None:
         assert plan.mask_sums[k] == masked
 
 
-@pytest.mark.parametrize(
-    "ttt", SETTINGS[:4], ids=lambda t: f"{t.reduction}-{t.mask_offset}"
-)
+@pytest.mark.parametrize("ttt", SETTINGS[:4], ids=lambda t: f"{t.reduction}-{t.mask_offset}")
 def test_leaving_out_rows_without_a_loss_changes_nothing(ttt: TttSettings) -> None:
     case = SmallCase()
     samples = [case.sample(mask) for mask in MASKS]
@@ -148,9 +119,7 @@ def test_rows_without_a_loss_are_really_left_out() -> None:
     assert [step.rows.numel() for step in plain.steps] == [60, 60, 60]
 
 
-def test_attention_in_pieces_equals_attention_at_once(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_attention_in_pieces_equals_attention_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     case = SmallCase()
     samples = [case.sample(mask) for mask in MASKS]
     draft = case.draft()
@@ -163,22 +132,16 @@ def test_attention_in_pieces_equals_attention_at_once(
         assert_close(pieces[name], whole[name], 1e-12)
 
 
-def test_batching_changes_the_masked_loss_by_nothing_and_the_all_position_loss_by_the_padding() -> (
-    None
-):
+def test_batching_changes_the_masked_loss_by_nothing_and_the_all_position_loss_by_the_padding() -> None:
     case = SmallCase()
     samples = [case.sample(mask) for mask in MASKS]
     draft = case.draft()
     ttt = ttt_settings(steps=3)
     together = run(case, draft, samples, ttt)
     alone = [run(case, draft, [sample], ttt) for sample in samples]
-    assert_close(
-        together.cross_entropy, alone[0].cross_entropy + alone[1].cross_entropy, 1e-12
-    )
+    assert_close(together.cross_entropy, alone[0].cross_entropy + alone[1].cross_entropy, 1e-12)
     assert_close(together.trained, alone[0].trained + alone[1].trained)
-    shares = ploss_shares(
-        together, ttt, 22, together.trained, together.overlap.detach()
-    )
+    shares = ploss_shares(together, ttt, 22, together.trained, together.overlap.detach())
     assert_close(shares * 22, together.cross_entropy, 1e-12)
 
 
@@ -189,15 +152,11 @@ def test_no_gradient_flows_from_a_row_to_what_it_must_not_see() -> None:
     sample["aux_hidden_state"].requires_grad_()
     draft = case.draft()
     outputs: list[Tensor] = []
-    draft.norm.register_forward_hook(
-        lambda _module, given, _out: outputs.append(given[0])
-    )
+    draft.norm.register_forward_hook(lambda _module, given, _out: outputs.append(given[0]))
     run(case, draft, [sample], ttt_settings(steps=3), compact=False)
     for output in outputs:
         for row in range(output.shape[0]):
-            (grad,) = torch.autograd.grad(
-                output[row].sum(), sample["aux_hidden_state"], retain_graph=True
-            )
+            (grad,) = torch.autograd.grad(output[row].sum(), sample["aux_hidden_state"], retain_graph=True)
             touched = grad.abs().sum(-1) > 0
             assert touched[: row + 1].all()
             assert not touched[row + 1 :].any()
@@ -205,9 +164,7 @@ def test_no_gradient_flows_from_a_row_to_what_it_must_not_see() -> None:
 
 @pytest.mark.parametrize("loss", ["ce", "lk-alpha", "lk-lambda"])
 @pytest.mark.parametrize("reduction", ["all", "masked"])
-def test_an_empty_mask_gives_zero_loss_and_zero_gradients(
-    loss: str, reduction: str
-) -> None:
+def test_an_empty_mask_gives_zero_loss_and_zero_gradients(loss: str, reduction: str) -> None:
     case = SmallCase()
     ttt = ttt_settings(steps=3, loss=loss, reduction=reduction)
     draft = case.draft()
@@ -237,10 +194,5 @@ def test_teacher_norms_hidden_states_that_were_stored_before_the_norm() -> None:
     raw, weight = case.random(6, 16) * 3, case.random(16)
     normed = raw / torch.sqrt(raw.square().mean(-1, keepdim=True) + 1e-6) * weight
     ids = case.vocabulary.ids
-    assert_close(
-        Teacher(case.head, ids, FinalNorm(weight, 1e-6))(raw).probs,
-        Teacher(case.head, ids)(normed).probs,
-    )
-    assert not torch.allclose(
-        Teacher(case.head, ids)(raw).probs, Teacher(case.head, ids)(normed).probs
-    )
+    assert_close(Teacher(case.head, ids, FinalNorm(weight, 1e-6))(raw).probs, Teacher(case.head, ids)(normed).probs)
+    assert not torch.allclose(Teacher(case.head, ids)(raw).probs, Teacher(case.head, ids)(normed).probs)
