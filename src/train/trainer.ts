@@ -34,7 +34,7 @@ export interface StepMemory {
   readonly memory: MemoryFigures
 }
 
-/** Who watches a run. Rank 0 alone reports what all ranks found together; every rank says what it is doing. */
+/** Receives the reports of a run. Only rank 0 reports figures, those of all ranks; every rank reports its phase. */
 export interface TrainObserver {
   phase(phase: string): void
   metrics(metrics: StepMetrics): void
@@ -61,7 +61,7 @@ export interface TrainerOptions {
   readonly metric: number | null
   readonly save: { readonly every: number; readonly keep: number }
   readonly checkpoints: CheckpointFolder
-  /** What a checkpoint says of the run, whatever its step. */
+  /** The fields of the checkpoint record that are the same at every step. */
   readonly run: Pick<CheckpointRecord, 'formatVersion' | 'worldSize' | 'source' | 'identity' | 'contract'>
   readonly observer: TrainObserver
   /** Aborted: all ranks stop at the same optimiser step, and save. */
@@ -83,7 +83,7 @@ export class Trainer {
   #lost: number[] = []
   /** The newest checkpoint that all ranks know to be complete. */
   #durable = 0
-  #marked: { at: number; waitedMs: number }
+  #lastLog: { at: number; waitedMs: number }
   /** The simulated accept length of the newest validation: what checkpoints are compared by. */
   #metric: number | null
   #begun = false
@@ -94,7 +94,7 @@ export class Trainer {
     const onComplete = (step: number, dir: string) => observer.checkpoint(step, dir)
     this.#saves = new Saves({ python, session, checkpoints, keep: save.keep, onComplete })
     this.#metric = options.metric
-    this.#marked = { at: performance.now(), waitedMs: options.loader.waitedMs }
+    this.#lastLog = { at: performance.now(), waitedMs: options.loader.waitedMs }
   }
 
   async run(): Promise<TrainOutcome> {
@@ -139,15 +139,15 @@ export class Trainer {
     }
     observer.watched(report.watched)
     if (boundary) await this.#agreeOnLost(report.lost, micro.cursor)
-    if (boundary && report.saved > this.#durable) void this.#free(report.saved)
+    if (boundary && report.saved > this.#durable) void this.#acknowledgeUpTo(report.saved)
     return boundary && report.stop
   }
 
-  /** `inAll`: lost in this window on all ranks, the same number on each, so all of them meet here or none does. */
-  async #agreeOnLost(inAll: number, cursor: number): Promise<void> {
+  /** `total`: samples lost in this window, over all ranks. It is equal on all ranks, so all call `dist.union` or none. */
+  async #agreeOnLost(total: number, cursor: number): Promise<void> {
     const mine = this.#lost
     this.#lost = []
-    if (inAll === 0) return
+    if (total === 0) return
     const { numbers } = await this.#options.python.call('dist.union', { numbers: mine })
     this.#options.lost.agree(numbers, cursor)
   }
@@ -157,9 +157,9 @@ export class Trainer {
     const { watched, ...metrics } = await python.call('train.metrics', { session })
     observer.watched(watched)
     const now = performance.now()
-    const seconds = Math.max(1e-6, (now - this.#marked.at) / 1000)
-    const waited = (loader.waitedMs - this.#marked.waitedMs) / 1000
-    this.#marked = { at: now, waitedMs: loader.waitedMs }
+    const seconds = Math.max(1e-6, (now - this.#lastLog.at) / 1000)
+    const waited = (loader.waitedMs - this.#lastLog.waitedMs) / 1000
+    this.#lastLog = { at: now, waitedMs: loader.waitedMs }
     if (rank !== 0) return
     const [tokensPerSecond, flopsPerSecond] = [metrics.tokens / seconds, metrics.flops / seconds]
     const dataWaitShare = Math.min(1, waited / seconds)
@@ -176,7 +176,7 @@ export class Trainer {
     const found = await validator.run()
     const ms = performance.now() - begun
     // Validation must not count as training time.
-    this.#marked = { ...this.#marked, at: this.#marked.at + ms }
+    this.#lastLog = { ...this.#lastLog, at: this.#lastLog.at + ms }
     this.#metric = found.simulatedAcceptLength
     if (rank === 0) observer.validation({ ...found, step, epoch, seconds: ms / 1000 })
   }
@@ -211,11 +211,11 @@ export class Trainer {
     observer.phase(`waiting for the checkpoint of step ${step} to be complete`)
     await this.#saves.settled()
     await python.call('dist.barrier', {})
-    await this.#free(step)
+    await this.#acknowledgeUpTo(step)
   }
 
-  /** What was trained up to this step is in a complete checkpoint. */
-  #free(step: number): Promise<void> {
+  /** Acknowledges the samples of all steps up to `step`: a complete checkpoint contains these steps. */
+  #acknowledgeUpTo(step: number): Promise<void> {
     this.#durable = step
     return this.#options.loader.durable(this.#options.plan.position(step).cursor)
   }

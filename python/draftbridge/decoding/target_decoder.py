@@ -34,10 +34,10 @@ class TargetDecoder:
 
     def start(self, prompt: Sequence[int]) -> torch.Tensor:
         """Begin a sequence with `prompt` (n >= 1 ids). Returns the logits [1, V] that follow its last token."""
-        # The model has imported transformers long before; at the top it would cost every process that never decodes.
+        # Not at the top: there it would slow down every process that never decodes.
         from transformers import DynamicCache
 
-        # Without the config every layer keeps all its rows, sliding ones too, so that `drop` can always go back.
+        # A cache without a config keeps all rows, also of sliding-window layers, so that `drop` can always crop it.
         self._cache = DynamicCache()
         return self._forward(prompt, logits_to_keep=1)
 

@@ -1,4 +1,4 @@
-"""How fast a device multiplies matrices: what the throughput of a training is held against."""
+"""How fast a device multiplies matrices: the bound that a training's throughput is compared with."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 import torch
 from torch import Tensor
 
-# Large enough that one product is compute and nothing else, small enough for a start that nobody notices.
+# Large enough that arithmetic takes nearly all of a product's time, small enough not to delay the start.
 _CUDA_SIZE, _CPU_SIZE = 8192, 1024
 _ROUNDS, _ENOUGH_SECONDS = 6, 0.15
 
@@ -16,7 +16,7 @@ _ROUNDS, _ENOUGH_SECONDS = 6, 0.15
 def measured_peak(device: torch.device, dtype: torch.dtype) -> float:
     """FLOP/s of the best of a few products [n,n] @ [n,n]. Leaves neither memory nor random numbers behind."""
     size = _CUDA_SIZE if device.type == "cuda" else _CPU_SIZE
-    # Not zeros: a device that toggles no bits runs faster than it ever will again.
+    # Random values: a GPU multiplies zeros faster than real data, because it draws less power.
     generator = torch.Generator(device).manual_seed(0)
     left, right = (torch.randn(size, size, generator=generator, device=device).to(dtype) for _ in range(2))
     out = torch.empty(size, size, dtype=dtype, device=device)

@@ -169,7 +169,7 @@ class SharedDraft(ABC):
 
     @abstractmethod
     def square_share(self, squares: Tensor) -> Tensor:
-        """The part of a sum over this rank's gradients that it adds to the sum over the whole draft."""
+        """This rank's part of the whole draft's sum of squared gradients. `squares`: the sum over its own gradients."""
 
     @abstractmethod
     def whole(self, name: str, shard: Tensor) -> Tensor | None:
@@ -271,7 +271,7 @@ class ReplicatedDraft(SharedDraft):
 
 
 def share_draft(draft: nn.Module, world: World, kind: str, half: bool) -> SharedDraft:
-    """Give `draft` to all ranks; it must be equal on all of them. `half`: where its weights are gathered, they are
-    gathered in bf16; what is optimised stays fp32."""
+    """Give `draft` to all ranks; it must be equal on all of them. `half`: FSDP gathers the weights in bf16; the
+    optimised weights stay fp32."""
     draft.to(world.device)
     return FsdpDraft(draft, world, half) if kind == "fsdp" else ReplicatedDraft(draft, world)

@@ -18,11 +18,11 @@ from draftbridge.drafts.teacher_summary import TeacherSummary
 
 
 class Plan(Protocol):
-    """Which rows of a batch take part in what. Made on the CPU, so that no step waits for the device."""
+    """Which rows of a batch are read and trained. Made on the CPU, so that no step waits for the device."""
 
     @property
     def wanted(self) -> Tensor:
-        """[R] rows whose `wanted` states are needed."""
+        """[R] rows at which training reads the features that are declared with `rows="wanted"`."""
         ...
 
     @property

@@ -21,7 +21,8 @@ export interface Chart {
 }
 
 const SIZE = { width: 560, height: 250, left: 52, right: 74, top: 12, bottom: 34 }
-const MARK = 14
+/** The least distance between two labels. */
+const LABEL_DISTANCE = 14
 
 /** A plot with its title, its note, and its figures as a table. */
 export function chart(plot: Chart): Markup {
@@ -89,7 +90,7 @@ function endLabels({ series, format = figure }: Chart, y: Scale): Markup {
     .map(({ name, values }, index) => ({ name, index, last: values.findLast((value) => value !== null) ?? null }))
     .flatMap(({ name, index, last }) => (last === null ? [] : [{ name, index, last, at: y.at(last) }]))
     .sort((a, b) => a.at - b.at)
-  const spots = apart(ends.map(({ at }) => at))
+  const spots = movedApart(ends.map(({ at }) => at))
   const texts = ends.map(({ name, index, last }, order) => {
     const label = series.length === 1 ? format(last) : `${name}  ${format(last)}`
     return html`<text class="end" style="--c:${colourOf(index, series.length)}" x="${SIZE.width - SIZE.right + 8}" y="${(spots[order] ?? 0).toFixed(1)}" dy="0.32em">${label}</text>`
@@ -97,13 +98,13 @@ function endLabels({ series, format = figure }: Chart, y: Scale): Markup {
   return html`<g aria-hidden="true">${texts}</g>`
 }
 
-function apart(wanted: readonly number[]): number[] {
+function movedApart(wanted: readonly number[]): number[] {
   const spots: number[] = []
-  for (const at of wanted) spots.push(Math.max(at, (spots.at(-1) ?? Number.NEGATIVE_INFINITY) + MARK))
+  for (const at of wanted) spots.push(Math.max(at, (spots.at(-1) ?? Number.NEGATIVE_INFINITY) + LABEL_DISTANCE))
   const over = (spots.at(-1) ?? 0) - (SIZE.height - SIZE.bottom)
   if (over <= 0) return spots
   // Labels below the plot move up again, the lowest first, each only as far as necessary.
-  for (let index = spots.length - 1, limit = SIZE.height - SIZE.bottom; index >= 0; index--, limit -= MARK) {
+  for (let index = spots.length - 1, limit = SIZE.height - SIZE.bottom; index >= 0; index--, limit -= LABEL_DISTANCE) {
     spots[index] = Math.min(spots[index] ?? 0, limit)
   }
   return spots

@@ -4,7 +4,7 @@ import { memoryLines } from './memory-text.ts'
 
 type DryRunResult = Extract<EventBody, { event: 'train.rehearsed' }>
 
-/** The result of a dry run, in a few lines. Null: the run is finished. */
+/** A dry run in a few lines. `result`: null when the run is finished. `next`: the command to run next. */
 export function dryRunText(result: DryRunResult | null, next: string): string {
   if (result === null) return lines([['dry run', 'this run is already finished, so there is no next step to try']])
   const { ploss, memory } = result

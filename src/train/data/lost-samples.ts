@@ -3,7 +3,7 @@ import { type CodedError, finding } from '../../core/errors.ts'
 export interface LostSample {
   /** An index into the refs. */
   readonly sample: number
-  /** The first micro-step of the run that does not ask for it any more. */
+  /** The first micro-step of the run that leaves it out. */
   readonly since: number
 }
 
@@ -14,7 +14,7 @@ export interface LostSamplesOptions {
   readonly share: number
   /** Batches that are made ahead of the one in use: micro-steps that were begun before the ranks could agree. */
   readonly ahead: number
-  /** What a checkpoint knows. */
+  /** The lost samples that the checkpoint lists. */
   readonly known: readonly LostSample[]
 }
 
@@ -40,7 +40,7 @@ export class LostSamples {
   }
 
   /**
-   * This rank could not read it.
+   * Records a sample that this rank could not read.
    * @throws `error` itself when a run may lose none, else SAMPLE_CORRUPT when this is one too many.
    */
   found(sample: number, error: CodedError): void {
@@ -49,14 +49,17 @@ export class LostSamples {
     this.#requireAllowed(new Set([...this.#found, ...this.#agreed.keys()]), error)
   }
 
-  /** What all ranks found in the window that ended with micro-step `cursor`. @throws SAMPLE_CORRUPT, on all ranks. */
+  /**
+   * Records the samples that any rank lost in the window that ended with micro-step `cursor`. Every rank calls it with
+   * the same arguments. @throws SAMPLE_CORRUPT, on all ranks, when they are too many.
+   */
   agree(samples: readonly number[], cursor: number): void {
     const since = cursor + 1 + this.#options.ahead
     for (const sample of samples) if (!this.#agreed.has(sample)) this.#agreed.set(sample, since)
     this.#requireAllowed(new Set(this.#agreed.keys()))
   }
 
-  /** What all ranks know, in the order of the refs. */
+  /** The lost samples that all ranks know of, in the order of the refs. */
   agreed(): readonly LostSample[] {
     return [...this.#agreed].map(([sample, since]) => ({ sample, since })).sort((a, b) => a.sample - b.sample)
   }
@@ -71,7 +74,7 @@ export class LostSamples {
       what,
       {
         field: 'train.maxCorruptShare',
-        found: `${lost.size} of ${samples} samples are lost, ${share} of them may be${last}`,
+        found: `${lost.size} of ${samples} samples are lost; the largest allowed share is ${share}${last}`,
         fix: 'look for the cause (`draftbridge store verify`), then produce the features again',
       },
       { cause },

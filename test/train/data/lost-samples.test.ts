@@ -43,7 +43,9 @@ describe('the share that may be lost', () => {
     lost.found(1, damaged)
     lost.agree([1, 2], 5)
     lost.found(2, damaged)
-    expect(() => lost.found(3, damaged)).toThrow(/4 of 10 samples are lost, 0.3 of them may be; the last one: damaged/)
+    expect(() => lost.found(3, damaged)).toThrow(
+      /4 of 10 samples are lost; the largest allowed share is 0.3; the last one: damaged/,
+    )
   })
 
   it('is exceeded by what the ranks lost together, though none lost too much alone', () => {

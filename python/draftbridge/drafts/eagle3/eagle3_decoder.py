@@ -36,10 +36,10 @@ class Eagle3Decoder(DraftDecoder):
         hidden = self._draft.fuse(states["aux_hidden_state"])
         query = self._write(hidden, next_tokens, at=self._length)
         self._length += len(next_tokens)
-        self._tip = hidden[:, -1:], query[:, :, -1:]
+        self._last_row = hidden[:, -1:], query[:, :, -1:]
 
     def propose(self, count: int) -> list[int]:
-        hidden, query = self._tip
+        hidden, query = self._last_row
         end = self._length
         proposed: list[int] = []
         while len(proposed) < count:
@@ -52,7 +52,7 @@ class Eagle3Decoder(DraftDecoder):
         return proposed
 
     def _write(self, hidden: torch.Tensor, tokens: Sequence[int], at: int) -> torch.Tensor:
-        """Store keys and values of rows `at`... and return their queries [1, heads, n, d]."""
+        """Store keys and values of the n rows from `at` on and return their queries [1, heads, n, d]."""
         end = at + len(tokens)
         embeds = self._embedding[torch.tensor([list(tokens)], device=self._embedding.device)]
         positions = torch.arange(at, end, device=self._embedding.device)[None]

@@ -103,7 +103,7 @@ export class DirectoryBlobs implements Blobs {
     })
   }
 
-  // A planted link counts as there: the read refuses it.
+  // True for a planted link too: reading it fails.
   async has(key: BlobKey): Promise<boolean> {
     const file = this.#fileOf(key)
     try {

@@ -23,22 +23,22 @@ def rms_norm(x, weight, out, scale, x_stride, out_stride, width, eps, BLOCK: tl.
 def rms_norm_backward(
     grad, x, scale, weight, partial, residual, out, rows, width, HAS_RESIDUAL: tl.constexpr, BLOCK: tl.constexpr
 ):
-    """Each program takes every n-th row and leaves its part of the weight's gradient in its line of `partial`."""
+    """Each program takes every n-th row and leaves its part of the weight's gradient in its row of `partial`."""
     columns = tl.arange(0, BLOCK)
     inside = columns < width
     weights = tl.load(weight + columns, mask=inside, other=0.0).to(tl.float32)
     total = tl.zeros((BLOCK,), tl.float32)
     for index in range(tl.program_id(0), rows, tl.num_programs(0)):
         at = index * width + columns
-        given = tl.load(grad + at, mask=inside, other=0.0).to(tl.float32)
+        grad_row = tl.load(grad + at, mask=inside, other=0.0).to(tl.float32)
         factor = tl.load(scale + index)
         unit = tl.load(x + at, mask=inside, other=0.0).to(tl.float32) * factor
-        total += given * unit.to(x.dtype.element_ty).to(tl.float32)
-        through = given * weights
-        inner = (through - unit * (tl.sum(through * unit, 0) / width)) * factor
+        total += grad_row * unit.to(x.dtype.element_ty).to(tl.float32)
+        unit_grad = grad_row * weights
+        x_grad = (unit_grad - unit * (tl.sum(unit_grad * unit, 0) / width)) * factor
         if HAS_RESIDUAL:
-            inner += tl.load(residual + at, mask=inside, other=0.0).to(tl.float32)
-        tl.store(out + at, inner.to(out.dtype.element_ty), mask=inside)
+            x_grad += tl.load(residual + at, mask=inside, other=0.0).to(tl.float32)
+        tl.store(out + at, x_grad.to(out.dtype.element_ty), mask=inside)
     tl.store(partial + tl.program_id(0).to(tl.int64) * width + columns, total, mask=inside)
 
 
@@ -50,10 +50,10 @@ def rms_norm_weight_grad(grad, x, scale, partial, grad_stride, x_stride, rows, w
     for index in range(tl.program_id(0), rows, tl.num_programs(0)):
         # Rows of a wider matrix: their offsets may need more than 32 bits.
         row = tl.full((), index, tl.int64)
-        given = tl.load(grad + row * grad_stride + columns, mask=inside, other=0.0).to(tl.float32)
+        grad_row = tl.load(grad + row * grad_stride + columns, mask=inside, other=0.0).to(tl.float32)
         value = tl.load(x + row * x_stride + columns, mask=inside, other=0.0).to(tl.float32)
         unit = value * tl.load(scale + index)
-        total += given * unit.to(x.dtype.element_ty).to(tl.float32)
+        total += grad_row * unit.to(x.dtype.element_ty).to(tl.float32)
     tl.store(partial + tl.program_id(0).to(tl.int64) * width + columns, total, mask=inside)
 
 
@@ -76,8 +76,8 @@ def silu_mul_backward(grad, both, width, BLOCK: tl.constexpr):
     at = both + row * 2 * width + columns
     gate = tl.load(at, mask=inside, other=0.0).to(tl.float32)
     up = tl.load(at + width, mask=inside, other=0.0).to(tl.float32)
-    given = tl.load(grad + row * width + columns, mask=inside, other=0.0).to(tl.float32)
+    grad_row = tl.load(grad + row * width + columns, mask=inside, other=0.0).to(tl.float32)
     sigmoid = 1.0 / (1.0 + tl.exp(-gate))
-    by_gate = given * up * sigmoid * (1.0 + gate * (1.0 - sigmoid))
-    tl.store(at, by_gate.to(both.dtype.element_ty), mask=inside)
-    tl.store(at + width, (given * gate * sigmoid).to(both.dtype.element_ty), mask=inside)
+    gate_grad = grad_row * up * sigmoid * (1.0 + gate * (1.0 - sigmoid))
+    tl.store(at, gate_grad.to(both.dtype.element_ty), mask=inside)
+    tl.store(at + width, (grad_row * gate * sigmoid).to(both.dtype.element_ty), mask=inside)

@@ -43,9 +43,9 @@ def rms_norm_backward(
     upcast = grad.to(scale.dtype)
     unit = x.to(scale.dtype) * scale[:, None]
     weight_grad += (upcast * unit.to(x.dtype).to(scale.dtype)).sum(0)
-    through = upcast * weight.to(scale.dtype)
-    inner = (through - unit * (through * unit).mean(-1, keepdim=True)) * scale[:, None]
-    out.copy_(inner if residual is None else inner + residual.to(scale.dtype))
+    unit_grad = upcast * weight.to(scale.dtype)
+    x_grad = (unit_grad - unit * (unit_grad * unit).mean(-1, keepdim=True)) * scale[:, None]
+    out.copy_(x_grad if residual is None else x_grad + residual.to(scale.dtype))
 
 
 def rms_norm_weight_grad(grad: Tensor, x: Tensor, scale: Tensor, weight_grad: Tensor) -> None:
@@ -138,15 +138,15 @@ def merge_own_backward(
     at = slice(None) if rows is None else rows
     heads, size = own.heads, own.size
     grad_rows[at] = grad
-    q, given, merged = (_grouped(flat, heads, size) for flat in (query[at], grad, out[at]))
+    q, grad_out, merged = (_grouped(flat, heads, size) for flat in (query[at], grad, out[at]))
     keys, values = (part.to(q.dtype).view(*part.shape[:2], heads, size) for part in (own.keys, own.values))
     scores = torch.einsum("nhgd,mnhd->nhgm", q, keys) * size**-0.5
     share = torch.exp(scores - total[:, at].T.reshape(q.shape[0], heads, -1)[..., None])
-    inner = torch.einsum("nhgd,mnhd->nhgm", given, values) - (given * merged).sum(-1, keepdim=True)
-    by_score = share * inner * size**-0.5
-    query_grad.copy_(torch.einsum("nhgm,mnhd->nhgd", by_score, keys).flatten(1))
-    own.key_grads.add_(torch.einsum("nhgm,nhgd->mnhd", by_score, q).flatten(2))
-    own.value_grads.add_(torch.einsum("nhgm,nhgd->mnhd", share, given).flatten(2))
+    inner = torch.einsum("nhgd,mnhd->nhgm", grad_out, values) - (grad_out * merged).sum(-1, keepdim=True)
+    score_grad = share * inner * size**-0.5
+    query_grad.copy_(torch.einsum("nhgm,mnhd->nhgd", score_grad, keys).flatten(1))
+    own.key_grads.add_(torch.einsum("nhgm,nhgd->mnhd", score_grad, q).flatten(2))
+    own.value_grads.add_(torch.einsum("nhgm,nhgd->mnhd", share, grad_out).flatten(2))
 
 
 def silu_mul(both: Tensor, out: Tensor) -> None:
@@ -158,8 +158,8 @@ def silu_mul_backward(grad: Tensor, both: Tensor) -> None:
     gate, up = (part.to(wide(both.dtype)) for part in both.chunk(2, -1))
     upcast = grad.to(gate.dtype)
     sigmoid = torch.sigmoid(gate)
-    by_gate = upcast * up * sigmoid * (1 + gate * (1 - sigmoid))
-    both.copy_(torch.cat((by_gate, upcast * gate * sigmoid), -1))
+    gate_grad = upcast * up * sigmoid * (1 + gate * (1 - sigmoid))
+    both.copy_(torch.cat((gate_grad, upcast * gate * sigmoid), -1))
 
 
 def row_logsumexp(logits: Tensor) -> Tensor:
@@ -180,12 +180,12 @@ def entropy(logits: Tensor, rows: EntropyRows, by_entropy: Tensor | None = None)
     z, p, mass = _with_teacher(logits, rows)
     total = torch.logsumexp(z, -1)
     q = torch.exp(z - total[:, None])
-    outside = p * mass[:, None]
+    target_p = p * mass[:, None]
     rows.total.copy_(total)
     rows.stats[0] = torch.where(rows.trained, total - (p * z).sum(-1), 0.0)
-    rows.stats[1] = torch.where(rows.trained, torch.minimum(q, outside).sum(-1), 0.0)
+    rows.stats[1] = torch.where(rows.trained, torch.minimum(q, target_p).sum(-1), 0.0)
     rows.stats[2] = torch.where(rows.trained & (z.argmax(-1) == rows.best), 1.0, 0.0)
-    rows.lesser.copy_(torch.where(q < outside, q, 0.0).sum(-1))
+    rows.lesser.copy_(torch.where(q < target_p, q, 0.0).sum(-1))
     if by_entropy is not None:
         entropy_grad(logits, rows, by_entropy, None)
 
