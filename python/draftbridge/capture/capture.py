@@ -151,7 +151,11 @@ def _forward(payload: Payload) -> Payload:
 def _check_ids(ids: list[int], vocab_size: int, name: str) -> None:
     if not ids:
         raise BridgeError(
-            "FEATURE_INVALID", "the conversation has no tokens", file=name, found="nothing", fix="drop it"
+            "FEATURE_INVALID",
+            "the conversation has no tokens",
+            file=name,
+            found="nothing",
+            fix="remove this conversation",
         )
     if max(ids) >= vocab_size:
         raise BridgeError(

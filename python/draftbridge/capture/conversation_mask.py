@@ -39,7 +39,7 @@ def encode(tokenizer: PreTrainedTokenizerBase, conversation: dict[str, Any]) -> 
 
 
 def _by_markers(tokenizer: PreTrainedTokenizerBase, messages: Messages, name: str) -> tuple[list[int], list[int]]:
-    """The template says itself what is generated."""
+    """For a template that marks the generated text itself."""
     render: Any = tokenizer.apply_chat_template
     try:
         encoded = render(messages, tokenize=True, return_dict=True, return_assistant_tokens_mask=True)
@@ -101,8 +101,8 @@ def _span(tokenizer: PreTrainedTokenizerBase, messages: Messages, turn: int, tex
         return begin, len(whole)
     raise BridgeError(
         "FEATURE_INVALID",
-        "the assistant's words cannot be told from the rest: the chat template renders early turns in another way "
-        "once later ones follow",
+        "the assistant's tokens cannot be found: the chat template renders an early turn in another way once later "
+        "turns follow",
         file=name,
         field=f"messages[{turn}]",
         found="a turn whose text depends on later turns",
@@ -134,7 +134,7 @@ def _unrendered(name: str, exc: Exception) -> BridgeError:
     lines = str(exc).strip().splitlines()
     return BridgeError(
         "FEATURE_INVALID",
-        "the chat template refuses this conversation",
+        "the chat template cannot render this conversation",
         file=name,
         field="messages",
         found=f"{type(exc).__name__}: {lines[0][:300] if lines else ''}",

@@ -48,7 +48,7 @@ def nondeterminism_coded() -> Iterator[None]:
         operation = text.split(_REFUSAL)[0].strip()
         error = BridgeError(
             "CONFIG_INVALID",
-            "An operation of this training has no deterministic form on this device, and was refused.",
+            "The training uses an operation that has no deterministic form on this device.",
             field="train.deterministic",
             found=operation,
             fix="set train.deterministic to false, or report it: the training should not need this operation",

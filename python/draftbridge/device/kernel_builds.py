@@ -18,7 +18,7 @@ def built() -> int:
 
 
 def watch() -> None:
-    """Counts from now on. Whoever else listens for builds still hears of them."""
+    """Counts builds from now on. A hook that was set before is still called."""
     global _watching
     if _watching:
         return

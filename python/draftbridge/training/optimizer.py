@@ -9,7 +9,7 @@ from torch import Tensor
 
 from draftbridge.settings.train_settings import OptimizerSettings
 
-# Below this length of the decay the reference's overshoot would be felt (it doubles the rate when two steps are left).
+# A shorter decay leaves the reference's overshoot out, which would be large (twice the rate for two steps of decay).
 _OVERSHOOT_FROM = 20
 
 
@@ -57,7 +57,7 @@ class Optimizer:
         """
         for name, leaf in self._leaves.items():
             leaf.grad = gradients[name]
-        # The fused kernel divides by the one and looks at the other, as for torch's loss scaling.
+        # The fused kernel divides by grad_scale and skips the step where found_inf is set, as for torch's loss scaling.
         self._adam.grad_scale = ((norm + 1e-6) / self._settings.clip).clamp(min=1.0).float()  # type: ignore[attr-defined]
         self._adam.found_inf = broken.float()  # type: ignore[attr-defined]
         self._adam.param_groups[0]["lr"] = rate(self._settings, self._total_steps, step)
@@ -79,6 +79,6 @@ class Optimizer:
         if name in self._empty:
             return
         leaf = self._leaves[name]
-        moved = {"exp_avg": first.to(leaf).clone(), "exp_avg_sq": second.to(leaf).clone()}
+        restored = {"exp_avg": first.to(leaf).clone(), "exp_avg_sq": second.to(leaf).clone()}
         count = torch.tensor(float(step), dtype=torch.float32, device=leaf.device)
-        self._adam.state[leaf] = {"step": count, **moved}
+        self._adam.state[leaf] = {"step": count, **restored}

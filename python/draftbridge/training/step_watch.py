@@ -1,4 +1,4 @@
-"""Looks at each step's loss when the device has got there, and keeps the host from running too far ahead of it."""
+"""Checks each step's loss once the device has computed it, and keeps the host from running too far ahead."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from draftbridge.bridge.errors import BridgeError
 
 # Enough that the device never waits for the host; each holds a batch on the device.
-_AHEAD = 2
+_MAX_PENDING = 2
 
 
 @dataclass(frozen=True)
@@ -37,27 +37,27 @@ class StepWatch:
 
     def stepped(self, step: int, norm: Tensor, losses: Tensor) -> None:
         """`losses` [1 + ranks]: of all ranks together, and each one's part of it. FEATURE_INVALID if the loss or norm
-        of this step, or of one before that was not looked at, is not finite."""
+        of this step, or of an earlier one not yet checked, is not finite."""
         numbers = torch.cat((norm.reshape(1), losses))
         reached = None
         if self._device.type == "cuda":
-            here = torch.empty(numbers.shape, dtype=numbers.dtype, pin_memory=True)
-            here.copy_(numbers, non_blocking=True)
-            numbers, reached = here, torch.cuda.current_stream().record_event()
+            on_host = torch.empty(numbers.shape, dtype=numbers.dtype, pin_memory=True)
+            on_host.copy_(numbers, non_blocking=True)
+            numbers, reached = on_host, torch.cuda.current_stream().record_event()
         self._pending.append(_Pending(step, numbers, reached))
-        while len(self._pending) > (_AHEAD if reached is not None else 0):
-            self._look()
+        while len(self._pending) > (_MAX_PENDING if reached is not None else 0):
+            self._check_oldest()
 
     def settle(self) -> None:
         while self._pending:
-            self._look()
+            self._check_oldest()
 
     def seen(self) -> list[WatchedStep]:
-        """Steps that were looked at since the last call, in order."""
+        """Steps that were checked since the last call, in order."""
         seen, self._seen = self._seen, []
         return seen
 
-    def _look(self) -> None:
+    def _check_oldest(self) -> None:
         pending = self._pending.popleft()
         if pending.reached is not None:
             pending.reached.synchronize()

@@ -1,4 +1,4 @@
-"""TensorBoard's event files, and the operations that write them. TensorFlow has no part in it."""
+"""TensorBoard's event files, and the operations that write them. Without TensorFlow."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class EventFile:
             file=str(self._directory),
             field="train.tensorboard",
             found=f"{errno.errorcode.get(exc.errno or 0, 'error')}: {exc.strerror}",
-            fix="free some space, or see that the folder is writable; the run goes on from its last checkpoint",
+            fix="free some space, or make the folder writable; the run goes on from its last checkpoint",
         )
 
 

@@ -35,7 +35,7 @@ def write_snapshot(snapshot: Snapshot, directory: Path) -> list[dict[str, Any]]:
     """Write the files of a checkpoint, fsynced, into an existing directory. Returns their names and bytes.
 
     Needs no lane of its own: nothing of the session is touched, and hardly any Python runs. STORE_FULL,
-    STORE_UNAVAILABLE, or FEATURE_INVALID if what was trained is not worth keeping.
+    STORE_UNAVAILABLE, or FEATURE_INVALID if the loss of a step was not finite.
     """
     snapshot.settle()
     moments = {name: tensor for name, tensor in snapshot.tensors.items() if name.startswith((FIRST, SECOND))}
@@ -100,5 +100,5 @@ def _read_rng(session: TrainSession, directory: Path) -> dict[str, Tensor]:
     file = directory / _rng_file(session.world.rank)
     tensors, _ = read_tensors(file)
     if "cpu" not in tensors or tensors["cpu"].dtype != torch.uint8:
-        raise checkpoint_invalid("The random state of a rank is not one.", file, "cpu", ", ".join(tensors))
+        raise checkpoint_invalid("This is not the random state of a rank.", file, "cpu", ", ".join(tensors))
     return tensors

@@ -11,7 +11,7 @@ import { sha256 } from '../sha256.ts'
 import { RefList } from './ref-list.ts'
 import { countLines, SegmentLines } from './segment-lines.ts'
 
-/** What a producer published: all that passes between the pools beside the store. */
+/** What a producer published. Apart from the store, nothing else passes between the pools. */
 export interface Manifest {
   readonly dir: string
   readonly runId: RunId
@@ -68,14 +68,14 @@ export async function readManifestSoFar(options: ReadOptions): Promise<ManifestS
     const found = await requireRoot(dir, key)
     const { store_id: store } = found.root
     if (storeId !== undefined && store !== storeId) throw otherStore(file, store, storeId)
-    const read = await readAll(dir, found).catch((error: unknown) => damage(error))
+    const read = await readAll(dir, found).catch((error: unknown) => onlyDamage(error))
     if (!(read instanceof Error)) return read
     // Its producer may have joined small segments to a larger one since the root was read.
     if (attempt === ATTEMPTS || (await requireRoot(dir, key)).text === found.text) throw read
   }
 }
 
-function damage(error: unknown): Error {
+function onlyDamage(error: unknown): Error {
   if (hasCode(error, 'MANIFEST_INVALID')) return error
   throw error
 }

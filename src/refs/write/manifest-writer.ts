@@ -145,7 +145,7 @@ export class ManifestWriter implements AsyncDisposable {
     await this.#replaceRoot({ specs: [...specs], provenance_keys: [...keys], segments })
     published.drop(replaced, withdrawn)
     for (const { entry, ids } of added) published.add(entry, ids)
-    // What was appended or withdrawn while this went on waits for the next flush.
+    // What was appended or withdrawn during this flush waits for the next one.
     this.#pending.drop(pending)
     for (const id of withdrawn) this.#withdrawn.delete(id)
     for (const { file } of replaced) await this.#stage.retire(file)

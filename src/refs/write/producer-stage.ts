@@ -10,8 +10,8 @@ const STAGE = '.producer-'
 const FENCED = '.fenced-'
 
 /**
- * The folder in a manifest from which one producer publishes. Whoever opens the manifest to write fences all producers
- * before, living or not: which of two may work is decided before that, by the claim on the manifest.
+ * The folder in a manifest from which one producer publishes. Opening it fences all earlier producers, alive or dead:
+ * the claim on the manifest has already decided which producer may work.
  */
 export class ProducerStage implements AsyncDisposable {
   readonly #dir: string

@@ -7,7 +7,7 @@ import { RefParser, type RefRoot } from '../lines/parse-ref.ts'
 import { SegmentLines } from '../read/segment-lines.ts'
 import type { SegmentEntry } from '../root/manifest-schema.ts'
 
-/** Greater than the lines of any segment: place = serial * STRIDE + line. */
+/** More than the lines of any segment: place = serial * STRIDE + line. */
 const STRIDE = 2 ** 24
 
 interface Segment {
@@ -22,7 +22,7 @@ export class PublishedRefs {
   readonly #segments = new Map<number, Segment>()
   #serial = 0
   /** The segment that was read last. */
-  #open: { readonly serial: number; readonly lines: SegmentLines } | undefined
+  #lastRead: { readonly serial: number; readonly lines: SegmentLines } | undefined
 
   constructor(dir: string) {
     this.#dir = dir
@@ -84,15 +84,15 @@ export class PublishedRefs {
   drop(entries: ReadonlySet<SegmentEntry>, gone: Iterable<SampleId>): void {
     for (const [serial, { entry }] of this.#segments) if (entries.has(entry)) this.#segments.delete(serial)
     for (const id of gone) this.#places.delete(id)
-    this.#open = undefined
+    this.#lastRead = undefined
   }
 
   #lines(serial: number): SegmentLines {
-    if (this.#open?.serial === serial) return this.#open.lines
+    if (this.#lastRead?.serial === serial) return this.#lastRead.lines
     const segment = this.#segments.get(serial)
     if (segment === undefined) throw new Error(`no segment ${serial} in ${this.#dir}`)
     const lines = readLines(this.#dir, segment.entry)
-    this.#open = { serial, lines }
+    this.#lastRead = { serial, lines }
     return lines
   }
 }

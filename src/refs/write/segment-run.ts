@@ -2,7 +2,7 @@ import type { SampleId } from '../../core/ids.ts'
 import type { Lines } from '../lines/lines.ts'
 import type { SegmentEntry } from '../root/manifest-schema.ts'
 
-/** A segment of this size is never written again. 600,000 refs are some thirty of them. */
+/** A segment of this size is never written again. 600,000 refs fill about thirty. */
 const SEGMENT_BYTES = 4 * 1024 * 1024
 
 /**
@@ -51,7 +51,7 @@ class NextSegment {
     this.#buffer = Buffer.allocUnsafe(bytes)
   }
 
-  /** A line that is longer than a segment should be has one of its own. */
+  /** A line that is longer than SEGMENT_BYTES gets a segment of its own. */
   fits(length: number): boolean {
     return this.size === 0 || this.size + length <= SEGMENT_BYTES
   }

@@ -106,7 +106,7 @@ async function load(python: Python, session: number, { dir, record }: NonNullabl
 async function requireSameTarget(python: Python, model: string, { contract }: TrainingData): Promise<void> {
   const { hash } = await python.call('target.identity', { model })
   if (hash === contract.targetHash) return
-  throw finding('CONTRACT_MISMATCH', 'the features were made with another target than the one to train for', {
+  throw finding('CONTRACT_MISMATCH', 'the features come from another target than target.model', {
     file: model,
     field: 'target.model',
     found: `${hash}; the features come from ${contract.target} (${contract.targetHash})`,
@@ -127,7 +127,7 @@ export class TrainingRuntime implements AsyncDisposable {
   readonly #options: AssembleOptions
   readonly #run: PreparedRun
   readonly #session: OpenSession | null
-  #stranded = false
+  #failedInCollective = false
 
   constructor(options: AssembleOptions, run: PreparedRun, session: OpenSession | null) {
     this.totalSteps = run.plan.totalSteps
@@ -180,7 +180,7 @@ export class TrainingRuntime implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     // After a failure the ranks are out of step, and leaving the group would wait for the others.
-    if (this.#session === null || this.#stranded) return
+    if (this.#session === null || this.#failedInCollective) return
     await this.#session.owned[Symbol.asyncDispose]()
     await this.#options.python.call('dist.close', {})
   }
@@ -211,7 +211,7 @@ export class TrainingRuntime implements AsyncDisposable {
     try {
       return await work()
     } catch (error) {
-      this.#stranded = this.#options.place.worldSize > 1
+      this.#failedInCollective = this.#options.place.worldSize > 1
       throw error
     }
   }

@@ -21,10 +21,10 @@ export async function consume(config: RunConfig, context: RoleContext): Promise<
   const { places, newest, finished } = await readyToTrain(config, context)
   if (finished && newest !== null) {
     await verify(newest)
-    // Its ranks train no more, but a kill may have come between the last checkpoint and the samples that it frees.
+    // The ranks train nothing more, but acknowledge the samples that a kill after the last checkpoint left claimed.
     if (!config.store.retain) await trainRanks(config, places, 'manifest', context)
     const step = newest.record.globalStep
-    // Said again, so that an earlier failure is not the last word about a run that is whole.
+    // Emitted again, so that the last event of a finished run is not an earlier failure.
     context.events.emit({ event: 'train.checkpoint', step, dir: newest.dir })
     return { checkpoint: newest.dir, step }
   }
@@ -53,7 +53,7 @@ async function waitFor(dir: string, config: RunConfig, { clock, signal, events }
   const timeoutSeconds = config.launch.peerTimeoutSeconds
   const onWait = () => events.emit({ event: 'train.waiting', manifest: dir, timeoutSeconds })
   const manifest = await waitForManifest({ dir, clock, signal, timeoutSeconds, onWait })
-  // Once, here: a rank looks only at what it trains.
+  // Checked once, here: a rank checks only the refs that it trains.
   manifest.refs.checkAll()
   return manifest
 }

@@ -37,7 +37,7 @@ export async function dryRun(config: RunConfig, context: RoleContext): Promise<R
     dryRun: true,
   }))
   await runRanks(specs, { logDir, signal: context.signal, events: { emit } }).catch(async (error: unknown) => {
-    // What else can be said of these stands in the logs, and the error says where they are.
+    // These errors name the logs, so the logs must stay.
     if (!hasCode(error, 'RANK_DIED', 'RANK_HUNG')) await rm(logDir, { recursive: true, force: true })
     throw error
   })

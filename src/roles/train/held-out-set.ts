@@ -5,7 +5,7 @@ import type { RunIdentity } from '../../train/checkpoints/checkpoint-record.ts'
 import { heldOut, SomeRefs } from '../../train/data/held-out.ts'
 import type { Refs } from '../../train/data/sample-reader.ts'
 
-/** Samples under numbers of their own, with their lengths. */
+/** Samples, numbered from 0, with their lengths. */
 export interface SampleSet {
   readonly refs: Refs
   /** In tokens, cut at data.maxLength. */
@@ -30,7 +30,7 @@ export interface SplitSources {
 }
 
 /**
- * Who is trained on, and who is only looked at. The same on every rank, whatever their number, and after a resume.
+ * Which samples are trained on and which are validated: the same on every rank, for any number of ranks, after a resume.
  * @throws CONFIG_INVALID when nothing is left to train on, or a sample would be in both.
  */
 export function split(sources: SplitSources): Split {
@@ -68,15 +68,15 @@ function requireDisjoint(training: RefList, validation: RefList): void {
   const held = new Set(validation.map(({ sampleId }) => sampleId))
   const shared = [...training].map(({ sampleId }) => sampleId).filter((sampleId) => held.has(sampleId))
   if (shared.length === 0) return
-  throw finding('CONFIG_INVALID', 'samples would be trained on and validated on', {
+  throw finding('CONFIG_INVALID', 'the training and the validation manifest share samples', {
     field: 'train.validation.manifest',
-    found: `${shared.length} samples that are in both manifests, the first is ${shared[0]}`,
+    found: `${shared.length} samples in both; the first is ${shared[0]}`,
     fix: 'produce the validation samples from other conversations, or use train.validation.share',
   })
 }
 
 const nothingLeft = (share: number, samples: number): Error =>
-  finding('CONFIG_INVALID', 'validation would take every sample', {
+  finding('CONFIG_INVALID', 'validation leaves no sample to train on', {
     field: 'train.validation.share',
     found: `${share} of ${samples} sample(s)`,
     fix: 'make it smaller, or produce more samples',

@@ -16,7 +16,7 @@ export interface HeldOutSources {
 
 type Reading = Pick<ValidatorOptions, 'maxLength' | 'prefetch' | 'prefetchBytes' | 'onLost'>
 
-/** One rank's part of looking at held-out samples. Null where the run has none. */
+/** One rank's validator. Null where the run has no validation. */
 export function validatorOf(
   { config, data, store, python, place }: HeldOutSources,
   run: PreparedRun,
@@ -33,8 +33,8 @@ export function validatorOf(
 }
 
 /**
- * Samples that are consumed once were claimed for each validation and given back. After the last one they go like those
- * that were trained on; those of a manifest of their own are not this run's to consume.
+ * Each validation claims samples that are consumed once, and gives them back. After the last validation this consumes
+ * them like training samples, but not those of train.validation.manifest: other runs may need them.
  */
 export async function settleHeldOut({ config, store, place }: HeldOutSources, run: PreparedRun): Promise<void> {
   const { validation, batch } = config.train

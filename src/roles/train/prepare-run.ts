@@ -39,7 +39,7 @@ export type TrainingConfig = Pick<RunConfig, 'run' | 'data' | 'draft' | 'train'>
 }
 
 export interface PreparedRun {
-  /** What is trained on: the plan's numbers are its. */
+  /** The samples to train on; the plan's sample numbers are indices into them. */
   readonly refs: Refs
   readonly validation: SampleSet | null
   readonly plan: BatchPlan

@@ -16,7 +16,7 @@ import { produceInto } from '../produce/produce.ts'
 import { dataOf } from './prepare-run.ts'
 import { buildDisaggRuntime, buildOfflineRuntime } from './runtime.ts'
 
-/** What one rank process is told: a place in the job, the whole config, and where its features come from. */
+/** The input of one rank process: a place in the job, the whole config, and where its features come from. */
 export const RankSpec = z.strictObject({
   place: RankPlace,
   config: RunConfig,
@@ -57,7 +57,7 @@ async function trainFromManifest(spec: RankSpec, python: Python, link: RankLink)
   return await (spec.dryRun ? runtime.rehearse() : runtime.fit())
 }
 
-// What a run that died on another machine had claimed is claimed again; a rank that tried at once would end as busy.
+// Without this wait a claim of a run that died on another machine counts as held, and the rank fails with STORE_BUSY.
 async function settleMembers(store: FeatureStore, { signal, phase }: RankLink): Promise<void> {
   phase('watching whether members of the store on other machines are alive')
   await store.settleMembers({ signal }).catch((error: unknown) => {
@@ -65,12 +65,12 @@ async function settleMembers(store: FeatureStore, { signal, phase }: RankLink): 
   })
 }
 
-/** Every rank fills a store in its own memory with the whole set: what another rank holds it could not read. */
+/** Every rank fills a store in its own memory with all samples, because it cannot read another rank's memory. */
 async function trainColocated(spec: RankSpec, python: Python, link: RankLink): Promise<TrainOutcome> {
   const { config, place } = spec
   link.phase('producing features')
   await using store = await openStore({ kind: 'local', python, retain: config.store.retain, quota: config.store.quota })
-  // The store ends with this process, so what an earlier process said about its own is worth nothing.
+  // The store ends with this process, so the manifest of an earlier process names a store that is gone.
   const manifest = path.join(config.run.dir, 'colocated', `rank-${place.rank}`)
   await rm(manifest, { recursive: true, force: true })
   const shared = reporting(spec, link)
@@ -81,7 +81,7 @@ async function trainColocated(spec: RankSpec, python: Python, link: RankLink): P
   return await runtime.fit()
 }
 
-/** Rank 0 speaks for all: the others do the same at the same time. Each reads samples of its own. */
+/** Only rank 0 emits events, because all ranks do the same. But each reads other samples, and reports damaged ones. */
 function reporting({ config, place, publishFrom }: RankSpec, link: RankLink) {
   const emit = (body: EventBody) => {
     if (place.rank === 0 || body.event === 'sample.corrupt') link.event(body)

@@ -104,7 +104,7 @@ export class RunReporter implements TrainObserver {
     this.emit({ event: 'train.checkpoint', step, dir })
   }
 
-  /** Said by the rank that met it: whether the run goes on is another matter, and may take a while to be agreed on. */
+  /** Emitted at once, by the rank that lost the sample. The ranks decide at the next optimiser step whether the run goes on. */
   lost({ ref: { sampleId, generation }, error, quarantined }: Loss): void {
     const { code, message } = error
     this.#options.events.emit({ event: 'sample.corrupt', sampleId, generation, code, message, quarantined })
@@ -131,7 +131,7 @@ export class RunReporter implements TrainObserver {
     return new CodedError(error.code, text, error.details, { cause: error })
   }
 
-  /** Of the ranks on which the loss broke. Where only a gradient did, nobody knows on which: those of all. */
+  /** The samples of the ranks whose loss is not finite. If only a gradient is not, its rank is unknown: those of all. */
   #suspects(step: number, ranks: unknown): RankSamples[] {
     const all = this.#samplesOf(step)
     const known = all.filter(({ rank }) => Array.isArray(ranks) && ranks.includes(rank))

@@ -4,7 +4,7 @@ import { systemClock } from '../../core/clock.ts'
 import type { EventBody } from '../../report/events/events.ts'
 import { scalarsOf } from '../../report/events/scalars.ts'
 
-/** TensorBoard files of a run. They lie behind the events: the training never waits for them. */
+/** TensorBoard files of a run. They may lag behind the events: training never waits for them. */
 export class TensorBoard implements AsyncDisposable {
   readonly #python: Python
   readonly #file: Owned
@@ -16,7 +16,7 @@ export class TensorBoard implements AsyncDisposable {
     this.#file = new Owned(python, handle)
   }
 
-  /** `resumedFrom`: what an earlier start wrote of later steps is done again, and no longer counts. */
+  /** `resumedFrom`: what an earlier start wrote of later steps no longer counts, because these steps are trained again. */
   static async open(python: Python, dir: string, resumedFrom: number | null): Promise<TensorBoard> {
     const { handle } = await python.call('tensorboard.open', { dir, purgeStep: (resumedFrom ?? 0) + 1 })
     return new TensorBoard(python, handle)

@@ -34,7 +34,7 @@ export async function trainRanks(
   context: RoleContext,
 ): Promise<{ checkpoint: string; step: number }> {
   await makeFolder(config.run.dir, 'run.dir')
-  // Two trainers in one folder would write each other's checkpoints.
+  // Two trainers in one folder would overwrite each other's checkpoints.
   await using claim = await claimWork(config.run.dir, 'train', context)
   const publishFrom = claim.publishing.dir
   const specs = places.map((place) => ({ place, config, features, publishFrom, dryRun: false }))

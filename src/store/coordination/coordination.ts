@@ -19,7 +19,7 @@ export interface PublishRight {
  * It knows nothing of blobs.
  */
 export interface Coordination extends PublishRight {
-  /** This client among all that ever were: `m` and 16 hex digits. */
+  /** The id of this client, which no other ever gets: `m` and 16 hex digits. */
   readonly memberId: string
   /** Members may live in other processes, so each must show that it is alive. */
   readonly spansProcesses: boolean

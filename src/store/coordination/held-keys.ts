@@ -1,6 +1,6 @@
 import type { Notes } from './notes.ts'
 
-/** The members that hold leases or claims, by `keySegment`. Lists a folder for each: not for the path of a get. */
+/** The members that hold leases or claims, by `keySegment`. Lists one folder per key, too slow for a get. */
 export async function holdersOf(
   notes: Notes,
   part: 'leases' | 'claims',

@@ -15,13 +15,13 @@ const FOLDER = 'members'
 
 /**
  * Who uses the store right now. Each open store is one member: a note `members/<memberId>` with its heartbeat, and a
- * place of its own in the coordination, from which alone it can publish. Who lives is decided by core/liveness, as for
- * every claim.
+ * place of its own in the coordination, the only one it can publish from. core/liveness decides which members are alive,
+ * as for every claim.
  *
- * join:  1 enter (the place)   2 the note.           A member without its note is dead, one without its place harmless.
- * fence: 1 the place goes away 2 the note goes away. In this order, and both may be done again: who dies in between
- *        leaves a member that publishes nothing and that the next one finds dead once more.
- * A fenced process that wakes up fails at its next publish or move, whatever it believes; its beat only tells it why.
+ * join:  1 make the place   2 write the note. A member without a note counts as dead; without a place it cannot publish.
+ * fence: 1 take the place away   2 remove the note. Both steps can be repeated. If the fencing process dies between
+ *        them, the member can publish nothing, and another process finds it dead and fences it again.
+ * A fenced process that wakes up fails at its next publish or move. Its heartbeat finds no note and tells it why.
  * An id is never used again, so it is the epoch of its member: a fence ends it for ever.
  */
 export class Members {
@@ -50,7 +50,7 @@ export class Members {
     if (this.#fenced || this.#heartbeat?.isFenced === true) throw this.fencedError()
   }
 
-  /** Asks the store, not the memory: whether this process was taken for dead. */
+  /** Whether this process was taken for dead, as the store says now. */
   async wasFenced(): Promise<boolean> {
     if (this.#joined === undefined || this.#fenced) return this.#fenced
     this.#fenced = !(await this.#coordination.notes.has(noteOf(this.id)))
@@ -78,15 +78,15 @@ export class Members {
   }
 
   /**
-   * Watches all other members that cannot be seen from here, together, until each is known to live or to be dead. For
-   * who must not take a dead member for a living one and has only this one run to find out.
+   * Watches all other members that cannot be seen from here, together, until each is known to be alive or dead. For
+   * a command that must find all dead members in one run.
    */
   async settle(wait: WaitOptions): Promise<void> {
     const others = (await this.all()).filter((id) => id !== this.id)
     await this.#watch.settle(others, (id) => this.look(id), wait)
   }
 
-  /** From here on nothing that the member does has an effect, should it be alive after all. */
+  /** After this, nothing that the member does has an effect, even if it is still alive. */
   async fence(memberId: string): Promise<void> {
     const text = await this.#coordination.notes.read(noteOf(memberId))
     await this.#coordination.fence(memberId)
@@ -94,7 +94,7 @@ export class Members {
     clearWitness(text)
   }
 
-  /** For an error: who that is, and why it is not taken for dead. */
+  /** The member as an error names it; with `verdict`, also why it does not count as dead. */
   async describe(memberId: string, verdict?: Verdict): Promise<string> {
     const text = await this.#coordination.notes.read(noteOf(memberId))
     const note = text === null ? null : parseNote(text)
@@ -114,7 +114,7 @@ export class Members {
       await this.#coordination.leave()
       await this.#coordination.notes.remove(noteOf(this.id))
     } finally {
-      // Last: a note without its witness would be somebody who has to be watched.
+      // Last: others can find a member without a witness dead only by watching its note for the whole silence time.
       await this.#heartbeat?.stop()
     }
   }

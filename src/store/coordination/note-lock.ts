@@ -8,7 +8,7 @@ export interface Peers {
   join(): Promise<void>
   /** True only when the member's process has surely ended, or was silent for too long. */
   dead(memberId: string): Promise<boolean>
-  /** From here on nothing that the member does has an effect, should it be alive after all. */
+  /** After this, nothing that the member does has an effect, even if it is still alive. */
   fence(memberId: string): Promise<void>
 }
 
@@ -16,7 +16,7 @@ const LONGEST_PAUSE_MS = 40
 /** A holder works for milliseconds, or as long as a listing of the store takes. */
 const TIMEOUT_MS = 120_000
 
-/** A lock that one member at a time holds, for moments: a note that is alone in its folder. One instance for a member. */
+/** A lock that one member at a time holds, for milliseconds: a note that is alone in its folder. One per member. */
 export class NoteLock {
   readonly #notes: Notes
   readonly #folder: string

@@ -26,7 +26,7 @@ export class GenerationSource {
     return this.#inTurn(async () => {
       const current = this.#epoch !== undefined && (!afterAllProducers || (await this.#epoch.newest()))
       const usable = current && this.#counter < PER_EPOCH - 1
-      if (!usable || this.#peek() <= above) await this.#renewUnasked(Math.floor(above / PER_EPOCH))
+      if (!usable || this.#peek() <= above) await this.#renewAndDetectOthers(Math.floor(above / PER_EPOCH))
       this.#counter += 1
       return Generation.parse(this.#at(this.#counter))
     })
@@ -48,8 +48,8 @@ export class GenerationSource {
     })
   }
 
-  /** An epoch that lies between the old one and the new one was another producer's. */
-  async #renewUnasked(above: number): Promise<void> {
+  /** Claims a later epoch. Where the new number does not follow the old one, another producer claimed one in between. */
+  async #renewAndDetectOthers(above: number): Promise<void> {
     const before = this.#epoch
     await this.#renew(above)
     if (before !== undefined && this.#epoch?.number !== before.number + 1) this.#overtook = true

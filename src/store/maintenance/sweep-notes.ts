@@ -6,7 +6,7 @@ import type { SweepKind } from './sweep-kinds.ts'
 export interface NoteSweepOptions {
   readonly dryRun: boolean
   /** Counts something that is removed. */
-  readonly note: (kind: SweepKind, bytes: number) => void
+  readonly countRemoved: (kind: SweepKind, bytes: number) => void
   /** Frees a sample, or in a dry run only computes it. The bytes that become free; null when a living process holds it. */
   readonly retire: (key: BlobKey) => Promise<number | null>
 }
@@ -15,7 +15,7 @@ export interface NoteSweepOptions {
 export class NoteSweep {
   readonly #parts: StoreParts
   readonly #options: NoteSweepOptions
-  readonly #judged = new Map<string, boolean>()
+  readonly #isDeadById = new Map<string, boolean>()
   /** Members that have a note and are dead. */
   readonly dead: ReadonlySet<string>
 
@@ -38,32 +38,32 @@ export class NoteSweep {
     await this.#leases()
     await this.#consumed()
     for (const id of this.dead) {
-      this.#options.note('members', 0)
+      this.#options.countRemoved('members', 0)
       if (!this.#options.dryRun) await this.#parts.members.fence(id)
     }
   }
 
   async #claims(): Promise<void> {
-    const { dryRun, note, retire } = this.#options
+    const { dryRun, countRemoved, retire } = this.#options
     await this.#perKey('claims', async (key, holder, folder) => {
       // The work was acknowledged, and its holder died before the sample was freed.
       if (holder === 'acked') {
-        note('claims', (dryRun ? await retire(key) : await this.#parts.leases.consume(key)) ?? 0)
+        countRemoved('claims', (dryRun ? await retire(key) : await this.#parts.leases.consume(key)) ?? 0)
       } else if (await this.isDead(holder)) {
-        note('claims', 0)
+        countRemoved('claims', 0)
         if (!dryRun) await this.#removeHolder(folder, holder)
       }
     })
   }
 
   async #leases(): Promise<void> {
-    const { dryRun, note, retire } = this.#options
+    const { dryRun, countRemoved, retire } = this.#options
     await this.#perKey('leases', async (key, holder, folder) => {
       // The process that was freeing the sample died before it had finished.
       if (holder === 'freed') {
-        note('leases', (await retire(key)) ?? 0)
+        countRemoved('leases', (await retire(key)) ?? 0)
       } else if (await this.isDead(holder)) {
-        note('leases', 0)
+        countRemoved('leases', 0)
         if (!dryRun) await this.#removeHolder(folder, holder)
       }
     })
@@ -74,7 +74,7 @@ export class NoteSweep {
     for (const name of await this.#parts.coordination.notes.list('consumed')) {
       const key = keyOfSegment(name)
       if (key === null || (await this.#heldByLiving(name))) continue
-      this.#options.note('consumed', (await this.#options.retire(key)) ?? 0)
+      this.#options.countRemoved('consumed', (await this.#options.retire(key)) ?? 0)
     }
   }
 
@@ -110,8 +110,8 @@ export class NoteSweep {
   // Asked once for each member: within one sweep the answer is kept.
   async isDead(id: string): Promise<boolean> {
     if (id === this.#parts.members.id) return false
-    const known = this.#judged.get(id) ?? (await this.#parts.members.dead(id))
-    this.#judged.set(id, known)
+    const known = this.#isDeadById.get(id) ?? (await this.#parts.members.dead(id))
+    this.#isDeadById.set(id, known)
     return known
   }
 }

@@ -47,7 +47,11 @@ export async function sweep(parts: StoreParts, inventory: Inventory, options: Sw
   if (options.wait !== undefined) await parts.members.settle(options.wait)
   const swept = new Sweep(parts, inventory, options, await inventory.now(parts.members.id))
   const { dryRun } = options
-  const notes = await NoteSweep.begin(parts, { dryRun, note: swept.note, retire: (key) => swept.retire(key) })
+  const notes = await NoteSweep.begin(parts, {
+    dryRun,
+    countRemoved: swept.countRemoved,
+    retire: (key) => swept.retire(key),
+  })
   await swept.staging(notes)
   await notes.run()
   await swept.objects()
@@ -60,7 +64,7 @@ class Sweep {
   readonly #parts: StoreParts
   readonly #inventory: Inventory
   readonly #options: SweepOptions
-  readonly #oldest: number
+  readonly #graceStartMs: number
   readonly #found = Object.fromEntries(sweepKinds.map((kind) => [kind, { count: 0, bytes: 0 }])) as Record<
     SweepKind,
     { count: number; bytes: number }
@@ -76,7 +80,7 @@ class Sweep {
     this.#parts = parts
     this.#inventory = inventory
     this.#options = options
-    this.#oldest = nowMs - options.graceMs
+    this.#graceStartMs = nowMs - options.graceMs
     this.#wouldFree = new WouldFree(inventory)
   }
 
@@ -85,7 +89,7 @@ class Sweep {
     return { dryRun, found: this.#found, held: this.#held, young: this.#young, unknown: this.#unknown }
   }
 
-  readonly note = (kind: SweepKind, bytes: number): void => {
+  readonly countRemoved = (kind: SweepKind, bytes: number): void => {
     this.#found[kind].count += 1
     this.#found[kind].bytes += bytes
   }
@@ -93,8 +97,8 @@ class Sweep {
   async staging(notes: NoteSweep): Promise<void> {
     for await (const entry of this.#inventory.staged()) {
       this.#options.signal?.throwIfAborted()
-      if (!(await this.#isLeft(entry, notes))) continue
-      this.note('staging', entry.bytes)
+      if (!(await this.#isAbandoned(entry, notes))) continue
+      this.countRemoved('staging', entry.bytes)
       if (this.#options.dryRun) continue
       if (MEMBER.test(entry.name)) await this.#parts.members.fence(entry.name)
       else await this.#inventory.drop(entry.file)
@@ -118,9 +122,9 @@ class Sweep {
     }
     if (this.#options.judge === null) return
     const { judge, signal } = this.#options
-    for await (const some of inBatches(newest.values(), AT_ONCE)) {
+    for await (const batch of inBatches(newest.values(), AT_ONCE)) {
       signal?.throwIfAborted()
-      await Promise.all(some.map((object) => this.#judged(object, judge)))
+      await Promise.all(batch.map((object) => this.#freeIfOrphan(object, judge)))
     }
   }
 
@@ -139,7 +143,7 @@ class Sweep {
   }
 
   // A process makes its folder first and its note second, so a folder without a note may belong to one that is starting.
-  async #isLeft(entry: StagedEntry, notes: NoteSweep): Promise<boolean> {
+  async #isAbandoned(entry: StagedEntry, notes: NoteSweep): Promise<boolean> {
     if (!entry.directory) return !this.#tooYoung(entry)
     if (FENCED.test(entry.name)) return !this.#tooYoung(entry)
     if (!MEMBER.test(entry.name) || entry.name === this.#parts.members.id) return false
@@ -152,7 +156,7 @@ class Sweep {
     if (judgement !== 'listed' && !this.#tooYoung(newer)) await this.#free('superseded', older)
   }
 
-  async #judged(object: FoundObject, judge: NonNullable<SweepOptions['judge']>): Promise<void> {
+  async #freeIfOrphan(object: FoundObject, judge: NonNullable<SweepOptions['judge']>): Promise<void> {
     const judgement = await judge(object)
     if (judgement === 'unknown') this.#unknown += 1
     if (judgement === 'orphan' && !this.#tooYoung(object)) await this.#free('orphans', object)
@@ -172,7 +176,7 @@ class Sweep {
       this.#held += 1
       return
     }
-    this.note(kind, bytes)
+    this.countRemoved(kind, bytes)
     this.#stored.delete(keySegment(key))
   }
 
@@ -184,12 +188,12 @@ class Sweep {
   }
 
   async #dropFile(kind: SweepKind, { file, bytes }: FoundFile): Promise<void> {
-    this.note(kind, bytes)
+    this.countRemoved(kind, bytes)
     if (!this.#options.dryRun) await this.#inventory.drop(file)
   }
 
   #tooYoung({ touchedMs }: FoundFile): boolean {
-    const young = touchedMs > this.#oldest
+    const young = touchedMs > this.#graceStartMs
     if (young) this.#young += 1
     return young
   }

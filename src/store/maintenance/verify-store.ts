@@ -59,8 +59,8 @@ export async function verifyStore(parts: StoreParts, files: Inventory, options: 
   const { dryRun, onProgress, signal } = options
   if (!dryRun) await begin(parts)
   const all = await inOrder(files, signal)
-  const begun = dryRun || options.restart ? null : await readProgress(parts)
-  const left = begun === null ? all : all.filter((object) => placeOf(object) > begun.after)
+  const earlier = dryRun || options.restart ? null : await readProgress(parts)
+  const left = earlier === null ? all : all.filter((object) => placeOf(object) > earlier.after)
   const total = { objects: all.length, bytes: all.reduce((sum, object) => sum + object.bytes, 0) }
   let done = { objects: all.length - left.length, bytes: total.bytes - left.reduce((sum, { bytes }) => sum + bytes, 0) }
   const before = done.objects
@@ -115,7 +115,7 @@ async function problemOf(
     if (blob === null) return null
     if (blob instanceof Error) throw blob
     await using _ = blob.tensors
-    expectOwn(parts, key, file, blob)
+    expectOwnName(parts, key, file, blob)
     const ref = refOf(key)
     if (ref === undefined) return null
     expectMetadata(ref, blob.metadata)
@@ -128,7 +128,7 @@ async function problemOf(
   }
 }
 
-function expectOwn({ id }: StoreParts, key: BlobKey, file: string, { metadata }: StoredBlob): void {
+function expectOwnName({ id }: StoreParts, key: BlobKey, file: string, { metadata }: StoredBlob): void {
   const own = { store_id: id, sample_id: key.sampleId, generation: String(key.generation) }
   for (const [field, value] of Object.entries(own)) {
     if (metadata[field] === value) continue

@@ -83,14 +83,14 @@ export class CountedSpace implements Space {
     if (this.#counted === null) return this.#uncounted()
     await new Promise<void>((resolve, reject) => {
       this.#pending.push({ bytes, answer: (refusal) => (refusal === null ? resolve() : reject(refusal)) })
-      // An error of the turn reaches every pending reservation through its `answer`.
-      this.#turn().catch(() => undefined)
+      // An error of the write reaches every pending reservation through its `answer`.
+      this.#scheduleWrite().catch(() => undefined)
     })
-    const give = (changes: readonly PendingChange[]) => {
+    const release = (changes: readonly PendingChange[]) => {
       this.#reserved -= bytes
       return this.#record(changes)
     }
-    return { commit: (actual) => give([{ bytes: actual, counted: null }]), cancel: () => give([]) }
+    return { commit: (actual) => release([{ bytes: actual, counted: null }]), cancel: () => release([]) }
   }
 
   /** Call it before a removal, and the function that it returns after the removal, with the bytes that became free. */
@@ -108,7 +108,7 @@ export class CountedSpace implements Space {
     await this.#findCount()
     if (this.#counted === null) return
     this.#stale = true
-    await this.#turn()
+    await this.#scheduleWrite()
   }
 
   /** The recorded count; without one the store is listed. */
@@ -128,7 +128,7 @@ export class CountedSpace implements Space {
 
   async #open(): Promise<void> {
     await this.#findCount()
-    if (this.#options.quota !== null) await this.#turn()
+    if (this.#options.quota !== null) await this.#scheduleWrite()
   }
 
   // Looks for a count only after publishing: one that begins later includes the object, one that began before does not.
@@ -150,13 +150,13 @@ export class CountedSpace implements Space {
   // The put or removal itself is done. If the note cannot be written now, the change goes in with the next one.
   async #record(changes: readonly PendingChange[]): Promise<void> {
     this.#changes = [...this.#changes, ...changes]
-    await this.#turn().catch((error: unknown) => {
+    await this.#scheduleWrite().catch((error: unknown) => {
       if (!hasCode(error, 'STORE_BUSY', 'STORE_FULL')) throw error
     })
   }
 
-  // Changes that arrive while an earlier turn waits for the lock are written together with it.
-  #turn(): Promise<void> {
+  // Changes that arrive while an earlier write waits for the lock are written together with it.
+  #scheduleWrite(): Promise<void> {
     this.#written = false
     this.#waiting ??= this.#running.then(() => {
       this.#waiting = undefined
@@ -248,7 +248,7 @@ export const countedSpace =
 function overBudget(need: number, taken: number, quota: number): Error {
   return finding('STORE_OVER_BUDGET', 'the sample does not fit into the quota of the store; nothing was changed', {
     field: 'store.quota',
-    found: `a need of ${need} bytes; ${taken} of ${quota} are taken`,
+    found: `it needs ${need} bytes; ${taken} of ${quota} are in use`,
     fix: 'free samples (draftbridge store ls, store rm RUN, store gc) or raise store.quota, then run the command again',
   })
 }

@@ -57,7 +57,7 @@ export function parseRecord(text: string, file: string): CheckpointRecord {
   const parsed = CheckpointRecord.safeParse(json)
   if (parsed.success) return parsed.data
   const issue = parsed.error.issues[0]
-  throw finding('CHECKPOINT_INVALID', 'checkpoint.json is not what a checkpoint says of itself', {
+  throw finding('CHECKPOINT_INVALID', 'checkpoint.json is not the record of a checkpoint', {
     file,
     field: issue?.path.join('.') ?? '',
     found: issue?.message ?? '',
@@ -65,7 +65,7 @@ export function parseRecord(text: string, file: string): CheckpointRecord {
   })
 }
 
-/** The metric of a record, or null: a checkpoint that cannot be read to the end is nobody's best one. */
+/** The metric of a record, or null: a record that cannot be read is never the best one. */
 export function metricIn(text: string): number | null {
   try {
     return z.looseObject({ metric: z.number().nullable() }).safeParse(JSON.parse(text)).data?.metric ?? null
@@ -77,8 +77,7 @@ export function metricIn(text: string): number | null {
 export const DISCARD = 'remove that checkpoint folder to go on from the one before it'
 
 /**
- * A run goes on only from its own checkpoints: other data, another plan or another optimiser would make a run that
- * nobody asked for and nobody could repeat.
+ * A run goes on only from its own checkpoints: with other data, another plan or optimiser nobody could repeat it.
  * @throws CHECKPOINT_INVALID naming the first setting that differs, what this run has and what the checkpoint has.
  */
 export function requireSameRun(mine: RunIdentity, { identity }: CheckpointRecord, file: string): void {

@@ -34,7 +34,7 @@ export class CheckpointFolder {
     return path.join(this.#dir, `step-${String(step).padStart(6, '0')}`)
   }
 
-  /** The complete checkpoint with the most steps, or null. Its files are not looked at: see `verify`. */
+  /** The complete checkpoint with the most steps, or null. Does not check its files: `verify` does. */
   async newest(): Promise<Checkpoint | null> {
     for (const step of (await this.#steps()).reverse()) {
       const dir = this.pathOf(step)

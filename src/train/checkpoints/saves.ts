@@ -16,7 +16,7 @@ export interface SavesOptions {
 }
 
 const PLACE = 'the folder of the checkpoints'
-const ROOM = 'free space or lower train.save.keep, then start again: what was saved before is whole'
+const FIX_WHEN_FULL = 'free space or lower train.save.keep, then start again: earlier checkpoints are complete'
 
 /**
  * Checkpoints under way, on the rank that writes: from the snapshot to the complete folder, one at a time, while the run
@@ -38,13 +38,13 @@ export class Saves implements AsyncDisposable {
     return this.#underWay
   }
 
-  /** The newest step that was saved here and is complete; 0 before the first. @throws what a save failed of. */
+  /** The newest step that was saved here and is complete; 0 before the first. @throws the error of a save that failed. */
   get complete(): number {
     if (this.#failure !== undefined) throw this.#failure.error
     return this.#complete
   }
 
-  /** Resolves once nothing is being written. @throws what the save failed of. */
+  /** Resolves once nothing is being written. @throws the error of a save that failed. */
   async settled(): Promise<void> {
     await this.#writing
     if (this.#failure !== undefined) throw this.#failure.error
@@ -54,7 +54,7 @@ export class Saves implements AsyncDisposable {
   begin(snapshot: number, record: CheckpointPosition): void {
     if (this.#underWay !== null) throw new Error(`the checkpoint of step ${this.#underWay} is still being written`)
     this.#underWay = record.globalStep
-    // Never rejects: whoever asks next meets the failure.
+    // Never rejects: `complete` and `settled` throw the failure.
     this.#writing = this.#write(snapshot, record)
       .catch((error: unknown) => {
         this.#failure ??= { error }
@@ -64,7 +64,7 @@ export class Saves implements AsyncDisposable {
       })
   }
 
-  /** What is being written is finished, however the run has ended: it may be the checkpoint to go on from. */
+  /** Finishes the save under way, however the run ended: it may be the checkpoint to go on from. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#writing
   }
@@ -81,7 +81,7 @@ export class Saves implements AsyncDisposable {
       await checkpoints.abandon(step)
       // A step was not finite: the session knows which, and throws.
       if (hasCode(error, 'FEATURE_INVALID')) await python.call('train.settle', { session })
-      throw storageError(error, checkpoints.pathOf(step), PLACE, ROOM)
+      throw storageError(error, checkpoints.pathOf(step), PLACE, FIX_WHEN_FULL)
     }
     this.#complete = step
     onComplete(step, checkpoints.pathOf(step))

@@ -37,7 +37,7 @@ export interface MicroStep {
 export interface BatchPlan {
   /** Optimiser steps of the whole run, resumed part included: the length of the learning-rate schedule. */
   readonly totalSteps: number
-  /** Samples that the equal shards of one epoch cannot place. The shuffle makes them others each epoch. */
+  /** Samples of an epoch that do not fill equal shards. With the shuffle, other samples in each epoch. */
   readonly leftOver: number
   /** The micro-steps that follow optimiser step `done` (0: all). Orders are made epoch by epoch, while it is read. */
   from(done: number): Generator<MicroStep, void, undefined>

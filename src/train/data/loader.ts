@@ -33,7 +33,7 @@ export interface LoaderOptions<S extends StepSamples = MicroStep> extends Sample
   readonly session: number
   /** Batches that are made ahead of the one in use. */
   readonly prefetch: number
-  /** How large the samples of all of these may be; the next batch is made ahead whatever its size. Default: no bound. */
+  /** Bytes that the samples of all prefetched batches may have; one batch is always prefetched. Default: no bound. */
   readonly prefetchBytes?: number
 }
 

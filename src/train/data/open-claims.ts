@@ -2,14 +2,14 @@ import type { Claim } from '../../store/feature-store.ts'
 import type { Hold } from './sample-reader.ts'
 
 /**
- * Claims of a run whose samples are consumed once, from the time that a batch is made until a checkpoint holds what it
- * taught. What is open when this is disposed is given back: another run, or this one again, trains on it.
+ * Claims of a run whose samples are consumed once, from the time that a batch is made until a checkpoint contains its
+ * step. Disposing gives open claims back, so that another run, or this one when it resumes, trains on the samples.
  */
 export class OpenClaims implements AsyncDisposable {
   #open: { readonly cursor: number; readonly claim: Claim }[] = []
   #settling: Promise<void> = Promise.resolve()
 
-  /** The tensors are in the batch now; the right to the work stays. */
+  /** Frees the tensors, which the batch now contains, and keeps the claims. */
   async keep(cursor: number, holds: readonly Hold[]): Promise<void> {
     for (const hold of holds) {
       if (!('acknowledge' in hold)) throw new Error('a lease is no claim')
@@ -23,7 +23,7 @@ export class OpenClaims implements AsyncDisposable {
     const due = this.#open.filter((open) => open.cursor < cursor)
     this.#open = this.#open.filter((open) => open.cursor >= cursor)
     this.#settling = this.#settling.then(() => acknowledgeAll(due.map(({ claim }) => claim)))
-    // Whoever asks next, or the end of the loop, meets the failure.
+    // The next call, or the disposal, throws the failure.
     this.#settling.catch(() => undefined)
     return this.#settling
   }

@@ -25,7 +25,7 @@ export interface SampleReaderOptions {
   /** Longer samples are cut here, and what lies behind the cut is not read. */
   readonly maxLength: number
   readonly lost: LostSamples
-  /** Told of every sample that could not be read, when it is met. */
+  /** Called for each sample that cannot be read. */
   readonly onLost: (loss: Loss) => void
 }
 
@@ -69,7 +69,7 @@ export class SampleReader {
     }
   }
 
-  /** Fills `held`; answers with the samples that are lost. */
+  /** Fills `held` and returns the samples that are lost. */
   async #take(wanted: readonly Wanted[], options: GetOptions, held: Map<number, Hold>): Promise<readonly number[]> {
     if (wanted.length === 0) return []
     const holds = await this.#takeAll(wanted, options)
@@ -92,7 +92,7 @@ export class SampleReader {
     return lost
   }
 
-  /** All with one read, or null when one of them needs a look of its own. */
+  /** Takes all with one read. Null when that fails: then each sample must be taken alone. */
   async #takeAll(wanted: readonly Wanted[], options: GetOptions): Promise<readonly Hold[] | null> {
     const { store } = this.#options
     const refs = wanted.map(({ ref }) => ref)
@@ -132,7 +132,7 @@ export class SampleReader {
     return { index, ref }
   }
 
-  // Said here and not met in the store: until the next checkpoint the samples are still there, as claims of this run.
+  // Checked before the read: until the next checkpoint the store would say that this run claims these samples already.
   #requireFirstEpoch(wanted: readonly Wanted[], epoch: number): void {
     const [first] = wanted
     if (this.#options.store.retain || epoch === 0 || first === undefined) return
@@ -156,7 +156,7 @@ export async function releaseAll(holds: readonly AsyncDisposable[]): Promise<voi
   if (failed) throw failed.reason
 }
 
-/** The same error, and in its text the samples it is about. */
+/** The same error, with the samples that it concerns in its text. */
 export function naming<E>(refs: readonly SampleRef[], error: E): E | CodedError {
   if (!(error instanceof CodedError)) return error
   const unnamed = refs.filter(({ sampleId }) => !error.message.includes(sampleId))

@@ -33,7 +33,7 @@ export async function settleEarlier({ store, refs, steps, before }: EarlierWork)
 
 async function settle(store: EarlierWork['store'], ref: SampleRef): Promise<void> {
   try {
-    // A claim brings a copy; the smallest tensor of all will do.
+    // A claim has to read a tensor: the smallest one.
     await using claim = await store.claim(ref, { names: ['input_ids'], verify: false })
     await claim.acknowledge()
   } catch (error) {

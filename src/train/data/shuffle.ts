@@ -39,9 +39,9 @@ export function shuffled(count: number, seed: number, epoch: number): Uint32Arra
   const random = xoshiro128(seed, epoch)
   for (let last = count - 1; last > 0; last -= 1) {
     const other = below(random, last + 1)
-    const moved = order[last] ?? 0
+    const swapped = order[last] ?? 0
     order[last] = order[other] ?? 0
-    order[other] = moved
+    order[other] = swapped
   }
   return order
 }

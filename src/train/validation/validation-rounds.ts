@@ -2,7 +2,7 @@ import type { BatchSize } from '../data/batch-plan.ts'
 import type { StepSamples } from '../data/loader.ts'
 
 export interface RoundsOptions {
-  /** Of one rank, as in training: what fits there fits here. */
+  /** Per rank, as in training: a batch that fits into memory there fits here. */
   readonly batch: BatchSize
   readonly worldSize: number
   readonly rank: number
@@ -10,11 +10,11 @@ export interface RoundsOptions {
 
 /**
  * One rank's part of a validation. Every sample is in one rank's part, and all parts have the same number of rounds,
- * because in each of them all ranks meet: one that has run out of samples comes with an empty batch.
+ * because a round is a collective: a rank that has no samples left brings an empty batch.
  */
 export function validationRounds(lengths: readonly number[], options: RoundsOptions): readonly StepSamples[] {
   const { worldSize, rank, batch } = options
-  // Longest first: what does not fit into memory is found out at once, and batches hold samples of like lengths.
+  // Longest first: a batch that does not fit into memory fails at once, and batches hold samples of similar lengths.
   const order = lengths.map((_, index) => index).sort((a, b) => (lengths[b] ?? 0) - (lengths[a] ?? 0) || a - b)
   const parts = Array.from({ length: worldSize }, (_, of) => order.filter((_, at) => at % worldSize === of))
   const cut = parts.map((part) => batches(part, lengths, batch))

@@ -3,7 +3,7 @@ import { Loader, type LoaderOptions, type StepSamples } from '../data/loader.ts'
 import { LostSamples } from '../data/lost-samples.ts'
 
 export interface Validation extends Validated {
-  /** Tokens that a draft's chain would have accepted of each drafted one, as if acceptances were independent. */
+  /** Draft tokens accepted per target pass, estimated as if the positions were accepted independently. */
   readonly simulatedAcceptLength: number | null
 }
 
@@ -16,10 +16,10 @@ export type ValidatorOptions = Omit<LoaderOptions<StepSamples>, 'steps' | 'lost'
   readonly every: number
 }
 
-/** Looks at samples that are held out of training. All ranks run it at the same time. */
+/** Measures the draft on samples that are held out of training. All ranks run it at the same time. */
 export class Validator {
   readonly #options: ValidatorOptions
-  /** Each rank looks at samples of its own, so nobody else needs to know. */
+  /** Of this rank only: the other ranks validate other samples. */
   readonly #lost: LostSamples
 
   constructor(options: ValidatorOptions) {
@@ -27,7 +27,7 @@ export class Validator {
     this.#lost = new LostSamples({ ...options.mayLose, ahead: 0, known: [] })
   }
 
-  /** Whether it is time for one after this optimiser step. The last one of the run has it; who stops early does not wait. */
+  /** Whether to validate after this optimiser step: always after the last one of the run, never when it stops early. */
   isDue(step: number, totalSteps: number, stop: boolean): boolean {
     return step === totalSteps || (!stop && step % this.#options.every === 0)
   }
@@ -40,7 +40,7 @@ export class Validator {
       unread.push(...batch.lost)
       await python.call('train.validate', { session, batch: batch.handle })
     }
-    // Not asked for again.
+    // Later validations leave them out.
     this.#lost.agree(unread, -1)
     const found = await python.call('train.validation', { session })
     return { ...found, simulatedAcceptLength: simulatedAcceptLength(found.acc) }

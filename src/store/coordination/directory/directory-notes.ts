@@ -32,7 +32,7 @@ export class DirectoryNotes implements Notes {
   create(name: string, text: string): Promise<boolean> {
     return this.#at(name, async (file) => {
       // An empty note cannot be seen half written.
-      if (text === '') return created(file)
+      if (text === '') return createEmpty(file)
       const staged = await this.#stage(text)
       try {
         return await inFolder(file, staged, () => publish(staged, file))
@@ -126,10 +126,10 @@ export class DirectoryNotes implements Notes {
   }
 
   enter(name: string, sign: string): Promise<boolean> {
-    const [file, other] = [this.#path(name), this.#path(sign)]
+    const [file, signFile] = [this.#path(name), this.#path(sign)]
     return this.#at(path.dirname(name), async (folder) => {
       await this.#makeIn(folder, file)
-      return this.#calls.sees(other)
+      return this.#calls.sees(signFile)
     })
   }
 
@@ -241,7 +241,7 @@ async function removeEmpty(dir: string): Promise<boolean> {
   }
 }
 
-async function created(file: string): Promise<boolean> {
+async function createEmpty(file: string): Promise<boolean> {
   try {
     await inFolder(file, null, () => writeWhole(file, ''))
     return true
