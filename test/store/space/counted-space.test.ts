@@ -28,7 +28,7 @@ describe.each(Object.entries(kinds))('space on the notes of %s', (_, notesOf) =>
     const { put, book } = await memberIn(shared, 100)
     await put('a', 60)
     await expect(put('b', 41)).rejects.toMatchObject(over)
-    await expect(put('b', 41)).rejects.toThrow(/need of 41 bytes; 60 of 100/)
+    await expect(put('b', 41)).rejects.toThrow(/needs 41 bytes; 60 of 100/)
     expect([shared.objects.total, await book.usage()]).toEqual([60, { bytes: 60, quota: 100 }])
     await put('b', 40)
     expect((await onTheBooks(shared.notes))?.reserved).toEqual({})

@@ -225,7 +225,10 @@ describe('a damaged sample', () => {
     for (const { ref } of refs.slice(0, 5).map((ref) => ({ ref }))) store.damaged.add(ref.sampleId)
     await expect(drain(loader(2, fakeLosses(8, 0.5)), () => undefined)).rejects.toMatchObject({
       code: 'SAMPLE_CORRUPT',
-      details: { field: 'train.maxCorruptShare', found: expect.stringMatching(/^5 of 8 samples are lost, 0.5/) },
+      details: {
+        field: 'train.maxCorruptShare',
+        found: expect.stringMatching(/^5 of 8 samples are lost; the largest allowed share is 0.5/),
+      },
     })
     nothingHeld()
   })
