@@ -1,3 +1,4 @@
+import { createRequire } from 'node:module'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import pLimit, { type LimitFunction } from 'p-limit'
@@ -41,15 +42,29 @@ async function start(): Promise<Python> {
   process.env['DRAFTBRIDGE_VENV'] = venv
   // OpenMP threads that spin while they wait can make all processes of the machine ten times slower.
   process.env['GOMP_SPINCOUNT'] ??= '10000'
-  const { pymport } = await import('pymport').catch((cause: unknown) => {
-    throw unavailable('the Python bridge (pymport) does not load', cause)
-  })
+  const { pymport } = loadPymport()
   try {
     // `activate` imports only the standard library: the packages of the virtual environment are not on the path yet.
     await pymport('draftbridge.activate').get('activate').callAsync(venv)
     return lanes(pymport('draftbridge.host').get('call'))
   } catch (cause) {
     throw unavailable('Python starts, but the draftbridge package does not import', cause)
+  }
+}
+
+/**
+ * While it loads, pymport takes the options of this process for its own: with `--dir X` it looks for its files in X. So
+ * the options are hidden from it. Synchronously, because other code reads `process.argv` too.
+ */
+function loadPymport(): typeof import('pymport') {
+  const { argv } = process
+  process.argv = argv.slice(0, 2)
+  try {
+    return createRequire(import.meta.url)('pymport')
+  } catch (cause) {
+    throw unavailable('the Python bridge (pymport) does not load', cause)
+  } finally {
+    process.argv = argv
   }
 }
 

@@ -194,3 +194,15 @@ it('says what to do when the virtual environment is not there or not its own', a
   expect(message).toContain('/nonexistent/venv has no packages for Python 3')
   expect(message).toContain('npm run setup')
 })
+
+it('starts in a program that has options of its own, and leaves them as they are', async () => {
+  const url = new URL('../../src/bridge/python.ts', import.meta.url).href
+  const program = `import(${JSON.stringify(url)}).then(async ({ embedPython }) => {
+    const { torch } = await (await embedPython()).call('host.info', {})
+    console.log(JSON.stringify([typeof torch, ...process.argv.slice(1)]))
+  })`
+  const options = ['--dir', 'elsewhere', '-C', 'elsewhere', '--loglevel=silent']
+  const args = ['--import', 'tsx', '--eval', program, '--', ...options]
+  const { stdout } = await promisify(execFile)(process.execPath, args)
+  expect(JSON.parse(stdout)).toEqual(['string', ...options])
+})
