@@ -1,3 +1,4 @@
+import { constants } from 'node:os'
 import { type ErrorCode, errorTable, STOP_EXIT, type StopSignal } from './error-table.ts'
 
 export { type ErrorCode, errorCodes, errorTable, STOP_EXIT, type StopSignal } from './error-table.ts'
@@ -66,5 +67,16 @@ export function hasCode<C extends ErrorCode>(error: unknown, ...codes: C[]): err
 export const isErrorCode = (text: string): text is ErrorCode => Object.hasOwn(errorTable, text)
 
 export function isErrno(error: unknown, ...codes: readonly string[]): error is NodeJS.ErrnoException {
-  return error instanceof Error && 'code' in error && typeof error.code === 'string' && codes.includes(error.code)
+  const name = errnoName(error)
+  return name !== null && codes.includes(name)
+}
+
+/** Node gives these no code of their own: 'Unknown system error -116'. */
+const UNNAMED = new Map(['ESTALE' as const, 'EDQUOT' as const].map((name) => [-constants.errno[name], name]))
+
+/** The name of a system error; null for what is none. */
+export function errnoName(error: unknown): string | null {
+  if (!(error instanceof Error) || !('code' in error) || typeof error.code !== 'string') return null
+  const number = 'errno' in error && typeof error.errno === 'number' ? error.errno : 0
+  return UNNAMED.get(number) ?? error.code
 }

@@ -1,5 +1,8 @@
+import { constants } from 'node:os'
+import { getSystemErrorName } from 'node:util'
 import { expect, it } from 'vitest'
-import { CodedError, errorCodes, finding, hasCode, isErrno, isErrorCode } from '../../src/core/errors.ts'
+import { CodedError, errnoName, errorCodes, finding, hasCode, isErrno, isErrorCode } from '../../src/core/errors.ts'
+import { storageError } from '../../src/core/files/storage-error.ts'
 
 it('gives every code the exit status of the contract', () => {
   const exits: Readonly<Record<number, string>> = {
@@ -52,3 +55,22 @@ it('recognises its own codes and those of the operating system, and nothing else
   ])
   expect([isErrorCode('STORE_FULL'), isErrorCode('toString'), isErrorCode('')]).toEqual([true, false, false])
 })
+
+it('knows system errors that Node has no name for', () => {
+  for (const name of ['ESTALE', 'EDQUOT'] as const) {
+    const error = systemError(name, 'read')
+    expect([isErrno(error, name), isErrno(error, 'EIO'), errnoName(error)]).toEqual([true, false, name])
+  }
+  expect(storageError(systemError('EDQUOT', 'write'), '/store')).toMatchObject({ code: 'STORE_FULL' })
+  expect(storageError(systemError('ESTALE', 'read'), '/store')).toMatchObject({
+    code: 'STORE_UNAVAILABLE',
+    details: { found: 'ESTALE from read' },
+  })
+})
+
+const systemError = (name: 'ESTALE' | 'EDQUOT', syscall: string) =>
+  Object.assign(new Error(name), {
+    errno: -constants.errno[name],
+    code: getSystemErrorName(-constants.errno[name]),
+    syscall,
+  })

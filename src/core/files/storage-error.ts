@@ -1,4 +1,4 @@
-import { type CodedError, finding, isErrno } from '../errors.ts'
+import { type CodedError, errnoName, finding, isErrno } from '../errors.ts'
 
 const FREE_SPACE = 'free space or raise the quota, then run again: what is stored stays usable'
 
@@ -10,7 +10,7 @@ const FREE_SPACE = 'free space or raise the quota, then run again: what is store
 export function storageError(error: unknown, near: string, place = 'the store', whenFull = FREE_SPACE): unknown {
   if (!(error instanceof Error) || !('code' in error) || !('syscall' in error)) return error
   const file = 'path' in error && typeof error.path === 'string' ? error.path : near
-  const found = `${error.code} from ${error.syscall}`
+  const found = `${errnoName(error)} from ${error.syscall}`
   if (isErrno(error, 'ENOSPC', 'EDQUOT')) {
     return finding('STORE_FULL', `there is no space left in ${place}`, { file, found, fix: whenFull }, { cause: error })
   }
