@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { open, readFile, rename, rm } from 'node:fs/promises'
 import path from 'node:path'
 import { isErrno } from '../errors.ts'
+import { askAgain } from './ask-again.ts'
 
 /** Replaces the content of `file` in one step: a reader sees the old or the new text, also after a power loss. */
 export async function replaceFile(file: string, text: string): Promise<void> {
@@ -34,7 +35,8 @@ export async function syncPath(target: string): Promise<void> {
 
 export async function readTextOrNull(file: string): Promise<string | null> {
   try {
-    return await readFile(file, 'utf8')
+    // A reader of a file that is replaced meanwhile may get ESTALE; the name stands for the new one then.
+    return await askAgain(() => readFile(file, 'utf8'))
   } catch (error) {
     if (isErrno(error, 'ENOENT', 'ENOTDIR')) return null
     // Node's error of a read does not name the file.

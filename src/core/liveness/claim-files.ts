@@ -1,7 +1,9 @@
 import { constants } from 'node:fs'
-import { type FileHandle, mkdir, open, readdir, rename, rm, rmdir, unlink, writeFile } from 'node:fs/promises'
+import { type FileHandle, mkdir, open, readdir, rename, rm, unlink, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { isErrno } from '../errors.ts'
+import { askAgain } from '../files/ask-again.ts'
+import { removeEmptyFolder, replaceEmptyFolder } from '../files/whole-folders.ts'
 import { PublishingFolder, takeAway } from './publishing-folder.ts'
 
 const NOTE = 'holder.json'
@@ -48,12 +50,7 @@ export class ClaimFiles {
     await mkdir(prepared, { mode: 0o700 })
     try {
       await writeFile(path.join(prepared, nameText(name)), '', { mode: 0o600 })
-      // A folder takes the place of an empty one only, and in one step.
-      await rename(prepared, this.folder)
-      return true
-    } catch (error) {
-      if (isErrno(error, 'ENOTEMPTY', 'EEXIST')) return false
-      throw error
+      return await replaceEmptyFolder(prepared, this.folder)
     } finally {
       await rm(prepared, { recursive: true, force: true })
     }
@@ -61,13 +58,13 @@ export class ClaimFiles {
 
   /** Null when nobody has the claim. */
   async holder(): Promise<ClaimName | null> {
-    const [name] = await readdir(this.folder).catch(absent([]))
+    const [name] = await askAgain(() => readdir(this.folder)).catch(absent([]))
     return name === undefined ? null : parseName(name)
   }
 
   /** Moves the claim from one holder to another. False when `from` has it no more. Of several that try, one succeeds. */
   async move(from: ClaimName, to: ClaimName): Promise<boolean> {
-    return rename(this.#fileOf(from), this.#fileOf(to)).then(() => true, absent(false))
+    return askAgain(() => rename(this.#fileOf(from), this.#fileOf(to))).then(() => true, absent(false))
   }
 
   /** Null when that holder has no note: it was fenced, or has let go. */
@@ -94,24 +91,20 @@ export class ClaimFiles {
 
   /** Gives the claim back, if this holder still has it. */
   async giveBack(name: ClaimName): Promise<void> {
-    await unlink(this.#fileOf(name)).catch(absent(undefined))
-    await rmdir(this.folder).catch((error: unknown) => {
-      if (!isErrno(error, 'ENOTEMPTY', 'EEXIST')) absent(undefined)(error)
-    })
+    await askAgain(() => unlink(this.#fileOf(name))).catch(absent(undefined))
+    await askAgain(() => removeEmptyFolder(this.folder)).catch(absent(true))
     await this.publishing(name.id).drop()
   }
 
   async #withNote<T>(id: string, flags: number, gone: T, task: (handle: FileHandle) => Promise<T>): Promise<T> {
-    try {
+    return askAgain(async () => {
       const handle = await open(this.publishing(id).file(NOTE), flags | PLAIN)
       try {
         return await task(handle)
       } finally {
         await handle.close()
       }
-    } catch (error) {
-      return absent(gone)(error)
-    }
+    }).catch(absent(gone))
   }
 
   #fileOf(name: ClaimName): string {
@@ -127,10 +120,9 @@ function parseName(text: string): ClaimName {
   return epoch === undefined || id === undefined ? { epoch: 0, id: text } : { epoch: Number(epoch), id }
 }
 
-// ESTALE is how NFS says that a file was removed between two steps.
 const absent =
   <T>(value: T) =>
   (error: unknown): T => {
-    if (isErrno(error, 'ENOENT', 'ESTALE')) return value
+    if (isErrno(error, 'ENOENT')) return value
     throw error
   }

@@ -76,7 +76,8 @@ export class FolderClaim implements AsyncDisposable {
 
   /** Asks the file system. @throws STORE_BUSY when this process was taken for dead. */
   async assertHeld(): Promise<void> {
-    if (await this.#heartbeat.beat()) return
+    // A beat alone may go into a removed note that this machine has cached.
+    if ((await this.#heartbeat.beat()) && (await this.publishing.isThere())) return
     throw lostClaim(
       this.#files,
       this.#work,

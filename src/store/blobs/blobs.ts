@@ -71,7 +71,10 @@ export interface Blobs {
   write(key: BlobKey, tensors: TensorSet, metadata: BlobMetadata, extern?: ExternFile): Promise<WrittenBlob>
   /** Copies, in the order asked: null for a blob that is not there, the error for a damaged one. Throws when no blob can be read. */
   read(wanted: readonly BlobRequest[]): Promise<readonly (StoredBlob | Error | null)[]>
-  /** Whether there is such a blob, damaged or not. Every get calls it, so it must be fast. */
+  /**
+   * Whether there is such a blob, damaged or not, as the place where blobs are kept says: a cache that still knows one
+   * that was removed must not answer. Every get calls it, so it must be fast.
+   */
   has(key: BlobKey): Promise<boolean>
   /** The bytes that became free; 0 for a blob that is not there. Throws once this member is fenced. */
   remove(key: BlobKey): Promise<number>

@@ -1,4 +1,4 @@
-import { type CodedError, finding } from '../../core/errors.ts'
+import { type CodedError, finding, hasCode } from '../../core/errors.ts'
 import { type BlobKey, keySegment, keyText } from '../blob-key.ts'
 
 import type { Members } from './members.ts'
@@ -21,6 +21,9 @@ export type ClaimOutcome = 'ours' | 'gone'
  * give back:   remove claims/k/<me>, then the folder.
  *
  * A holder also has a lease, so nothing frees the sample meanwhile.
+ * Whoever gets a claim must see afterwards that the sample is stored (`Blobs.has`): `acked` is removed after the sample.
+ * A file system may answer a look out of its cache, so no look decides: only an exclusive creation, a rename, a removal or
+ * a link does.
  * Nothing is acknowledged twice: there is one note, and both the takeover and the acknowledgement move it away.
  * A crash loses nothing: before the commit point the note of the dead member is there and is taken over; after it `acked`
  * is there until the sample is gone, and any member that finds it frees the sample.
@@ -49,6 +52,8 @@ export class Claims {
       }
       throw claimed(key, 'several processes in turn')
     } catch (error) {
+      // After an error of the store the claim may stand, and then it would for as long as this process lives.
+      if (!hasCode(error, 'STORE_BUSY')) await this.giveBack(key).catch(() => undefined)
       this.#held.delete(keyText(key))
       throw error
     }

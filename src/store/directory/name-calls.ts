@@ -1,5 +1,7 @@
+import { randomUUID } from 'node:crypto'
 import { closeSync, fsync, linkSync, lstatSync, mkdirSync, openSync, type Stats } from 'node:fs'
-import { constants, link, lstat, mkdir, open, statfs } from 'node:fs/promises'
+import { constants, link, lstat, mkdir, open, rmdir, statfs, unlink } from 'node:fs/promises'
+import path from 'node:path'
 import { promisify } from 'node:util'
 import { isErrno } from '../../core/errors.ts'
 
@@ -7,8 +9,16 @@ import { isErrno } from '../../core/errors.ts'
 export interface NameCalls {
   /** Null when there is nothing. */
   stat(file: string): Promise<Stats | null>
-  /** Whether a file is there. Sees every file that any machine made before this call. */
+  /** Whether a file is there, as the server of the file system says: names that this machine caches do not count. */
   sees(file: string): Promise<boolean>
+  /**
+   * Whether the file that a name stands for still has a name, decided by a step of the server that only a living file
+   * allows. `aside`: a free name in a folder of one's own, on the same file system; it is free again afterwards.
+   * @throws ENOENT when that folder is gone.
+   */
+  holds(file: string, aside: string): Promise<boolean>
+  /** From here on the name stands for what the server says, whatever this machine has cached. */
+  refresh(file: string): Promise<void>
   makeFolder(dir: string): Promise<void>
   /** An empty file, which must not be there yet. */
   makeFile(file: string): Promise<void>
@@ -31,6 +41,8 @@ const synced = promisify(fsync)
 export const localCalls: NameCalls = {
   stat: async (file) => lstatSync(file, { throwIfNoEntry: false }) ?? null,
   sees: async (file) => lstatSync(file, { throwIfNoEntry: false }) !== undefined,
+  holds: async (file) => lstatSync(file, { throwIfNoEntry: false }) !== undefined,
+  refresh: async () => {},
   makeFolder: async (dir) => mkdirSync(dir, FOLDER),
   makeFile: async (file) => closeSync(openSync(file, 'wx', FILE_MODE)),
   link: async (file, name) => linkSync(file, name),
@@ -47,12 +59,9 @@ export const localCalls: NameCalls = {
 /** For file systems where a call may wait for another machine: a libuv thread waits, not the event loop. */
 export const remoteCalls: NameCalls = {
   stat: (file) => lstat(file).catch(nothing),
-  // Opened, because what a stat says may come out of an NFS client's cache.
-  sees: async (file) => {
-    const handle = await open(file, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK).catch(nothing)
-    await handle?.close()
-    return handle !== null
-  },
+  sees: isTaken,
+  holds: isLinkable,
+  refresh: async (file) => void (await isTaken(file)),
   makeFolder: (dir) => mkdir(dir, FOLDER),
   makeFile: async (file) => (await open(file, 'wx', FILE_MODE)).close(),
   link,
@@ -66,16 +75,68 @@ export const remoteCalls: NameCalls = {
   },
 }
 
+/** For NFS, where an open asks the server and the first step of a creation does not. */
+export const nfsCalls: NameCalls = {
+  ...remoteCalls,
+  sees: async (file) => {
+    const handle = await open(file, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK).catch(nothing)
+    await handle?.close()
+    return handle !== null
+  },
+  refresh: async () => {},
+}
+
 /** ext2 to ext4, xfs, btrfs, tmpfs, zfs: by their numbers in linux/magic.h. */
 const LOCAL = new Set([0xef53, 0x58465342, 0x9123683e, 0x01021994, 0x2fc12fc1])
+const NFS = 0x6969
 
 export async function nameCallsFor(dir: string): Promise<NameCalls> {
   // Signed on some platforms, where it has 32 bits.
-  return LOCAL.has((await statfs(dir)).type >>> 0) ? localCalls : remoteCalls
+  const type = (await statfs(dir)).type >>> 0
+  if (LOCAL.has(type)) return localCalls
+  return type === NFS ? nfsCalls : remoteCalls
 }
 
-// ESTALE is how NFS says that a file was removed between two steps.
+// A name that is taken is EEXIST before anything else is looked at.
+const FREE = ['EPERM', 'ENOENT', 'EXDEV', 'EACCES', 'EROFS'] as const
+
+/**
+ * Asks with a creation that cannot succeed. The kernel asks the server whether the name of an exclusive creation is free,
+ * even where it has cached the name, and then refuses, because no folder gets a second name.
+ */
+async function isTaken(file: string): Promise<boolean> {
+  try {
+    await link(path.dirname(file), file)
+  } catch (error) {
+    if (isErrno(error, 'EEXIST')) return true
+    if (isErrno(error, ...FREE)) return false
+    throw error
+  }
+  throw new Error(`this file system gave a folder a second name: ${file}`)
+}
+
+async function isLinkable(file: string, aside: string): Promise<boolean> {
+  try {
+    await link(file, aside)
+  } catch (error) {
+    // Refused for another reason: no plain file, one of another user, or one with all the names that it may have.
+    if (isErrno(error, 'EPERM', 'EMLINK')) return isTaken(file)
+    if (!isErrno(error, 'ENOENT', 'ESTALE')) throw error
+    await expectOwnFolder(path.dirname(aside))
+    return false
+  }
+  await unlink(aside)
+  return true
+}
+
+/** Makes something in a folder of one's own, because a look might come out of a cache. @throws ENOENT when it was taken away. */
+export async function expectOwnFolder(dir: string): Promise<void> {
+  const probe = path.join(dir, `${randomUUID()}.probe`)
+  await mkdir(probe, FOLDER)
+  await rmdir(probe)
+}
+
 function nothing(error: unknown): null {
-  if (isErrno(error, 'ENOENT', 'ESTALE')) return null
+  if (isErrno(error, 'ENOENT')) return null
   throw error
 }

@@ -131,16 +131,24 @@ export class BorrowPath {
 
   /** False when the sample is gone. */
   async #takeClaim(ref: SampleRef): Promise<boolean> {
-    const { leases, claims } = this.#parts
+    const { blobs, leases, claims } = this.#parts
     if (!(await leases.take(ref))) return false
-    try {
-      if ((await claims.take(ref)) === 'ours') return true
-    } catch (error) {
+    const outcome = await claims.take(ref).catch(async (error: unknown) => {
       await leases.drop(ref, false)
       throw error
+    })
+    if (outcome === 'gone') {
+      await leases.drop(ref, true)
+      return false
     }
-    await leases.drop(ref, true)
-    return false
+    let stored = false
+    try {
+      // `acked` goes after the sample: who got the claim because it has gone already does not find the sample.
+      stored = await blobs.has(ref)
+    } finally {
+      if (!stored) await this.#giveBack(ref)
+    }
+    return stored
   }
 
   async #giveBack(ref: SampleRef): Promise<void> {

@@ -107,7 +107,7 @@ export class DirectoryBlobs implements Blobs {
   async has(key: BlobKey): Promise<boolean> {
     const file = this.#fileOf(key)
     try {
-      return (await this.#calls.stat(file)) !== null
+      return await this.#calls.holds(file, this.#folder.file(`${randomUUID()}.seen`))
     } catch (error) {
       throw storageError(error, file)
     }

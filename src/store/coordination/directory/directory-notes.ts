@@ -1,17 +1,21 @@
 import { randomUUID } from 'node:crypto'
 import { constants } from 'node:fs'
-import { mkdir, open, readdir, rename, rm, rmdir, stat, unlink } from 'node:fs/promises'
+import { mkdir, open, readdir, rename, rm, stat, unlink } from 'node:fs/promises'
 import path from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
 import { isErrno } from '../../../core/errors.ts'
+import { askAgain } from '../../../core/files/ask-again.ts'
 import { makeDirectories } from '../../../core/files/make-folder.ts'
 import { storageError } from '../../../core/files/storage-error.ts'
+import { removeEmptyFolder, replaceEmptyFolder } from '../../../core/files/whole-folders.ts'
 import { publish } from '../../directory/durable.ts'
-import { type NameCalls, remoteCalls } from '../../directory/name-calls.ts'
+import { expectOwnFolder, type NameCalls, remoteCalls } from '../../directory/name-calls.ts'
 import { isPlainDirectory } from '../../directory/store-root.ts'
 import type { Notes } from '../notes.ts'
 
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._:-]{0,250}(\/[A-Za-z0-9][A-Za-z0-9._:-]{0,250}){0,3}$/
 const MAX_NOTE = 64 * 1024
+const TRIES = 100
 // A link or a pipe in the place of a note is neither followed nor waited for.
 const READ = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
 const WRITE = constants.O_WRONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
@@ -49,13 +53,10 @@ export class DirectoryNotes implements Notes {
       await mkdir(prepared, { mode: 0o700 })
       try {
         await writeWhole(path.join(prepared, path.basename(file)), text)
-        // A rename replaces a folder only if it is empty, and in one step.
-        await inFolder(folder, prepared, () => rename(prepared, folder))
-        return true
+        return await inFolder(folder, prepared, () => replaceEmptyFolder(prepared, folder))
       } catch (error) {
-        if (isErrno(error, 'ENOTEMPTY', 'EEXIST')) return false
         // NFS may do the rename and lose the answer; the second try then finds nothing to rename.
-        if (isErrno(error, 'ENOENT') && (await isThere(file))) return true
+        if (isErrno(error, 'ENOENT') && (await this.#calls.holds(file, `${prepared}.seen`))) return true
         throw error
       } finally {
         await rm(prepared, { recursive: true, force: true })
@@ -81,7 +82,8 @@ export class DirectoryNotes implements Notes {
 
   read(name: string): Promise<string | null> {
     return this.#at(name, async (file, folderIsThere) => {
-      if (!folderIsThere) return null
+      if (!folderIsThere && !(await this.#isThereNow(path.dirname(file)))) return null
+      await this.#calls.refresh(file)
       const handle = await open(file, READ)
       try {
         const { buffer, bytesRead } = await handle.read(Buffer.allocUnsafe(MAX_NOTE), 0, MAX_NOTE, 0)
@@ -115,9 +117,9 @@ export class DirectoryNotes implements Notes {
       try {
         await rename(file, aside)
       } catch (error) {
-        if (!isErrno(error, 'ENOENT', 'ESTALE')) throw error
+        if (!isErrno(error, 'ENOENT')) throw error
         // Either the note is gone or the folder is.
-        await stat(this.#staging)
+        await expectOwnFolder(this.#staging)
         return false
       }
       await unlink(aside)
@@ -137,24 +139,25 @@ export class DirectoryNotes implements Notes {
     return this.#at(name, async (file) => {
       await unlink(file).catch(absent(undefined))
       // The folder may go in any case: whoever creates a note in it makes it again.
-      const [there] = await Promise.all([this.has(sign), removeEmpty(path.dirname(file)).catch(absent(true))])
+      const [there] = await Promise.all([this.has(sign), removeEmptyFolder(path.dirname(file)).catch(absent(true))])
       return there
     })
   }
 
   removeFolder(folder: string): Promise<boolean> {
-    return this.#at(folder, removeEmpty).catch(absent(true))
+    return this.#at(folder, removeEmptyFolder).catch(absent(true))
   }
 
   list(folder: string): Promise<readonly string[]> {
     return this.#at(folder, async (dir) => {
-      return (await isPlainDirectory(dir, this.#calls)) ? readdir(dir) : []
+      return (await isPlainDirectory(dir, this.#calls)) || (await this.#isThereNow(dir)) ? readdir(dir) : []
     }).catch(absent([]))
   }
 
   rewrite(name: string, text: string): Promise<boolean> {
     return this.#at(name, async (file) => {
       // Opened for writing, so that the server says whether the note is there.
+      await this.#calls.refresh(file)
       const handle = await open(file, WRITE)
       try {
         await handle.write(text, 0)
@@ -183,6 +186,12 @@ export class DirectoryNotes implements Notes {
     return (await Promise.all(dirs.map((dir) => isPlainDirectory(dir, this.#calls)))).every((isThere) => isThere)
   }
 
+  /** For a folder that was not found: another machine may have made it just now. */
+  async #isThereNow(dir: string): Promise<boolean> {
+    await this.#calls.refresh(dir)
+    return isPlainDirectory(dir, this.#calls)
+  }
+
   /** Makes the empty `file`, and its folder if needed. Does nothing when the file is there already. */
   async #makeIn(folder: string, file: string): Promise<void> {
     for (let attempt = 0; ; attempt += 1) {
@@ -192,7 +201,8 @@ export class DirectoryNotes implements Notes {
       } catch (error) {
         if (isErrno(error, 'EEXIST')) return
         // Another process found the folder empty and removed it in between.
-        if (attempt === 100 || !isErrno(error, 'ENOENT')) throw error
+        if (attempt === TRIES || !isErrno(error, 'ENOENT')) throw error
+        await pauseAfter(attempt)
       }
     }
   }
@@ -211,9 +221,9 @@ export class DirectoryNotes implements Notes {
   async #at<T>(name: string, task: (file: string, folderIsThere: boolean) => Promise<T>): Promise<T> {
     const file = this.#path(name)
     try {
-      return await task(file, await this.#expectPlain(name))
+      return await askAgain(async () => task(file, await this.#expectPlain(name)))
     } catch (error) {
-      if (isErrno(error, 'ENOENT', 'ESTALE')) throw error
+      if (isErrno(error, 'ENOENT')) throw error
       throw storageError(error, file)
     }
   }
@@ -228,16 +238,6 @@ async function writeWhole(file: string, text: string): Promise<void> {
     throw error
   } finally {
     await handle.close()
-  }
-}
-
-async function removeEmpty(dir: string): Promise<boolean> {
-  try {
-    await rmdir(dir)
-    return true
-  } catch (error) {
-    if (isErrno(error, 'ENOTEMPTY', 'EEXIST')) return false
-    throw error
   }
 }
 
@@ -257,21 +257,24 @@ async function inFolder<T>(file: string, staged: string | null, task: () => Prom
     try {
       return await task()
     } catch (error) {
-      if (attempt === 100 || !isErrno(error, 'ENOENT')) throw error
+      if (attempt === TRIES || !isErrno(error, 'ENOENT')) throw error
       if (staged !== null && !(await isThere(staged))) throw error
       await makeDirectories(path.dirname(file))
+      await pauseAfter(attempt)
     }
   }
 }
+
+// A network file system may have cached the removed folder for a second, and until then everything in it is ENOENT.
+const pauseAfter = (attempt: number) => (attempt < 3 ? undefined : pause(Math.min(attempt, 25)))
 
 async function isThere(file: string): Promise<boolean> {
   return stat(file).then(() => true, absent(false))
 }
 
-// ESTALE is how NFS says that a file was removed between two steps.
 const absent =
   <T>(value: T) =>
   (error: unknown): T => {
-    if (isErrno(error, 'ENOENT', 'ESTALE')) return value
+    if (isErrno(error, 'ENOENT')) return value
     throw error
   }

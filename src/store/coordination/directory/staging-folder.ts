@@ -1,10 +1,11 @@
 import { randomUUID } from 'node:crypto'
-import { lstat, mkdir, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { lstat, mkdir, rename, rm } from 'node:fs/promises'
 import path from 'node:path'
 import { isErrno } from '../../../core/errors.ts'
 import { storageError } from '../../../core/files/storage-error.ts'
 import { takeAway } from '../../../core/liveness/publishing-folder.ts'
-import { publish } from '../../directory/durable.ts'
+import { expectOwnFolder } from '../../directory/name-calls.ts'
+import { expectOperations } from '../../directory/probe.ts'
 import type { MemberFolder } from '../coordination.ts'
 
 /**
@@ -28,20 +29,10 @@ export class StagingFolder implements MemberFolder {
   async make(): Promise<void> {
     try {
       await mkdir(this.dir, { mode: 0o700 })
-      await this.#expectLinks()
+      // Before anything is written.
+      await expectOperations(this.dir)
     } catch (error) {
       throw storageError(error, this.dir)
-    }
-  }
-
-  // Publishing needs hard links, because a rename would replace what is there. Checked before anything is written.
-  async #expectLinks(): Promise<void> {
-    const [probe, second] = [this.file('probe'), this.file('probe.link')]
-    await writeFile(probe, '', { mode: 0o600, flag: 'wx' })
-    try {
-      await publish(probe, second)
-    } finally {
-      for (const file of [probe, second]) await rm(file, { force: true })
     }
   }
 
@@ -54,8 +45,8 @@ export class StagingFolder implements MemberFolder {
       return size
     } catch (error) {
       if (!isErrno(error, 'ENOENT')) throw error
-      // Either another process has removed the file, or this member was fenced: then `stat` throws.
-      await stat(this.dir)
+      // Either another process has removed the file, or this member was fenced: then this throws.
+      await expectOwnFolder(this.dir)
       return 0
     }
   }

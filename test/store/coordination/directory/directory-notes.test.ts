@@ -2,7 +2,7 @@ import { mkdir, readdir, rename, stat, symlink, writeFile } from 'node:fs/promis
 import path from 'node:path'
 import { beforeEach, describe, expect, it } from 'vitest'
 import { DirectoryNotes } from '../../../../src/store/coordination/directory/directory-notes.ts'
-import { localCalls, nameCallsFor, remoteCalls } from '../../../../src/store/directory/name-calls.ts'
+import { localCalls, nameCallsFor, nfsCalls, remoteCalls } from '../../../../src/store/directory/name-calls.ts'
 import { tempDir } from '../../../support/temp-dir.ts'
 
 let root = ''
@@ -75,10 +75,14 @@ it('a look follows no link and tells nothing from something', async () => {
   const at = (name: string) => path.join(root, name)
   await writeFile(at('file'), '')
   await symlink(at('notes'), at('link'))
-  for (const calls of [localCalls, remoteCalls]) {
+  for (const calls of [localCalls, remoteCalls, nfsCalls]) {
     expect(await calls.stat(at('none'))).toBeNull()
     expect(await calls.sees(at('none'))).toBe(false)
     expect(await calls.sees(at('file'))).toBe(true)
+    for (const name of ['none', 'file']) await calls.refresh(at(name))
+    expect(await calls.holds(at('none'), at('staging/aside'))).toBe(false)
+    for (const name of ['file', 'link', 'notes']) expect(await calls.holds(at(name), at('staging/aside'))).toBe(true)
+    expect(await readdir(at('staging'))).toEqual([])
     expect((await calls.stat(at('link')))?.isSymbolicLink()).toBe(true)
     await expect(calls.stat(at('file/below'))).rejects.toMatchObject({ code: 'ENOTDIR' })
     for (const make of [calls.makeFile, calls.makeFolder]) {
