@@ -15,6 +15,6 @@ export async function directorySize(dir: string, known: string): Promise<number>
 
 async function files(dir: string): Promise<readonly { readonly inode: string; readonly size: number }[]> {
   const names = await readdir(dir, { recursive: true })
-  const infos = await Promise.all(names.map((name) => lstat(path.join(dir, name))))
-  return infos.flatMap((info) => (info.isFile() ? [{ inode: `${info.dev}:${info.ino}`, size: info.size }] : []))
+  const infos = await Promise.all(names.map((name) => lstat(path.join(dir, name), { bigint: true })))
+  return infos.flatMap((info) => (info.isFile() ? [{ inode: `${info.dev}:${info.ino}`, size: Number(info.size) }] : []))
 }

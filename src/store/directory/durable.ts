@@ -1,5 +1,5 @@
 import { open, rm, stat } from 'node:fs/promises'
-import { isErrno } from '../../core/errors.ts'
+import { errnoName, isErrno } from '../../core/errors.ts'
 import { unavailable } from '../../core/files/storage-error.ts'
 import { remoteCalls } from './name-calls.ts'
 
@@ -7,7 +7,7 @@ const NO_LINKS = ['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS'] as const
 
 function withoutLinks(error: NodeJS.ErrnoException, file: string): Error {
   const fix = 'put the store on a file system that has them (ext4, xfs, btrfs, NFS; not FAT, exFAT or most FUSE mounts)'
-  const where = { file, found: `${error.code} from link`, fix }
+  const where = { file, found: `${errnoName(error)} from link`, fix }
   return unavailable('this file system has no hard links, and the store needs them', where, error)
 }
 
@@ -23,8 +23,9 @@ export async function publish(staged: string, final: string, calls = remoteCalls
     if (isErrno(error, ...NO_LINKS)) throw withoutLinks(error, final)
     if (!isErrno(error, 'EEXIST')) throw error
     // NFS may do the link and lose the answer; the second try then says EEXIST of our own file.
-    const [ours, theirs] = await Promise.all([stat(staged), stat(final)])
-    return ours.ino === theirs.ino && ours.dev === theirs.dev
+    // Exact: inode numbers of Lustre and others do not fit into a JavaScript number.
+    const [ours, theirs] = await Promise.all([staged, final].map((file) => stat(file, { bigint: true })))
+    return ours?.ino === theirs?.ino && ours?.dev === theirs?.dev
   }
 }
 

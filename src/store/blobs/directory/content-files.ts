@@ -7,9 +7,11 @@ import { isErrno } from '../../../core/errors.ts'
 import type { BlobKey } from '../../blob-key.ts'
 import type { MemberFolder } from '../../coordination/coordination.ts'
 import { publish } from '../../directory/durable.ts'
+import { expectOwnFolder } from '../../directory/name-calls.ts'
 import { requirePlainDirectory } from '../../directory/store-root.ts'
 import { type FileBeside, partOf } from '../inventory.ts'
 import type { ExternFiles, ExternPlace } from './extern-files.ts'
+import { inodeOrNull } from './folder-entries.ts'
 
 const MARK = /^draftbridge\.content\.1 ([0-9a-f]{32})\n/
 const MARK_BYTES = 64
@@ -73,11 +75,11 @@ export class ContentFiles {
       const name = await nameIn(handle)
       const size = await this.#extern.remove(key)
       if (name === null) return size
-      const { nlink, ino } = await handle.stat()
-      if (nlink === 0) return size
-      if (nlink > 1) return 0
+      const { nlink, ino } = await handle.stat({ bigint: true })
+      if (nlink === 0n) return size
+      if (nlink > 1n) return 0
       const file = this.#fileOf(name)
-      if ((await inodeOf(file)) !== ino) return 0
+      if ((await inodeOrNull(file)) !== ino) return 0
       const freed = await this.#folder.removeThrough(file)
       // If another put linked the content just before, its link is now the only one, and nothing is free.
       return (await handle.stat()).nlink === 0 ? freed : 0
@@ -111,8 +113,8 @@ export class ContentFiles {
     } catch (error) {
       if (isErrno(error, 'EMLINK')) return null
       if (!isErrno(error, 'ENOENT')) throw error
-      // Either the last user of the content is gone, or this member was fenced: then `stat` throws.
-      await stat(this.#folder.dir)
+      // Either the last user of the content is gone, or this member was fenced: then this throws.
+      await expectOwnFolder(this.#folder.dir)
       return 'again'
     }
     try {
@@ -138,10 +140,10 @@ export async function fileBeside(file: string): Promise<FileBeside | null> {
   const handle = await openOrNull(file)
   if (handle === null) return null
   try {
-    const { size, nlink, ino } = await handle.stat()
+    const { size, nlink, ino } = await handle.stat({ bigint: true })
     // One link is the name in `content`.
-    const shared = (await nameIn(handle)) === null ? null : { users: Math.max(1, nlink - 1), id: String(ino) }
-    return { bytes: size, shared }
+    const shared = (await nameIn(handle)) === null ? null : { users: Math.max(1, Number(nlink) - 1), id: String(ino) }
+    return { bytes: Number(size), shared }
   } finally {
     await handle.close()
   }
@@ -156,15 +158,6 @@ async function nameIn(handle: FileHandle): Promise<string | null> {
 async function openOrNull(file: string): Promise<FileHandle | null> {
   try {
     return await open(file, 'r')
-  } catch (error) {
-    if (isErrno(error, 'ENOENT')) return null
-    throw error
-  }
-}
-
-async function inodeOf(file: string): Promise<number | null> {
-  try {
-    return (await stat(file)).ino
   } catch (error) {
     if (isErrno(error, 'ENOENT')) return null
     throw error

@@ -37,6 +37,16 @@ export async function lstatOrNull(file: string): Promise<Stats | null> {
   }
 }
 
+/** Tells files of one file system apart. Exact: inode numbers of Lustre and others do not fit into a JavaScript number. */
+export async function inodeOrNull(file: string): Promise<bigint | null> {
+  try {
+    return (await lstat(file, { bigint: true })).ino
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return null
+    throw storageError(error, file)
+  }
+}
+
 export const foundFile = (file: string, info: Stats): FoundFile => ({
   file,
   bytes: info.size,

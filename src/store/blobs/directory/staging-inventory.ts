@@ -4,12 +4,12 @@ import { open, rm } from 'node:fs/promises'
 import path from 'node:path'
 import { storageError } from '../../../core/files/storage-error.ts'
 import type { FoundFile, Inventory, StagedEntry } from '../inventory.ts'
-import { entriesOf, foundFile, namesIn } from './folder-entries.ts'
+import { entriesOf, foundFile, inodeOrNull, namesIn } from './folder-entries.ts'
 
 /** What lies in the `staging` folder of a store, and the clock of the file system it is on. */
 export class StagingInventory implements Pick<Inventory, 'staged' | 'now' | 'drop'> {
   readonly #root: string
-  #kept: Promise<ReadonlySet<number>> | undefined
+  #kept: Promise<ReadonlySet<bigint | null>> | undefined
 
   constructor(root: string) {
     this.#root = root
@@ -72,14 +72,15 @@ export class StagingInventory implements Pick<Inventory, 'staged' | 'now' | 'dro
     // An object or a note was linked to its own name just before. Other files may be links to a file of the user.
     if (path.extname(file) !== '.bin') return true
     this.#kept ??= this.#keptInodes()
-    return (await this.#kept).has(info.ino)
+    return (await this.#kept).has(await inodeOrNull(file))
   }
 
-  async #keptInodes(): Promise<ReadonlySet<number>> {
-    const inodes = new Set<number>()
+  async #keptInodes(): Promise<ReadonlySet<bigint | null>> {
+    const inodes = new Set<bigint | null>()
     for (const part of ['extern', 'content']) {
       for (const shard of await namesIn(path.join(this.#root, part))) {
-        for await (const [, info] of entriesOf(path.join(this.#root, part, shard))) inodes.add(info.ino)
+        const dir = path.join(this.#root, part, shard)
+        for (const name of await namesIn(dir)) inodes.add(await inodeOrNull(path.join(dir, name)))
       }
     }
     return inodes
