@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 
@@ -14,6 +15,17 @@ def read_at(fd: int, into: memoryview, offset: int) -> int:
             break
         done += got
     return done
+
+
+def close_read(fd: int) -> None:
+    """Close a file that was only read. An error of the close says nothing of the bytes: there a network file system
+    reports what became of a write, or that another machine has removed the file meanwhile."""
+    try:
+        os.close(fd)
+    except OSError as exc:
+        # A descriptor that is not open is a bug.
+        if exc.errno == errno.EBADF:
+            raise
 
 
 def bytes_at(fd: int, size: int, offset: int) -> bytes:

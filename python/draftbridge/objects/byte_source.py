@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from draftbridge.files.positioned import read_at
+from draftbridge.objects.object_errors import EndedEarly, corrupt
 
 if TYPE_CHECKING:
     from draftbridge.objects.object_header import Extern
@@ -65,6 +66,15 @@ class FileSource:
 
     def read(self, into: memoryview, offset: int) -> int:
         return read_at(self.fd, into, offset)
+
+
+def fill(source: ByteSource, view: memoryview, offset: int, tensor: str) -> None:
+    """Fill `view` with bytes of a tensor. Raises SAMPLE_CORRUPT for bytes that the source does not have."""
+    if offset + len(view) > source.size:
+        raise corrupt(source.name, tensor, "the file ends inside this tensor")
+    got = source.read(view, offset)
+    if got < len(view):
+        raise EndedEarly(f"{got} of {len(view)} bytes at {offset}, in a file of {source.size} bytes")
 
 
 def read_bytes(source: ByteSource, size: int, offset: int) -> bytes:

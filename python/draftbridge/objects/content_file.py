@@ -16,6 +16,7 @@ import xxhash
 from draftbridge.bridge.errors import BridgeError
 from draftbridge.bridge.handles import TensorDict, tensors_of
 from draftbridge.bridge.registry import Payload, op
+from draftbridge.files.positioned import close_read
 from draftbridge.objects.byte_source import ByteSource, FileSource, read_bytes
 from draftbridge.objects.object_errors import storage_error
 from draftbridge.objects.safetensors_header import ALIGNMENT, CODES, layout
@@ -64,7 +65,7 @@ def compare(tensors: TensorDict, path: str, name: str) -> bool | None:
     except OSError as exc:
         raise storage_error(path, exc) from exc
     finally:
-        os.close(fd)
+        close_read(fd)
 
 
 def _first_page(name: str) -> bytes:

@@ -8,6 +8,7 @@ import stat
 from contextlib import ExitStack
 from dataclasses import dataclass
 
+from draftbridge.files.positioned import close_read
 from draftbridge.objects.byte_source import FileSource
 from draftbridge.objects.object_errors import corrupt, not_plain
 from draftbridge.objects.object_header import Extern
@@ -34,7 +35,7 @@ class FileObject:
             if exc.errno == errno.ELOOP:
                 raise corrupt(self.name, "file", "a symbolic link") from exc
             raise
-        stack.callback(os.close, fd)
+        stack.callback(close_read, fd)
         return _regular(self.name, fd)
 
     def open_extern(self, extern: Extern, stack: ExitStack) -> FileSource | None:
@@ -61,7 +62,7 @@ def open_plain(file: str, stack: ExitStack) -> FileSource:
         if exc.errno == errno.ELOOP:
             raise corrupt(file, "file", "a symbolic link") from exc
         raise
-    stack.callback(os.close, fd)
+    stack.callback(close_read, fd)
     return _regular(file, fd)
 
 
@@ -92,7 +93,7 @@ def _open_inside(path: str) -> int:
         return os.open(name, _FLAGS, dir_fd=opened[1])
     finally:
         for fd in opened:
-            os.close(fd)
+            close_read(fd)
 
 
 def _open_folder(folder: str, name: str, above: int | None) -> int:

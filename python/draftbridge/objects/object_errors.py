@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
+from typing import TypeVar
 
 from draftbridge.bridge.errors import BridgeError
+
+_T = TypeVar("_T")
 
 _MAKE_AGAIN = "remove the file, then run the producer again: it makes only the missing samples"
 
@@ -29,3 +33,22 @@ def storage_error(path: str, exc: OSError) -> BridgeError:
         return BridgeError("STORE_FULL", "there is no room left in the store", file=path, found=found, fix=fix)
     fix = "check that the directory is mounted, writable and owned by this user"
     return BridgeError("STORE_UNAVAILABLE", "the store cannot be reached", file=path, found=found, fix=fix)
+
+
+class EndedEarly(OSError):
+    """A read stopped before the end of the file as it was when it was opened. Nobody writes to a stored object, so the
+    storage failed and not the sample."""
+
+    def __init__(self, found: str) -> None:
+        super().__init__(errno.EIO, f"the read ended early: {found}")
+
+
+def asked_again(read: Callable[[], _T]) -> _T:
+    """Call `read` a second time after ESTALE or a read that ended early. Opening the object anew asks the server what
+    its name stands for now, so one that was freed meanwhile is not found, which is no error."""
+    try:
+        return read()
+    except OSError as exc:
+        if exc.errno != errno.ESTALE and not isinstance(exc, EndedEarly):
+            raise
+    return read()

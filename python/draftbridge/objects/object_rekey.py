@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, ExitStack
 
 from draftbridge.keys.store_key import StoreKey
-from draftbridge.objects.byte_source import ByteSource, StoredObject
+from draftbridge.objects.byte_source import ByteSource, StoredObject, fill
 from draftbridge.objects.chunk_checks import ChunkChecks, accepted_key, checks_for
 from draftbridge.objects.object_errors import corrupt, storage_error
 from draftbridge.objects.object_header import CHECK_WIDTH, Header
@@ -98,8 +98,10 @@ class _Confirmed:
         if chunk == self._chunk:
             return data
         self._chunk = -1
-        if self._source.read(data, self._start + start) < len(data):
-            raise corrupt(self._name, self._entry.name, "the file ends inside this tensor")
+        try:
+            fill(self._source, data, self._start + start, self._entry.name)
+        except OSError as exc:
+            raise storage_error(self._name, exc) from exc
         opening = self._checks.open(self._index, chunk, self._stated[chunk * self._width : (chunk + 1) * self._width])
         opening.update(data)
         if not opening.good():

@@ -12,9 +12,9 @@ import torch
 from draftbridge.bridge.errors import BridgeError
 from draftbridge.keys.store_key import StoreKey
 from draftbridge.memory.slab import SlabSet
-from draftbridge.objects.byte_source import ByteSource, StoredObject
+from draftbridge.objects.byte_source import ByteSource, StoredObject, fill
 from draftbridge.objects.chunk_checks import STEP, accepted_key
-from draftbridge.objects.object_errors import corrupt, storage_error
+from draftbridge.objects.object_errors import asked_again, corrupt, storage_error
 from draftbridge.objects.object_header import Header
 from draftbridge.objects.open_object import Opened, open_object
 from draftbridge.objects.read.piece_checks import ObjectChecks, TensorChecks
@@ -59,8 +59,7 @@ class _Region:
     start: int
 
     def fill(self, name: str, view: memoryview, offset: int) -> None:
-        if self.source.read(view, self.start + offset) < len(view):
-            raise corrupt(self.source.name, name, "the file ends inside this tensor")
+        fill(self.source, view, self.start + offset, name)
 
 
 def read(request: Request, key: StoreKey | None = None, *, parallel: bool = True) -> tuple[SlabSet, Header] | None:
@@ -71,12 +70,16 @@ def read(request: Request, key: StoreKey | None = None, *, parallel: bool = True
     Raises BridgeError SAMPLE_CORRUPT for anything that is not a whole object, and with `verify` for bytes that are not
     those stored.
     """
+    try:
+        return asked_again(partial(_read_once, request, key, parallel=parallel))
+    except OSError as exc:
+        raise storage_error(request.stored.name, exc) from exc
+
+
+def _read_once(request: Request, key: StoreKey | None, *, parallel: bool) -> tuple[SlabSet, Header] | None:
     with ExitStack() as stack:
-        try:
-            opened = open_object(request.stored, stack)
-            return None if opened is None else _read_opened(opened, request, key, stack, parallel=parallel)
-        except OSError as exc:
-            raise storage_error(request.stored.name, exc) from exc
+        opened = open_object(request.stored, stack)
+        return None if opened is None else _read_opened(opened, request, key, stack, parallel=parallel)
 
 
 def _read_opened(
