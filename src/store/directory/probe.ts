@@ -1,6 +1,6 @@
 import { mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
-import { errnoName } from '../../core/errors.ts'
+import { errnoName, isErrno } from '../../core/errors.ts'
 import { unavailable } from '../../core/files/storage-error.ts'
 import { replaceEmptyFolder } from '../../core/files/whole-folders.ts'
 import { publish } from './durable.ts'
@@ -25,6 +25,9 @@ async function expectLinks(dir: string): Promise<void> {
   }
 }
 
+/** How a file system says that it cannot do this. Other errors, such as a full disk, say nothing about what it can do. */
+const NOT_SUPPORTED = ['EPERM', 'EACCES', 'EEXIST', 'ENOTEMPTY', 'EINVAL', 'EISDIR', 'ENOTSUP', 'ENOSYS'] as const
+
 // A claim is a folder that takes the place of an empty one, or of none.
 async function expectFolderRenames(dir: string): Promise<void> {
   const first = path.join(dir, 'probe.first')
@@ -36,6 +39,7 @@ async function expectFolderRenames(dir: string): Promise<void> {
     // Looked for in any case: NFS may do the rename and lose the answer.
     const error: unknown = await rename(first, place).catch((failed: unknown) => failed)
     if (!(await readdir(place)).includes(path.basename(first))) {
+      if (!isErrno(error, ...NOT_SUPPORTED)) throw error
       throw lacks(place, `the rename of a folder over an empty one ends in ${errnoName(error) ?? 'an error'}`, error)
     }
     if (await replaceEmptyFolder(second, place)) throw lacks(place, 'a rename replaced a folder that was not empty')
