@@ -37,7 +37,7 @@ export async function openStoreForMaintenance({
   watch,
 }: MaintenanceOptions): Promise<MaintenanceStore> {
   const root = path.resolve(given)
-  const own = auth ?? { mode: await recordedMode(root, keyFile), keyFile }
+  const own = auth ?? { mode: await recordedMode(root), keyFile }
   const ports = await storeKinds['shared-dir']({ python, root, auth: own, create: false })
   const { id, key, files } = ports
   const parts = assembleParts(ports, { id, retain: true, space: countedSpace(null), watch })
@@ -54,11 +54,8 @@ export async function openStoreForMaintenance({
   }
 }
 
-// A user who gives a key expects a keyed store. So a store without a key must fail, which mode `mac` causes.
-async function recordedMode(root: string, keyFile: string | null): Promise<StoreAuth['mode']> {
-  const found = await readStoreFile(storeFileOf(root))
-  const mode = found?.auth.mode ?? 'none'
-  return mode === 'none' && keyFile !== null ? 'mac' : mode
+async function recordedMode(root: string): Promise<StoreAuth['mode']> {
+  return (await readStoreFile(storeFileOf(root)))?.auth.mode ?? 'none'
 }
 
 /**

@@ -67,6 +67,11 @@ describe('manifest verify', slow, () => {
     expect(stdout.split('\n')).toContain('run:00000003@4')
     expect(code).toBe(65)
   })
+
+  it('does not ignore a key file that it cannot use', async () => {
+    const { code, stderr } = await manifest('verify', await published(), '--key-file', 'key')
+    expect([code, stderr]).toEqual([64, expect.stringContaining('--key-file without --store')])
+  })
 })
 
 describe('manifest convert', slow, () => {

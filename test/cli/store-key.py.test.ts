@@ -102,3 +102,26 @@ describe('the key of a store is nowhere in what the program writes, prints or is
     for (const ended of [wrongKey, both, none, readable]) await expectNoKey(run, ended, 1, 2)
   })
 })
+
+describe('a store.json that was replaced by one without a key', () => {
+  it('is refused by every command that is given the key in the environment', async () => {
+    const run = await tempDir()
+    const env = { ...plainEnv, DRAFTBRIDGE_STORE_KEY: secretHex(1) }
+    const keyed = await configIn(run, { mode: 'mac' })
+    expect((await cli(['ingest', '-c', keyed, '-q'], env)).code).toBe(0)
+    const [root, manifest] = [path.join(run, 'store'), path.join(run, 'manifest')]
+    const about = JSON.parse(await readFile(path.join(root, 'store.json'), 'utf8'))
+    await writeFile(path.join(root, 'store.json'), JSON.stringify({ ...about, auth: { mode: 'none' } }))
+    const store = ['--store', root]
+    const [newKey, unkeyed] = [await keyFile(2), path.join(run, 'unkeyed.yaml')]
+    await writeFile(unkeyed, (await readFile(keyed, 'utf8')).replace('mode: mac', 'mode: none'))
+    const commands = [
+      ...['ls', 'verify', 'gc'].map((name) => ['store', name, ...store]),
+      ['store', 'rm', 'demo', '--yes', ...store],
+      ['store', 'rekey', '--new-key-file', newKey, ...store],
+      ['manifest', 'verify', manifest, ...store],
+      ...[keyed, unkeyed].flatMap((config) => ['ingest', 'train'].map((name) => [name, '-c', config, '-q'])),
+    ]
+    for (const command of commands) expect([command, (await cli(command, env)).code]).toEqual([command, 77])
+  })
+})

@@ -1,9 +1,10 @@
 import { chmod, mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises'
 import path from 'node:path'
-import { describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it, vi } from 'vitest'
 import type { CodedError } from '../../src/core/errors.ts'
 import type { StoreAuth } from '../../src/store/auth/store-auth.ts'
 import { sharedDirFeatureStore } from '../../src/store/open.ts'
+import { openStoreForMaintenance, tryStoreAuth } from '../../src/store/open-for-maintenance.ts'
 import { keyFile, secretHex } from '../support/key-files.ts'
 import { checkHandlesAfterEach, python } from '../support/python.ts'
 import { tempDir } from '../support/temp-dir.ts'
@@ -100,4 +101,37 @@ it('a consumer with a key that finds no store makes none', async () => {
   const attempt = open(root, { mode: 'mac', keyFile: await keyFile() }, false)
   await expect(attempt).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' })
   expect(await readdir(root)).toEqual([])
+})
+
+describe('a key that is given demands a keyed store', () => {
+  afterEach(() => void vi.unstubAllEnvs())
+  const sources = {
+    'a file': keyFile,
+    'the environment': async () => {
+      vi.stubEnv('DRAFTBRIDGE_STORE_KEY', secretHex(1))
+      return null
+    },
+  }
+  const none = { mode: 'none' } as const
+
+  it.each(['a file', 'the environment'] as const)('from %s', async (source) => {
+    const { root } = await madeWith('none')
+    const given = await sources[source]()
+    const named = given ?? 'DRAFTBRIDGE_STORE_KEY'
+    const auth = { ...none, keyFile: given }
+    expect((await refusal(root, auth)).message).toContain(`none, and a key in ${named}`)
+    expect((await refusal(await freshRoot(), auth)).message).toContain('would be made without one')
+    const refused = { code: 'STORE_AUTH', exitCode: 77 }
+    for (const configured of [null, auth]) {
+      const opening = openStoreForMaintenance({ python, root, auth: configured, keyFile: given })
+      await expect(opening).rejects.toMatchObject(refused)
+    }
+    for (const place of [root, await freshRoot()])
+      await expect(tryStoreAuth(python, place, auth)).rejects.toMatchObject(refused)
+  })
+
+  it('and a variable that is empty gives none', async () => {
+    vi.stubEnv('DRAFTBRIDGE_STORE_KEY', '')
+    await (await open((await madeWith('none')).root, none)).close()
+  })
 })

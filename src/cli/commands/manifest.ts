@@ -1,6 +1,9 @@
 import path from 'node:path'
 import type { Command } from 'commander'
+import { finding } from '../../core/errors.ts'
+import { givesKey } from '../../core/store-key-env.ts'
 import type { ManifestSummary } from '../../roles/maintain/inspect-manifest.ts'
+import type { StoreLocation } from '../../roles/maintain/store-location.ts'
 import { type CommonFlags, withCommonFlags, withExamples } from '../flags.ts'
 import type { Stop } from '../sessions/stop.ts'
 
@@ -56,14 +59,21 @@ async function showManifest(dir: string, flags: CommonFlags): Promise<void> {
   process.stdout.write(flags.json === true ? `${JSON.stringify(summary, null, 2)}\n` : summaryText(summary))
 }
 
-async function verifyOne(dir: string, flags: VerifyFlags, stop: Stop): Promise<void> {
-  const { verifyManifest } = await import('../../roles/maintain/inspect-manifest.ts')
+/** The store that `verify` compares the manifest with; null when none is named. */
+function storeOf({ store: root, keyFile }: VerifyFlags, stop: Stop): StoreLocation | null {
   const onPython = () => {
     stop.embedsPython = true
   }
-  const root = flags.store
-  const location = root === undefined ? null : { root, config: null, keyFile: flags.keyFile ?? null, onPython }
-  const { samples, sha256, missing } = await verifyManifest(path.resolve(dir), location)
+  if (root !== undefined) return { root, config: null, keyFile: keyFile ?? null, onPython }
+  if (keyFile === undefined) return null
+  const found = '--key-file without --store'
+  const fix = 'add --store DIR: the salt of the key is in store.json'
+  throw finding('CONFIG_INVALID', 'a signature cannot be checked without the store', { field: '--store', found, fix })
+}
+
+async function verifyOne(dir: string, flags: VerifyFlags, stop: Stop): Promise<void> {
+  const { verifyManifest } = await import('../../roles/maintain/inspect-manifest.ts')
+  const { samples, sha256, missing } = await verifyManifest(path.resolve(dir), storeOf(flags, stop))
   const ok = missing === null || missing.length === 0
   if (!ok) process.exitCode = EXIT_BAD_DATA
   if (flags.json === true) {
@@ -74,7 +84,8 @@ async function verifyOne(dir: string, flags: VerifyFlags, stop: Stop): Promise<v
     for (const name of missing) process.stdout.write(`${name}\n`)
     process.stderr.write(`bad: ${missing.length} of ${samples} samples are not in the store; run the producer again\n`)
   } else if (flags.quiet !== true) {
-    const stored = missing === null ? '' : ', every sample is in the store'
+    const unchecked = givesKey() ? '; the signature was not checked, which needs --store' : ''
+    const stored = missing === null ? unchecked : ', every sample is in the store'
     process.stderr.write(`good: ${samples} refs, every hash and count is right${stored}\n`)
   }
 }

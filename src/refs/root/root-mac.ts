@@ -1,4 +1,5 @@
 import { type CodedError, finding } from '../../core/errors.ts'
+import { givesKey, STORE_KEY_ENV } from '../../core/store-key-env.ts'
 import { sha256 } from '../sha256.ts'
 import { type ManifestRoot, rootText } from './manifest-schema.ts'
 
@@ -25,7 +26,8 @@ export async function signedRootText(root: ManifestRoot, key: RootKey | null): P
 
 /**
  * The root holds the sums of all other files of the manifest, so one mac is enough for all of it. Without a key a mac
- * cannot be checked; a sum can, and detects damage but no forgery.
+ * cannot be checked; a sum can, and detects damage but no forgery. Whoever has a key in the environment expects a mac,
+ * even where the store is not opened.
  * @throws STORE_AUTH for a root that no holder of the key has written; MANIFEST_INVALID for one that is damaged.
  */
 export async function expectSigned(
@@ -35,6 +37,7 @@ export async function expectSigned(
   key: RootKey | null,
 ): Promise<void> {
   if (key === null) {
+    if (mac === undefined && givesKey()) throw unsigned(file, `no mac, and a key in ${STORE_KEY_ENV}`)
     if (sum !== undefined && sumOf(withMac(text, sum, BLANK_SUM)) !== sum) throw damaged(file)
     return
   }

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import type { Python } from '../../bridge/python.ts'
 import { type CodedError, finding } from '../../core/errors.ts'
 import type { StoreId } from '../../core/ids.ts'
-import { STORE_KEY_ENV } from '../../core/store-key-env.ts'
+import { givesKey, STORE_KEY_ENV } from '../../core/store-key-env.ts'
 import type { AuthMode, AuthRecord, KeyedRecord } from './auth-record.ts'
 
 /** How a store is protected, and where its key is. Without a file the key is in DRAFTBRIDGE_STORE_KEY. */
@@ -106,7 +106,7 @@ export class KeyAdmission implements Admission, AsyncDisposable {
 
   async begin(id: StoreId): Promise<AuthRecord> {
     const { mode } = this.#auth
-    if (mode === 'none') return { mode }
+    if (mode === 'none') return this.#withoutKey(null)
     const salt = newSalt()
     await using key = await StoreKey.open(this.#python, { ...this.#auth, mode }, id, salt)
     return { mode, salt, check: key.check, keyId: key.id }
@@ -114,10 +114,18 @@ export class KeyAdmission implements Admission, AsyncDisposable {
 
   async admit(id: StoreId, record: AuthRecord, file: string): Promise<void> {
     const { mode } = this.#auth
+    if (mode === 'none' && record.mode === 'none') this.#withoutKey(file)
     if (mode !== record.mode) throw modesDiffer(mode, record.mode, file)
     if (mode === 'none' || record.mode === 'none') return
     await this[Symbol.asyncDispose]()
     this.#key = await keyOf(this.#python, { ...this.#auth, mode }, id, record, file)
+  }
+
+  // A key that is given demands a keyed store: store.json may have been replaced by one that says there is no key.
+  #withoutKey(file: string | null): AuthRecord {
+    const { keyFile = null } = this.#auth
+    if (keyFile === null && !givesKey()) return { mode: 'none' }
+    throw keyUnused(keyFile ?? STORE_KEY_ENV, file)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -155,6 +163,23 @@ const wrongKey = (given: string, own: string, file: string): CodedError =>
     found: `a key with id ${given}; the store's has id ${own}`,
     fix: `give the key that the store was made with, in store.auth.keyFile or ${STORE_KEY_ENV}`,
   })
+
+/** `file`: the store.json that has no key; null for a store that is not there yet. */
+function keyUnused(source: string, file: string | null): CodedError {
+  if (file === null) {
+    return finding('STORE_AUTH', 'a key is given, but the store would be made without one', {
+      field: 'store.auth.mode',
+      found: `none, and a key in ${source}`,
+      fix: 'set store.auth.mode to mac or seal; or give no key',
+    })
+  }
+  return finding('STORE_AUTH', 'a key is given, but this store is not protected by one', {
+    file,
+    field: 'auth.mode',
+    found: `none, and a key in ${source}`,
+    fix: 'if the store was made with a key, somebody replaced store.json: restore it; if it never had one, give no key',
+  })
+}
 
 function modesDiffer(wanted: AuthMode, found: AuthMode, file: string): CodedError {
   const where = { file, field: 'auth.mode', found: `${found}; store.auth.mode is ${wanted}` }

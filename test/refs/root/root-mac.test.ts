@@ -1,7 +1,7 @@
 import { createHmac } from 'node:crypto'
 import { readFile, writeFile } from 'node:fs/promises'
 import path from 'node:path'
-import { describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it, vi } from 'vitest'
 import {
   ManifestWriter,
   type RootKey,
@@ -103,4 +103,16 @@ it('a manifest without a mac is refused once there is a key, and one that failed
   const given = { ...(await work()), key }
   await recordFailure({ ...given, code: 'OUT_OF_MEMORY' })
   expect((await readManifestRoot(given.dir, key))?.root.state).toBe('failed')
+})
+
+describe('with a key in the environment, who does not open the store', () => {
+  afterEach(() => void vi.unstubAllEnvs())
+
+  it('reads a manifest with a mac, and refuses one without', async () => {
+    const [{ dir: withMac }, without] = [await signed(), await published()]
+    vi.stubEnv('DRAFTBRIDGE_STORE_KEY', '5a'.repeat(32))
+    expect((await readRefManifest({ dir: withMac })).refs.length).toBe(0)
+    await expect(readRefManifest({ dir: without })).rejects.toMatchObject(auth)
+    await expect(readManifestRoot(without)).rejects.toThrow('no mac, and a key in DRAFTBRIDGE_STORE_KEY')
+  })
 })
