@@ -1,6 +1,6 @@
-import { readFile } from 'node:fs/promises'
 import { LineCounter, parseDocument } from 'yaml'
 import { finding, isErrno } from '../core/errors.ts'
+import { readInputText } from '../core/files/plain-file.ts'
 import type { KeyPath } from './schema-tree.ts'
 
 /** A config file: its value, and the line and column of each key. JSON is read as YAML. */
@@ -43,7 +43,7 @@ function codeFrame(text: string, line: number, col: number): string {
 
 async function readText(file: string): Promise<string> {
   try {
-    return await readFile(file, 'utf8')
+    return await readInputText(file, { refuse: (found) => new Error(found) })
   } catch (cause) {
     const missing = isErrno(cause, 'ENOENT')
     const what = missing ? 'the config file does not exist' : 'the config file cannot be read'

@@ -1,10 +1,11 @@
-import { createWriteStream } from 'node:fs'
+import { constants, type WriteStream } from 'node:fs'
 import path from 'node:path'
 import { createInterface } from 'node:readline'
 import type { Readable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { execa } from 'execa'
 import { CodedError } from '../core/errors.ts'
+import { openPlain } from '../core/files/plain-file.ts'
 import { storageError } from '../core/files/storage-error.ts'
 import { nodeArguments } from './node-program.ts'
 import { errorOf, FromRank, failureMessage, RANK_SPEC, type RankFailure, type ToRank } from './rank-message.ts'
@@ -155,9 +156,13 @@ export class RankProcess {
   }
 
   async #keepLines(): Promise<void> {
-    const log = this.#logFile === null ? null : createWriteStream(this.#logFile, { flags: 'a' })
     // A log that cannot be written must not end the run.
-    log?.on('error', (error) => this.#tail.push(`(cannot write the log: ${error.message})`))
+    const missing = (error: Error): null => {
+      this.#tail.push(`(cannot write the log: ${error.message})`)
+      return null
+    }
+    const log = this.#logFile === null ? null : await logStream(this.#logFile).catch(missing)
+    log?.on('error', missing)
     const read = async (stream: Readable) => {
       for await (const line of createInterface({ input: stream })) {
         if (log?.errored === null) log.write(`${line}\n`)
@@ -171,4 +176,9 @@ export class RankProcess {
       log?.end()
     }
   }
+}
+
+async function logStream(file: string): Promise<WriteStream> {
+  const { O_WRONLY, O_APPEND, O_CREAT } = constants
+  return (await openPlain(file, undefined, O_WRONLY | O_APPEND | O_CREAT)).createWriteStream()
 }

@@ -1,5 +1,7 @@
 import { z } from 'zod'
+import { finding } from '../core/errors.ts'
 import { readTextOrNull } from '../core/files/atomic-file.ts'
+import { PRODUCE_AGAIN } from './produce-again.ts'
 
 /** [token id, how often it is trained]. */
 export type TokenCount = readonly [tokenId: number, count: number]
@@ -14,6 +16,8 @@ export function countsText(counts: readonly TokenCount[]): { readonly text: stri
 
 /** The counts in a file that a manifest's writer made of them. */
 export async function readTokenCounts(file: string): Promise<TokenCount[]> {
-  const text = (await readTextOrNull(file)) ?? ''
+  const refuse = (found: string) =>
+    finding('MANIFEST_INVALID', 'these cannot be the token counts', { file, found, fix: PRODUCE_AGAIN })
+  const text = (await readTextOrNull(file, { refuse })) ?? ''
   return text.split('\n').flatMap((line) => (line === '' ? [] : [Line.parse(JSON.parse(line))]))
 }

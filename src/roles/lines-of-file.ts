@@ -1,8 +1,8 @@
-import { createReadStream } from 'node:fs'
 import { createInterface } from 'node:readline'
 import type { Readable } from 'node:stream'
 import { createGunzip } from 'node:zlib'
-import { finding } from '../core/errors.ts'
+import { CodedError, finding } from '../core/errors.ts'
+import { openInput } from '../core/files/plain-file.ts'
 
 export interface Line {
   readonly number: number
@@ -15,7 +15,15 @@ export async function* linesOfFile(
   field: string,
   code: 'FEATURE_INVALID' | 'CONFIG_INVALID',
 ): AsyncGenerator<Line> {
-  const raw = createReadStream(file)
+  const unreadable = (found: string, cause?: unknown) => {
+    const fix = 'name a readable .jsonl or .jsonl.gz file'
+    return finding(code, 'the file cannot be read', { file, field, found, fix }, { cause })
+  }
+  const textOf = (cause: unknown) => (cause instanceof Error ? cause.message : String(cause))
+  const handle = await openInput(file, unreadable).catch((cause: unknown) => {
+    throw cause instanceof CodedError ? cause : unreadable(textOf(cause), cause)
+  })
+  const raw = handle.createReadStream()
   const stream: Readable = file.endsWith('.gz') ? raw.pipe(createGunzip()) : raw
   // pipe() does not forward errors, and an 'error' event without a listener would end the process.
   raw.on('error', (error) => stream.destroy(error))
@@ -26,9 +34,7 @@ export async function* linesOfFile(
       if (text.trim() !== '') yield { number, text }
     }
   } catch (cause) {
-    const found = cause instanceof Error ? cause.message : String(cause)
-    const fix = 'name a readable .jsonl or .jsonl.gz file'
-    throw finding(code, 'the file cannot be read', { file, field, found, fix }, { cause })
+    throw unreadable(textOf(cause), cause)
   } finally {
     raw.destroy()
     stream.destroy()

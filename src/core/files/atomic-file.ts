@@ -1,14 +1,15 @@
 import { randomUUID } from 'node:crypto'
-import { open, readFile, rename, rm } from 'node:fs/promises'
+import { constants } from 'node:fs'
+import { open, rename, rm } from 'node:fs/promises'
 import path from 'node:path'
 import { isErrno } from '../errors.ts'
-import { askAgain } from './ask-again.ts'
+import { type PlainRead, readPlain } from './plain-file.ts'
 
 /** Replaces the content of `file` in one step: a reader sees the old or the new text, also after a power loss. */
 export async function replaceFile(file: string, text: string): Promise<void> {
   const staged = `${file}.${randomUUID()}.tmp`
   try {
-    const handle = await open(staged, 'w')
+    const handle = await open(staged, 'wx')
     try {
       await handle.writeFile(text)
       await handle.sync()
@@ -20,12 +21,12 @@ export async function replaceFile(file: string, text: string): Promise<void> {
     await rm(staged, { force: true })
     throw error
   }
-  await syncPath(path.dirname(file))
+  await syncFolder(path.dirname(file))
 }
 
-/** Makes the bytes of a file, or the entries of a folder, survive a power loss. */
-export async function syncPath(target: string): Promise<void> {
-  const handle = await open(target, 'r')
+/** Makes the entries of a folder survive a power loss. */
+export async function syncFolder(dir: string): Promise<void> {
+  const handle = await open(dir, constants.O_RDONLY | constants.O_DIRECTORY)
   try {
     await handle.sync()
   } finally {
@@ -33,10 +34,10 @@ export async function syncPath(target: string): Promise<void> {
   }
 }
 
-export async function readTextOrNull(file: string): Promise<string | null> {
+/** The text of a file in a folder that others can write to; null when there is none. */
+export async function readTextOrNull(file: string, how: PlainRead = {}): Promise<string | null> {
   try {
-    // A reader of a file that is replaced meanwhile may get ESTALE; the name stands for the new one then.
-    return await askAgain(() => readFile(file, 'utf8'))
+    return (await readPlain(file, how)).toString('utf8')
   } catch (error) {
     if (isErrno(error, 'ENOENT', 'ENOTDIR')) return null
     // Node's error of a read does not name the file.

@@ -1,15 +1,14 @@
 import { constants } from 'node:fs'
-import { type FileHandle, mkdir, open, readdir, rename, rm, unlink, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, rename, rm, unlink, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { isErrno } from '../errors.ts'
 import { askAgain } from '../files/ask-again.ts'
+import { openPlain, readPlain } from '../files/plain-file.ts'
 import { removeEmptyFolder, replaceEmptyFolder } from '../files/whole-folders.ts'
 import { PublishingFolder, takeAway } from './publishing-folder.ts'
 
 const NOTE = 'holder.json'
 const MAX_NOTE = 16 * 1024
-// A link or a pipe in the place of a note is neither followed nor waited for.
-const PLAIN = constants.O_NOFOLLOW | constants.O_NONBLOCK
 
 /** One holder of a claim, as the name in the claim's folder says it. `epoch` grows by one with each takeover. */
 export interface ClaimName {
@@ -49,7 +48,7 @@ export class ClaimFiles {
     const prepared = `${this.folder}.${name.id}`
     await mkdir(prepared, { mode: 0o700 })
     try {
-      await writeFile(path.join(prepared, nameText(name)), '', { mode: 0o600 })
+      await writeFile(path.join(prepared, nameText(name)), '', { mode: 0o600, flag: 'wx' })
       return await replaceEmptyFolder(prepared, this.folder)
     } finally {
       await rm(prepared, { recursive: true, force: true })
@@ -69,19 +68,19 @@ export class ClaimFiles {
 
   /** Null when that holder has no note: it was fenced, or has let go. */
   async note(id: string): Promise<string | null> {
-    return this.#withNote(id, constants.O_RDONLY, null, async (handle) => {
-      const { buffer, bytesRead } = await handle.read(Buffer.alloc(MAX_NOTE), 0, MAX_NOTE, 0)
-      return buffer.toString('utf8', 0, bytesRead)
-    })
+    const read = readPlain(this.publishing(id).file(NOTE), { maxBytes: MAX_NOTE })
+    return read.then((text) => text.toString('utf8'), absent(null))
   }
 
   /** Replaces the text of a note that is there, by one of the same length. False when it is not. */
   async rewriteNote(id: string, text: string): Promise<boolean> {
     // Opened for writing: the server says whether the file is there, and nothing is made when it is not.
-    return this.#withNote(id, constants.O_WRONLY, false, async (handle) => {
+    const rewritten = askAgain(async () => {
+      await using handle = await openPlain(this.publishing(id).file(NOTE), undefined, constants.O_WRONLY)
       await handle.write(text, 0)
       return true
     })
+    return rewritten.catch(absent(false))
   }
 
   /** From here on the holder publishes nothing. May be done again, and by several at once. */
@@ -94,17 +93,6 @@ export class ClaimFiles {
     await askAgain(() => unlink(this.#fileOf(name))).catch(absent(undefined))
     await askAgain(() => removeEmptyFolder(this.folder)).catch(absent(true))
     await this.publishing(name.id).drop()
-  }
-
-  async #withNote<T>(id: string, flags: number, gone: T, task: (handle: FileHandle) => Promise<T>): Promise<T> {
-    return askAgain(async () => {
-      const handle = await open(this.publishing(id).file(NOTE), flags | PLAIN)
-      try {
-        return await task(handle)
-      } finally {
-        await handle.close()
-      }
-    }).catch(absent(gone))
   }
 
   #fileOf(name: ClaimName): string {

@@ -27,9 +27,10 @@ export class PublishingFolder {
 
   /** Puts `content` at `target`, whole and on disk or not at all. The name is on disk once its folder is synced. */
   async publish(name: string, target: string, content: string | Buffer): Promise<void> {
-    const staged = this.file(name)
+    // A name that nobody can know before, and a new file: a link that was put there is not written through.
+    const staged = this.file(`${name}.${randomUUID()}`)
     try {
-      const handle = await open(staged, 'w', 0o666)
+      const handle = await open(staged, 'wx', 0o666)
       try {
         await handle.writeFile(content)
         await handle.sync()

@@ -1,6 +1,6 @@
-import { readFile } from 'node:fs/promises'
 import path from 'node:path'
 import { type CodedError, finding, hasCode, isErrno } from '../../core/errors.ts'
+import { readPlain } from '../../core/files/plain-file.ts'
 import type { RunId, StoreId } from '../../core/ids.ts'
 import type { CaptureContract } from '../../core/target-contract.ts'
 import { PRODUCE_AGAIN } from '../produce-again.ts'
@@ -56,6 +56,8 @@ export async function readRefManifest(options: ReadOptions): Promise<Manifest> {
 }
 
 const ATTEMPTS = 10
+/** Of one file that a root lists. Segments have 4 MiB; all of them are kept in memory, so a larger one helps nobody. */
+const MAX_LISTED_BYTES = 1024 ** 3
 
 /**
  * What is published so far, in any state of the manifest.
@@ -112,8 +114,10 @@ async function requireRoot(dir: string, key: RootKey | null): Promise<RootFile> 
 
 async function readListed(dir: string, entry: SegmentEntry | CountsEntry): Promise<Buffer> {
   const file = path.join(dir, entry.file)
-  const content = await readFile(file).catch((error: unknown) => {
-    if (isErrno(error, 'ENOENT')) throw damaged(file, 'file', 'no such file, though the root lists it')
+  const refuse = (found: string) => damaged(file, 'file', found)
+  if (entry.bytes > MAX_LISTED_BYTES) throw refuse(`the root lists ${entry.bytes} bytes; at most ${MAX_LISTED_BYTES}`)
+  const content = await readPlain(file, { refuse, maxBytes: entry.bytes }).catch((error: unknown) => {
+    if (isErrno(error, 'ENOENT')) throw refuse('no such file, though the root lists it')
     throw error
   })
   if (content.length !== entry.bytes) {

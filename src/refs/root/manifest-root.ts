@@ -17,12 +17,15 @@ export interface RootFile {
  */
 export async function readManifestRoot(dir: string, key: RootKey | null = null): Promise<RootFile | null> {
   const file = path.join(dir, ROOT_FILE)
-  const text = await readTextOrNull(file)
+  const text = await readTextOrNull(file, { refuse: noRoot(file) })
   if (text === null) return null
   const root = parseRoot(file, text)
   await expectSigned(file, root, text, key)
   return { root, text }
 }
+
+const noRoot = (file: string) => (found: string) =>
+  finding('MANIFEST_INVALID', 'this cannot be the root of a manifest', { file, found, fix: PRODUCE_AGAIN })
 
 function parseRoot(file: string, text: string): ManifestRoot {
   const json = parseJson(file, text)

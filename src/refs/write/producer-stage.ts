@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { access, readdir, rename, rm } from 'node:fs/promises'
 import path from 'node:path'
 import { finding, isErrno } from '../../core/errors.ts'
-import { syncPath } from '../../core/files/atomic-file.ts'
+import { syncFolder } from '../../core/files/atomic-file.ts'
 import { makeDirectories } from '../../core/files/make-folder.ts'
 import { PublishingFolder, takeAway } from '../../core/liveness/publishing-folder.ts'
 
@@ -34,7 +34,7 @@ export class ProducerStage implements AsyncDisposable {
       if (id === undefined || entry === name) continue
       await takeAway(path.join(dir, entry), path.join(dir, `${FENCED}${entry.slice(id.length)}`))
     }
-    await syncPath(dir)
+    await syncFolder(dir)
     return new ProducerStage(dir, own)
   }
 
@@ -45,7 +45,7 @@ export class ProducerStage implements AsyncDisposable {
 
   /** Makes what was published survive the loss of power. */
   async sync(): Promise<void> {
-    await this.#explaining(() => syncPath(this.#dir))
+    await this.#explaining(() => syncFolder(this.#dir))
   }
 
   /** Removes a file that the root does not list. A file that is gone already is fine. */

@@ -1,9 +1,11 @@
-import { readFileSync } from 'node:fs'
 import path from 'node:path'
+import { finding } from '../../core/errors.ts'
+import { readPlainSync } from '../../core/files/plain-file.ts'
 import type { SampleId } from '../../core/ids.ts'
 import type { SampleRef } from '../../core/sample-ref.ts'
 import type { Lines } from '../lines/lines.ts'
 import { RefParser, type RefRoot } from '../lines/parse-ref.ts'
+import { PRODUCE_AGAIN } from '../produce-again.ts'
 import { SegmentLines } from '../read/segment-lines.ts'
 import type { SegmentEntry } from '../root/manifest-schema.ts'
 
@@ -98,7 +100,13 @@ export class PublishedRefs {
 }
 
 // Checked when this process opened or wrote the manifest, and no other process may write it.
-function readLines(dir: string, { file, count }: SegmentEntry): SegmentLines {
+function readLines(dir: string, { file, count, bytes }: SegmentEntry): SegmentLines {
   const name = path.join(dir, file)
-  return new SegmentLines(name, readFileSync(name), count)
+  const refuse = (found: string) =>
+    finding('MANIFEST_INVALID', 'this is not the segment that was published', {
+      file: name,
+      found,
+      fix: PRODUCE_AGAIN,
+    })
+  return new SegmentLines(name, readPlainSync(name, { refuse, maxBytes: bytes }), count)
 }

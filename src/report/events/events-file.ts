@@ -1,12 +1,14 @@
-import { appendFileSync, closeSync, fstatSync, mkdirSync, openSync, readSync } from 'node:fs'
-import { readFile } from 'node:fs/promises'
+import { constants } from 'node:buffer'
+import { appendFileSync, closeSync, constants as flags, fstatSync, mkdirSync, readSync } from 'node:fs'
 import path from 'node:path'
 import type { Clock } from '../../core/clock.ts'
-import { isErrno } from '../../core/errors.ts'
+import { readTextOrNull } from '../../core/files/atomic-file.ts'
+import { openPlainSync } from '../../core/files/plain-file.ts'
 import { storageError } from '../../core/files/storage-error.ts'
 import { type EventBody, type EventSink, parseEvent, type RunEvent } from './events.ts'
 
 export const EVENTS_NAME = 'events.ndjson'
+const APPEND = flags.O_RDWR | flags.O_APPEND | flags.O_CREAT
 export type Listener = (event: RunEvent) => void
 
 export interface EventsFileOptions {
@@ -27,7 +29,7 @@ export class EventsFile implements EventSink, Disposable {
   constructor(options: EventsFileOptions) {
     this.#options = options
     mkdirSync(options.dir, { recursive: true })
-    this.#file = openSync(path.join(options.dir, EVENTS_NAME), 'a+')
+    this.#file = openPlainSync(path.join(options.dir, EVENTS_NAME), undefined, APPEND)
     // A killed process may have left an incomplete line. The next event must start on its own line.
     if (!endsWithNewline(this.#file)) appendFileSync(this.#file, '\n')
   }
@@ -83,11 +85,6 @@ export function eventOf(line: string): RunEvent | undefined {
   }
 }
 
-async function textOf(file: string): Promise<string> {
-  try {
-    return await readFile(file, 'utf8')
-  } catch (error) {
-    if (isErrno(error, 'ENOENT')) return ''
-    throw error
-  }
-}
+// A long run writes many events: the longest text that Node can have is the bound.
+const textOf = async (file: string): Promise<string> =>
+  (await readTextOrNull(file, { maxBytes: constants.MAX_STRING_LENGTH })) ?? ''

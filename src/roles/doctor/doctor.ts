@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { mkdir, rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { embedPython } from '../../bridge/python.ts'
@@ -61,10 +62,10 @@ async function store(config: RunConfig['store']): Promise<Check> {
   const { kind, root } = config
   if (!traitsOf(config).directory)
     return { id: 'store', state: 'ok', reason: `${kind}: each process keeps its features in its own memory` }
-  const probe = path.join(root, `.doctor-${process.pid}`)
+  const probe = path.join(root, `.doctor-${randomUUID()}`)
   try {
     const made = await mkdir(root, { recursive: true })
-    await writeFile(probe, 'x')
+    await writeFile(probe, 'x', { flag: 'wx' })
     await rm(probe)
     // The check must not leave a folder behind that a later command would take for a store.
     if (made !== undefined) await rm(made, { recursive: true })

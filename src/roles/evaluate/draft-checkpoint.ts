@@ -2,15 +2,14 @@ import path from 'node:path'
 import type { Python } from '../../bridge/python.ts'
 import type { RunConfig } from '../../config/schema.ts'
 import { finding } from '../../core/errors.ts'
-import { readTextOrNull } from '../../core/files/atomic-file.ts'
 import { architectureOf } from '../../drafts/registry.ts'
 import { RECORD, verify } from '../../train/checkpoints/checkpoint.ts'
-import { type CheckpointRecord, parseRecord } from '../../train/checkpoints/checkpoint-record.ts'
+import { type CheckpointRecord, parseRecord, recordText } from '../../train/checkpoints/checkpoint-record.ts'
 
 /** The record of a checkpoint, or null: an exported folder has none. @throws CHECKPOINT_INVALID when it cannot be read. */
 export async function draftRecord(draft: string): Promise<CheckpointRecord | null> {
   const file = path.join(draft, RECORD)
-  const text = await readTextOrNull(file)
+  const text = await recordText(file)
   return text === null ? null : parseRecord(text, file)
 }
 

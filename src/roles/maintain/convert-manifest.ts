@@ -2,12 +2,15 @@ import { randomUUID } from 'node:crypto'
 import { type FileHandle, open, rename, rm } from 'node:fs/promises'
 import path from 'node:path'
 import { z } from 'zod'
-import { finding } from '../../core/errors.ts'
-import { readTextOrNull, syncPath } from '../../core/files/atomic-file.ts'
+import { finding, isErrno } from '../../core/errors.ts'
+import { syncFolder } from '../../core/files/atomic-file.ts'
+import { readInputText } from '../../core/files/plain-file.ts'
 import { readRefManifest, referenceManifest } from '../../refs/manifest.ts'
 
 /** Characters per write. */
 const CHUNK = 1024 * 1024
+/** Of a manifest in the format of SpecForge, which is parsed whole: about the longest text that Node can have. */
+const MAX_REFS = 512 * 1000 * 1000
 
 /**
  * Writes the refs of a complete manifest as one JSON file in the format of SpecForge. The write is atomic.
@@ -30,7 +33,7 @@ export async function convertToSpecForge(dir: string, file: string): Promise<{ r
     await rm(staged, { force: true })
     throw error
   }
-  await syncPath(path.dirname(file))
+  await syncFolder(path.dirname(file))
   return { samples: refs.length }
 }
 
@@ -69,8 +72,11 @@ const SpecForgeManifest = z.looseObject({
  * @throws MANIFEST_INVALID, always.
  */
 export async function rejectSpecForge(file: string): Promise<never> {
-  const text = await readTextOrNull(file)
-  if (text === null) throw notSpecForge(file, 'the file does not exist')
+  const text = await readInputText(file, { refuse: (found) => notSpecForge(file, found), maxBytes: MAX_REFS }).catch(
+    (error: unknown) => {
+      throw isErrno(error, 'ENOENT', 'ENOTDIR') ? notSpecForge(file, 'the file does not exist') : error
+    },
+  )
   const parsed = SpecForgeManifest.safeParse(jsonOf(file, text))
   if (!parsed.success) {
     const [issue] = parsed.error.issues

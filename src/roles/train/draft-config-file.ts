@@ -1,6 +1,6 @@
 import type { RunConfig } from '../../config/schema.ts'
-import { finding } from '../../core/errors.ts'
-import { readTextOrNull } from '../../core/files/atomic-file.ts'
+import { finding, isErrno } from '../../core/errors.ts'
+import { readInputText } from '../../core/files/plain-file.ts'
 import type { TargetShape } from '../../core/target-contract.ts'
 import type { DraftArchitecture, DraftConfig } from '../../drafts/architecture.ts'
 import { architectureOf } from '../../drafts/registry.ts'
@@ -19,9 +19,12 @@ export async function resolveDraftConfig(settings: RunConfig['draft'], target: T
 
 /** @throws CONFIG_INVALID */
 export async function readDraftConfig(file: string, architecture: DraftArchitecture): Promise<DraftConfig> {
-  const text = await readTextOrNull(file)
   const fix = 'name a draft config.json in draft.config, or set it to auto'
-  if (text === null) throw finding('CONFIG_INVALID', 'the draft config does not exist', { file, fix })
+  const refuse = (found: string) => finding('CONFIG_INVALID', 'this cannot be a draft config', { file, found, fix })
+  const text = await readInputText(file, { refuse }).catch((error: unknown) => {
+    if (!isErrno(error, 'ENOENT', 'ENOTDIR')) throw error
+    throw finding('CONFIG_INVALID', 'the draft config does not exist', { file, fix })
+  })
   let json: unknown
   try {
     json = JSON.parse(text)

@@ -1,8 +1,7 @@
-import { constants } from 'node:fs'
-import { open, rename, rm, writeFile } from 'node:fs/promises'
+import { rename, rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { z } from 'zod'
-import { isErrno } from '../../core/errors.ts'
+import { readTextOrNull } from '../../core/files/atomic-file.ts'
 import { unavailable } from '../../core/files/storage-error.ts'
 import { StoreId } from '../../core/ids.ts'
 import { AuthRecord } from '../auth/auth-record.ts'
@@ -70,20 +69,7 @@ function expectVersion(file: string, value: unknown): void {
 }
 
 async function readSmall(file: string): Promise<string | null> {
-  let handle: Awaited<ReturnType<typeof open>>
-  try {
-    handle = await open(file, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
-  } catch (error) {
-    if (isErrno(error, 'ENOENT')) return null
-    if (isErrno(error, 'ELOOP')) throw unavailable('store.json is a symbolic link', { file, found: 'a symbolic link' })
-    throw error
-  }
-  try {
-    const info = await handle.stat()
-    if (info.isFile() && info.size <= MAX_STORE_JSON) return await handle.readFile('utf8')
-    const found = `${info.isFile() ? 'a file' : 'something'} of ${info.size} bytes`
-    throw unavailable('this is not the store.json of a feature store', { file, found })
-  } finally {
-    await handle.close()
-  }
+  const fix = 'find out who put it there, and restore store.json from a backup'
+  const refuse = (found: string) => unavailable('this is not the store.json of a feature store', { file, found, fix })
+  return readTextOrNull(file, { refuse, maxBytes: MAX_STORE_JSON })
 }

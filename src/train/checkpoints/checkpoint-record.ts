@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { finding } from '../../core/errors.ts'
+import { readTextOrNull } from '../../core/files/atomic-file.ts'
 import { SampleId } from '../../core/ids.ts'
 import { CaptureContract } from '../../core/target-contract.ts'
 
@@ -35,6 +36,13 @@ export const CheckpointRecord = z.strictObject({
 export type CheckpointRecord = z.output<typeof CheckpointRecord>
 /** What a save knows before its files are measured. */
 export type CheckpointPosition = Omit<z.input<typeof CheckpointRecord>, 'files'>
+
+/** The text of a record; null when there is none. @throws CHECKPOINT_INVALID for what cannot be one. */
+export function recordText(file: string): Promise<string | null> {
+  const refuse = (found: string) =>
+    finding('CHECKPOINT_INVALID', 'this cannot be the record of a checkpoint', { file, found, fix: DISCARD })
+  return readTextOrNull(file, { refuse })
+}
 
 /** @throws CHECKPOINT_INVALID for text that is no record, or one that a later version of this program wrote. */
 export function parseRecord(text: string, file: string): CheckpointRecord {

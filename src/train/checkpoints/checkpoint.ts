@@ -1,12 +1,19 @@
 import { createHash } from 'node:crypto'
-import { createReadStream } from 'node:fs'
-import { readdir, rm, stat, unlink } from 'node:fs/promises'
+import { type FileHandle, readdir, rm, unlink } from 'node:fs/promises'
 import path from 'node:path'
-import { finding, isErrno } from '../../core/errors.ts'
-import { readTextOrNull, replaceFile, syncPath } from '../../core/files/atomic-file.ts'
+import { type CodedError, finding, isErrno } from '../../core/errors.ts'
+import { replaceFile, syncFolder } from '../../core/files/atomic-file.ts'
 import { makeDirectories } from '../../core/files/make-folder.ts'
+import { openPlain } from '../../core/files/plain-file.ts'
 import { PublishingFolder } from '../../core/liveness/publishing-folder.ts'
-import { type CheckpointPosition, type CheckpointRecord, DISCARD, metricIn, parseRecord } from './checkpoint-record.ts'
+import {
+  type CheckpointPosition,
+  type CheckpointRecord,
+  DISCARD,
+  metricIn,
+  parseRecord,
+  recordText,
+} from './checkpoint-record.ts'
 
 export const RECORD = 'checkpoint.json'
 const FOLDER = /^step-(\d{6,})$/
@@ -39,7 +46,7 @@ export class CheckpointFolder {
     for (const step of (await this.#steps()).reverse()) {
       const dir = this.pathOf(step)
       const file = path.join(dir, RECORD)
-      const text = await readTextOrNull(file)
+      const text = await recordText(file)
       if (text !== null) return { dir, record: parseRecord(text, file) }
     }
     return null
@@ -67,11 +74,10 @@ export class CheckpointFolder {
     const files: CheckpointRecord['files'] = []
     for (const name of (await readdir(dir)).sort()) {
       const file = path.join(dir, name)
-      await syncPath(file)
-      files.push({ name, ...(await measure(file)) })
+      files.push({ name, ...(await measureSynced(file)) })
     }
     await this.#publishRecord(path.join(dir, RECORD), `${JSON.stringify({ ...record, files }, null, 2)}\n`)
-    await syncPath(this.#dir)
+    await syncFolder(this.#dir)
     await this.#retain(record.globalStep, keep)
     return dir
   }
@@ -87,7 +93,7 @@ export class CheckpointFolder {
       () => false,
     )
     if (!isHeld) return
-    const whole = readTextOrNull(path.join(dir, RECORD)).then((text) => text !== null)
+    const whole = recordText(path.join(dir, RECORD)).then((text) => text !== null)
     // The caller reports the failure. A folder without a record is ignored later.
     if (!(await whole.catch(() => true))) await rm(dir, { recursive: true, force: true }).catch(() => undefined)
   }
@@ -101,7 +107,7 @@ export class CheckpointFolder {
       await this.#expectHeld()
       throw error
     }
-    await syncPath(path.dirname(file))
+    await syncFolder(path.dirname(file))
   }
 
   async #expectHeld(): Promise<void> {
@@ -116,7 +122,7 @@ export class CheckpointFolder {
   async #retain(step: number, keep: number): Promise<void> {
     const whole: { readonly step: number; readonly metric: number | null }[] = []
     for (const other of await this.#steps()) {
-      const text = await readTextOrNull(path.join(this.pathOf(other), RECORD))
+      const text = await recordText(path.join(this.pathOf(other), RECORD))
       if (text !== null) whole.push({ step: other, metric: metricIn(text) })
       else if (other < step) await discard(this.pathOf(other))
     }
@@ -140,25 +146,39 @@ export class CheckpointFolder {
 export async function verify({ dir, record }: Checkpoint): Promise<void> {
   for (const { name, bytes, sha256 } of record.files) {
     const file = path.join(dir, name)
-    const found = await measure(file).catch((error: unknown) => {
-      if (isErrno(error, 'ENOENT')) return null
+    const found = await openedFile(file).catch((error: unknown) => {
+      if (isErrno(error, 'ENOENT')) throw otherFile(file, 'bytes', 'no such file')
       throw error
     })
-    if (found?.bytes === bytes && found.sha256 === sha256) continue
-    throw finding('CHECKPOINT_INVALID', 'a file of the checkpoint is not the one that was written', {
-      file,
-      field: found === null || found.bytes !== bytes ? 'bytes' : 'sha256',
-      found: found === null ? 'no such file' : `${found.bytes} bytes, ${found.sha256}; expected ${bytes}, ${sha256}`,
-      fix: DISCARD,
-    })
+    await using handle = found
+    const { size } = await handle.stat()
+    if (size !== bytes) throw otherFile(file, 'bytes', `${size} bytes; expected ${bytes}`)
+    const sum = await sumOf(handle)
+    if (sum !== sha256) throw otherFile(file, 'sha256', `${sum}; expected ${sha256}`)
   }
 }
 
-async function measure(file: string): Promise<{ bytes: number; sha256: string }> {
-  const hash = createHash('sha256')
-  for await (const chunk of createReadStream(file)) hash.update(chunk as Buffer)
-  return { bytes: (await stat(file)).size, sha256: hash.digest('hex') }
+async function measureSynced(file: string): Promise<{ bytes: number; sha256: string }> {
+  await using handle = await openedFile(file)
+  await handle.sync()
+  return { bytes: (await handle.stat()).size, sha256: await sumOf(handle) }
 }
+
+const openedFile = (file: string): Promise<FileHandle> => openPlain(file, (found) => otherFile(file, 'file', found))
+
+async function sumOf(handle: FileHandle): Promise<string> {
+  const hash = createHash('sha256')
+  for await (const chunk of handle.createReadStream({ autoClose: false, start: 0 })) hash.update(chunk as Buffer)
+  return hash.digest('hex')
+}
+
+const otherFile = (file: string, field: string, found: string): CodedError =>
+  finding('CHECKPOINT_INVALID', 'a file of the checkpoint is not the one that was written', {
+    file,
+    field,
+    found,
+    fix: DISCARD,
+  })
 
 /**
  * The step with the largest metric; null when none has one. Of equals the oldest: a checkpoint between two validations

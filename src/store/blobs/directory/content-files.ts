@@ -1,9 +1,10 @@
 import { randomUUID } from 'node:crypto'
-import { type FileHandle, link, open, rm, stat } from 'node:fs/promises'
+import { type FileHandle, link, rm, stat } from 'node:fs/promises'
 import path from 'node:path'
 import type { Python } from '../../../bridge/python.ts'
 import type { TensorSet } from '../../../bridge/tensor-set.ts'
 import { isErrno } from '../../../core/errors.ts'
+import { openPlain } from '../../../core/files/plain-file.ts'
 import type { BlobKey } from '../../blob-key.ts'
 import type { MemberFolder } from '../../coordination/coordination.ts'
 import { publish } from '../../directory/durable.ts'
@@ -157,7 +158,7 @@ async function nameIn(handle: FileHandle): Promise<string | null> {
 
 async function openOrNull(file: string): Promise<FileHandle | null> {
   try {
-    return await open(file, 'r')
+    return await openPlain(file)
   } catch (error) {
     if (isErrno(error, 'ENOENT')) return null
     throw error

@@ -1,8 +1,9 @@
 import { randomUUID } from 'node:crypto'
 import { constants } from 'node:fs'
-import { chmod, copyFile, link, lstat, open, rm, stat } from 'node:fs/promises'
+import { chmod, copyFile, link, lstat, rm, stat } from 'node:fs/promises'
 import path from 'node:path'
 import { finding, isErrno } from '../../../core/errors.ts'
+import { openPlain } from '../../../core/files/plain-file.ts'
 import { type BlobKey, shardOf } from '../../blob-key.ts'
 import type { MemberFolder } from '../../coordination/coordination.ts'
 import { publish } from '../../directory/durable.ts'
@@ -89,7 +90,7 @@ export class ExternFiles {
       throw finding('FEATURE_INVALID', 'the feature file changed', { file, found: 'another size or time', fix })
     }
     await chmod(staged, 0o600)
-    const handle = await open(staged, 'r')
+    const handle = await openPlain(staged)
     try {
       if (this.#fsync) await handle.sync()
       const own = await handle.stat({ bigint: true })

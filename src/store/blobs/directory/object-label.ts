@@ -1,7 +1,7 @@
-import { constants } from 'node:fs'
-import { open } from 'node:fs/promises'
+import type { FileHandle } from 'node:fs/promises'
 import { z } from 'zod'
 import { isErrno } from '../../../core/errors.ts'
+import { openPlain } from '../../../core/files/plain-file.ts'
 import { storageError } from '../../../core/files/storage-error.ts'
 import { Generation, RunId, SampleId } from '../../../core/ids.ts'
 import type { ObjectLabel } from '../inventory.ts'
@@ -19,22 +19,21 @@ const Label = z.looseObject({
   }),
 })
 
+/** Something else lies where an object should. */
+class NoObject extends Error {}
+
 /** Null for a file without a readable label, or without a file. Needs no Python and reads no tensor. */
 export async function readLabel(file: string): Promise<ObjectLabel | null> {
   try {
-    const handle = await open(file, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
-    try {
-      return labelIn(await headerOf(handle))
-    } finally {
-      await handle.close()
-    }
+    await using handle = await openPlain(file, (found) => new NoObject(found))
+    return labelIn(await headerOf(handle))
   } catch (error) {
-    if (isErrno(error, 'ENOENT', 'ELOOP', 'EISDIR')) return null
+    if (error instanceof NoObject || isErrno(error, 'ENOENT')) return null
     throw storageError(error, file)
   }
 }
 
-async function headerOf(handle: Awaited<ReturnType<typeof open>>): Promise<string | null> {
+async function headerOf(handle: FileHandle): Promise<string | null> {
   const first = Buffer.alloc(FIRST_READ)
   const { bytesRead } = await handle.read(first, 0, FIRST_READ, 0)
   if (bytesRead < 8) return null

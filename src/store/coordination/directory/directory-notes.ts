@@ -6,6 +6,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { isErrno } from '../../../core/errors.ts'
 import { askAgain } from '../../../core/files/ask-again.ts'
 import { makeDirectories } from '../../../core/files/make-folder.ts'
+import { openPlain, readPlain } from '../../../core/files/plain-file.ts'
 import { storageError } from '../../../core/files/storage-error.ts'
 import { removeEmptyFolder, replaceEmptyFolder } from '../../../core/files/whole-folders.ts'
 import { publish } from '../../directory/durable.ts'
@@ -16,9 +17,6 @@ import type { Notes } from '../notes.ts'
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._:-]{0,250}(\/[A-Za-z0-9][A-Za-z0-9._:-]{0,250}){0,3}$/
 const MAX_NOTE = 64 * 1024
 const TRIES = 100
-// A link or a pipe in the place of a note is neither followed nor waited for.
-const READ = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
-const WRITE = constants.O_WRONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
 
 /** Notes as small files below `root`, which the store's processes share. `staging` is this member's own folder on the same
  * file system: a fence takes it away, and with it the right to create notes with text. */
@@ -84,13 +82,7 @@ export class DirectoryNotes implements Notes {
     return this.#at(name, async (file, folderIsThere) => {
       if (!folderIsThere && !(await this.#isThereNow(path.dirname(file)))) return null
       await this.#calls.refresh(file)
-      const handle = await open(file, READ)
-      try {
-        const { buffer, bytesRead } = await handle.read(Buffer.allocUnsafe(MAX_NOTE), 0, MAX_NOTE, 0)
-        return buffer.toString('utf8', 0, bytesRead)
-      } finally {
-        await handle.close()
-      }
+      return (await readPlain(file, { maxBytes: MAX_NOTE })).toString('utf8')
     }).catch(absent(null))
   }
 
@@ -158,7 +150,7 @@ export class DirectoryNotes implements Notes {
     return this.#at(name, async (file) => {
       // Opened for writing, so that the server says whether the note is there.
       await this.#calls.refresh(file)
-      const handle = await open(file, WRITE)
+      const handle = await openPlain(file, undefined, constants.O_WRONLY)
       try {
         await handle.write(text, 0)
         return true
