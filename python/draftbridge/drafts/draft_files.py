@@ -16,6 +16,7 @@ from torch import Tensor
 from draftbridge.bridge.errors import BridgeError
 from draftbridge.drafts.architecture import DraftArchitecture, LoadedDraft
 from draftbridge.drafts.draft_description import DraftDescription
+from draftbridge.files.plain import open_plain, path_of, read_text
 from draftbridge.objects.safetensors_header import encode, layout
 from draftbridge.objects.write.object_writer import bytes_of
 
@@ -32,7 +33,7 @@ def checkpoint_invalid(what: str, file: Path, field: str | None = None, found: s
 def read_tensors(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """All tensors of a safetensors file and its metadata. CHECKPOINT_INVALID if it is missing or damaged."""
     try:
-        with safe_open(str(file), framework="pt") as handle:
+        with path_of(file, follow=True) as path, safe_open(path, framework="pt") as handle:
             return {name: handle.get_tensor(name) for name in handle.keys()}, dict(handle.metadata() or {})  # noqa: SIM118
     except FileNotFoundError as exc:
         raise checkpoint_invalid("A checkpoint file is missing.", file, found="no file") from exc
@@ -44,7 +45,8 @@ def write_durably(file: Path, pieces: Iterable[bytes | memoryview]) -> int:
     """Write the pieces one after another and fsync. Returns their bytes. The caller owns the directory and makes it
     visible. STORE_FULL or STORE_UNAVAILABLE when the file system refuses."""
     try:
-        with file.open("wb", buffering=0) as out:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+        with os.fdopen(open_plain(file, flags), "wb", buffering=0) as out:
             for piece in pieces:
                 rest = memoryview(piece)
                 while rest:
@@ -78,7 +80,7 @@ def read_config(directory: Path, architecture: DraftArchitecture) -> tuple[Any, 
     """The parsed and the raw `config.json` of a draft directory."""
     file = directory / CONFIG
     try:
-        raw = json.loads(file.read_text("utf-8"))
+        raw = json.loads(read_text(file, follow=True))
     except FileNotFoundError as exc:
         raise checkpoint_invalid("A draft directory has no configuration.", file, found="no file") from exc
     except (ValueError, OSError) as exc:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from draftbridge.bridge.errors import BridgeError
+from draftbridge.files.plain import read_text
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,8 @@ def read_counts(file: Path, vocab_size: int) -> list[tuple[int, int]]:
     """`[token id, count]` lines of `token-counts.ndjson`. MANIFEST_INVALID names the line that is not one."""
     pairs: list[tuple[int, int]] = []
     try:
-        lines = file.read_text("utf-8").splitlines()
-    except OSError as exc:
+        lines = read_text(file).splitlines()
+    except (OSError, UnicodeDecodeError) as exc:
         raise BridgeError(
             "MANIFEST_INVALID", "The token counts cannot be read.", file=str(file), found=str(exc), fix="produce again"
         ) from exc

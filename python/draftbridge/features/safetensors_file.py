@@ -12,6 +12,7 @@ from typing import Any, TypeGuard
 
 import torch
 
+from draftbridge.files.plain import open_plain
 from draftbridge.files.positioned import bytes_at, read_at
 from draftbridge.objects.safetensors_header import DTYPES
 
@@ -25,7 +26,7 @@ class DamagedFile(Exception):
 
 def read_safetensors(file: str) -> dict[str, torch.Tensor]:
     """All tensors by name, each in its own memory. Raises DamagedFile, or OSError from the file system."""
-    fd = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+    fd = open_plain(file, follow=True)
     try:
         size = os.fstat(fd).st_size
         length = int.from_bytes(bytes_at(fd, 8, 0), "little")

@@ -12,18 +12,14 @@ import re
 import sys
 import zipfile
 from collections.abc import Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 import xxhash
 
 from draftbridge.features.mapped_places import Mapped, mapped_places
+from draftbridge.files.plain import opened
 from draftbridge.files.positioned import bytes_at, read_at
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _CHUNK = 1 << 20
 _STORAGE = re.compile(r"[^/]+/data/[0-9]+")
@@ -61,7 +57,7 @@ def places_of(file: str, whole: Mapping[str, torch.Tensor], rows: int) -> dict[s
     for tensor in whole.values():
         if not tensor.is_contiguous():
             raise CannotStay("tensor not contiguous")
-    with _reading(file) as fd:
+    with opened(file, follow=True) as fd:
         if file.endswith(".safetensors"):
             offsets = _safetensors_offsets(fd)
             candidates = {name: [offsets[name]] if name in offsets else [] for name in whole}
@@ -151,12 +147,3 @@ def _digest_at(fd: int, offset: int, size: int) -> bytes | None:
             return None
         hasher.update(piece)
     return hasher.digest()
-
-
-@contextmanager
-def _reading(file: str) -> Iterator[int]:
-    fd = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        yield fd
-    finally:
-        os.close(fd)

@@ -7,7 +7,6 @@ file is shared, every byte is compared.
 from __future__ import annotations
 
 import os
-import stat
 from typing import Any
 
 import torch
@@ -16,6 +15,7 @@ import xxhash
 from draftbridge.bridge.errors import BridgeError
 from draftbridge.bridge.handles import TensorDict, tensors_of
 from draftbridge.bridge.registry import Payload, op
+from draftbridge.files.plain import NotPlain, open_plain
 from draftbridge.files.positioned import close_read
 from draftbridge.objects.byte_source import ByteSource, FileSource, read_bytes
 from draftbridge.objects.object_errors import storage_error
@@ -25,7 +25,6 @@ from draftbridge.objects.write.object_writer import bytes_of
 
 _MARK = "draftbridge.content.1"
 _CHUNK = 1 << 20
-_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 def name_of(tensors: TensorDict) -> str:
@@ -48,16 +47,18 @@ def write(tensors: TensorDict, path: str, name: str, fsync: bool) -> None:
 def compare(tensors: TensorDict, path: str, name: str) -> bool | None:
     """Whether the file holds exactly these tensors; None when there is none."""
     try:
-        fd = os.open(path, _FLAGS)
+        fd = open_plain(path)
     except FileNotFoundError:
         return None
+    except NotPlain:
+        return False
     except OSError as exc:
         raise storage_error(path, exc) from exc
     try:
         source = FileSource.of(path, fd)
         entries = layout(tensors)
         size = ALIGNMENT + (entries[-1].end if entries else 0)
-        if not stat.S_ISREG(os.fstat(fd).st_mode) or source.size != size:
+        if source.size != size:
             return False
         if read_bytes(source, ALIGNMENT, 0) != _first_page(name):
             return False

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
 from contextlib import ExitStack
 from dataclasses import dataclass
 
+from draftbridge.files.plain import NotPlain, open_plain
 from draftbridge.files.positioned import close_read
 from draftbridge.objects.byte_source import FileSource
 from draftbridge.objects.object_errors import corrupt, not_plain
 from draftbridge.objects.object_header import Extern
 
-# A planted link must not lead elsewhere, and a planted pipe must not hang us.
-_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _FOLDER = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -31,19 +29,17 @@ class FileObject:
             fd = _open_inside(self.name)
         except FileNotFoundError:
             return None
-        except OSError as exc:
-            if exc.errno == errno.ELOOP:
-                raise corrupt(self.name, "file", "a symbolic link") from exc
-            raise
+        except NotPlain as exc:
+            raise corrupt(self.name, "file", exc.found) from exc
         stack.callback(close_read, fd)
-        return _regular(self.name, fd)
+        return FileSource.of(self.name, fd)
 
     def open_extern(self, extern: Extern, stack: ExitStack) -> FileSource | None:
         # A relative path counts from the store's directory.
         file = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(self.name))), extern.file)
         fix = "put the file back as it was, or remove the sample and run the producer again"
         try:
-            source = open_plain(file, stack)
+            source = open_source(file, stack)
         except FileNotFoundError:
             if not os.path.lexists(self.name):
                 return None
@@ -54,16 +50,14 @@ class FileObject:
         return source
 
 
-def open_plain(file: str, stack: ExitStack) -> FileSource:
+def open_source(file: str, stack: ExitStack) -> FileSource:
     """The file, which `stack` closes. Raises SAMPLE_CORRUPT for what is no regular file."""
     try:
-        fd = os.open(file, _FLAGS)
-    except OSError as exc:
-        if exc.errno == errno.ELOOP:
-            raise corrupt(file, "file", "a symbolic link") from exc
-        raise
+        fd = open_plain(file)
+    except NotPlain as exc:
+        raise corrupt(file, "file", exc.found) from exc
     stack.callback(close_read, fd)
-    return _regular(file, fd)
+    return FileSource.of(file, fd)
 
 
 def changed(source: FileSource, size: int, mtime_ns: int) -> str | None:
@@ -76,13 +70,6 @@ def changed(source: FileSource, size: int, mtime_ns: int) -> str | None:
     return None
 
 
-def _regular(file: str, fd: int) -> FileSource:
-    info = os.fstat(fd)
-    if not stat.S_ISREG(info.st_mode):
-        raise corrupt(file, "file", "not a regular file")
-    return FileSource(file, fd, info.st_size)
-
-
 def _open_inside(path: str) -> int:
     folder, name = os.path.split(path)
     above, part = os.path.split(folder)
@@ -90,7 +77,7 @@ def _open_inside(path: str) -> int:
     try:
         opened.append(_open_folder(above, above, None))
         opened.append(_open_folder(folder, part, opened[0]))
-        return os.open(name, _FLAGS, dir_fd=opened[1])
+        return open_plain(name, dir_fd=opened[1])
     finally:
         for fd in opened:
             close_read(fd)

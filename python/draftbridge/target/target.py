@@ -12,6 +12,7 @@ import torch
 import xxhash
 
 from draftbridge.bridge.errors import BridgeError
+from draftbridge.files.plain import NotPlain, open_plain, read_text
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -84,12 +85,15 @@ def identity(path: str) -> str:
     the same identity."""
     digest = xxhash.xxh3_64()
     place = Path(path)
-    if place.is_dir():
-        digest.update(_canonical(place / "config.json"))
-    for file in _weight_files(place):
-        size = file.stat().st_size
-        name = "model.gguf" if place.is_file() else file.name
-        digest.update(json.dumps([name, size]).encode() + _ends(file, size))
+    try:
+        if place.is_dir():
+            digest.update(_canonical(place / "config.json"))
+        for file in _weight_files(place):
+            size = file.stat().st_size
+            name = "model.gguf" if place.is_file() else file.name
+            digest.update(json.dumps([name, size]).encode() + _ends(file, size))
+    except NotPlain as exc:
+        raise unloadable(str(exc.filename), "file", exc) from exc
     return f"xxh3_64:{digest.hexdigest()}"
 
 
@@ -105,11 +109,11 @@ def _weight_files(place: Path) -> list[Path]:
 
 
 def _canonical(file: Path) -> bytes:
-    return json.dumps(json.loads(file.read_text("utf-8")), sort_keys=True, separators=(",", ":")).encode()
+    return json.dumps(json.loads(read_text(file, follow=True)), sort_keys=True, separators=(",", ":")).encode()
 
 
 def _ends(file: Path, size: int) -> bytes:
-    with file.open("rb") as stream:
+    with os.fdopen(open_plain(file, follow=True), "rb") as stream:
         head = stream.read(_MIB)
         stream.seek(max(size - _MIB, len(head)))
         return head + stream.read()
@@ -120,7 +124,7 @@ def _eos_ids(path: str, config: Any) -> list[int]:
     found = config.eos_token_id
     settings = Path(path) / "generation_config.json"
     if settings.is_file():
-        found = json.loads(settings.read_text("utf-8")).get("eos_token_id", found)
+        found = json.loads(read_text(settings, follow=True)).get("eos_token_id", found)
     if found is None:
         return []
     return [int(token) for token in found] if isinstance(found, list) else [int(found)]

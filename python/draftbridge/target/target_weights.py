@@ -11,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from draftbridge.bridge.errors import BridgeError
+from draftbridge.files.plain import path_of, read_text
 
 _EMBED = ("model.embed_tokens.weight", "embed_tokens.weight", "transformer.wte.weight")
 _HEAD = ("lm_head.weight",)
@@ -61,18 +62,18 @@ def _ties(folder: Path) -> bool:
     file = folder / "config.json"
     if not file.exists():
         raise _missing("The target model has no configuration.", file, "no file")
-    config = json.loads(file.read_text("utf-8"))
+    config = json.loads(read_text(file, follow=True))
     return bool(config.get("tie_word_embeddings", False))
 
 
 def _tensor_files(folder: Path) -> dict[str, Path]:
     """Which file holds which tensor."""
     if (folder / _INDEX).exists():
-        index = json.loads((folder / _INDEX).read_text("utf-8"))
+        index = json.loads(read_text(folder / _INDEX, follow=True))
         return {name: folder / file for name, file in index["weight_map"].items()}
     if not (folder / _SINGLE).exists():
         raise _missing("The target model has no weights.", folder, f"neither {_SINGLE} nor {_INDEX}")
-    with safe_open(str(folder / _SINGLE), framework="pt") as handle:
+    with path_of(folder / _SINGLE, follow=True) as path, safe_open(path, framework="pt") as handle:
         return dict.fromkeys(handle.keys(), folder / _SINGLE)
 
 
@@ -83,7 +84,7 @@ def _read(folder: Path, places: dict[str, Path], names: tuple[str, ...]) -> Tens
             continue
         if not file.exists():
             raise _missing("A weight file of the target model is missing.", file, f"no file, {name} should be in it")
-        with safe_open(str(file), framework="pt") as handle:
+        with path_of(file, follow=True) as path, safe_open(path, framework="pt") as handle:
             tensor: Tensor = handle.get_tensor(name)
         return tensor
     return None

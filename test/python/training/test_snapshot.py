@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,9 @@ import pytest
 import torch
 from draftbridge.bridge.errors import BridgeError
 from draftbridge.distributed.parallel import World, join, leave, share_draft
+from draftbridge.drafts import draft_files
 from draftbridge.drafts.eagle3.draft import initial_draft
+from draftbridge.files.plain import open_plain
 from draftbridge.training.batch import Batch
 from draftbridge.training.optimizer import Optimizer
 from draftbridge.training.snapshot import FIRST, SECOND, Snapshot, Snapshots
@@ -24,6 +27,7 @@ CUDA = torch.cuda.is_available()
 DEVICE = torch.device("cuda", 0) if CUDA else torch.device("cpu")
 HIDDEN = 2048 if CUDA else 128
 MICRO = MicroStep(11, 1, True, False)
+UNREACHED = "STORE_UNAVAILABLE"
 
 
 @pytest.fixture
@@ -135,20 +139,30 @@ def test_a_run_whose_loss_was_not_finite_is_not_saved(world: World, tmp_path: Pa
     assert list(tmp_path.iterdir()) == []
 
 
-def full(file: Path) -> None:
-    file.symlink_to("/dev/full")
+def full(file: Path, patch: pytest.MonkeyPatch) -> None:
+    def opened(wanted: Path, flags: int) -> int:
+        return os.open("/dev/full", os.O_WRONLY) if wanted == file else open_plain(wanted, flags)
+
+    patch.setattr(draft_files, "open_plain", opened)
 
 
-def in_the_way(file: Path) -> None:
+def in_the_way(file: Path, _: pytest.MonkeyPatch) -> None:
     file.mkdir()
 
 
+def planted(file: Path, _: pytest.MonkeyPatch) -> None:
+    file.symlink_to(file.parent / "elsewhere")
+
+
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json", "optimizer.safetensors", "rng-rank0.safetensors"])
-@pytest.mark.parametrize(("harm", "code"), [(full, "STORE_FULL"), (in_the_way, "STORE_UNAVAILABLE")])
-def test_a_file_that_cannot_be_written_is_named(name: str, harm: Any, code: str, world: World, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("harm", "code"), [(full, "STORE_FULL"), (in_the_way, UNREACHED), (planted, UNREACHED)])
+def test_a_file_that_cannot_be_written_is_named(
+    name: str, harm: Any, code: str, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     session, _ = training(world)
-    harm(tmp_path / name)
+    harm(tmp_path / name, monkeypatch)
     snapshot = taken(session)
     with pytest.raises(BridgeError) as caught:
         write_snapshot(snapshot, tmp_path)
     assert (caught.value.code, caught.value.details["file"]) == (code, str(tmp_path / name))
+    assert not (tmp_path / "elsewhere").exists()

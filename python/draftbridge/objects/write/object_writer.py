@@ -13,7 +13,7 @@ from draftbridge.bridge.errors import BridgeError
 from draftbridge.bridge.handles import TensorDict
 from draftbridge.keys.store_key import StoreKey
 from draftbridge.objects.byte_source import FileSource
-from draftbridge.objects.file_object import changed, open_plain
+from draftbridge.objects.file_object import changed, open_source
 from draftbridge.objects.finite import refuse_not_finite
 from draftbridge.objects.object_header import Extern
 from draftbridge.objects.safetensors_header import CODES, Entry, layout
@@ -72,7 +72,7 @@ def write(
         for entry in draft.entries:
             draft.put(entry.name, bytes_of(inside[entry.name].contiguous()), sink)
         if extern is not None and there is not None:
-            _check_outside(draft, tensors, extern, there, open_plain(extern.open, stack))
+            _check_outside(draft, tensors, extern, there, open_source(extern.open, stack))
         return draft.finish(sink), draft.digests
 
 
