@@ -17,8 +17,10 @@ const print = (text: string): void => {
 async function main(args: readonly string[]): Promise<void> {
   // A reader such as `head` may close the pipe early. That is not a failure.
   process.stdout.on('error', (error) => process.exit(isErrno(error, 'EPIPE') ? 0 : 70))
+  // Once the command is over a signal ends the process, whatever still runs.
+  using stop = listenForStop(print)
   try {
-    await buildProgram(await version(), listenForStop(print)).parseAsync(args, { from: 'user' })
+    await buildProgram(await version(), stop).parseAsync(args, { from: 'user' })
   } catch (error) {
     if (error instanceof CommanderError) {
       process.exitCode = error.code === 'commander.help' || error.exitCode !== 0 ? EXIT_USAGE : 0

@@ -2,7 +2,6 @@ import type { Command } from 'commander'
 import type { Waiting } from '../core/liveness/watch.ts'
 import type { StoreLocation } from '../roles/maintain/store-location.ts'
 import { DEFAULT_CONFIG, type RunFlags, withConfigFlags } from './flags.ts'
-import type { Stop } from './sessions/stop.ts'
 
 export interface StoreFlags extends RunFlags {
   readonly store?: string
@@ -26,15 +25,12 @@ export function withManifestFlag(command: Command, what: string): Command {
 }
 
 /** The store that the flags name. `--store` wins over a config in the current folder. */
-export async function storeLocation(flags: StoreFlags, command: Command, stop: Stop): Promise<StoreLocation> {
+export async function storeLocation(flags: StoreFlags, command: Command): Promise<StoreLocation> {
   const root = flags.store ?? null
-  const onPython = () => {
-    stop.embedsPython = true
-  }
-  if (root !== null) return { root, config: null, keyFile: flags.keyFile ?? null, onPython }
+  if (root !== null) return { root, config: null, keyFile: flags.keyFile ?? null }
   const { optionalConfig } = await import('./sessions/optional-config.ts')
   const config = await optionalConfig(flags, command.getOptionValueSource('config') === 'cli')
-  return { root, config, keyFile: flags.keyFile ?? null, onPython }
+  return { root, config, keyFile: flags.keyFile ?? null }
 }
 
 /** Says once on stderr that members of a store are watched. */

@@ -54,7 +54,7 @@ describe('manifest show', slow, () => {
 describe('manifest verify', slow, () => {
   it('lists the samples that are not in the store, and exits 65', async () => {
     const root = path.join(await tempDir(), 'store')
-    await using store = await sharedDirFeatureStore({ python: lazyPython(() => undefined), root })
+    await using store = await sharedDirFeatureStore({ python: lazyPython, root })
     const dir = path.join(root, 'manifest')
     await writeRefManifest({
       ...(await work(dir)),

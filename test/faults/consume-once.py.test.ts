@@ -92,7 +92,7 @@ describe('features that are consumed once', () => {
     // A kill may hit a rank between a sample and the last of its notes. The restart leaves no more than that; gc takes it.
     const left = await notes()
     expect(left.filter((note) => !afterKill.includes(note))).toEqual([])
-    const place = { root: broken().store.root, config: null, keyFile: null, onPython: () => undefined }
+    const place = { root: broken().store.root, config: null, keyFile: null }
     await cleanStore(place, { manifests: [], graceMs: 0, dryRun: false, signal: context.signal })
     expect(await notes()).toEqual([])
   })

@@ -17,7 +17,7 @@ let root: string
 let location: StoreLocation
 beforeEach(async () => {
   root = path.join(await tempDir(), 'store')
-  location = { root, config: null, keyFile: null, onPython: () => undefined }
+  location = { root, config: null, keyFile: null }
 })
 
 const listed = () => summariseStore(location, signal)

@@ -1,11 +1,10 @@
 import type { Command } from 'commander'
 import { type RunFlags, withConfigFlags, withExamples } from '../flags.ts'
-import type { Stop } from '../sessions/stop.ts'
 
 const EXIT_UNAVAILABLE = 69
 const MARKS = { ok: 'ok     ', warning: 'warning', error: 'ERROR  ' } as const
 
-export function addDoctor(program: Command, stop: Stop): void {
+export function addDoctor(program: Command): void {
   const command = program
     .command('doctor')
     .description('check Node, Python, the bridge, torch, the GPUs, and the files that the config names')
@@ -17,7 +16,6 @@ export function addDoctor(program: Command, stop: Stop): void {
         import('../../roles/doctor/doctor.ts'),
         import('../sessions/optional-config.ts'),
       ])
-      stop.embedsPython = true
       const checks = await runChecks(await optionalConfig(flags, command.getOptionValueSource('config') === 'cli'))
       if (flags.json === true) process.stdout.write(`${JSON.stringify({ checks }, null, 2)}\n`)
       const shown = flags.quiet === true ? checks.filter(({ state }) => state === 'error') : checks

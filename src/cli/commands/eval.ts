@@ -23,7 +23,6 @@ export function addEval(program: Command, stop: Stop): void {
       ])
       const draft = path.resolve(flags.draft)
       await runRole(flags, stop, {
-        embedsPython: true,
         readOnly: true,
         run: (config, context) => evaluate(config, { draft }, context),
         hints: () => ({ draft }),

@@ -5,7 +5,6 @@ import { givesKey } from '../../core/store-key-env.ts'
 import type { ManifestSummary } from '../../roles/maintain/inspect-manifest.ts'
 import type { StoreLocation } from '../../roles/maintain/store-location.ts'
 import { type CommonFlags, withCommonFlags, withExamples } from '../flags.ts'
-import type { Stop } from '../sessions/stop.ts'
 
 const EXIT_BAD_DATA = 65
 const BAR_WIDTH = 40
@@ -13,7 +12,7 @@ const BAR_WIDTH = 40
 type ConvertFlags = CommonFlags & { readonly to?: string; readonly from?: string }
 type VerifyFlags = CommonFlags & { readonly store?: string; readonly keyFile?: string }
 
-export function addManifest(program: Command, stop: Stop): void {
+export function addManifest(program: Command): void {
   const manifest = program
     .command('manifest')
     .description('show, verify or convert a manifest: the samples that a producer published')
@@ -41,7 +40,7 @@ export function addManifest(program: Command, stop: Stop): void {
     withCommonFlags(command).option('--json', 'print one JSON document on stdout')
   }
   show.action(showManifest)
-  verify.action((dir: string, flags: VerifyFlags) => verifyOne(dir, flags, stop))
+  verify.action(verifyOne)
   convert.action(async (dir: string | undefined, flags: ConvertFlags) => {
     const { convertToSpecForge, rejectSpecForge } = await import('../../roles/maintain/convert-manifest.ts')
     if (flags.from !== undefined) return rejectSpecForge(path.resolve(flags.from))
@@ -60,20 +59,17 @@ async function showManifest(dir: string, flags: CommonFlags): Promise<void> {
 }
 
 /** The store that `verify` compares the manifest with; null when none is named. */
-function storeOf({ store: root, keyFile }: VerifyFlags, stop: Stop): StoreLocation | null {
-  const onPython = () => {
-    stop.embedsPython = true
-  }
-  if (root !== undefined) return { root, config: null, keyFile: keyFile ?? null, onPython }
+function storeOf({ store: root, keyFile }: VerifyFlags): StoreLocation | null {
+  if (root !== undefined) return { root, config: null, keyFile: keyFile ?? null }
   if (keyFile === undefined) return null
   const found = '--key-file without --store'
   const fix = 'add --store DIR: the salt of the key is in store.json'
   throw finding('CONFIG_INVALID', 'a signature cannot be checked without the store', { field: '--store', found, fix })
 }
 
-async function verifyOne(dir: string, flags: VerifyFlags, stop: Stop): Promise<void> {
+async function verifyOne(dir: string, flags: VerifyFlags): Promise<void> {
   const { verifyManifest } = await import('../../roles/maintain/inspect-manifest.ts')
-  const { samples, sha256, missing } = await verifyManifest(path.resolve(dir), storeOf(flags, stop))
+  const { samples, sha256, missing } = await verifyManifest(path.resolve(dir), storeOf(flags))
   const ok = missing === null || missing.length === 0
   if (!ok) process.exitCode = EXIT_BAD_DATA
   if (flags.json === true) {

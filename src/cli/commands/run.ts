@@ -19,7 +19,6 @@ export function addRun(program: Command, stop: Stop): void {
       ])
       const role = chooseRole(flags.role, process.env)
       await runRole(flags, stop, {
-        embedsPython: role !== 'consumer',
         consumes: role === 'consumer',
         run: (config, context) => run(config, role, context),
         hints: ({ checkpoint }, eventNames) => {

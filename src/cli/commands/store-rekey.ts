@@ -20,7 +20,7 @@ export function addRekey(store: Command, stop: Stop): void {
     .option('--json', 'print one JSON document on stdout')
     .action(async (flags: StoreFlags & { readonly newKeyFile: string }) => {
       const { rekeyStore } = await import('../../roles/maintain/store-rekey.ts')
-      const location = await storeLocation(flags, command, stop)
+      const location = await storeLocation(flags, command)
       const newKeyFile = path.resolve(flags.newKeyFile)
       const manifests = flags.manifest.map((dir) => path.resolve(dir))
       const report = await stoppable(stop.signal, () =>

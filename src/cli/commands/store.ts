@@ -45,7 +45,7 @@ function addLs(store: Command, stop: Stop): void {
     .option('--json-lines', 'print one JSON line per run; with --samples, per sample')
     .option('--samples', 'list every sample, with the processes that hold it')
     .action(async (flags: LsFlags) => {
-      const location = await storeLocation(flags, command, stop)
+      const location = await storeLocation(flags, command)
       await stoppable(stop.signal, () => (flags.samples === true ? eachSample : summary)(location, flags, stop.signal))
     })
 }
@@ -90,7 +90,7 @@ function addVerify(store: Command, stop: Stop): void {
     .option('--json', 'print one JSON document on stdout')
     .action(async (flags: StoreFlags & { readonly restart?: boolean }) => {
       const { verifyWholeStore } = await import('../../roles/maintain/store-verify.ts')
-      const location = await storeLocation(flags, command, stop)
+      const location = await storeLocation(flags, command)
       const progress = progressLine(flags.quiet === true)
       const verdict = await stoppable(stop.signal, () =>
         verifyWholeStore(location, {
@@ -126,7 +126,7 @@ function addGc(store: Command, stop: Stop): void {
       if (graceMs === null)
         command.error(`error: option '--grace' must be a time such as 90s, 15m, 1h or 2d, not '${flags.grace}'`)
       const { cleanStore } = await import('../../roles/maintain/store-gc.ts')
-      const location = await storeLocation(flags, command, stop)
+      const location = await storeLocation(flags, command)
       const manifests = flags.manifest.map((dir) => path.resolve(dir))
       const shared = { dryRun: flags.dryRun === true, signal: stop.signal, onWait: waitNotice(flags) }
       const options = { manifests, graceMs: graceMs ?? 0, ...shared }
@@ -146,7 +146,7 @@ function addRm(store: Command, stop: Stop): void {
     .option('--json', 'print one JSON document on stdout')
     .action(async (run: string, flags: StoreFlags & { readonly yes?: boolean; readonly force?: boolean }) => {
       const { removeRun } = await import('../../roles/maintain/store-rm.ts')
-      const location = await storeLocation(flags, command, stop)
+      const location = await storeLocation(flags, command)
       const agree = (objects: number, size: string) =>
         agreed(flags.yes === true, `delete ${objects} samples (${size}) of run ${run}?`, stop)
       const { bytes } = await import('../../report/words.ts')

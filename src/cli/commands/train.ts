@@ -27,7 +27,6 @@ export function addTrain(program: Command, stop: Stop): void {
         import('../sessions/role-session.ts'),
       ])
       await runRole(flags, stop, {
-        embedsPython: false,
         consumes: true,
         run: (config, context) => run(config, 'consumer', context),
         hints: ({ checkpoint = 'DIR' }, eventNames) => hintsAfterTraining(flags, checkpoint, eventNames),

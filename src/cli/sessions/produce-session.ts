@@ -7,7 +7,6 @@ import type { Stop } from './stop.ts'
 /** Runs the producer with the source of the command (`capture` or `files`), which wins over features.source. */
 export async function produceFrom(source: RunConfig['features']['source'], flags: RunFlags, stop: Stop): Promise<void> {
   await runRole(flags, stop, {
-    embedsPython: true,
     run: (config, context) => {
       return run({ ...config, features: { ...config.features, source } }, 'producer', context)
     },

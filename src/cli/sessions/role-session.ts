@@ -18,8 +18,6 @@ import type { Stop } from './stop.ts'
 
 /** What one command runs. */
 export interface RoleTask<T> {
-  /** True when the role runs Python in this process. */
-  readonly embedsPython: boolean
   /** True when the role only reads the run: it then leaves config.resolved.yaml as it is. */
   readonly readOnly?: boolean
   /** True when the role trains from the store. */
@@ -31,9 +29,8 @@ export interface RoleTask<T> {
 
 /** Runs one role from config to summary: events go to the run folder and the screen. Writes the report also on failure. */
 export async function runRole<T>(flags: RunFlags, stop: Stop, task: RoleTask<T>): Promise<T> {
-  const { embedsPython, readOnly = false, consumes = false, run, hints } = task
+  const { readOnly = false, consumes = false, run, hints } = task
   const config = await loadConfig({ file: flags.config, env: process.env, sets: flags.set, consumes })
-  stop.embedsPython = embedsPython
   await makeFolder(config.run.dir, 'run.dir')
   // run.dir may hold a run with other settings. This start then fails, and must not overwrite that run's config.
   if (!readOnly) await writeResolvedConfig(config, { replace: false })

@@ -80,7 +80,7 @@ async function firstConversation(file: string, run: RunId): Promise<void> {
 /** Python reads the key and reports only whether it opens the store. A store without a key gets no line if all is well. */
 async function storeKey({ root, auth }: RunConfig['store']): Promise<readonly Check[]> {
   const check = await checked(specOf('store.auth'), async () => {
-    const existing = await tryStoreAuth(lazyPython(), root, auth)
+    const existing = await tryStoreAuth(lazyPython, root, auth)
     const which = existing ? 'the key of the store' : 'a key for a new store'
     return `${auth.mode}: ${auth.keyFile ?? STORE_KEY_ENV} contains ${which}`
   })

@@ -9,13 +9,12 @@ export interface StoreLocation {
   readonly root: string | null
   readonly config: RunConfig | null
   readonly keyFile: string | null
-  /** Called when Python starts in this process. Only keys and tensors need Python. */
-  readonly onPython: () => void
 }
 
 /** Opens an existing store, never creates one. @throws CONFIG_INVALID, STORE_UNAVAILABLE or STORE_AUTH. */
-export async function openStoreLocation({ root, config, keyFile, onPython }: StoreLocation): Promise<MaintenanceStore> {
-  const python = lazyPython(onPython)
+export async function openStoreLocation({ root, config, keyFile }: StoreLocation): Promise<MaintenanceStore> {
+  // Only keys and tensors need Python.
+  const python = lazyPython
   if (root !== null) return openStoreForMaintenance({ python, root, auth: null, keyFile })
   if (config === null) {
     const fix = 'name the store with --store DIR, or its config with -c FILE'

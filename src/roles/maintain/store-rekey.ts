@@ -36,7 +36,7 @@ export interface RekeyReport {
 export async function rekeyStore(location: StoreLocation, options: RekeyOptions): Promise<RekeyReport> {
   const finished = await finishedBefore(location, options)
   if (finished !== null) return finished
-  const python = lazyPython(location.onPython)
+  const python = lazyPython
   await using store = await openStoreLocation(location)
   const { parts, key: from } = store
   const files = openRekeyFiles(python, store)
@@ -69,7 +69,7 @@ async function finishedBefore(location: StoreLocation, { newKeyFile }: RekeyOpti
     throw authError
   })
   await using store = opened
-  const record = await openRekeyFiles(lazyPython(location.onPython), store).record()
+  const record = await openRekeyFiles(lazyPython, store).record()
   if (store.key === null || record === null || record.rekey !== undefined) throw authError
   let objects = 0
   for await (const _ of store.files.objects()) objects += 1

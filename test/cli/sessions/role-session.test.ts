@@ -3,6 +3,7 @@ import { readFile, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { expect, it } from 'vitest'
 import { configFlag, hintsAfterTraining, runRole } from '../../../src/cli/sessions/role-session.ts'
+import { listenForStop } from '../../../src/cli/sessions/stop.ts'
 import { shellWord } from '../../../src/cli/texts/shell-word.ts'
 import { finding } from '../../../src/core/errors.ts'
 import { tempDir } from '../../support/temp-dir.ts'
@@ -34,9 +35,9 @@ it('a read-only command that fails puts no error into the report of the run', as
   const config = path.join(dir, 'a.yaml')
   await writeFile(config, 'version: 1\ntarget: { model: m }\nrun: { dir: run }\n')
   const reportAfter = async (readOnly: boolean): Promise<string> => {
-    const stop = { signal: new AbortController().signal, embedsPython: false }
+    using stop = listenForStop(() => undefined)
     const run = () => Promise.reject(finding('CONFIG_INVALID', 'no prompts', {}))
-    const task = { embedsPython: false, readOnly, run, hints: () => ({}) }
+    const task = { readOnly, run, hints: () => ({}) }
     await expect(runRole({ config, set: [], quiet: true }, stop, task)).rejects.toThrow('no prompts')
     return readFile(path.join(dir, 'run/report.html'), 'utf8')
   }

@@ -47,7 +47,7 @@ async function filled(mode: 'mac' | 'seal'): Promise<readonly SampleRef[]> {
 
 const rekey = (more: { keyFile?: string; newKeyFile?: string; after?: number; manifests?: string[] } = {}) => {
   const abort = new AbortController()
-  const place = { root, config: null, keyFile: more.keyFile ?? oldKey, onPython: () => undefined }
+  const place = { root, config: null, keyFile: more.keyFile ?? oldKey }
   return rekeyStore(place, {
     newKeyFile: more.newKeyFile ?? newKey,
     manifests: more.manifests ?? [manifest],
