@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from draftbridge.files.positioned import bytes_at
+from draftbridge.files.positioned import bytes_at, close_read
 
 # A planted link is not followed, and a planted pipe is not waited for.
 _PLAIN = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -73,7 +73,7 @@ def opened(file: str | Path, *, follow: bool = False) -> Iterator[int]:
     try:
         yield fd
     finally:
-        os.close(fd)
+        close_read(fd)
 
 
 @contextmanager

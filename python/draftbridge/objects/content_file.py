@@ -6,7 +6,6 @@ file is shared, every byte is compared.
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import torch
