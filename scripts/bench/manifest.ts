@@ -59,7 +59,7 @@ function bigRef(index: number): SampleRef {
 
 /** `flushes`: `clock` flushes every 2 s as a producer does; a number flushes after so many refs. */
 async function write(dir: string, refs: number, flushes: 'clock' | number): Promise<void> {
-  const clock = { now: () => Date.now(), sleep: () => Promise.resolve() }
+  const clock = { now: () => Date.now() }
   const { runId, storeId } = bigRef(0)
   await using writer = await ManifestWriter.open({ dir, runId, storeId, contract: exampleContract, clock })
   let flushed = performance.now()
@@ -95,7 +95,7 @@ const tasks: Record<string, (dir: string, refs: number) => Promise<void>> = {
   },
   'resumed: all read and checked, one ref added, published': async (dir, refs) => {
     const { runId, storeId } = bigRef(0)
-    const clock = { now: () => Date.now(), sleep: () => Promise.resolve() }
+    const clock = { now: () => Date.now() }
     const work = { dir, runId, storeId, contract: exampleContract, clock }
     await using writer = await ManifestWriter.open({ ...work, reopen: true })
     writer.append(bigRef(refs))

@@ -1,15 +1,7 @@
-import { setTimeout as sleep } from 'node:timers/promises'
-
-/** Wall-clock time, passed as an argument so that tests control it. */
+/** Wall-clock time, for stamps that people read. It may step at any moment, so no duration is measured by it: see `Monotonic`. */
 export interface Clock {
   /** Milliseconds since the epoch. */
   now(): number
-  sleep(ms: number, signal?: AbortSignal): Promise<void>
 }
 
-export const systemClock: Clock = {
-  now: () => Date.now(),
-  sleep: async (ms, signal) => {
-    await sleep(ms, undefined, signal ? { signal } : {})
-  },
-}
+export const systemClock: Clock = { now: () => Date.now() }

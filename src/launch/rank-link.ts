@@ -17,9 +17,6 @@ export interface RankLink {
 export async function runAsRank(main: (link: RankLink) => Promise<unknown>): Promise<never> {
   if (process.send === undefined) throw new Error('this program is one rank; start it with `draftbridge train`')
   const stop = new AbortController()
-  const killSelf = () => process.kill(process.pid, 'SIGKILL')
-  // The connection breaks when the supervisor ends. No other process would end this one, so it ends itself.
-  process.on('disconnect', killSelf)
   process.on('SIGTERM', () => stop.abort('SIGTERM'))
   // Ctrl-C reaches all processes of the terminal. Only the supervisor reacts to it, and then stops the ranks.
   process.on('SIGINT', () => undefined)
@@ -44,11 +41,10 @@ export async function runAsRank(main: (link: RankLink) => Promise<unknown>): Pro
     },
   )
   clearInterval(heartbeat)
-  process.off('disconnect', killSelf)
   process.exit(status)
 }
 
-/** Resolves when the message is sent, and also when the connection is broken: the `disconnect` listener handles that. */
+/** Resolves when the message is sent, and also when the connection is broken: this process then ends with its supervisor. */
 function send(message: FromRank): Promise<void> {
   return new Promise((resolve) => {
     if (process.send === undefined || !process.connected) resolve()

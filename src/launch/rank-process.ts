@@ -3,10 +3,13 @@ import path from 'node:path'
 import { createInterface } from 'node:readline'
 import type { Readable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
 import { execa } from 'execa'
 import { CodedError } from '../core/errors.ts'
 import { openPlain } from '../core/files/plain-file.ts'
 import { storageError } from '../core/files/storage-error.ts'
+import { monotonic } from '../core/liveness/monotonic.ts'
+import { RANK_STDIO } from './lifeline.ts'
 import { nodeArguments } from './node-program.ts'
 import { errorOf, FromRank, failureMessage, RANK_SPEC, type RankFailure, type ToRank } from './rank-message.ts'
 
@@ -29,27 +32,30 @@ export type Ending =
   | { readonly ok: true; readonly result: unknown }
   | { readonly ok: false; readonly blame: number; readonly error: CodedError }
 
+/** Beside this file, with the same ending: `.ts` in a checkout, `.js` in a build. */
+const START = fileURLToPath(import.meta.url).replace('rank-process', 'rank-start')
+
 function spawn(program: string, spec: unknown) {
-  return execa(process.execPath, [...nodeArguments(program)], {
+  return execa(process.execPath, [...nodeArguments(START), program], {
     ipc: true,
     serialization: 'json',
     buffer: false,
     reject: false,
-    stdin: 'ignore',
+    stdio: RANK_STDIO,
     env: { [RANK_SPEC]: JSON.stringify(spec) },
     // The supervisor decides when SIGKILL follows SIGTERM.
     forceKillAfterDelay: false,
   })
 }
 
-/** One Node process that runs one rank. The rank ends itself when this process ends, for whatever reason. */
+/** One Node process that runs one rank. The rank ends itself when this process ends, for whatever reason: see `lifeline.ts`. */
 export class RankProcess {
   readonly rank: number
   /** Resolves when the rank reports success or failure, or exits without a report. Never rejects. */
   readonly ending: Promise<Ending>
   /** Resolves when the process has exited. */
   readonly exited: Promise<void>
-  #lastSeen = Date.now()
+  #lastSeen = monotonic.now()
   #phase = 'starting'
   #ended = false
   readonly #tail: string[] = []
@@ -83,7 +89,7 @@ export class RankProcess {
   }
 
   get silentMs(): number {
-    return Date.now() - this.#lastSeen
+    return monotonic.now() - this.#lastSeen
   }
 
   /** Asks the rank to stop at its next safe point. */
@@ -107,7 +113,7 @@ export class RankProcess {
   }
 
   #receive(raw: unknown, onEvent: RankStart['onEvent'], resolve: (ending: Ending) => void): void {
-    this.#lastSeen = Date.now()
+    this.#lastSeen = monotonic.now()
     const message = FromRank.safeParse(raw).data
     if (message?.type === 'phase') this.#phase = message.phase
     else if (message?.type === 'event') this.#forward(message.body, onEvent, resolve)

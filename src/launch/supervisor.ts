@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { CodedError } from '../core/errors.ts'
 import { makeFolder } from '../core/files/make-folder.ts'
+import { interrupted } from '../core/interruption.ts'
 import { type Ending, RankProcess } from './rank-process.ts'
 
 /** Failures within this time after the first one are compared, to report the cause and not an effect of it. */
@@ -19,6 +20,8 @@ export interface SuperviseOptions {
   readonly silenceSeconds?: number
   /** When aborted, every rank is asked to stop at its next safe point. */
   readonly signal: AbortSignal
+  /** When aborted, nothing that the ranks still do counts: they are ended as after a failure. */
+  readonly lost?: AbortSignal
   /** The folder for the output of the ranks. */
   readonly logDir?: string
   readonly onEvent?: (rank: number, body: unknown) => void
@@ -28,7 +31,7 @@ export interface SuperviseOptions {
  * Runs the ranks of this node to their end and returns the result of each.
  * The first failure ends all ranks: SIGTERM, then SIGKILL after the grace. All processes have exited when this settles.
  * @throws CONFIG_INVALID when the log folder cannot be created, the coded error of the rank that failed first, RANK_DIED
- * if that rank ended without one, RANK_HUNG.
+ * if that rank ended without one, RANK_HUNG, INTERRUPTED when `lost` is aborted.
  */
 export async function supervise(options: SuperviseOptions): Promise<readonly unknown[]> {
   const { ranks, program, graceSeconds, signal, logDir = null, onEvent = () => undefined } = options
@@ -41,7 +44,8 @@ export async function supervise(options: SuperviseOptions): Promise<readonly unk
   signal.addEventListener('abort', stop)
   if (signal.aborted) stop()
   try {
-    const cause = await firstCause(processes, (options.silenceSeconds ?? SILENCE_SECONDS) * 1000)
+    const { silenceSeconds = SILENCE_SECONDS, lost } = options
+    const cause = await firstCause(processes, silenceSeconds * 1000, lost)
     if (cause) {
       for (const process of processes) process.terminate()
       throw cause
@@ -54,12 +58,19 @@ export async function supervise(options: SuperviseOptions): Promise<readonly unk
   }
 }
 
-/** Waits until all ranks have ended or one has failed. The cause of the failures; undefined if there is none. */
-function firstCause(processes: readonly RankProcess[], silenceMs: number): Promise<CodedError | undefined> {
+/** Waits until all ranks have ended, one has failed or `lost` is aborted. The cause; undefined if there is none. */
+function firstCause(
+  processes: readonly RankProcess[],
+  silenceMs: number,
+  lost = new AbortController().signal,
+): Promise<CodedError | undefined> {
   const known: Ending[] = []
   let watchdog: NodeJS.Timeout | undefined
   const decided = new Promise<CodedError | undefined>((resolve) => {
     const decide = () => resolve(causeAmong(known))
+    const onLost = () => resolve(interrupted('the work of the ranks counts no more', lost))
+    lost.addEventListener('abort', onLost, { once: true })
+    if (lost.aborted) onLost()
     const record = (ending: Ending) => {
       known.push(ending)
       if (known.length === processes.length) decide()

@@ -32,7 +32,7 @@ async function checkpoint(step: string, complete: boolean): Promise<string> {
   return folder
 }
 
-const clock = { now: () => 1, sleep: async () => undefined }
+const clock = { now: () => 1 }
 
 describe('its command line', () => {
   it('is refused where it has a word that it does not know', () => {

@@ -35,51 +35,49 @@ function saving(name: string, keep: number): RunConfig {
   return { ...config, train: { ...config.train, save: { every: EVERY, keep } } }
 }
 
-/** The folder of checkpoints while one is being saved. */
+/** The checkpoints of a run while one is being saved. */
 interface SaveState {
-  /** The newest step that has a folder. */
-  readonly step: number
-  /** The files in it. */
+  /** Steps that are staged, with the files of the newest. */
+  readonly staged: readonly number[]
   readonly files: readonly string[]
-  /** Files that the process which holds the run is about to publish. Read only where it is asked for: a moment is short. */
-  readonly staged: () => Promise<readonly string[]>
-  /** Steps before it that have a record. */
-  readonly earlier: readonly number[]
+  /** Steps that have a checkpoint. */
+  readonly whole: readonly number[]
 }
 
-async function saveState(checkpoints: string): Promise<SaveState | null> {
-  const steps = (await namesIn(checkpoints)).map((name) => Number(name.slice('step-'.length))).sort((a, b) => a - b)
-  const step = steps.pop()
-  if (step === undefined) return null
-  const folder = new CheckpointFolder(checkpoints)
-  const recorded = await Promise.all(steps.map(async (each) => (await namesIn(folder.pathOf(each))).includes(RECORD)))
-  return {
-    step,
-    staged: () => stagedIn(path.dirname(checkpoints)),
-    files: await namesIn(folder.pathOf(step)),
-    earlier: steps.filter((_, at) => recorded[at]),
-  }
+async function saveState(checkpoints: string): Promise<SaveState> {
+  // The staged ones first: one that is renamed in between is then seen twice, and never not at all.
+  const holder = await holderOf(path.dirname(checkpoints))
+  const staged = holder === null ? [] : await stepsIn(holder)
+  const newest = staged.at(-1)
+  const files = holder === null || newest === undefined ? [] : await namesIn(path.join(holder, stepName(newest)))
+  return { staged, files, whole: await stepsIn(checkpoints) }
 }
 
 const RECORD = 'checkpoint.json'
+const stepName = (step: number): string => `step-${String(step).padStart(6, '0')}`
 // A folder may be removed between being listed and being read.
 const namesIn = (folder: string): Promise<readonly string[]> => readdir(folder).catch(() => [])
 
-/** What the process that holds the run is about to publish. */
-async function stagedIn(runDir: string): Promise<readonly string[]> {
-  const holders = (await namesIn(runDir)).filter((name) => name.startsWith('.train.holder.'))
-  return (await Promise.all(holders.map((name) => namesIn(path.join(runDir, name))))).flat()
+async function stepsIn(folder: string): Promise<readonly number[]> {
+  const names = (await namesIn(folder)).filter((name) => name.startsWith('step-'))
+  return names.map((name) => Number(name.slice('step-'.length))).sort((a, b) => a - b)
+}
+
+/** Where the process that holds the run publishes from. */
+async function holderOf(runDir: string): Promise<string | null> {
+  const name = (await namesIn(runDir)).find((each) => each.startsWith('.train.holder.'))
+  return name === undefined ? null : path.join(runDir, name)
 }
 
 /** Moments of a save, by the files that are there. Each has a checkpoint before it that could be lost. */
-const moments: Readonly<Record<string, (state: SaveState) => boolean | Promise<boolean>>> = {
-  'the folder is made': ({ files }) => files.length === 0,
+const moments: Readonly<Record<string, (state: SaveState) => boolean>> = {
+  'the folder is made': ({ staged, files }) => staged.length === 1 && files.length === 0,
   'the model is being written': ({ files }) => files.length === 1 && files[0] === 'model.safetensors',
   'the optimiser is being written': ({ files }) => files.includes('optimizer.safetensors') && files.length === 3,
   'everything is written but the record': ({ files }) => files.length === 5 && !files.includes(RECORD),
-  'the record is staged': async ({ files, staged }) => !files.includes(RECORD) && (await staged()).includes(RECORD),
-  'the record is in its place, and older ones are to go': ({ files, earlier }) =>
-    files.includes(RECORD) && earlier.length > 1,
+  'the record is staged': ({ files }) => files.includes(RECORD),
+  // Two are kept.
+  'it is in its place, and older ones are to go': ({ whole }) => whole.length > 2,
 }
 
 /**
@@ -124,7 +122,7 @@ describe('a SIGKILL of the rank that writes', () => {
       if (body.event !== 'train.metrics' || killing !== undefined) return
       const reached = async () => {
         const state = await saveState(checkpoints())
-        return state !== null && state.earlier.length > 0 && (await isMoment(state)) ? state : null
+        return state.whole.length > 0 && isMoment(state) ? state : null
       }
       killing = rankProcesses().then((ranks) => killAt(ranks.get(0) ?? 0, reached, ended.signal))
       killing.catch(() => undefined)
@@ -137,7 +135,7 @@ describe('a SIGKILL of the rank that writes', () => {
     const state = await killing
     const newest = await new CheckpointFolder(checkpoints()).newest()
     if (state === undefined || state === null || newest === null) throw new Error('nothing was saved')
-    expect(newest.record.globalStep).toBe(state.files.includes(RECORD) ? state.step : state.earlier.at(-1))
+    expect(newest.record.globalStep).toBe(state.whole.at(-1))
     await expect(verify(newest)).resolves.toBeUndefined()
     expect((await rankProcesses()).size).toBe(0)
   })

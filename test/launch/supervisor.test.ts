@@ -4,7 +4,7 @@ import os from 'node:os'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { nodeArguments } from '../../src/launch/node-program.ts'
 import { supervise } from '../../src/launch/supervisor.ts'
 
@@ -100,6 +100,15 @@ describe('ranks that end well', () => {
   })
 })
 
+it('ranks whose work counts no more are ended, also one that is stuck', async () => {
+  const lost = new AbortController()
+  const running = run(['wait', 'freeze'], { lost: lost.signal })
+  await started(2)
+  lost.abort('fenced')
+  const { error } = await failureOf(running, 2)
+  expect(error).toMatchObject({ code: 'INTERRUPTED' })
+})
+
 describe('the first failure ends all', () => {
   it('and a rank killed from outside is RANK_DIED with its signal, phase and last lines', async () => {
     let hangs: () => void = () => undefined
@@ -148,15 +157,35 @@ describe('the first failure ends all', () => {
   })
 })
 
+it('a wall clock that steps by ten minutes makes no rank RANK_HUNG', async () => {
+  const stop = new AbortController()
+  const running = run(['wait', 'wait'], { signal: stop.signal, silenceSeconds: 60 })
+  running.catch(() => undefined)
+  try {
+    await started(2)
+    // For longer than the supervisor waits between two looks.
+    for (let step = 1; step <= 30; step += 1) {
+      vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + 600_000 })
+      await sleep(100)
+    }
+  } finally {
+    vi.useRealTimers()
+    stop.abort()
+  }
+  expect(await running).toEqual(['stopped', 'stopped'])
+})
+
 it('ranks end themselves when their supervisor is killed with SIGKILL', async () => {
   const supervisor = spawn(process.execPath, [
     ...nodeArguments(path.join(here, 'ranks', 'supervising.ts')),
     program,
     pids,
+    'wait',
+    'deaf',
   ])
   const ranks = await started(2)
   supervisor.kill('SIGKILL')
-  const end = Date.now() + 60_000
-  while (alive(ranks).length > 0 && Date.now() < end) await sleep(50)
+  const end = performance.now() + 60_000
+  while (alive(ranks).length > 0 && performance.now() < end) await sleep(50)
   expect(alive(ranks)).toEqual([])
 })

@@ -4,6 +4,8 @@ import type { Monotonic } from '../../src/core/liveness/monotonic.ts'
 export class FakeMonotonic implements Monotonic {
   readonly #timers = new Set<{ readonly ms: number; readonly task: () => void; due: number }>()
   #now = 0
+  /** Told of every sleep, with the time after it. */
+  onSleep: (now: number) => void | Promise<void> = () => undefined
 
   now(): number {
     return this.#now
@@ -22,7 +24,9 @@ export class FakeMonotonic implements Monotonic {
   }
 
   async sleep(ms: number, signal?: AbortSignal): Promise<void> {
+    signal?.throwIfAborted()
     this.advance(ms)
+    await this.onSleep(this.#now)
     await new Promise((resolve) => setImmediate(resolve))
     signal?.throwIfAborted()
   }

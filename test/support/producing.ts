@@ -1,6 +1,7 @@
 import { readdir } from 'node:fs/promises'
 import path from 'node:path'
 import type { RunConfig } from '../../src/config/schema.ts'
+import { monotonic } from '../../src/core/liveness/monotonic.ts'
 import { readManifestRoot } from '../../src/refs/manifest.ts'
 import { type Watched, watched } from './training.ts'
 
@@ -16,8 +17,8 @@ export function stoppingAfter(samples: number): Watched {
   })
   // Every sample is a second apart, so that each is reported.
   let now = 0
-  const clock = { ...context.clock, now: () => (now += 1000) }
-  return Object.assign(context, { clock })
+  const time = { ...monotonic, now: () => (now += 1000) }
+  return Object.assign(context, { time })
 }
 
 /** The objects of a store, by path below its root. */

@@ -1,6 +1,6 @@
 """The state of a training run on disk. A folder is a draft first (model, configuration), with the optimiser beside it.
 
-The folder counts only once TypeScript has put `checkpoint.json` into it, so nothing here has to be atomic.
+The folder counts only once TypeScript has renamed it into the run, so nothing here has to be atomic.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@ import { beatText, type HolderNote, ownNote } from './holder-note.ts'
 import { type Monotonic, monotonic } from './monotonic.ts'
 import { Witness } from './witness.ts'
 
-export const BEAT_MS = 10_000
+/** A sixth of the silence after which a holder is taken for dead: see `SILENT_MS`. */
+export const BEAT_MS = 5000
 
 export interface HeartbeatOptions {
   readonly memberId?: string

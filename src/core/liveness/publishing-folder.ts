@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { mkdir, open, rename, rm, writeFile } from 'node:fs/promises'
+import { mkdir, open, readdir, rename, rm, rmdir, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { isErrno } from '../errors.ts'
 
@@ -44,6 +44,19 @@ export class PublishingFolder {
     }
   }
 
+  /** Takes a public folder away with all that is in it, in one step. Does nothing when it is not there. */
+  async withdraw(folder: string): Promise<void> {
+    const aside = this.file(`withdrawn-${randomUUID()}`)
+    try {
+      await rename(folder, aside)
+    } catch (error) {
+      // Without its publishing folder the same error means that its holder may remove nothing more.
+      if (isErrno(error, 'ENOENT') && (await this.isThere())) return
+      throw error
+    }
+    await rm(aside, { recursive: true, force: true })
+  }
+
   /** False once it was taken away. Makes a file in it to find out: a look might come out of a cache. */
   async isThere(): Promise<boolean> {
     const probe = this.file(`probe-${randomUUID()}`)
@@ -63,6 +76,7 @@ export class PublishingFolder {
 }
 
 const TRIES = 100
+const NAMELESS = 'gone-'
 
 /**
  * Fences the holder of `dir`. Doing it again does nothing, and several may do it at once. `aside`: a name on the same file
@@ -75,11 +89,34 @@ export async function takeAway(dir: string, aside: string): Promise<void> {
   })
   for (let attempt = 1; ; attempt += 1) {
     try {
-      await rm(aside, { recursive: true, force: true })
-      return
+      if (await isGone(aside)) return
+      await empty(aside)
+      await rmdir(aside)
     } catch (error) {
       // The holder, or another who fences it, has changed the folder meanwhile.
       if (attempt === TRIES || !isErrno(error, 'ENOTEMPTY', 'EEXIST', 'ENOENT', 'ESTALE')) throw error
     }
+  }
+}
+
+const isGone = (dir: string): Promise<boolean> =>
+  readdir(dir).then(
+    () => false,
+    (error: unknown) => {
+      if (isErrno(error, 'ENOENT')) return true
+      throw error
+    },
+  )
+
+/**
+ * A folder inside is renamed before it is removed piece by piece. Whoever has cached `dir` then publishes it whole, or
+ * fails because its name is gone, but never publishes a part of it.
+ */
+async function empty(dir: string): Promise<void> {
+  for (const entry of await readdir(dir, { withFileTypes: true })) {
+    const hasName = entry.isDirectory() && !entry.name.startsWith(NAMELESS)
+    const [file, nameless] = [path.join(dir, entry.name), path.join(dir, `${NAMELESS}${randomUUID()}`)]
+    if (hasName) await rename(file, nameless)
+    await rm(hasName ? nameless : file, { recursive: true, force: true })
   }
 }

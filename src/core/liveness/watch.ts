@@ -1,9 +1,20 @@
+import { BEAT_MS } from './heartbeat.ts'
 import { ownPidNs, parseNote } from './holder-note.ts'
 import { type Monotonic, monotonic } from './monotonic.ts'
 import { removeWitness, witnessState } from './witness.ts'
 
-/** A holder whose witness cannot be seen from here is dead when its counter was watched to stand still for so long. */
-export const SILENT_MS = 60_000
+/**
+ * A holder whose witness cannot be seen from here is dead when its counter was watched to stand still for so long.
+ *
+ * A healthy host may stall for seconds: a lost connection to the file server, memory that is swapped, a live migration.
+ * Six beats get lost before it is taken for dead. What a whole file server does to everybody, such as the 90 s of an NFS
+ * server that starts anew, does not count, because the watcher's own reads stall as well. A holder that stalls for longer,
+ * or was stopped on purpose, is fenced: it ends with STORE_BUSY and its work goes on elsewhere from the last complete
+ * state, so a time that is too short costs work and never data, and one that is too long costs an idle pool.
+ *
+ * Not a setting: holder and watcher run on different hosts and must agree on it.
+ */
+export const SILENT_MS = 30_000
 const LOOK_EVERY_MS = 1000
 
 /** `unknown`: it may live. For how long its counter has stood still under this watch, and how long there is to go. */
@@ -26,7 +37,7 @@ export interface WaitOptions {
 
 interface Seen {
   readonly text: string
-  /** When the text had been read for the first time. */
+  /** When the text had been read for the first time, or later: when a read of it ended that was held up. */
   readonly since: number
   /** Whether this watch has seen another text before it. */
   readonly moved: boolean
@@ -85,7 +96,11 @@ export class Watch {
       this.#seen.set(id, { text, since: this.#time.now(), moved: seen !== undefined })
       return seen === undefined ? { state: 'unknown', watchedMs: 0, leftMs: this.#silentMs } : { state: 'living' }
     }
-    const watchedMs = Math.max(0, started - seen.since)
+    const ended = this.#time.now()
+    // What held up this read may have held up the holder's beats too: the silence begins anew.
+    const since = ended - started > BEAT_MS ? ended : seen.since
+    this.#seen.set(id, { ...seen, since })
+    const watchedMs = Math.max(0, started - since)
     if (watchedMs >= this.#silentMs) return { state: 'dead' }
     return seen.moved ? { state: 'living' } : { state: 'unknown', watchedMs, leftMs: this.#silentMs - watchedMs }
   }

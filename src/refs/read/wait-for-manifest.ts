@@ -1,7 +1,7 @@
 import path from 'node:path'
-import type { Clock } from '../../core/clock.ts'
 import { type CodedError, finding } from '../../core/errors.ts'
 import { throwIfStopped } from '../../core/interruption.ts'
+import { type Monotonic, monotonic } from '../../core/liveness/monotonic.ts'
 import { readManifestRoot } from '../root/manifest-root.ts'
 import { type ManifestRoot, ROOT_FILE } from '../root/manifest-schema.ts'
 import type { RootKey } from '../root/root-mac.ts'
@@ -11,7 +11,7 @@ const POLL_MS = 500
 
 export interface WaitOptions {
   readonly dir: string
-  readonly clock: Clock
+  readonly time?: Monotonic
   readonly signal: AbortSignal
   /** How long to wait without a sign of life from the producer. */
   readonly timeoutSeconds: number
@@ -23,12 +23,12 @@ export interface WaitOptions {
 
 /**
  * Waits until the producer has completed the manifest, however long that takes, as long as its heartbeat goes on.
- * A sign of life is a heartbeat that changes, seen on this machine's clock: two machines need not agree on the time.
+ * A sign of life is a heartbeat that changes, watched on this process's own time: clocks may differ, and may step.
  * @throws PEER_FAILED at once when the producer has failed, PEER_TIMEOUT, INTERRUPTED.
  */
 export async function waitForManifest(options: WaitOptions): Promise<Manifest> {
-  const { dir, clock, signal, timeoutSeconds, key = null } = options
-  let lastSign = clock.now()
+  const { dir, time = monotonic, signal, timeoutSeconds, key = null } = options
+  let lastSign = time.now()
   let isAnnounced = false
   let heartbeat: number | undefined
   for (;;) {
@@ -38,12 +38,12 @@ export async function waitForManifest(options: WaitOptions): Promise<Manifest> {
     if (root?.state === 'failed') throw peerFailed(dir, root)
     if (root !== undefined && root.heartbeat !== heartbeat) {
       heartbeat = root.heartbeat
-      lastSign = clock.now()
+      lastSign = time.now()
     }
-    if (clock.now() - lastSign > timeoutSeconds * 1000) throw peerTimeout(dir, root, timeoutSeconds)
+    if (time.now() - lastSign > timeoutSeconds * 1000) throw peerTimeout(dir, root, timeoutSeconds)
     if (!isAnnounced) options.onWait?.()
     isAnnounced = true
-    await clock.sleep(POLL_MS, signal).catch((error: unknown) => {
+    await time.sleep(POLL_MS, signal).catch((error: unknown) => {
       if (!signal.aborted) throw error
     })
   }

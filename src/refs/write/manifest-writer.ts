@@ -201,7 +201,8 @@ export class ManifestWriter implements AsyncDisposable {
   async #replaceRoot(change: Partial<ManifestRoot>): Promise<void> {
     const { key = null, clock } = this.#options
     // New lines have facts, also in a manifest that was begun under version 1.
-    const root: ManifestRoot = { ...this.#root, ...change, schema_version: MANIFEST_VERSION, heartbeat: clock.now() }
+    const heartbeat = nextBeat(this.#root.heartbeat, clock.now())
+    const root: ManifestRoot = { ...this.#root, ...change, schema_version: MANIFEST_VERSION, heartbeat }
     // The files that the root lists must be on disk before the root is.
     if (root.segments !== this.#root.segments || root.token_counts !== null) await this.#stage.sync()
     await this.#stage.publish(ROOT_FILE, await signedRootText(root, key))
@@ -219,6 +220,9 @@ export class ManifestWriter implements AsyncDisposable {
     })
   }
 }
+
+/** Only that a heartbeat changes is a sign of life; a clock may stand still or step back. */
+const nextBeat = (last: number, now: number): number => (now === last ? now + 1 : now)
 
 const sizeOf = (parts: readonly Lines[]): number => parts.reduce((sum, { bytes }) => sum + bytes.length, 0)
 

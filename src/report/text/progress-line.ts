@@ -1,50 +1,50 @@
-import type { EventBody, RunEvent } from '../events/events.ts'
+import type { EventBody } from '../events/events.ts'
 import { bytes, count, duration, figure, plural } from '../words.ts'
 import { trainParts } from './train-lines.ts'
 
 /** Progress of a phase: `done` of `total` units. */
 export interface Step {
   readonly phase: 'produce' | 'train' | 'eval'
-  readonly ts: number
+  /** When it was shown, in milliseconds of a time that does not step. */
+  readonly at: number
   readonly done: number
   readonly total: number | null
 }
 
 /** The progress that an event reports; undefined for an event that reports none. */
-export function stepOf({ ts, body }: RunEvent): Step | undefined {
+export function stepOf(body: EventBody, at: number): Step | undefined {
   switch (body.event) {
     case 'produce.progress':
-      return { phase: 'produce', ts, done: body.samples + body.skipped, total: body.total }
+      return { phase: 'produce', at, done: body.samples + body.skipped, total: body.total }
     case 'train.metrics':
-      return { phase: 'train', ts, done: body.step, total: body.totalSteps }
+      return { phase: 'train', at, done: body.step, total: body.totalSteps }
     case 'eval.prompt':
-      return { phase: 'eval', ts, done: body.done, total: body.total }
+      return { phase: 'eval', at, done: body.done, total: body.total }
     default:
       return undefined
   }
 }
 
 /** The start of a phase, from which its rate is measured. Work of an interrupted run must not count into the rate. */
-export function startOf({ ts, body }: RunEvent): Step | undefined {
+export function startOf(body: EventBody, at: number): Step | undefined {
   switch (body.event) {
     case 'train.started':
-      return { phase: 'train', ts, done: body.resumedFrom ?? 0, total: body.totalSteps }
+      return { phase: 'train', at, done: body.resumedFrom ?? 0, total: body.totalSteps }
     case 'eval.started':
-      return { phase: 'eval', ts, done: 0, total: body.prompts }
+      return { phase: 'eval', at, done: 0, total: body.prompts }
     default:
       return undefined
   }
 }
 
-/** One line about an event. Rate and remaining time are measured from `first`, the start of the phase. */
-export function progressLine(event: RunEvent, first: Step | undefined): string {
-  const pace = paceOf(stepOf(event), first)
-  return [...parts(event.body), ...pace].join(' · ')
+/** One line about an event and its step, if it has one. Rate and remaining time are measured from `first`, the start of the phase. */
+export function progressLine(body: EventBody, step?: Step, first?: Step): string {
+  return [...parts(body), ...paceOf(step, first)].join(' · ')
 }
 
 function paceOf(step: Step | undefined, first: Step | undefined): string[] {
-  if (step === undefined || first === undefined || step.done <= first.done || step.ts <= first.ts) return []
-  const perSecond = (step.done - first.done) / ((step.ts - first.ts) / 1000)
+  if (step === undefined || first === undefined || step.done <= first.done || step.at <= first.at) return []
+  const perSecond = (step.done - first.done) / ((step.at - first.at) / 1000)
   const unit = { produce: 'samples/s', train: 'steps/s', eval: 'prompts/s' }[step.phase]
   const rate = `${figure(Number(perSecond.toPrecision(2)))} ${unit}`
   return step.total === null ? [rate] : [rate, `${duration((step.total - step.done) / perSecond)} left`]

@@ -1,4 +1,5 @@
-import type { RunEvent } from '../events/events.ts'
+import { type Monotonic, monotonic } from '../../core/liveness/monotonic.ts'
+import type { EventBody, RunEvent } from '../events/events.ts'
 import { progressLine, type Step, startOf, stepOf } from './progress-line.ts'
 
 /** A terminal or another text stream. */
@@ -14,8 +15,9 @@ export interface ProgressOptions {
   readonly quiet?: boolean
   /** A prefix of every line, for a screen that several roles share. */
   readonly label?: string
-  /** Milliseconds of event time between two progress lines where lines cannot be rewritten. */
+  /** Milliseconds between two progress lines where lines cannot be rewritten. */
   readonly every?: number
+  readonly time?: Pick<Monotonic, 'now'>
 }
 
 /** True if the screen is a terminal that can rewrite a line in place. */
@@ -27,7 +29,7 @@ const CLEAR = '\r\u001b[2K'
 
 /**
  * Shows the progress of a run. A terminal shows one line that is rewritten; other streams get a line every few seconds.
- * Other events get a line of their own. All times are those of the events, so a replay prints the same lines.
+ * Other events get a line of their own. Rates are measured when events are shown: the stamps of events may step.
  */
 export class Progress {
   readonly #options: ProgressOptions
@@ -42,18 +44,20 @@ export class Progress {
   }
 
   /** Shows one event: a listener of `EventsFile`. */
-  readonly show = (event: RunEvent): void => {
-    if (this.#options.quiet === true) return
-    const step = stepOf(event)
+  readonly show = ({ body }: Pick<RunEvent, 'body'>): void => {
+    const { quiet, every = 5000, time = monotonic } = this.#options
+    if (quiet === true) return
+    const now = time.now()
+    const step = stepOf(body, now)
     if (step === undefined) {
-      this.#showMilestone(event)
+      this.#showMilestone(body, now)
       return
     }
     if (this.#first?.phase !== step.phase) this.#first = step
-    if (this.#live) this.#rewrite(progressLine(event, this.#first))
-    else if (event.ts - this.#shownAt >= (this.#options.every ?? 5000)) {
-      this.#shownAt = event.ts
-      this.#print(progressLine(event, this.#first))
+    if (this.#live) this.#rewrite(progressLine(body, step, this.#first))
+    else if (now - this.#shownAt >= every) {
+      this.#shownAt = now
+      this.#print(progressLine(body, step, this.#first))
     }
   }
 
@@ -71,9 +75,9 @@ export class Progress {
     this.#liveShown = false
   }
 
-  #showMilestone(event: RunEvent): void {
-    this.#first = startOf(event) ?? this.#first
-    const line = progressLine(event, undefined)
+  #showMilestone(body: EventBody, now: number): void {
+    this.#first = startOf(body, now) ?? this.#first
+    const line = progressLine(body)
     if (line !== '') this.printLine(line)
   }
 

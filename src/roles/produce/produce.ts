@@ -4,6 +4,7 @@ import { sharedKinds, traitsOf } from '../../config/store-kinds.ts'
 import { finding, hasCode } from '../../core/errors.ts'
 import { makeFolder } from '../../core/files/make-folder.ts'
 import { storageError } from '../../core/files/storage-error.ts'
+import { monotonic } from '../../core/liveness/monotonic.ts'
 import {
   type Manifest,
   ManifestWriter,
@@ -52,14 +53,15 @@ export async function produce(config: RunConfig, context: RoleContext): Promise<
 /** `produce` with a store that the caller owns. The manifest must belong to that store, or not exist yet. */
 export async function produceInto(options: ProduceOptions): Promise<Manifest> {
   const { config, store, context } = options
-  const started = context.clock.now()
+  const { time = monotonic } = context
+  const started = time.now()
   const about = { dir: config.manifest, runId: config.run.id, storeId: store.id, clock: context.clock, key: store.key }
   try {
     const plan = await planOf(options)
     context.events.emit({ event: 'produce.started', source: config.features.source, total: plan.total })
     const complete = await completeManifest(options, plan)
     if (complete !== null) {
-      const seconds = (context.clock.now() - started) / 1000
+      const seconds = (time.now() - started) / 1000
       const totals = totalsOfComplete(complete.refs, plan.total)
       context.events.emit({ event: 'produce.finished', manifest: config.manifest, seconds, ...totals })
       return complete
@@ -72,7 +74,7 @@ export async function produceInto(options: ProduceOptions): Promise<Manifest> {
     await using source = await plan.open()
     const { contract } = source
     await using writer = await ManifestWriter.open({ ...about, inputs: plan.inputs, contract, reopen: true })
-    await new ProducerRun({ ...options, plan, source, writer, started }).publish()
+    await new ProducerRun({ ...options, plan, source, writer, time, started }).publish()
   } catch (cause) {
     const error = storageError(cause, config.manifest, 'a file or folder of this run')
     // The failure must not be recorded in a manifest of other work or of another active producer. After an interruption

@@ -5,6 +5,7 @@ import { InOrder } from '../../core/concurrency/in-order.ts'
 import { CodedError, type ErrorCode, finding, hasCode } from '../../core/errors.ts'
 import type { SampleId } from '../../core/ids.ts'
 import { throwIfStopped } from '../../core/interruption.ts'
+import type { Monotonic } from '../../core/liveness/monotonic.ts'
 import type { SampleRef } from '../../core/sample-ref.ts'
 import type { ManifestWriter, RefList } from '../../refs/manifest.ts'
 import type { EventBody } from '../../report/events/events.ts'
@@ -32,7 +33,8 @@ interface RunOptions {
   readonly plan: SourcePlan
   readonly source: FeatureSource
   readonly writer: ManifestWriter
-  /** Start of the role, in milliseconds of the clock. */
+  readonly time: Monotonic
+  /** When the role started, by `time`. */
   readonly started: number
 }
 
@@ -44,11 +46,11 @@ export class ProducerRun {
   readonly #copies = new Map<string, number>()
   #pending = 0
   #flushed: number
-  #reported = 0
+  #reported = Number.NEGATIVE_INFINITY
 
   constructor(given: RunOptions) {
     this.#given = given
-    this.#flushed = given.context.clock.now()
+    this.#flushed = given.time.now()
     this.#totals = { samples: 0, skipped: 0, cut: 0, resumed: 0, linked: 0, tokens: 0, lossTokens: 0, bytes: 0 }
   }
 
@@ -166,8 +168,8 @@ export class ProducerRun {
    * loop and not on a timer: a producer that hangs must lose its heartbeat.
    */
   async #flushAndReport(): Promise<void> {
-    const { writer, context, plan } = this.#given
-    const now = context.clock.now()
+    const { writer, context, plan, time } = this.#given
+    const now = time.now()
     const due = FLUSH_MS + FLUSH_MS_PER_SEGMENT * writer.segments
     if (this.#pending >= FLUSH_SAMPLES || now - this.#flushed >= due) {
       await writer.flush()
@@ -180,8 +182,8 @@ export class ProducerRun {
   }
 
   #finish(): void {
-    const { config, context, started, plan } = this.#given
-    const seconds = (context.clock.now() - started) / 1000
+    const { config, context, started, plan, time } = this.#given
+    const seconds = (time.now() - started) / 1000
     context.events.emit({ event: 'produce.progress', total: plan.total, ...this.#totals })
     for (const [why, samples] of this.#copies) context.events.emit({ event: 'produce.copied', samples, why })
     context.events.emit({ event: 'produce.finished', manifest: config.manifest, seconds, ...this.#totals })

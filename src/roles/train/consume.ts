@@ -49,10 +49,10 @@ export async function readyToTrain(config: RunConfig, context: RoleContext): Pro
   return { places, newest, finished }
 }
 
-async function waitFor(dir: string, config: RunConfig, { clock, signal, events }: RoleContext): Promise<Manifest> {
+async function waitFor(dir: string, config: RunConfig, { signal, events }: RoleContext): Promise<Manifest> {
   const timeoutSeconds = config.launch.peerTimeoutSeconds
   const onWait = () => events.emit({ event: 'train.waiting', manifest: dir, timeoutSeconds })
-  const manifest = await waitForManifest({ dir, clock, signal, timeoutSeconds, onWait })
+  const manifest = await waitForManifest({ dir, signal, timeoutSeconds, onWait })
   // Checked once, here: a rank checks only the refs that it trains.
   manifest.refs.checkAll()
   return manifest

@@ -4,6 +4,8 @@ import { z } from 'zod'
 import { embedPython, type Python } from '../../bridge/python.ts'
 import { RunConfig } from '../../config/schema.ts'
 import { systemClock } from '../../core/clock.ts'
+import { FenceWatch } from '../../core/liveness/fence-watch.ts'
+import { PublishingFolder } from '../../core/liveness/publishing-folder.ts'
 import type { RankLink } from '../../launch/rank-link.ts'
 import { RankPlace } from '../../launch/topology.ts'
 import { readRefManifest } from '../../refs/manifest.ts'
@@ -30,12 +32,18 @@ export const RankSpec = z.strictObject({
 export type RankSpec = z.output<typeof RankSpec>
 
 /** One rank, from an empty process to the end of the run. */
-export async function rank(link: RankLink): Promise<TrainOutcome | Rehearsed | null> {
-  const spec = RankSpec.parse(link.spec)
+export async function rank(given: RankLink): Promise<TrainOutcome | Rehearsed | null> {
+  const spec = RankSpec.parse(given.spec)
+  using watch = fenceWatch(spec)
+  const link = watch === null ? given : { ...given, signal: AbortSignal.any([given.signal, watch.fenced]) }
   link.phase('starting Python')
   const python = await embedPython()
-  return spec.features === 'manifest' ? trainFromManifest(spec, python, link) : trainColocated(spec, python, link)
+  return await (spec.features === 'manifest' ? trainFromManifest : trainColocated)(spec, python, link)
 }
+
+/** Null on ranks that save nothing: all stop at the step at which the first one does. */
+const fenceWatch = ({ place, publishFrom }: RankSpec): FenceWatch | null =>
+  place.rank === 0 && publishFrom !== null ? new FenceWatch(new PublishingFolder(publishFrom)) : null
 
 async function trainFromManifest(spec: RankSpec, python: Python, link: RankLink) {
   const { config } = spec

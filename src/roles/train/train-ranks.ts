@@ -2,9 +2,10 @@ import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { z } from 'zod'
 import type { RunConfig } from '../../config/schema.ts'
-
+import { hasCode } from '../../core/errors.ts'
 import { makeFolder } from '../../core/files/make-folder.ts'
 import { interrupted } from '../../core/interruption.ts'
+import type { FolderClaim } from '../../core/liveness/folder-claim.ts'
 import { freePort, thisMachine } from '../../launch/machine.ts'
 import { supervise } from '../../launch/supervisor.ts'
 import { type RankPlace, topology } from '../../launch/topology.ts'
@@ -39,18 +40,38 @@ export async function trainRanks(
   const publishFrom = claim.publishing.dir
   const specs = places.map((place) => ({ place, config, features, publishFrom, dryRun: false }))
   const { signal, events } = context
-  const stop = AbortSignal.any([signal, claim.lost])
-  const results = await runRanks(specs, { logDir: path.join(config.run.dir, 'logs'), signal: stop, events })
-  if (claim.lost.aborted) await claim.assertHeld()
+  const { lost } = claim
+  const logDir = path.join(config.run.dir, 'logs')
+  const results = await runRanks(specs, { logDir, signal, lost, events }).catch(async (error: unknown) => {
+    throw (await takenOver(claim)) ?? error
+  })
   const { step, checkpoint, stopped } = Outcome.parse(results[0])
   if (!stopped) return { step, checkpoint }
   throw interrupted(`stopped after step ${step}; the same command resumes from ${checkpoint}`, signal)
 }
 
+/** The error that names who has taken the run over, which then is why the ranks have failed. Null while it is held. */
+function takenOver(claim: FolderClaim): Promise<unknown> {
+  // Where the folder cannot be reached, the ranks have said so.
+  return claim.assertHeld().then(
+    () => null,
+    (error: unknown) => (hasCode(error, 'STORE_BUSY') ? error : null),
+  )
+}
+
 /** One process for each spec; what rank 0 reports is passed on. @throws what `supervise` throws. */
 export function runRanks(
   specs: readonly RankSpec[],
-  { logDir, signal, events }: Pick<RoleContext, 'signal' | 'events'> & { readonly logDir: string },
+  {
+    logDir,
+    signal,
+    lost,
+    events,
+  }: Pick<RoleContext, 'signal' | 'events'> & {
+    readonly logDir: string
+    /** Aborted when another process has taken the run over. */
+    readonly lost?: AbortSignal
+  },
 ): Promise<readonly unknown[]> {
   const here = fileURLToPath(import.meta.url)
   return supervise({
@@ -58,7 +79,9 @@ export function runRanks(
     ranks: specs.map((spec) => ({ rank: spec.place.rank, spec })),
     graceSeconds: Math.max(...specs.map(({ config }) => config.launch.graceSeconds)),
     signal,
+    ...(lost === undefined ? {} : { lost }),
     logDir,
-    onEvent: (_, body) => events.emit(EventBody.parse(body)),
+    // The events file is the successor's then.
+    onEvent: (_, body) => (lost?.aborted === true ? undefined : events.emit(EventBody.parse(body))),
   })
 }

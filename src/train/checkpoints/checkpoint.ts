@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto'
-import { type FileHandle, readdir, rm, unlink } from 'node:fs/promises'
+import { type FileHandle, mkdir, readdir, rename, rm, stat, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { type CodedError, finding, isErrno } from '../../core/errors.ts'
-import { replaceFile, syncFolder } from '../../core/files/atomic-file.ts'
+import { syncFolder } from '../../core/files/atomic-file.ts'
 import { makeDirectories } from '../../core/files/make-folder.ts'
 import { openPlain } from '../../core/files/plain-file.ts'
 import { PublishingFolder } from '../../core/liveness/publishing-folder.ts'
@@ -23,18 +23,25 @@ export interface Checkpoint {
   readonly record: CheckpointRecord
 }
 
+/** Where a run that is not claimed stages its checkpoints, in the folder of the checkpoints. */
+const UNCLAIMED = '.unclaimed'
+
 /**
- * The checkpoints of one run. A folder counts from the moment its `checkpoint.json` is renamed in and until that file
- * is unlinked, so a crash at any point leaves every folder either whole or ignored.
+ * The checkpoints of one run. A checkpoint is staged in the publishing folder of the claim on the run and renamed out of
+ * it, record and all. It is removed by a rename into that folder. So a kill leaves every checkpoint whole or not there,
+ * and a trainer that was taken for dead can neither add nor remove one, wherever it was stopped: without the folder the
+ * next rename fails, and files that it goes on writing are nobody's.
  */
 export class CheckpointFolder {
   readonly #dir: string
-  readonly #publishing: PublishingFolder | null
+  readonly #publishing: PublishingFolder
+  readonly #isClaimed: boolean
 
   /** `publishFrom`: the publishing folder of the claim on the run. Null: the run is not claimed. */
   constructor(dir: string, publishFrom: string | null = null) {
     this.#dir = dir
-    this.#publishing = publishFrom === null ? null : new PublishingFolder(publishFrom)
+    this.#isClaimed = publishFrom !== null
+    this.#publishing = new PublishingFolder(publishFrom ?? path.join(dir, UNCLAIMED))
   }
 
   pathOf(step: number): string {
@@ -53,70 +60,92 @@ export class CheckpointFolder {
   }
 
   /**
-   * An empty folder for the files of this step. Deletes what an interrupted save left there.
-   * @throws STORE_BUSY when this process was taken for dead: the folder may be its successor's.
+   * An empty folder for the files of this step, to be made a checkpoint by `complete`.
+   * @throws STORE_BUSY when this process was taken for dead.
    */
   async begin(step: number): Promise<string> {
-    await this.#expectHeld()
-    const dir = this.pathOf(step)
-    await discard(dir)
-    await makeDirectories(dir, 0o777)
-    return dir
+    const staged = this.#staged(step)
+    return this.#whileHeld(async () => {
+      await makeDirectories(this.#dir, 0o777)
+      if (!this.#isClaimed) {
+        await this.#publishing.drop()
+        await this.#publishing.make()
+      }
+      await rm(staged, { recursive: true, force: true })
+      await mkdir(staged)
+      return staged
+    })
   }
 
   /**
    * Makes the folder a checkpoint. All files must be there. Then it deletes older folders, incomplete ones too. It keeps the
    * newest `keep` checkpoints and the one with the best metric.
-   * @throws STORE_BUSY when this process was taken for dead: then nothing has become a checkpoint.
+   * @throws STORE_BUSY when this process was taken for dead.
    */
   async complete(record: CheckpointPosition, keep: number): Promise<string> {
-    const dir = this.pathOf(record.globalStep)
-    const files: CheckpointRecord['files'] = []
-    for (const name of (await readdir(dir)).sort()) {
-      const file = path.join(dir, name)
-      files.push({ name, ...(await measureSynced(file)) })
-    }
-    await this.#publishRecord(path.join(dir, RECORD), `${JSON.stringify({ ...record, files }, null, 2)}\n`)
-    await syncFolder(this.#dir)
-    await this.#retain(record.globalStep, keep)
+    const { globalStep: step } = record
+    const [staged, dir] = [this.#staged(step), this.pathOf(step)]
+    await this.#whileHeld(async () => {
+      const text = `${JSON.stringify({ ...record, files: await measuredFiles(staged) }, null, 2)}\n`
+      await writeFile(path.join(staged, RECORD), text, { flush: true })
+      await syncFolder(staged)
+      await this.#withdraw(step)
+      await renameOnce(staged, dir, text)
+      await syncFolder(this.#dir)
+      await this.#retain(step, keep)
+    })
+    if (!this.#isClaimed) await this.#publishing.drop()
     return dir
   }
 
   /**
-   * Deletes what a failed save has written. Keeps a checkpoint that was completed in spite of the failure, and deletes nothing
-   * when another trainer may own the run. Never throws.
+   * Deletes what a failed save has written. Keeps a checkpoint that was completed in spite of the failure.
+   * @throws STORE_BUSY when this process was taken for dead: the save failed because of that. Nothing else.
    */
   async abandon(step: number): Promise<void> {
-    const dir = this.pathOf(step)
-    const isHeld = await this.#expectHeld().then(
-      () => true,
-      () => false,
-    )
-    if (!isHeld) return
-    const whole = recordText(path.join(dir, RECORD)).then((text) => text !== null)
-    // The caller reports the failure. A folder without a record is ignored later.
-    if (!(await whole.catch(() => true))) await rm(dir, { recursive: true, force: true }).catch(() => undefined)
+    await this.#expectHeld()
+    const left = this.#isClaimed ? this.#staged(step) : this.#publishing.dir
+    // The caller reports why the save failed.
+    await rm(left, { recursive: true, force: true }).catch(() => undefined)
   }
 
-  // Renamed out of the publishing folder: when another trainer has taken that folder away, the rename itself fails.
-  async #publishRecord(file: string, text: string): Promise<void> {
-    if (this.#publishing === null) return replaceFile(file, text)
+  #staged(step: number): string {
+    return this.#publishing.file(path.basename(this.pathOf(step)))
+  }
+
+  /** @throws STORE_BUSY when `task` fails and this process was taken for dead, else what `task` throws. */
+  async #whileHeld<T>(task: () => Promise<T>): Promise<T> {
     try {
-      await this.#publishing.publish(RECORD, file, text)
+      return await task()
     } catch (error) {
-      await this.#expectHeld()
+      await this.#expectHeld(error)
       throw error
     }
-    await syncFolder(path.dirname(file))
   }
 
-  async #expectHeld(): Promise<void> {
-    if (this.#publishing === null || (await this.#publishing.isThere())) return
-    throw finding('STORE_BUSY', 'this trainer was taken for dead, and another one may train the run now', {
+  async #expectHeld(cause?: unknown): Promise<void> {
+    // A folder that cannot be reached was not taken away.
+    if (!this.#isClaimed || (await this.#publishing.isThere().catch(() => true))) return
+    const where = {
       file: this.#dir,
       found: 'the folder that this trainer publishes checkpoints from was taken away',
       fix: 'leave the run to the other trainer; it goes on from the last complete checkpoint',
+    }
+    throw finding('STORE_BUSY', 'this trainer was taken for dead, and another one may train the run now', where, {
+      cause,
     })
+  }
+
+  // What is no folder is not ours, and stays.
+  async #withdraw(step: number): Promise<void> {
+    const isFolder = await stat(this.pathOf(step)).then(
+      (found) => found.isDirectory(),
+      (error: unknown) => {
+        if (isErrno(error, 'ENOENT')) return false
+        throw error
+      },
+    )
+    if (isFolder) await this.#publishing.withdraw(this.pathOf(step))
   }
 
   async #retain(step: number, keep: number): Promise<void> {
@@ -124,10 +153,10 @@ export class CheckpointFolder {
     for (const other of await this.#steps()) {
       const text = await recordText(path.join(this.pathOf(other), RECORD))
       if (text !== null) whole.push({ step: other, metric: metricIn(text) })
-      else if (other < step) await discard(this.pathOf(other))
+      else if (other < step) await this.#withdraw(other)
     }
     const best = bestOf(whole)
-    for (const old of whole.slice(0, -keep)) if (old.step !== best) await discard(this.pathOf(old.step))
+    for (const old of whole.slice(0, -keep)) if (old.step !== best) await this.#withdraw(old.step)
   }
 
   async #steps(): Promise<number[]> {
@@ -155,6 +184,24 @@ export async function verify({ dir, record }: Checkpoint): Promise<void> {
     if (size !== bytes) throw otherFile(file, 'bytes', `${size} bytes; expected ${bytes}`)
     const sum = await sumOf(handle)
     if (sum !== sha256) throw otherFile(file, 'sha256', `${sum}; expected ${sha256}`)
+  }
+}
+
+/** What a record says of its files, each of them on disk. */
+async function measuredFiles(dir: string): Promise<CheckpointRecord['files']> {
+  const files: CheckpointRecord['files'] = []
+  for (const name of (await readdir(dir)).sort()) files.push({ name, ...(await measureSynced(path.join(dir, name))) })
+  return files
+}
+
+/** Renames a staged checkpoint with this record. A network file system may do that and lose the answer, so it looks. */
+async function renameOnce(staged: string, dir: string, record: string): Promise<void> {
+  try {
+    await rename(staged, dir)
+  } catch (error) {
+    const there = await recordText(path.join(dir, RECORD)).catch(() => null)
+    // The error names the staged folder, and what is wrong is where it should go.
+    if (there !== record) throw error instanceof Error ? Object.assign(error, { path: dir }) : error
   }
 }
 
@@ -190,12 +237,4 @@ function bestOf(ascending: readonly { readonly step: number; readonly metric: nu
     if (metric !== null && metric > (best?.metric ?? Number.NEGATIVE_INFINITY)) best = { step, metric }
   }
   return best?.step ?? null
-}
-
-/** The record goes first, so that a removal that is interrupted leaves nothing that looks whole. */
-async function discard(dir: string): Promise<void> {
-  await unlink(path.join(dir, RECORD)).catch((error: unknown) => {
-    if (!isErrno(error, 'ENOENT')) throw error
-  })
-  await rm(dir, { recursive: true, force: true })
 }

@@ -78,6 +78,7 @@ export class Saves implements AsyncDisposable {
       await python.call('snapshot.write', { snapshot: snapshot.handle, dir })
       await checkpoints.complete(record, keep)
     } catch (error) {
+      // Throws when this trainer was taken for dead: whatever failed, that is why.
       await checkpoints.abandon(step)
       // A step was not finite: the session knows which, and throws.
       if (hasCode(error, 'FEATURE_INVALID')) await python.call('train.settle', { session })

@@ -87,7 +87,7 @@ describe('a claim whose holder cannot be seen from here', () => {
   it('is refused at first sight, and says what was watched', async () => {
     const dir = await tempDir()
     await heldElsewhere(dir)
-    const found = expect.stringMatching(/process 1 on elsewhere; .* after 60 s more/)
+    const found = expect.stringMatching(/process 1 on elsewhere; .* after 30 s more/)
     const { watch } = timed()
     await expect(claimFolder(dir, 'train', { watch })).rejects.toMatchObject({ code: 'STORE_BUSY', details: { found } })
   })

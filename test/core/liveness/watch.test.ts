@@ -59,6 +59,21 @@ describe('a holder that cannot be seen from here', () => {
     expect(await slow()).toEqual({ state: 'unknown', watchedMs: 0, leftMs: SILENT_MS })
   })
 
+  it('is not dead when the mount stood still for both, and dead in its time after that', async () => {
+    const { time, watch, look } = watched()
+    await look()
+    time.advance(1000)
+    const heldUp = watch.look('holder', async () => {
+      time.advance(90_000)
+      return noteAt(1)
+    })
+    expect(await heldUp).toEqual({ state: 'unknown', watchedMs: 0, leftMs: SILENT_MS })
+    time.advance(SILENT_MS - 1)
+    expect((await look()).state).toBe('unknown')
+    time.advance(1)
+    expect((await look()).state).toBe('dead')
+  })
+
   it('is watched by its text when the note is no note', async () => {
     const { time, holder, look } = watched()
     holder.text = 'what is this'

@@ -4,30 +4,32 @@ import { describe, expect, it } from 'vitest'
 import { RunId, StoreId } from '../../../src/core/ids.ts'
 import { ManifestWriter, recordFailure, waitForManifest } from '../../../src/refs/manifest.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
+import { FakeMonotonic } from '../../support/fake-monotonic.ts'
 import { exampleContract, exampleRef } from '../../support/refs.ts'
 import { tempDir } from '../../support/temp-dir.ts'
 
 async function scene() {
   const clock = new FakeClock()
+  const time = new FakeMonotonic()
   const dir = path.join(await tempDir(), 'manifest')
   const abort = new AbortController()
-  const started = clock.now()
   return {
     clock,
+    time,
     abort,
     about: { dir, runId: RunId.parse('run'), storeId: StoreId.parse('store-a'), clock },
-    wait: () => waitForManifest({ dir, clock, signal: abort.signal, timeoutSeconds: 60 }),
-    waited: () => (clock.now() - started) / 1000,
+    wait: () => waitForManifest({ dir, time, signal: abort.signal, timeoutSeconds: 60 }),
+    waited: () => time.now() / 1000,
   }
 }
 const contract = exampleContract
 
 describe('waiting for a manifest', () => {
   it('ends when it is complete, however long that takes, as long as the producer lives', async () => {
-    const { clock, about, wait, waited } = await scene()
+    const { time, about, wait, waited } = await scene()
     let writer: ManifestWriter | undefined
     let sleeps = 0
-    clock.onSleep = async () => {
+    time.onSleep = async () => {
       sleeps += 1
       if (sleeps === 80) writer = await ManifestWriter.open({ ...about, contract })
       if (sleeps > 80 && sleeps % 100 === 0) await writer?.flush()
@@ -68,14 +70,14 @@ describe('waiting for a manifest', () => {
     expect(waited()).toBeCloseTo(60.5)
   })
 
-  it('is a timeout when the heartbeat stops, counted on our own clock', async () => {
-    const { clock, about, wait, waited } = await scene()
+  it('is a timeout when the heartbeat stops, counted on our own time', async () => {
+    const { time, about, wait, waited } = await scene()
     // The producer's clock is a day ahead: only the change counts.
     const ahead = new FakeClock()
     ahead.advance(86_400_000)
     const writer = await ManifestWriter.open({ ...about, contract, clock: ahead })
     let sleeps = 0
-    clock.onSleep = async () => {
+    time.onSleep = async () => {
       ahead.advance(500)
       sleeps += 1
       if (sleeps === 100) await writer.flush()
@@ -85,9 +87,26 @@ describe('waiting for a manifest', () => {
     expect(waited()).toBeCloseTo(50 + 60.5, 0)
   })
 
+  it.each([
+    ['stands still', () => 0],
+    ['steps back and forth by ten minutes', (beat: number) => (beat % 2 === 0 ? 600_000 : -600_000)],
+  ])('goes on while a producer beats whose clock %s', async (_, step) => {
+    const { clock, time, about, wait, waited } = await scene()
+    const writer = await ManifestWriter.open({ ...about, contract })
+    let beats = 0
+    time.onSleep = async (now) => {
+      if (now % 30_000 !== 0) return
+      clock.advance(step(beats))
+      beats += 1
+      await (beats < 10 ? writer.flush() : writer.complete([]))
+    }
+    expect([...(await wait()).refs]).toEqual([])
+    expect(waited()).toBe(300)
+  })
+
   it('ends when it is asked to', async () => {
-    const { clock, abort, wait } = await scene()
-    clock.onSleep = () => abort.abort('SIGTERM')
+    const { time, abort, wait } = await scene()
+    time.onSleep = () => abort.abort('SIGTERM')
     await expect(wait()).rejects.toMatchObject({ code: 'INTERRUPTED', details: { signal: 'SIGTERM' } })
   })
 

@@ -14,7 +14,7 @@ afterEach(async () => {
   await rm(dir, { recursive: true })
 })
 
-const clock = { now: () => 1234, sleep: async () => undefined }
+const clock = { now: () => 1234 }
 
 it('reads back every emitted event, and listeners get the same events', async () => {
   const received: RunEvent[] = []

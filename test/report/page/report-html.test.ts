@@ -97,7 +97,7 @@ describe('report.html', () => {
       using log = new EventsFile({
         dir,
         runId: 'demo',
-        clock: { now: () => 1_700_000_000_000, sleep: async () => undefined },
+        clock: { now: () => 1_700_000_000_000 },
       })
       for (const body of wholeRun) log.emit(body)
     }

@@ -1,5 +1,7 @@
 import { describe, expect, it } from 'vitest'
-import { Progress } from '../../../src/report/text/progress.ts'
+import type { RunEvent } from '../../../src/report/events/events.ts'
+import { Progress, type ProgressOptions, type Screen } from '../../../src/report/text/progress.ts'
+import { FakeMonotonic } from '../../support/fake-monotonic.ts'
 import { memoryReported, metrics, notFinite, spike, stamped, trainStarted, validated, wholeRun } from '../sample-run.ts'
 
 function screen(isTTY: boolean, columns = 200) {
@@ -7,13 +9,24 @@ function screen(isTTY: boolean, columns = 200) {
   return { isTTY, columns, write: (text: string) => written.push(text), written }
 }
 
+/** Shows events a second apart. */
+function shown(out: Screen, options: Partial<ProgressOptions> = {}) {
+  const time = new FakeMonotonic()
+  const progress = new Progress({ screen: out, env: {}, time, ...options })
+  return (events: readonly RunEvent[]) => {
+    for (const event of events) {
+      progress.show(event)
+      time.advance(1000)
+    }
+  }
+}
+
 const steps = stamped([trainStarted(null), ...Array.from({ length: 20 }, (_, i) => metrics((i + 1) * 5, 5))])
 
 describe('without a terminal', () => {
   it('writes a whole line every few seconds at most, and no control codes', () => {
     const out = screen(false)
-    const progress = new Progress({ screen: out, env: {}, every: 5000 })
-    for (const event of steps) progress.show(event)
+    shown(out, { every: 5000 })(steps)
     expect(out.written).toHaveLength(1 + 4)
     expect(out.written.every((text) => text.endsWith('\n') && !text.includes('\u001b') && !text.includes('\r'))).toBe(
       true,
@@ -22,16 +35,24 @@ describe('without a terminal', () => {
 
   it('gives rate and time left, counted from the step it resumed at', () => {
     const out = screen(false)
-    const progress = new Progress({ screen: out, env: {}, every: 0 })
-    for (const event of stamped([trainStarted(50), metrics(60, 5)])) progress.show(event)
+    shown(out, { every: 0 })(stamped([trainStarted(50), metrics(60, 5)]))
     expect(out.written[1]).toContain('step 60/100')
     expect(out.written[1]).toContain('10 steps/s · 4 s left')
   })
 
+  it('measures rates by its own time, however the clock of the events steps', () => {
+    const out = screen(false)
+    const step = (event: RunEvent, at: number) => ({ ...event, ts: event.ts + (at % 2 === 0 ? 600_000 : -600_000) })
+    shown(out, { every: 1000 })(stamped([trainStarted(50), metrics(60, 5), metrics(70, 5)]).map(step))
+    expect(out.written.slice(1)).toEqual([
+      expect.stringContaining('10 steps/s · 4 s left'),
+      expect.stringContaining('10 steps/s · 3 s left'),
+    ])
+  })
+
   it('shows every milestone, with its label', () => {
     const out = screen(false)
-    const progress = new Progress({ screen: out, env: {}, label: 'producer | ' })
-    for (const event of stamped(wholeRun)) progress.show(event)
+    shown(out, { label: 'producer | ' })(stamped(wholeRun))
     expect(out.written.every((text) => text.startsWith('producer | '))).toBe(true)
     const text = out.written.join('')
     expect(text).toContain('features ready: 238 samples')
@@ -40,7 +61,6 @@ describe('without a terminal', () => {
 
   it('shows validations, spikes, memory by part, and the step that ended a run', () => {
     const out = screen(false)
-    const progress = new Progress({ screen: out, env: {} })
     const events = [
       trainStarted(null),
       memoryReported(1, 'start'),
@@ -49,7 +69,7 @@ describe('without a terminal', () => {
       spike(25),
       notFinite,
     ]
-    for (const event of stamped(events)) progress.show(event)
+    shown(out)(stamped(events))
     const text = out.written.join('')
     expect(text).toContain('233 samples · 5 held out · 100 steps · x86_64 CPU, 1 thread(s), 0.0606 TFLOP/s')
     expect(text).toContain('memory up to step 1 · peak 12.0 GiB on the device')
@@ -64,8 +84,7 @@ describe('without a terminal', () => {
 
   it('is silent with quiet', () => {
     const out = screen(false)
-    const progress = new Progress({ screen: out, env: {}, quiet: true })
-    for (const event of stamped(wholeRun)) progress.show(event)
+    shown(out, { quiet: true })(stamped(wholeRun))
     expect(out.written).toEqual([])
   })
 })
@@ -73,8 +92,7 @@ describe('without a terminal', () => {
 describe('on a terminal', () => {
   it('rewrites one line no wider than the screen', () => {
     const out = screen(true, 40)
-    const progress = new Progress({ screen: out, env: { TERM: 'xterm' } })
-    for (const event of steps.slice(1)) progress.show(event)
+    shown(out, { env: { TERM: 'xterm' } })(steps.slice(1))
     expect(out.written).toHaveLength(20)
     for (const text of out.written) {
       expect(text.startsWith('\r\u001b[2K')).toBe(true)
@@ -86,8 +104,7 @@ describe('on a terminal', () => {
   it('is plain where the terminal is dumb or the run is in CI', () => {
     for (const env of [{ TERM: 'dumb' }, { CI: 'true' }]) {
       const out = screen(true)
-      const progress = new Progress({ screen: out, env })
-      for (const event of steps) progress.show(event)
+      shown(out, { env })(steps)
       expect(out.written.join('')).not.toContain('\u001b')
     }
   })

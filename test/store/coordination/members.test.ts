@@ -70,7 +70,7 @@ it('refuses a claim at once, says how long its holder was watched, and takes it 
   const key = { sampleId, generation }
   await coordination.notes.create(`claims/${sampleId}.${generation}/${A}`, '')
   const claims = new Claims(coordination.notes, mine)
-  const found = expect.stringMatching(/process 7 on elsewhere .* after 60 s more/)
+  const found = expect.stringMatching(/process 7 on elsewhere .* after 30 s more/)
   await expect(claims.take(key)).rejects.toMatchObject({ code: 'STORE_BUSY', details: { found } })
   time.advance(SILENT_MS)
   expect(await claims.take(key)).toBe('ours')

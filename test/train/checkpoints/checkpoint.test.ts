@@ -1,10 +1,14 @@
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import os from 'node:os'
 import path from 'node:path'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { PublishingFolder, takeAway } from '../../../src/core/liveness/publishing-folder.ts'
 import { CheckpointFolder, verify } from '../../../src/train/checkpoints/checkpoint.ts'
-import { type CheckpointPosition, requireSameRun } from '../../../src/train/checkpoints/checkpoint-record.ts'
+import {
+  type CheckpointPosition,
+  parseRecord,
+  requireSameRun,
+} from '../../../src/train/checkpoints/checkpoint-record.ts'
 
 let dir: string
 let folder: CheckpointFolder
@@ -42,12 +46,17 @@ describe('a checkpoint', () => {
       ['rng-1.bin', 5],
     ])
     expect(await readdir(path.join(dir, 'step-000500'))).toHaveLength(3)
+    expect(await readdir(dir)).toEqual(['step-000500'])
   })
 
   it('counts only once its record is there: an interrupted save is ignored, and gone when that step is saved again', async () => {
     await save(1)
     const torn = await folder.begin(2)
     await writeFile(path.join(torn, 'half'), 'x')
+    expect((await folder.newest())?.record.globalStep).toBe(1)
+    // As earlier versions left it.
+    await mkdir(path.join(dir, 'step-000002'))
+    await writeFile(path.join(dir, 'step-000002', 'half'), 'x')
     expect((await folder.newest())?.record.globalStep).toBe(1)
     await save(2)
     expect((await folder.newest())?.record.files.map((file) => file.name)).toEqual(['model.safetensors', 'rng-1.bin'])
@@ -56,6 +65,17 @@ describe('a checkpoint', () => {
   it('is the one with the most steps, in numbers and not in letters', async () => {
     for (const step of [999_999, 1_000_000, 20]) await save(step)
     expect((await folder.newest())?.record.globalStep).toBe(1_000_000)
+  })
+
+  it('counts when the file system has renamed it in and lost the answer', async () => {
+    const at = await folder.begin(7)
+    await writeFile(path.join(at, 'model.safetensors'), 'weights')
+    await mkdir(path.join(dir, 'step-000007'))
+    // Between the moment when the place is free and the rename, so that the rename finds nothing to do.
+    const spy = vi.spyOn(PublishingFolder.prototype, 'withdraw').mockImplementation((place) => rename(at, place))
+    expect(await folder.complete(record(7), 10)).toBe(path.join(dir, 'step-000007'))
+    spy.mockRestore()
+    expect(await intact()).toEqual([7])
   })
 
   it('is none in a folder that is not there', async () => {
@@ -169,7 +189,7 @@ describe('a trainer that was taken for dead', () => {
     await publishing.make()
     const mine = new CheckpointFolder(dir, publishing.dir)
     const fence = () => takeAway(publishing.dir, `${publishing.dir}.aside`)
-    return { mine, fence }
+    return { mine, fence, publishing }
   }
 
   it('saves as before while it holds the run', async () => {
@@ -189,18 +209,48 @@ describe('a trainer that was taken for dead', () => {
     await fence()
     await save(500)
     await expect(mine.begin(500)).rejects.toMatchObject({ code: 'STORE_BUSY' })
-    await mine.abandon(500)
-    expect((await folder.newest())?.record.globalStep).toBe(500)
+    await expect(mine.abandon(500)).rejects.toMatchObject({ code: 'STORE_BUSY' })
+    expect(await intact()).toEqual([500])
   })
 
-  it('completes none that it has begun', async () => {
+  it('writes into no folder of its successor, and completes nothing, wherever it was stopped', async () => {
     const { mine, fence } = await fenced()
     const at = await mine.begin(500)
-    await writeFile(path.join(at, 'model.safetensors'), 'weights')
+    const writing = await open(path.join(at, 'model.safetensors'), 'w')
     await fence()
+    await save(500)
+    await writing.writeFile('late')
+    await writing.close()
+    await expect(writeFile(path.join(at, 'rng-1.bin'), 'late')).rejects.toMatchObject({ code: 'ENOENT' })
     await expect(mine.complete(record(500), 10)).rejects.toMatchObject({ code: 'STORE_BUSY' })
-    expect(await folder.newest()).toBeNull()
-    await mine.abandon(500)
-    expect(await readdir(at)).toEqual(['model.safetensors'])
+    expect(await intact()).toEqual([500])
+    expect((await readdir(path.dirname(dir))).sort()).toEqual(['checkpoints'])
+  })
+
+  it('removes no checkpoint, though it had begun to', async () => {
+    for (const step of [1, 2]) await save(step)
+    const { mine, fence, publishing } = await fenced()
+    await writeFile(path.join(await mine.begin(3), 'model.safetensors'), 'weights')
+    const withdraw = publishing.withdraw.bind(publishing)
+    const spy = vi.spyOn(PublishingFolder.prototype, 'withdraw').mockImplementation(async (folder) => {
+      await fence()
+      await withdraw(folder)
+    })
+    await expect(mine.complete(record(3), 1)).rejects.toMatchObject({ code: 'STORE_BUSY' })
+    spy.mockRestore()
+    // The third was complete before the fence: it is the one that the successor goes on from.
+    expect(await intact()).toEqual([1, 2, 3])
   })
 })
+
+/** The steps that have a checkpoint, each with its files whole. */
+async function intact(): Promise<readonly number[]> {
+  const steps = []
+  for (const name of (await readdir(dir)).sort()) {
+    const text = await readFile(path.join(dir, name, 'checkpoint.json'), 'utf8')
+    const found = parseRecord(text, name)
+    await verify({ dir: path.join(dir, name), record: found })
+    steps.push(found.globalStep)
+  }
+  return steps
+}

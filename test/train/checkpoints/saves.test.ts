@@ -194,9 +194,11 @@ describe('a save that fails', () => {
 
   it('for want of a folder is coded too', async () => {
     await writeFile(path.join(dir, 'step-000002'), 'in the way')
-    await expect(train()).rejects.toMatchObject({
+    const running = train()
+    await disk.written()
+    await expect(running).rejects.toMatchObject({
       code: 'STORE_UNAVAILABLE',
-      details: { file: path.join(dir, 'step-000002', 'checkpoint.json'), found: expect.stringMatching(/ENOTDIR/) },
+      details: { file: path.join(dir, 'step-000002'), found: expect.stringMatching(/ENOTDIR/) },
     })
     expect(python.live.size).toBe(0)
   })
