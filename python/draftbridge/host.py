@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from draftbridge.bridge.errors import BridgeError
+from draftbridge.bridge.file_systems import storage_failure
 from draftbridge.bridge.handles import TABLE
 from draftbridge.bridge.registry import ANY_THREAD_OPS, OPS, Lane, Op, Payload, op
 
@@ -71,14 +72,17 @@ def _timed(fn: Op, payload: Payload) -> tuple[Payload | None, float]:
 
 
 def _failure(exc: BaseException) -> dict[str, Any]:
-    known = isinstance(exc, BridgeError)
+    told = storage_failure(exc) or exc
+    known = isinstance(told, BridgeError)
     return {
         "ok": False,
-        "code": exc.code if isinstance(exc, BridgeError) else None,
-        "type": type(exc).__name__,
-        "message": str(exc),
-        "details": exc.details if isinstance(exc, BridgeError) else {},
-        "traceback": "" if known and exc.__cause__ is None else "".join(traceback.format_exception(exc)),
+        "code": told.code if isinstance(told, BridgeError) else None,
+        "type": type(told).__name__,
+        "message": str(told),
+        "details": told.details if isinstance(told, BridgeError) else {},
+        "traceback": ""
+        if known and told is exc and exc.__cause__ is None
+        else "".join(traceback.format_exception(exc)),
     }
 
 

@@ -64,6 +64,23 @@ export function hasCode<C extends ErrorCode>(error: unknown, ...codes: C[]): err
   return error instanceof CodedError && (codes as ErrorCode[]).includes(error.code)
 }
 
+/**
+ * What failed first, of an error in which several failures meet: a clean-up after it failed too (SuppressedError), or
+ * tasks failed side by side (AggregateError). `later`: the others, for people to read.
+ */
+export function failuresOf(thrown: unknown): { readonly first: unknown; readonly later: readonly unknown[] } {
+  const [first = thrown, ...later] = inTheirOrder(thrown)
+  return { first, later }
+}
+
+function inTheirOrder(thrown: unknown): readonly unknown[] {
+  if (!(thrown instanceof Error)) return [thrown]
+  if (thrown instanceof AggregateError && thrown.errors.length > 0) return thrown.errors.flatMap(inTheirOrder)
+  // By its name: Node 20 and 22 do not have the class, and each compiler brings one of its own.
+  if (thrown.name !== 'SuppressedError' || !('suppressed' in thrown) || !('error' in thrown)) return [thrown]
+  return [...inTheirOrder(thrown.suppressed), ...inTheirOrder(thrown.error)]
+}
+
 export const isErrorCode = (text: string): text is ErrorCode => Object.hasOwn(errorTable, text)
 
 export function isErrno(error: unknown, ...codes: readonly string[]): error is NodeJS.ErrnoException {

@@ -1,4 +1,4 @@
-import { CodedError, type StopSignal } from './errors.ts'
+import { CodedError, failuresOf, type StopSignal } from './errors.ts'
 
 /** The signal that aborted `signal`: `listenForStop` gives its name as the reason. Any other reason counts as SIGINT. */
 const stopSignalOf = (signal: AbortSignal): StopSignal => (signal.reason === 'SIGTERM' ? 'SIGTERM' : 'SIGINT')
@@ -15,8 +15,9 @@ export function throwIfStopped(signal: AbortSignal, message: string): void {
 
 /** INTERRUPTED for an error by which `signal` cut a wait short (Node's AbortError, or the reason itself); else `error`. */
 export function asInterruption(error: unknown, signal: AbortSignal): unknown {
+  const { first } = failuresOf(error)
   const cutShort =
-    signal.aborted && (error === signal.reason || (error instanceof Error && error.name === 'AbortError'))
+    signal.aborted && (first === signal.reason || (first instanceof Error && first.name === 'AbortError'))
   if (!cutShort) return error
   return interrupted(`stopped by ${stopSignalOf(signal)}; the same command resumes from here`, signal)
 }

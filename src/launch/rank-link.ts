@@ -1,4 +1,5 @@
 import { CodedError } from '../core/errors.ts'
+import { storageError } from '../core/files/storage-error.ts'
 import { type FromRank, failureMessage, RANK_SPEC, ToRank } from './rank-message.ts'
 
 const HEARTBEAT_MS = 1000
@@ -35,7 +36,8 @@ export async function runAsRank(main: (link: RankLink) => Promise<unknown>): Pro
       await send({ type: 'done', result: result ?? null })
       return 0
     },
-    async (error: unknown) => {
+    async (thrown: unknown) => {
+      const error = storageError(thrown, 'unknown path', 'a file or folder')
       await send(failureMessage(error))
       return error instanceof CodedError ? error.exitCode : 70
     },

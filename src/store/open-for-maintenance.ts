@@ -47,9 +47,9 @@ export async function openStoreForMaintenance({
     files,
     root,
     [Symbol.asyncDispose]: async () => {
+      await using _key = key
+      await using _blobs = { [Symbol.asyncDispose]: () => ports.blobs.close() }
       await parts.members.leave()
-      await ports.blobs.close()
-      await key?.[Symbol.asyncDispose]()
     },
   }
 }

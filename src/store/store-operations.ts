@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type CodedError, finding, hasCode, isErrno } from '../core/errors.ts'
+import { type CodedError, failuresOf, finding, hasCode, isErrno } from '../core/errors.ts'
 import { storageError } from '../core/files/storage-error.ts'
 import type { Members } from './coordination/members.ts'
 
@@ -45,15 +45,17 @@ export class StoreOperations {
   }
 
   // A fenced process fails with whatever call it made next. The error must say that it was fenced.
-  async #explained(error: unknown): Promise<unknown> {
-    if (this.#closed || hasCode(error, 'STORE_BUSY', 'REF_INVALID', 'STORE_OVER_BUDGET')) return error
+  async #explained(thrown: unknown): Promise<unknown> {
+    const error = failuresOf(thrown).first
+    if (this.#closed || hasCode(error, 'STORE_BUSY', 'REF_INVALID', 'STORE_OVER_BUDGET'))
+      return storageError(thrown, 'the store')
     // A fence removes the member's folder first and its note second, so the note may still be there for a moment.
     const tries = isGone(error) || (error instanceof Error && isGone(error.cause)) ? FENCE_TRIES : 1
     for (let round = 0; round < tries; round += 1) {
       if (round > 0) await sleep(FENCE_MS)
       if (await this.#members.wasFenced().catch(() => false)) return this.#members.fencedError(error)
     }
-    return storageError(error, 'the store')
+    return storageError(thrown, 'the store')
   }
 }
 

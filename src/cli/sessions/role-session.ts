@@ -5,6 +5,7 @@ import type { RunConfig } from '../../config/schema.ts'
 import { systemClock } from '../../core/clock.ts'
 import { CodedError } from '../../core/errors.ts'
 import { makeFolder } from '../../core/files/make-folder.ts'
+import { storageError } from '../../core/files/storage-error.ts'
 import { asInterruption } from '../../core/interruption.ts'
 import type { RunEvent } from '../../report/events/events.ts'
 import { EventsFile, eventLine, readEvents } from '../../report/events/events-file.ts'
@@ -43,7 +44,7 @@ export async function runRole<T>(flags: RunFlags, stop: Stop, task: RoleTask<T>)
   const result = await run(config, { clock: systemClock, signal: stop.signal, events }).catch(
     async (thrown: unknown) => {
       progress.clear()
-      const error = asInterruption(thrown, stop.signal)
+      const error = storageError(asInterruption(thrown, stop.signal), config.run.dir, 'a file or folder of this run')
       // A failed write of the event or the report must not hide why the run failed.
       await Promise.resolve()
         .then(() =>

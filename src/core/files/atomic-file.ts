@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { constants } from 'node:fs'
-import { open, rename, rm } from 'node:fs/promises'
+import { open, rename, rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { isErrno } from '../errors.ts'
 import { type PlainRead, readPlain } from './plain-file.ts'
@@ -9,16 +9,10 @@ import { type PlainRead, readPlain } from './plain-file.ts'
 export async function replaceFile(file: string, text: string): Promise<void> {
   const staged = `${file}.${randomUUID()}.tmp`
   try {
-    const handle = await open(staged, 'wx')
-    try {
-      await handle.writeFile(text)
-      await handle.sync()
-    } finally {
-      await handle.close()
-    }
+    await writeFile(staged, text, { flag: 'wx', flush: true })
     await rename(staged, file)
   } catch (error) {
-    await rm(staged, { force: true })
+    await rm(staged, { force: true }).catch(() => undefined)
     throw error
   }
   await syncFolder(path.dirname(file))
@@ -26,12 +20,8 @@ export async function replaceFile(file: string, text: string): Promise<void> {
 
 /** Makes the entries of a folder survive a power loss. */
 export async function syncFolder(dir: string): Promise<void> {
-  const handle = await open(dir, constants.O_RDONLY | constants.O_DIRECTORY)
-  try {
-    await handle.sync()
-  } finally {
-    await handle.close()
-  }
+  await using handle = await open(dir, constants.O_RDONLY | constants.O_DIRECTORY)
+  await handle.sync()
 }
 
 /** The text of a file in a folder that others can write to; null when there is none. */

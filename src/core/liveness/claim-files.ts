@@ -1,9 +1,10 @@
 import { constants } from 'node:fs'
-import { mkdir, readdir, rename, rm, unlink, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, rename, unlink, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { isErrno } from '../errors.ts'
 import { askAgain } from '../files/ask-again.ts'
 import { openPlain, readPlain } from '../files/plain-file.ts'
+import { removedAtEnd } from '../files/removed-at-end.ts'
 import { removeEmptyFolder, replaceEmptyFolder } from '../files/whole-folders.ts'
 import { PublishingFolder, takeAway } from './publishing-folder.ts'
 
@@ -47,12 +48,9 @@ export class ClaimFiles {
   async create(name: ClaimName): Promise<boolean> {
     const prepared = `${this.folder}.${name.id}`
     await mkdir(prepared, { mode: 0o700 })
-    try {
-      await writeFile(path.join(prepared, nameText(name)), '', { mode: 0o600, flag: 'wx' })
-      return await replaceEmptyFolder(prepared, this.folder)
-    } finally {
-      await rm(prepared, { recursive: true, force: true })
-    }
+    await using _prepared = removedAtEnd(prepared)
+    await writeFile(path.join(prepared, nameText(name)), '', { mode: 0o600, flag: 'wx' })
+    return await replaceEmptyFolder(prepared, this.folder)
   }
 
   /** Null when nobody has the claim. */

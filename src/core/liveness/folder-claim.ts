@@ -38,7 +38,10 @@ export async function claimFolder(dir: string, work: string, options: ClaimOptio
     heartbeat.start()
     return new FolderClaim({ files, name: { id, epoch }, work, heartbeat, lost: lost.signal })
   } catch (error) {
-    await files.publishing(id).drop()
+    await files
+      .publishing(id)
+      .drop()
+      .catch(() => undefined)
     await heartbeat.stop()
     throw error
   }
@@ -86,12 +89,9 @@ export class FolderClaim implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    try {
-      await this.#files.giveBack(this.#name)
-    } finally {
-      // Last: a note without its witness would be a holder who has to be watched.
-      await this.#heartbeat.stop()
-    }
+    // Ended last: a note without its witness would be a holder who has to be watched.
+    await using _beat = { [Symbol.asyncDispose]: () => this.#heartbeat.stop() }
+    await this.#files.giveBack(this.#name)
   }
 
   async #successor(): Promise<string> {

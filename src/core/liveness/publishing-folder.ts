@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { mkdir, open, readdir, rename, rm, rmdir, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, rename, rm, rmdir, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { isErrno } from '../errors.ts'
 
@@ -30,16 +30,10 @@ export class PublishingFolder {
     // A name that nobody can know before, and a new file: a link that was put there is not written through.
     const staged = this.file(`${name}.${randomUUID()}`)
     try {
-      const handle = await open(staged, 'wx', 0o666)
-      try {
-        await handle.writeFile(content)
-        await handle.sync()
-      } finally {
-        await handle.close()
-      }
+      await writeFile(staged, content, { mode: 0o666, flag: 'wx', flush: true })
       await rename(staged, target)
     } catch (error) {
-      await rm(staged, { force: true })
+      await rm(staged, { force: true }).catch(() => undefined)
       throw error
     }
   }

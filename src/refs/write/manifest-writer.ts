@@ -82,7 +82,7 @@ export class ManifestWriter implements AsyncDisposable {
       else await writer.#replaceRoot({ state: 'open', error: null, token_counts: null })
       return writer
     } catch (error) {
-      await stage[Symbol.asyncDispose]()
+      await stage[Symbol.asyncDispose]().catch(() => undefined)
       throw error
     }
   }

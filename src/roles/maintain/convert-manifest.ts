@@ -21,20 +21,20 @@ export async function convertToSpecForge(dir: string, file: string): Promise<{ r
   refs.checkAll()
   const staged = `${file}.${randomUUID()}.tmp`
   try {
-    const handle = await openNew(staged)
-    try {
-      await writePieces(handle, referenceManifest(refs, contract))
-      await handle.sync()
-    } finally {
-      await handle.close()
-    }
+    await writeReference(staged, referenceManifest(refs, contract))
     await rename(staged, file)
   } catch (error) {
-    await rm(staged, { force: true })
+    await rm(staged, { force: true }).catch(() => undefined)
     throw error
   }
   await syncFolder(path.dirname(file))
   return { samples: refs.length }
+}
+
+async function writeReference(file: string, pieces: ReturnType<typeof referenceManifest>): Promise<void> {
+  await using handle = await openNew(file)
+  await writePieces(handle, pieces)
+  await handle.sync()
 }
 
 async function openNew(file: string): Promise<FileHandle> {

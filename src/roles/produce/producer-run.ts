@@ -76,15 +76,12 @@ export class ProducerRun {
     const { source, context, store } = this.#given
     // A sample that is put but not published only takes up space, so it is aborted.
     const puts = new InOrder<SampleRef>(PUT_LIMITS, (ref) => store.abort(ref.sampleId))
-    try {
-      for await (const item of source.items((sampleId) => this.#countKnown(sampleId, counter))) {
-        if (item.kind === 'empty') this.#totals.skipped += 1
-        else if (item.kind === 'sample') await this.#begin(puts, item, counter)
-        await this.#flushAndReport()
-        throwIfStopped(context.signal, 'the producer stopped between two samples; run the same command to resume')
-      }
-    } finally {
-      await this.#publishAll(puts)
+    await using _puts = { [Symbol.asyncDispose]: () => this.#publishAll(puts) }
+    for await (const item of source.items((sampleId) => this.#countKnown(sampleId, counter))) {
+      if (item.kind === 'empty') this.#totals.skipped += 1
+      else if (item.kind === 'sample') await this.#begin(puts, item, counter)
+      await this.#flushAndReport()
+      throwIfStopped(context.signal, 'the producer stopped between two samples; run the same command to resume')
     }
   }
 

@@ -36,13 +36,10 @@ export class NoteLock {
   async run<T>(task: () => Promise<T>): Promise<T> {
     // Other members treat a holder that is not a member as dead.
     await this.#peers.join()
-    try {
-      // Inside the try: a call that failed may have taken the lock all the same.
-      await this.#take()
-      return await task()
-    } finally {
-      await this.#notes.remove(this.#mine)
-    }
+    // Before it is taken: a call that failed may have taken the lock all the same.
+    await using _released = { [Symbol.asyncDispose]: async () => void (await this.#notes.remove(this.#mine)) }
+    await this.#take()
+    return await task()
   }
 
   get #mine(): string {

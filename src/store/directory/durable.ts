@@ -1,5 +1,6 @@
-import { open, rm, stat } from 'node:fs/promises'
+import { stat, writeFile } from 'node:fs/promises'
 import { errnoName, isErrno } from '../../core/errors.ts'
+import { removedAtEnd } from '../../core/files/removed-at-end.ts'
 import { unavailable } from '../../core/files/storage-error.ts'
 import { remoteCalls } from './name-calls.ts'
 
@@ -31,16 +32,7 @@ export async function publish(staged: string, final: string, calls = remoteCalls
 
 /** Writes a small file under a name that must be free. False when another process was first. */
 export async function writeExclusive(file: string, staged: string, text: string): Promise<boolean> {
-  const handle = await open(staged, 'wx', 0o600)
-  try {
-    try {
-      await handle.writeFile(text)
-      await handle.sync()
-    } finally {
-      await handle.close()
-    }
-    return await publish(staged, file)
-  } finally {
-    await rm(staged, { force: true })
-  }
+  await using _staged = removedAtEnd(staged)
+  await writeFile(staged, text, { mode: 0o600, flag: 'wx', flush: true })
+  return await publish(staged, file)
 }

@@ -32,7 +32,7 @@ export async function replaceStoreFile(file: string, staged: string, about: Stor
     await writeFile(staged, textOf(about), { mode: 0o600, flag: 'wx', flush: true })
     await rename(staged, file)
   } catch (error) {
-    await rm(staged, { force: true })
+    await rm(staged, { force: true }).catch(() => undefined)
     throw error
   }
   await remoteCalls.syncFolder(path.dirname(file))

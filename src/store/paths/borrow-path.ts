@@ -59,7 +59,7 @@ export class BorrowPath {
       return ref === undefined || tensors instanceof Error ? [] : [{ ref, tensors }]
     })
     if (failed === undefined) return good.map(({ ref, tensors }) => this.#leaseOf(ref, tensors))
-    for (const { ref, tensors } of good) await this.#end(tensors, () => giveBack(ref))
+    for (const { ref, tensors } of good) await this.#end(tensors, () => giveBack(ref)).catch(() => undefined)
     throw failed
   }
 
@@ -114,8 +114,8 @@ export class BorrowPath {
         }
         const why = await this.#whyNot(ref, ours, copy)
         const drop = async () => (ours === true ? giveBack(ref) : undefined)
-        if (copy instanceof TensorSet) await this.#end(copy, drop)
-        else await drop()
+        // Why the sample was not taken is what the caller must learn, also where giving it back fails.
+        await (copy instanceof TensorSet ? this.#end(copy, drop) : drop()).catch(() => undefined)
         return why
       }),
     )
@@ -134,7 +134,7 @@ export class BorrowPath {
     const { blobs, leases, claims } = this.#parts
     if (!(await leases.take(ref))) return false
     const outcome = await claims.take(ref).catch(async (error: unknown) => {
-      await leases.drop(ref, false)
+      await leases.drop(ref, false).catch(() => undefined)
       throw error
     })
     if (outcome === 'gone') {
@@ -195,11 +195,8 @@ export class BorrowPath {
 
   async #end(tensors: TensorSet, giveBack: () => Promise<void>): Promise<void> {
     this.#held.delete(tensors)
-    try {
-      await tensors[Symbol.asyncDispose]()
-    } finally {
-      await giveBack()
-    }
+    await using _given = { [Symbol.asyncDispose]: giveBack }
+    await tensors[Symbol.asyncDispose]()
   }
 }
 

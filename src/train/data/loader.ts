@@ -93,8 +93,7 @@ export class Loader<S extends StepSamples = MicroStep> implements AsyncIterable<
       await (store.retain ? releaseAll(holds) : this.#claims.keep(step.cursor, holds))
       return batch
     } catch (error) {
-      await batch?.[Symbol.asyncDispose]()
-      await releaseAll(holds)
+      await releaseAll(batch === undefined ? holds : [batch, ...holds]).catch(() => undefined)
       throw naming(
         holds.map((hold) => hold.ref),
         error,

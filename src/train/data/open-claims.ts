@@ -1,5 +1,5 @@
 import type { Claim } from '../../store/feature-store.ts'
-import type { Hold } from './sample-reader.ts'
+import { type Hold, releaseAll } from './sample-reader.ts'
 
 /**
  * Claims of a run whose samples are consumed once, from the time that a batch is made until a checkpoint contains its
@@ -32,8 +32,11 @@ export class OpenClaims implements AsyncDisposable {
     const [settled] = await Promise.allSettled([this.#settling])
     const open = this.#open
     this.#open = []
-    for (const { claim } of open) await claim[Symbol.asyncDispose]()
-    if (settled.status === 'rejected') throw settled.reason
+    const given = releaseAll(open.map(({ claim }) => claim))
+    if (settled.status === 'fulfilled') return await given
+    // What settling threw came first.
+    await Promise.allSettled([given])
+    throw settled.reason
   }
 }
 
@@ -44,7 +47,7 @@ async function acknowledgeAll(claims: readonly Claim[]): Promise<void> {
       await claim.acknowledge()
     } catch (error) {
       first ??= { error }
-      await claim[Symbol.asyncDispose]()
+      await claim[Symbol.asyncDispose]().catch(() => undefined)
     }
   }
   if (first !== undefined) throw first.error

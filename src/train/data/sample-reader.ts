@@ -64,7 +64,7 @@ export class SampleReader {
       ]
       return { holds: samples.flatMap((index) => held.get(index) ?? []), lost: found }
     } catch (error) {
-      await releaseAll([...held.values()])
+      await releaseAll([...held.values()]).catch(() => undefined)
       throw error
     }
   }

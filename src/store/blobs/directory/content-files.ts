@@ -1,10 +1,11 @@
 import { randomUUID } from 'node:crypto'
-import { type FileHandle, link, rm, stat } from 'node:fs/promises'
+import { type FileHandle, link, stat } from 'node:fs/promises'
 import path from 'node:path'
 import type { Python } from '../../../bridge/python.ts'
 import type { TensorSet } from '../../../bridge/tensor-set.ts'
 import { isErrno } from '../../../core/errors.ts'
 import { openPlain } from '../../../core/files/plain-file.ts'
+import { removedAtEnd } from '../../../core/files/removed-at-end.ts'
 import type { BlobKey } from '../../blob-key.ts'
 import type { MemberFolder } from '../../coordination/coordination.ts'
 import { publish } from '../../directory/durable.ts'
@@ -70,23 +71,19 @@ export class ContentFiles {
 
   /** Removes the sample's link, and the content with the last link. The bytes that became free. */
   async remove(key: BlobKey): Promise<number> {
-    const handle = await openOrNull(this.#extern.fileOf(key))
+    await using handle = await openOrNull(this.#extern.fileOf(key))
     if (handle === null) return 0
-    try {
-      const name = await nameIn(handle)
-      const size = await this.#extern.remove(key)
-      if (name === null) return size
-      const { nlink, ino } = await handle.stat({ bigint: true })
-      if (nlink === 0n) return size
-      if (nlink > 1n) return 0
-      const file = this.#fileOf(name)
-      if ((await inodeOrNull(file)) !== ino) return 0
-      const freed = await this.#folder.removeThrough(file)
-      // If another put linked the content just before, its link is now the only one, and nothing is free.
-      return (await handle.stat()).nlink === 0 ? freed : 0
-    } finally {
-      await handle.close()
-    }
+    const name = await nameIn(handle)
+    const size = await this.#extern.remove(key)
+    if (name === null) return size
+    const { nlink, ino } = await handle.stat({ bigint: true })
+    if (nlink === 0n) return size
+    if (nlink > 1n) return 0
+    const file = this.#fileOf(name)
+    if ((await inodeOrNull(file)) !== ino) return 0
+    const freed = await this.#folder.removeThrough(file)
+    // If another put linked the content just before, its link is now the only one, and nothing is free.
+    return (await handle.stat()).nlink === 0 ? freed : 0
   }
 
   /** What is attributed to the sample of its file: a share when others use it too. */
@@ -97,14 +94,11 @@ export class ContentFiles {
   async #begin(wanted: Wanted): Promise<Shared | 'again'> {
     const { handle, name, file } = wanted
     const staged = this.#folder.file(`${randomUUID()}.bin`)
-    try {
-      await this.#python.call('content.write', { handle, path: staged, name, fsync: this.#fsync })
-      if (!(await publish(staged, file))) return 'again'
-      const place = await this.#adopt(wanted, staged)
-      return { place, bytes: place.size }
-    } finally {
-      await rm(staged, { force: true })
-    }
+    await using _staged = removedAtEnd(staged)
+    await this.#python.call('content.write', { handle, path: staged, name, fsync: this.#fsync })
+    if (!(await publish(staged, file))) return 'again'
+    const place = await this.#adopt(wanted, staged)
+    return { place, bytes: place.size }
   }
 
   async #join(wanted: Wanted): Promise<Shared | null | 'again'> {
@@ -118,11 +112,8 @@ export class ContentFiles {
       await expectOwnFolder(this.#folder.dir)
       return 'again'
     }
-    try {
-      return { place: await this.#adopt(wanted, staged), bytes: 0 }
-    } finally {
-      await rm(staged, { force: true })
-    }
+    await using _staged = removedAtEnd(staged)
+    return { place: await this.#adopt(wanted, staged), bytes: 0 }
   }
 
   async #adopt({ key, offsets }: Wanted, staged: string): Promise<ExternPlace> {
@@ -138,16 +129,12 @@ export class ContentFiles {
 
 /** The file in `extern` that belongs to a sample. Null when there is none. */
 export async function fileBeside(file: string): Promise<FileBeside | null> {
-  const handle = await openOrNull(file)
+  await using handle = await openOrNull(file)
   if (handle === null) return null
-  try {
-    const { size, nlink, ino } = await handle.stat({ bigint: true })
-    // One link is the name in `content`.
-    const shared = (await nameIn(handle)) === null ? null : { users: Math.max(1, Number(nlink) - 1), id: String(ino) }
-    return { bytes: Number(size), shared }
-  } finally {
-    await handle.close()
-  }
+  const { size, nlink, ino } = await handle.stat({ bigint: true })
+  // One link is the name in `content`.
+  const shared = (await nameIn(handle)) === null ? null : { users: Math.max(1, Number(nlink) - 1), id: String(ino) }
+  return { bytes: Number(size), shared }
 }
 
 /** The name of shared content; null for a user's own file. */

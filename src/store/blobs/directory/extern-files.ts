@@ -1,9 +1,10 @@
 import { randomUUID } from 'node:crypto'
 import { constants } from 'node:fs'
-import { chmod, copyFile, link, lstat, rm, stat } from 'node:fs/promises'
+import { chmod, copyFile, link, lstat, stat } from 'node:fs/promises'
 import path from 'node:path'
 import { finding, isErrno } from '../../../core/errors.ts'
 import { openPlain } from '../../../core/files/plain-file.ts'
+import { removedAtEnd } from '../../../core/files/removed-at-end.ts'
 import { type BlobKey, shardOf } from '../../blob-key.ts'
 import type { MemberFolder } from '../../coordination/coordination.ts'
 import { publish } from '../../directory/durable.ts'
@@ -51,13 +52,10 @@ export class ExternFiles {
     for (const how of given.link) {
       if (how === 'reference') return { how, place: { file, open: file, size, mtimeNs, offsets } }
       const staged = this.#folder.file(`${randomUUID()}.bin`)
-      try {
-        if (!(await (how === 'reflink' ? clones(file, staged) : links(file, staged)))) continue
-        const own = how === 'reflink' ? await this.#finishClone(given, staged) : { size, mtimeNs }
-        return { how, place: { ...(await this.adopt(key, staged)), ...own, offsets } }
-      } finally {
-        await rm(staged, { force: true })
-      }
+      await using _staged = removedAtEnd(staged)
+      if (!(await (how === 'reflink' ? clones(file, staged) : links(file, staged)))) continue
+      const own = how === 'reflink' ? await this.#finishClone(given, staged) : { size, mtimeNs }
+      return { how, place: { ...(await this.adopt(key, staged)), ...own, offsets } }
     }
     return null
   }
@@ -90,14 +88,10 @@ export class ExternFiles {
       throw finding('FEATURE_INVALID', 'the feature file changed', { file, found: 'another size or time', fix })
     }
     await chmod(staged, 0o600)
-    const handle = await openPlain(staged)
-    try {
-      if (this.#fsync) await handle.sync()
-      const own = await handle.stat({ bigint: true })
-      return { size: Number(own.size), mtimeNs: String(own.mtimeNs) }
-    } finally {
-      await handle.close()
-    }
+    await using handle = await openPlain(staged)
+    if (this.#fsync) await handle.sync()
+    const own = await handle.stat({ bigint: true })
+    return { size: Number(own.size), mtimeNs: String(own.mtimeNs) }
   }
 }
 

@@ -46,7 +46,7 @@ export class RekeyFiles {
       this.#changedDirs.add(dir)
       return true
     } catch (error) {
-      await rm(staged, { force: true })
+      await rm(staged, { force: true }).catch(() => undefined)
       throw storageError(error, file)
     }
   }

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { Stats } from 'node:fs'
 import { open, rm } from 'node:fs/promises'
 import path from 'node:path'
+import { removedAtEnd } from '../../../core/files/removed-at-end.ts'
 import { storageError } from '../../../core/files/storage-error.ts'
 import type { FoundFile, Inventory, StagedEntry } from '../inventory.ts'
 import { entriesOf, foundFile, inodeOrNull, namesIn } from './folder-entries.ts'
@@ -29,13 +30,9 @@ export class StagingInventory implements Pick<Inventory, 'staged' | 'now' | 'dro
   async now(memberId: string): Promise<number> {
     const file = path.join(this.#root, 'staging', memberId, `${randomUUID()}.clock`)
     try {
-      const handle = await open(file, 'wx', 0o600)
-      try {
-        return (await handle.stat()).mtimeMs
-      } finally {
-        await handle.close()
-        await rm(file, { force: true })
-      }
+      await using _file = removedAtEnd(file)
+      await using handle = await open(file, 'wx', 0o600)
+      return (await handle.stat()).mtimeMs
     } catch (error) {
       throw storageError(error, file)
     }

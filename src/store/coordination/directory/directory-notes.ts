@@ -7,6 +7,7 @@ import { isErrno } from '../../../core/errors.ts'
 import { askAgain } from '../../../core/files/ask-again.ts'
 import { makeDirectories } from '../../../core/files/make-folder.ts'
 import { openPlain, readPlain } from '../../../core/files/plain-file.ts'
+import { removedAtEnd } from '../../../core/files/removed-at-end.ts'
 import { storageError } from '../../../core/files/storage-error.ts'
 import { removeEmptyFolder, replaceEmptyFolder } from '../../../core/files/whole-folders.ts'
 import { publish } from '../../directory/durable.ts'
@@ -36,11 +37,8 @@ export class DirectoryNotes implements Notes {
       // An empty note cannot be seen half written.
       if (text === '') return createEmpty(file)
       const staged = await this.#stage(text)
-      try {
-        return await inFolder(file, staged, () => publish(staged, file))
-      } finally {
-        await rm(staged, { force: true })
-      }
+      await using _staged = removedAtEnd(staged)
+      return await inFolder(file, staged, () => publish(staged, file))
     })
   }
 
@@ -49,6 +47,7 @@ export class DirectoryNotes implements Notes {
       const folder = path.dirname(file)
       const prepared = path.join(this.#staging, `${randomUUID()}.folder`)
       await mkdir(prepared, { mode: 0o700 })
+      await using _prepared = removedAtEnd(prepared)
       try {
         await writeWhole(path.join(prepared, path.basename(file)), text)
         return await inFolder(folder, prepared, () => replaceEmptyFolder(prepared, folder))
@@ -56,8 +55,6 @@ export class DirectoryNotes implements Notes {
         // NFS may do the rename and lose the answer; the second try then finds nothing to rename.
         if (isErrno(error, 'ENOENT') && (await this.#calls.holds(file, `${prepared}.seen`))) return true
         throw error
-      } finally {
-        await rm(prepared, { recursive: true, force: true })
       }
     })
   }
@@ -68,7 +65,7 @@ export class DirectoryNotes implements Notes {
       try {
         await inFolder(file, staged, () => rename(staged, file))
       } catch (error) {
-        await rm(staged, { force: true })
+        await rm(staged, { force: true }).catch(() => undefined)
         throw error
       }
     })
@@ -150,13 +147,9 @@ export class DirectoryNotes implements Notes {
     return this.#at(name, async (file) => {
       // Opened for writing, so that the server says whether the note is there.
       await this.#calls.refresh(file)
-      const handle = await openPlain(file, undefined, constants.O_WRONLY)
-      try {
-        await handle.write(text, 0)
-        return true
-      } finally {
-        await handle.close()
-      }
+      await using handle = await openPlain(file, undefined, constants.O_WRONLY)
+      await handle.write(text, 0)
+      return true
     }).catch(absent(false))
   }
 
@@ -222,14 +215,12 @@ export class DirectoryNotes implements Notes {
 }
 
 async function writeWhole(file: string, text: string): Promise<void> {
-  const handle = await open(file, 'wx', 0o600)
+  await using handle = await open(file, 'wx', 0o600)
   try {
     if (text !== '') await handle.writeFile(text)
   } catch (error) {
-    await rm(file, { force: true })
+    await rm(file, { force: true }).catch(() => undefined)
     throw error
-  } finally {
-    await handle.close()
   }
 }
 

@@ -1,0 +1,41 @@
+import { execFileSync } from 'node:child_process'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { pythonProgram } from './training.ts'
+
+/** EXT4_IOC_SHUTDOWN, without writing the log back. */
+const SHUTDOWN = `
+import fcntl, os, struct, sys
+folder = os.open(sys.argv[1], os.O_RDONLY)
+fcntl.ioctl(folder, 0x8004587D, struct.pack("I", 2))
+`
+
+export interface LostDisk extends AsyncDisposable {
+  readonly dir: string
+  /** From here on nearly every call fails with EIO. */
+  lose(): void
+}
+
+/** A real file system that can be lost under way. The reason as text where none can be mounted. */
+export async function lostDisk(): Promise<LostDisk | string> {
+  const above = await mkdtemp(path.join(tmpdir(), 'draftbridge-lost-'))
+  const [image, dir] = [path.join(above, 'image'), path.join(above, 'disk')]
+  try {
+    execFileSync('truncate', ['-s', '256M', image], { stdio: 'pipe' })
+    execFileSync('mkfs.ext4', ['-q', image], { stdio: 'pipe' })
+    execFileSync('mkdir', [dir])
+    execFileSync('mount', ['-o', 'loop', image, dir], { stdio: 'pipe' })
+  } catch (error) {
+    await rm(above, { recursive: true })
+    return `no disk that can be lost can be mounted here: ${error instanceof Error ? error.message.split('\n')[0] : error}`
+  }
+  return {
+    dir,
+    lose: () => void execFileSync(pythonProgram, ['-c', SHUTDOWN, dir], { stdio: 'pipe' }),
+    [Symbol.asyncDispose]: async () => {
+      execFileSync('umount', ['-l', dir])
+      await rm(above, { recursive: true })
+    },
+  }
+}
