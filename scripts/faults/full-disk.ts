@@ -9,11 +9,18 @@ import { RunId, SampleId } from '../../src/core/ids.ts'
 import type { SampleRef } from '../../src/core/sample-ref.ts'
 import { sharedDirFeatureStore } from '../../src/store/open.ts'
 
-/** Mounts a file system of `mebibytes`; disposing unmounts it. Gives the reason as text where mounting is not allowed. */
-export async function smallDisk(mebibytes: number): Promise<(AsyncDisposable & { readonly dir: string }) | string> {
+/**
+ * Mounts a file system of `mebibytes` and, if given, room for `files`; disposing unmounts it. Gives the reason as text
+ * where mounting is not allowed.
+ */
+export async function smallDisk(
+  mebibytes: number,
+  files?: number,
+): Promise<(AsyncDisposable & { readonly dir: string }) | string> {
   const dir = await mkdtemp(path.join(tmpdir(), 'draftbridge-disk-'))
+  const bounds = files === undefined ? `size=${mebibytes}m` : `size=${mebibytes}m,nr_inodes=${files}`
   try {
-    execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${mebibytes}m`, 'tmpfs', dir], { stdio: 'pipe' })
+    execFileSync('mount', ['-t', 'tmpfs', '-o', bounds, 'tmpfs', dir], { stdio: 'pipe' })
   } catch (error) {
     await rm(dir, { recursive: true })
     return `no tmpfs can be mounted here: ${error instanceof Error ? error.message.trim().replaceAll('\n', ': ') : error}`

@@ -79,10 +79,10 @@ export class FeatureStore implements AsyncDisposable {
     const store = new FeatureStore(ports, options)
     try {
       await store.#parts.members.join()
-      await store.#parts.space.open()
+      await ports.coordination.inReserve(() => store.#parts.space.open())
       return store
     } catch (error) {
-      await store.close()
+      await store.close().catch(() => undefined)
       throw error
     }
   }
@@ -135,7 +135,7 @@ export class FeatureStore implements AsyncDisposable {
       const busy = own.filter((_, index) => hasCode(outcomes[index], 'STORE_BUSY'))
       const gone = own.filter((_, index) => hasCode(outcomes[index], 'SAMPLE_NOT_FOUND', 'SAMPLE_STALE'))
       if (claims.length + busy.length + gone.length === own.length) return { claims, busy, gone }
-      for (const claim of claims) await this.#borrows.giveBack(claim)
+      for (const claim of claims) await this.#borrows.giveBack(claim).catch(() => undefined)
       throw outcomes.find((outcome) => outcome instanceof Error && !hasCode(outcome, ...NORMAL))
     })
   }
@@ -198,13 +198,11 @@ export class FeatureStore implements AsyncDisposable {
 
   async #close(): Promise<void> {
     await this.#operations.close()
-    try {
-      await this.#borrows.close()
-    } finally {
-      await this.#parts.members.leave()
-      await this.#parts.blobs.close()
-      await this.key?.[Symbol.asyncDispose]()
-    }
+    // Ended from the last one up, each one also where another failed.
+    await using _key = this.key
+    await using _blobs = { [Symbol.asyncDispose]: () => this.#parts.blobs.close() }
+    await using _member = { [Symbol.asyncDispose]: () => this.#parts.members.leave() }
+    await this.#borrows.close()
   }
 
   #ownRef(given: SampleRef): SampleRef {

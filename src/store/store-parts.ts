@@ -1,3 +1,4 @@
+import { hasCode } from '../core/errors.ts'
 import type { StoreId } from '../core/ids.ts'
 import type { Watch } from '../core/liveness/watch.ts'
 import type { BlobKey } from './blob-key.ts'
@@ -30,6 +31,8 @@ export interface StoreParts extends StorePorts {
   readonly space: Space
   /** Removes one generation of a sample, whoever holds it, and takes its bytes off the count. The bytes that became free. */
   remove(key: BlobKey): Promise<number>
+  /** Takes one generation out of reach and off the count. On a full disk that matters more than the reason. */
+  quarantine(key: BlobKey, reason: string): Promise<void>
 }
 
 export function assembleParts(
@@ -54,8 +57,32 @@ export function assembleParts(
     await freed(bytes)
     return bytes
   }
-  const leases = new SharedLeases(notes, members, blobs, remove)
+  const quarantine = async (key: BlobKey, reason: string): Promise<void> => {
+    const freed = space.freeing()
+    const bytes = await coordination
+      .inReserve(() => blobs.quarantine(key, reason))
+      .catch((error: unknown) => {
+        if (!hasCode(error, 'STORE_FULL')) throw error
+        return blobs.quarantine(key, null)
+      })
+    await storedGenerations.removed(key)
+    await freed(bytes)
+  }
+  const leases = new SharedLeases(coordination, members, blobs, remove)
   const claims = new Claims(notes, members)
   const { id, retain } = options
-  return { id, retain, blobs, coordination, members, generations, storedGenerations, leases, claims, space, remove }
+  return {
+    id,
+    retain,
+    blobs,
+    coordination,
+    members,
+    generations,
+    storedGenerations,
+    leases,
+    claims,
+    space,
+    remove,
+    quarantine,
+  }
 }

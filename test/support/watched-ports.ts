@@ -138,6 +138,7 @@ function watchedCoordination(coordination: Coordination, called: (call: Call) =>
     enter: () => coordination.enter(),
     fence: (member) => coordination.fence(member),
     leave: () => coordination.leave(),
+    inReserve: (task) => coordination.inReserve(task),
   }
 }
 

@@ -1,5 +1,5 @@
 import { inBatches } from '../../core/concurrency/in-batches.ts'
-import { finding } from '../../core/errors.ts'
+import { finding, hasCode } from '../../core/errors.ts'
 import type { WaitOptions } from '../../core/liveness/watch.ts'
 import { keySegment } from '../../store/blob-key.ts'
 import type { FoundObject } from '../../store/blobs/inventory.ts'
@@ -50,7 +50,7 @@ export async function removeRun(location: StoreLocation, options: RmOptions): Pr
   if (dryRun) return { ...about, removed: objects.length, bytes }
   const wanted = objects.length > 0 && (await agree(objects.length, bytes))
   if (!wanted) return { ...about, removed: 0, kept: objects.length, bytes: 0 }
-  await store.parts.members.join()
+  await joinMakingRoom(store, objects)
   await store.parts.space.open()
   for (let at = 0; at < objects.length; at += AT_ONCE) {
     signal.throwIfAborted()
@@ -61,6 +61,19 @@ export async function removeRun(location: StoreLocation, options: RmOptions): Pr
     if (kept !== undefined) throw inUse(run, keySegment(kept.key), 'a running process')
   }
   return { ...about, removed: objects.length, bytes }
+}
+
+// On a full disk whose store has no reserve, objects go until there is room for this member: nobody holds one of them.
+async function joinMakingRoom({ parts, files }: MaintenanceStore, objects: readonly FoundObject[]): Promise<void> {
+  for (const { file } of objects) {
+    try {
+      return await parts.members.join()
+    } catch (error) {
+      if (!hasCode(error, 'STORE_FULL')) throw error
+      await files.drop(file)
+    }
+  }
+  await parts.members.join()
 }
 
 interface RunObjects {

@@ -80,7 +80,10 @@ export interface Blobs {
   remove(key: BlobKey): Promise<number>
   /** All blobs, or those of one sample. May be slow: not for the path of a get, nor of a put by a sole producer. */
   list(sampleId?: SampleId): Promise<readonly StoredKey[]>
-  /** Moves a blob out of reach of every reader and keeps it, with the reason beside it. The bytes that `list` gave for it. */
-  quarantine(key: BlobKey, reason: string): Promise<number>
+  /**
+   * Moves a blob out of reach of every reader and keeps it, with the reason beside it; null where there is no room for one.
+   * The bytes that `list` gave for it.
+   */
+  quarantine(key: BlobKey, reason: string | null): Promise<number>
   close(): Promise<void>
 }

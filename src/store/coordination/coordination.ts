@@ -24,12 +24,20 @@ export interface Coordination extends PublishRight {
   /** Members may live in other processes, so each must show that it is alive. */
   readonly spansProcesses: boolean
   readonly notes: Notes
-  /** Makes this member's place, without which it can publish, withdraw and write nothing. Call it once, before any of that. */
+  /**
+   * Makes this member's place, without which it can publish, withdraw and write nothing. Call it before any of that; once,
+   * or again after it failed.
+   */
   enter(): Promise<void>
   /** Takes another member's place away: from here on it can publish and withdraw nothing. May be done again. */
   fence(memberId: string): Promise<void>
   /** Gives this member's own place back, with everything in it. */
   leave(): Promise<void>
+  /**
+   * Runs `task`, which frees room or must be done before any is freed. Where it fails with STORE_FULL, it is run again, in
+   * room that the store keeps for this. So a task that failed must be repeatable, and must not call this itself.
+   */
+  inReserve<T>(task: () => Promise<T>): Promise<T>
 }
 
 /**

@@ -110,25 +110,22 @@ export class Members {
   async leave(): Promise<void> {
     if (this.#joined === undefined) return
     await this.#joined.catch(() => undefined)
-    try {
-      await this.#coordination.leave()
-      await this.#coordination.notes.remove(noteOf(this.id))
-    } finally {
-      // Last: others can find a member without a witness dead only by watching its note for the whole silence time.
-      await this.#heartbeat?.stop()
-    }
+    // Ended last: a note without its witness would be somebody who has to be watched.
+    await using _beat = { [Symbol.asyncDispose]: async () => this.#heartbeat?.stop() }
+    await this.#coordination.leave()
+    await this.#coordination.notes.remove(noteOf(this.id))
   }
 
   async #join(): Promise<void> {
     const { notes, spansProcesses } = this.#coordination
-    await this.#coordination.enter()
+    await this.#coordination.inReserve(() => this.#coordination.enter())
     if (!spansProcesses) {
       await notes.write(noteOf(this.id), JSON.stringify(ownNote({ witness: null })))
       return
     }
     const heartbeat = await Heartbeat.prepare({ write: (text) => notes.rewrite(noteOf(this.id), text) })
     try {
-      await notes.write(noteOf(this.id), heartbeat.text)
+      await this.#coordination.inReserve(() => notes.write(noteOf(this.id), heartbeat.text))
     } catch (error) {
       await heartbeat.stop()
       throw error

@@ -1,6 +1,7 @@
 import { type BlobKey, keySegment, keyText } from '../blob-key.ts'
 import { SerialQueue } from '../serial-queue.ts'
 import { BorrowerCounts } from './borrower-counts.ts'
+import type { Coordination } from './coordination.ts'
 import type { Members } from './members.ts'
 import type { Notes } from './notes.ts'
 
@@ -41,11 +42,18 @@ export class SharedLeases {
   readonly #members: Members
   readonly #samples: StoredSamples
   readonly #free: (key: BlobKey) => Promise<number>
+  readonly #inReserve: Coordination['inReserve']
   readonly #counts = new BorrowerCounts()
   readonly #turns = new SerialQueue<string>()
 
-  constructor(notes: Notes, members: Members, samples: StoredSamples, free: (key: BlobKey) => Promise<number>) {
-    this.#notes = notes
+  constructor(
+    coordination: Pick<Coordination, 'notes' | 'inReserve'>,
+    members: Members,
+    samples: StoredSamples,
+    free: (key: BlobKey) => Promise<number>,
+  ) {
+    this.#notes = coordination.notes
+    this.#inReserve = (task) => coordination.inReserve(task)
     this.#members = members
     this.#samples = samples
     this.#free = free
@@ -79,11 +87,8 @@ export class SharedLeases {
   async takeStored(key: BlobKey): Promise<boolean> {
     if (!(await this.take(key))) return false
     let stored = false
-    try {
-      stored = await this.#samples.has(key)
-    } finally {
-      if (!stored) await this.drop(key, false)
-    }
+    await using _ = { [Symbol.asyncDispose]: async () => (stored ? undefined : this.drop(key, false)) }
+    stored = await this.#samples.has(key)
     return stored
   }
 
@@ -93,7 +98,7 @@ export class SharedLeases {
       const dropped = this.#counts.drop(key, consumed)
       if (dropped === 'released') await this.#abandon(key)
       if (dropped !== 'consumed') return
-      if (await this.#notes.move(this.#mine(key), consumedNote(key))) await this.retire(key)
+      if (await this.#consumeOwn(key)) await this.retire(key)
       else if (await this.#members.wasFenced()) throw this.#members.fencedError()
     })
   }
@@ -102,7 +107,7 @@ export class SharedLeases {
   dropAcknowledged(key: BlobKey): Promise<void> {
     return this.#turns.run(keyText(key), async () => {
       if (this.#counts.drop(key, true) === 'held') return
-      if (await this.#notes.move(this.#mine(key), consumedNote(key))) await this.retire(key)
+      if (await this.#consumeOwn(key)) await this.retire(key)
       else await this.consume(key)
     })
   }
@@ -112,12 +117,16 @@ export class SharedLeases {
    * The bytes that became free; null when one does.
    */
   async consume(key: BlobKey): Promise<number | null> {
-    await this.#notes.create(consumedNote(key), '')
+    await this.#inReserve(() => this.#notes.create(consumedNote(key), ''))
     return this.retire(key)
   }
 
   /** Frees a sample that nobody living holds. The bytes that became free; null when somebody living holds it. */
-  async retire(key: BlobKey): Promise<number | null> {
+  retire(key: BlobKey): Promise<number | null> {
+    return this.#inReserve(() => this.#retire(key))
+  }
+
+  async #retire(key: BlobKey): Promise<number | null> {
     for (let round = 0; round < ROUNDS; round += 1) {
       if (await this.#notes.createAlone(freedNote(key), '')) return this.#finish(key)
       const holders = await this.#notes.list(folderOf(key))
@@ -130,6 +139,11 @@ export class SharedLeases {
   /** Gives back all leases of this process, unused. */
   async close(): Promise<void> {
     for (const key of this.#counts.clear()) await this.#turns.run(keyText(key), () => this.#abandon(key))
+  }
+
+  /** False when this member has no lease any more. */
+  #consumeOwn(key: BlobKey): Promise<boolean> {
+    return this.#inReserve(() => this.#notes.move(this.#mine(key), consumedNote(key)))
   }
 
   async #abandon(key: BlobKey): Promise<void> {

@@ -11,6 +11,7 @@ import { createStoreFile, readStoreFile, type StoreAbout, storeFileOf } from './
 
 const STAGING = 'staging'
 const NOTES = 'notes'
+const RESERVE = 'reserve'
 
 /** The directory of a store, and the folders that coordination uses in it. Blobs that are files have folders of their own. */
 export interface StoreRoot {
@@ -18,6 +19,7 @@ export interface StoreRoot {
   readonly dir: string
   readonly staging: string
   readonly notes: string
+  readonly reserve: string
   readonly calls: NameCalls
 }
 
@@ -46,10 +48,11 @@ export async function attachRoot(dir: string, options: AttachOptions): Promise<S
     const fresh = found === null ? await newStore(admission) : null
     await makeDirectories(dir)
     for (const name of [...needed, STAGING, NOTES]) await requirePlainDirectory(path.join(dir, name), create)
-    for (const name of optional) await isPlainDirectory(path.join(dir, name))
+    for (const name of [...optional, RESERVE]) await isPlainDirectory(path.join(dir, name))
     const staging = path.join(dir, STAGING)
     const id = found?.storeId ?? (await publish(dir, staging, fresh, admission))
-    return { id, dir, staging, notes: path.join(dir, NOTES), calls: await nameCallsFor(dir) }
+    const [notes, reserve] = [path.join(dir, NOTES), path.join(dir, RESERVE)]
+    return { id, dir, staging, notes, reserve, calls: await nameCallsFor(dir) }
   } catch (error) {
     throw storageError(error, dir)
   }

@@ -42,10 +42,12 @@ const MEMBER = /^m[0-9a-f]{16}$/
  * lists, or what is younger than the grace.
  */
 export async function sweep(parts: StoreParts, inventory: Inventory, options: SweepOptions): Promise<SweepReport> {
-  await parts.members.join()
-  await parts.space.open()
-  if (options.wait !== undefined) await parts.members.settle(options.wait)
-  const swept = new Sweep(parts, inventory, options, await inventory.now(parts.members.id))
+  const { members, coordination, space } = parts
+  await members.join()
+  await space.open()
+  if (options.wait !== undefined) await members.settle(options.wait)
+  const now = await coordination.inReserve(() => inventory.now(members.id))
+  const swept = new Sweep(parts, inventory, options, now)
   const { dryRun } = options
   const notes = await NoteSweep.begin(parts, {
     dryRun,
@@ -56,7 +58,7 @@ export async function sweep(parts: StoreParts, inventory: Inventory, options: Sw
   await notes.run()
   await swept.objects()
   await swept.attachments()
-  if (!dryRun) await parts.space.recount()
+  if (!dryRun) await coordination.inReserve(() => space.recount())
   return swept.report()
 }
 

@@ -97,7 +97,7 @@ async function checked(parts: StoreParts, batch: readonly FoundObject[], options
   for (const [index, object] of batch.entries()) {
     const problem = await problemOf(parts, object, blobs[index] ?? null, options)
     if (problem === null) continue
-    if (!options.dryRun) await quarantine(parts, object.key, problem)
+    if (!options.dryRun) await parts.quarantine(object.key, `${problem.code}: ${problem.message}`)
     const { code, message } = problem
     bad.push({ ...object.key, file: object.file, code, message, listed: options.refOf(object.key) !== undefined })
   }
@@ -141,17 +141,6 @@ function expectOwnName({ id }: StoreParts, key: BlobKey, file: string, { metadat
   }
 }
 
-async function quarantine(
-  { blobs, storedGenerations, space }: StoreParts,
-  key: BlobKey,
-  problem: CodedError,
-): Promise<void> {
-  const freed = space.freeing()
-  const bytes = await blobs.quarantine(key, `${problem.code}: ${problem.message}`)
-  await storedGenerations.removed(key)
-  await freed(bytes)
-}
-
 async function inOrder(files: Inventory, signal: AbortSignal): Promise<readonly FoundObject[]> {
   const all: FoundObject[] = []
   for await (const object of files.objects()) {
@@ -189,4 +178,4 @@ async function readProgress({ coordination }: StoreParts): Promise<Progress | nu
 }
 
 const writeProgress = ({ coordination }: StoreParts, progress: Progress): Promise<void> =>
-  coordination.notes.write(PROGRESS, JSON.stringify(progress))
+  coordination.inReserve(() => coordination.notes.write(PROGRESS, JSON.stringify(progress)))

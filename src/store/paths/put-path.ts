@@ -55,13 +55,7 @@ export class PutPath {
   }
 
   quarantine(ref: SampleRef, reason: string): Promise<void> {
-    return this.#turns.run(ref.sampleId, async () => {
-      const { blobs, storedGenerations, space } = this.#parts
-      const freed = space.freeing()
-      const bytes = await blobs.quarantine(ref, reason)
-      await storedGenerations.removed(ref)
-      await freed(bytes)
-    })
+    return this.#turns.run(ref.sampleId, () => this.#parts.quarantine(ref, reason))
   }
 
   async #write(ref: SampleRef, tensors: TensorSet, extern: ExternFile | undefined): Promise<WrittenBlob> {
@@ -71,7 +65,7 @@ export class PutPath {
     try {
       written = await blobs.write(ref, tensors, metadataOf(ref), extern)
     } catch (error) {
-      await reservation.cancel()
+      await reservation.cancel().catch(() => undefined)
       throw error
     }
     await reservation.commit(written.bytes)

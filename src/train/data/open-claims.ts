@@ -47,7 +47,7 @@ async function acknowledgeAll(claims: readonly Claim[]): Promise<void> {
       await claim.acknowledge()
     } catch (error) {
       first ??= { error }
-      await claim[Symbol.asyncDispose]().catch(() => undefined)
+      await Promise.allSettled([claim[Symbol.asyncDispose]()])
     }
   }
   if (first !== undefined) throw first.error

@@ -6,6 +6,7 @@ import { objectError } from '../../../bridge/envelope.ts'
 import type { Python } from '../../../bridge/python.ts'
 import { TensorSet } from '../../../bridge/tensor-set.ts'
 import { finding, isErrno } from '../../../core/errors.ts'
+import { removedAtEnd } from '../../../core/files/removed-at-end.ts'
 import { storageError } from '../../../core/files/storage-error.ts'
 import type { SampleId } from '../../../core/ids.ts'
 import type { StoreKey } from '../../auth/store-auth.ts'
@@ -79,7 +80,7 @@ export class DirectoryBlobs implements Blobs {
       extern?.onKept?.(attached.how, attached.why)
       return { ...written, bytes: written.bytes + attached.bytes }
     } catch (error) {
-      await rm(staged, { force: true })
+      await rm(staged, { force: true }).catch(() => undefined)
       // If this fails too, a sweep removes what is left.
       if (attached !== undefined) await this.#attachments.remove(key).catch(() => undefined)
       throw storageError(error, staged)
@@ -138,16 +139,13 @@ export class DirectoryBlobs implements Blobs {
     return found
   }
 
-  async quarantine(key: BlobKey, reason: string): Promise<number> {
+  async quarantine(key: BlobKey, reason: string | null): Promise<number> {
     const file = this.#fileOf(key)
     const aside = path.join(this.#quarantine, nameOf(key))
     try {
       await this.#expectPlain(path.dirname(file), this.#quarantine)
       const { size } = await lstat(file)
-      // Staged first: a write would follow a link that was planted under the name of the reason.
-      const staged = this.#folder.file(`${randomUUID()}.reason`)
-      await writeFile(staged, reasonText(reason), { mode: 0o600, flag: 'wx' })
-      await rename(staged, `${aside}.reason.json`)
+      if (reason !== null) await this.#keepReason(reason, `${aside}.reason.json`)
       await rename(file, aside)
       return size
     } catch (error) {
@@ -157,6 +155,14 @@ export class DirectoryBlobs implements Blobs {
   }
 
   async close(): Promise<void> {}
+
+  // Staged first: a write would follow a link that was planted under the name of the reason.
+  async #keepReason(reason: string, file: string): Promise<void> {
+    const staged = this.#folder.file(`${randomUUID()}.reason`)
+    await using _staged = removedAtEnd(staged)
+    await writeFile(staged, reasonText(reason), { mode: 0o600, flag: 'wx' })
+    await rename(staged, file)
+  }
 
   #fileOf(key: BlobKey): string {
     return path.join(this.#dirOf(key.sampleId), nameOf(key))
@@ -172,7 +178,7 @@ export class DirectoryBlobs implements Blobs {
       await Promise.all([unlink(staged), this.#fsync ? this.#calls.syncFolder(path.dirname(final)) : undefined])
     } catch (error) {
       // The put fails, so the object must not be found later.
-      await rm(final, { force: true })
+      await rm(final, { force: true }).catch(() => undefined)
       throw error
     }
   }

@@ -20,7 +20,7 @@ import { StagingInventory } from './staging-inventory.ts'
 
 const SHARD = /^[0-9a-f]{2}$/
 /** The names in a store's directory; anything else is foreign. */
-const OWN = new Set(['objects', 'extern', 'content', 'staging', 'quarantine', 'notes', 'store.json'])
+const OWN = new Set(['objects', 'extern', 'content', 'staging', 'quarantine', 'notes', 'reserve', 'store.json'])
 
 /**
  * The files of a store, for the commands that check and clean it: their names, sizes and times. A link is not followed

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import type { NameCalls } from '../../directory/name-calls.ts'
 import type { Coordination, MemberFolder } from '../coordination.ts'
 import { DirectoryNotes } from './directory-notes.ts'
+import { Reserve } from './reserve.ts'
 import { StagingFolder } from './staging-folder.ts'
 
 /** Coordination of clients in any process or machine that has this directory mounted. */
@@ -10,9 +11,16 @@ export class DirectoryCoordination implements Coordination {
   readonly spansProcesses = true
   readonly notes: DirectoryNotes
   readonly #folder: StagingFolder
+  readonly #reserve: Reserve
 
-  /** `notes` and `staging` are folders of one file system. */
-  constructor(root: { readonly notes: string; readonly staging: string; readonly calls: NameCalls }) {
+  /** `notes`, `staging` and `reserve` are folders of one file system. */
+  constructor(root: {
+    readonly notes: string
+    readonly staging: string
+    readonly reserve: string
+    readonly calls: NameCalls
+  }) {
+    this.#reserve = new Reserve(root.reserve)
     this.#folder = new StagingFolder(root.staging, this.memberId)
     this.notes = new DirectoryNotes(root.notes, this.#folder.dir, root.calls)
   }
@@ -32,15 +40,21 @@ export class DirectoryCoordination implements Coordination {
     return this.notes.withdraw(name)
   }
 
-  enter(): Promise<void> {
-    return this.#folder.make()
+  async enter(): Promise<void> {
+    await this.#folder.make()
+    await this.#reserve.fill()
   }
 
   fence(memberId: string): Promise<void> {
     return this.#folder.takeAway(memberId)
   }
 
-  leave(): Promise<void> {
-    return this.#folder.drop()
+  async leave(): Promise<void> {
+    await this.#folder.drop()
+    await this.#reserve.fill()
+  }
+
+  inReserve<T>(task: () => Promise<T>): Promise<T> {
+    return this.#reserve.run(task)
   }
 }

@@ -32,6 +32,8 @@ export class StagingFolder implements MemberFolder {
       // Before anything is written.
       await expectOperations(this.dir)
     } catch (error) {
+      // So that it can be made again.
+      await rm(this.dir, { recursive: true, force: true }).catch(() => undefined)
       throw storageError(error, this.dir)
     }
   }
