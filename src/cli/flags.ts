@@ -43,3 +43,14 @@ export function withRunFlags(command: Command): Command {
     .option('--json', 'print one JSON document on stdout at the end')
     .addOption(command.createOption('--json-lines', 'print each event as one JSON line on stdout').conflicts('json'))
 }
+
+export interface ReplaceFlag {
+  readonly replace?: boolean
+}
+
+export const withReplaceFlag = (command: Command): Command =>
+  command.option('--replace', 'replace samples that another complete manifest of the store lists')
+
+/** `--replace` is the key features.replace. */
+export const replaceSet = ({ replace }: ReplaceFlag): readonly string[] =>
+  replace === true ? ['features.replace=true'] : []

@@ -20,6 +20,8 @@ const Features = z.strictObject({
   files: z.string().nullable().default(null),
   /** How ingested tensors get into the store: as reflinks, as hard links, as references to the files, or as copies. */
   link: z.enum(['auto', 'reflink', 'hardlink', 'reference', 'copy']).default('auto'),
+  /** Replace samples of the same ids that another complete manifest of the store lists. */
+  replace: z.boolean().default(false),
 })
 
 const Store = z.strictObject({

@@ -20,7 +20,7 @@ export const errorTable = {
     exit: 64,
     retryable: false,
     cause:
-      'The config, a flag or an environment variable has an unknown name, or a value that is invalid or does not fit the other values.',
+      'The config, a flag or an environment variable has an unknown name, or a value that is invalid or does not fit the other values. Or run.id is that of other work in the same store.',
     fix: 'The message lists each problem with its place and the values that are allowed there. `draftbridge schema` lists every key.',
   },
   REF_INVALID: {

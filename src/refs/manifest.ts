@@ -3,7 +3,7 @@ export { type Manifest, type ManifestSoFar, readManifestSoFar, readRefManifest }
 export { RefList } from './read/ref-list.ts'
 export { type WaitOptions, waitForManifest } from './read/wait-for-manifest.ts'
 export { referenceManifest } from './reference-json.ts'
-export { readManifestRoot } from './root/manifest-root.ts'
+export { manifestFile, readManifestRoot } from './root/manifest-root.ts'
 export type { RootKey } from './root/root-mac.ts'
 export { readTokenCounts, type TokenCount } from './token-counts-file.ts'
 export { type ManifestOptions, ManifestWriter } from './write/manifest-writer.ts'

@@ -158,6 +158,14 @@ export class FeatureStore implements AsyncDisposable {
     return this.#operations.run('quarantine', () => this.#puts.quarantine(this.#ownRef(ref), reason))
   }
 
+  /**
+   * The manifest with this root (an absolute path, links resolved) is complete: from here on, and as long as the file is
+   * there, no put for another manifest replaces a sample that was put for it, unless it says so.
+   */
+  protect(manifest: string): Promise<void> {
+    return this.#operations.run('protect', () => this.#parts.manifests.add(manifest))
+  }
+
   /** From here on nothing that another member does has an effect: neither its puts nor its acknowledgements. */
   fence(memberId: string): Promise<void> {
     return this.#operations.run('fence', () => this.#parts.members.fence(parsedMember(memberId)))

@@ -4,6 +4,7 @@ import type { Watch } from '../core/liveness/watch.ts'
 import type { BlobKey } from './blob-key.ts'
 import type { Blobs } from './blobs/blobs.ts'
 import { Claims } from './coordination/claims.ts'
+import { CompleteManifests } from './coordination/complete-manifests.ts'
 import type { Coordination } from './coordination/coordination.ts'
 import { claimEpoch } from './coordination/epoch-claims.ts'
 import { Members } from './coordination/members.ts'
@@ -29,6 +30,7 @@ export interface StoreParts extends StorePorts {
   readonly leases: SharedLeases
   readonly claims: Claims
   readonly space: Space
+  readonly manifests: CompleteManifests
   /** Removes one generation of a sample, whoever holds it, and takes its bytes off the count. The bytes that became free. */
   remove(key: BlobKey): Promise<number>
   /** Takes one generation out of reach and off the count. On a full disk that matters more than the reason. */
@@ -70,6 +72,7 @@ export function assembleParts(
   }
   const leases = new SharedLeases(coordination, members, blobs, remove)
   const claims = new Claims(notes, members)
+  const manifests = new CompleteManifests(notes)
   const { id, retain } = options
   return {
     id,
@@ -82,6 +85,7 @@ export function assembleParts(
     leases,
     claims,
     space,
+    manifests,
     remove,
     quarantine,
   }

@@ -2,6 +2,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import os from 'node:os'
 import path from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { writeNewFile } from '../../src/cli/new-config.ts'
 import { loadConfig } from '../../src/config/load.ts'
 import { errorCodes } from '../../src/core/errors.ts'
 import { draftbridge } from '../support/cli.ts'
@@ -113,12 +114,29 @@ describe('init', () => {
     const file = path.join(folder, 'draftbridge.yaml')
     const config = await loadConfig({ file, env: {} })
     expect(config.target.model).toBe(path.join(folder, 'path/to/model'))
+    expect(config.run.id).toMatch(/-[0-9a-f]{8}$/)
     const before = await readFile(file, 'utf8')
     const second = await draftbridge('init', folder)
     expect(second.code).toBe(64)
     expect(second.stderr).toContain('init never overwrites')
     expect(await readFile(file, 'utf8')).toBe(before)
   })
+})
+
+it.each([
+  ['my run (2)', /^my-run-2-[0-9a-f]{8}$/],
+  ['.ü', /^run-[0-9a-f]{8}$/],
+  ['x'.repeat(90), /^x{40}-[0-9a-f]{8}$/],
+])('init names each run like its folder and unlike every other run: %s', async (name, pattern) => {
+  const ids = await Promise.all(
+    ['a', 'b'].map(async (above) => {
+      const file = path.join(folder, above, name, 'draftbridge.yaml')
+      await writeNewFile(file)
+      return (await loadConfig({ file, env: {} })).run.id
+    }),
+  )
+  for (const id of ids) expect(id).toMatch(pattern)
+  expect(ids[0]).not.toBe(ids[1])
 })
 
 describe('explain', () => {

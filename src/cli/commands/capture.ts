@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import { type RunFlags, withExamples, withRunFlags } from '../flags.ts'
+import { type ReplaceFlag, type RunFlags, replaceSet, withExamples, withReplaceFlag, withRunFlags } from '../flags.ts'
 import type { Stop } from '../sessions/stop.ts'
 
 export function addCapture(program: Command, stop: Stop): void {
@@ -11,8 +11,8 @@ export function addCapture(program: Command, stop: Stop): void {
     'capture -c runs/a.yaml --set data.limit=100',
     'capture --json-lines > events.ndjson',
   ])
-  withRunFlags(command).action(async (flags: RunFlags) => {
+  withReplaceFlag(withRunFlags(command)).action(async (flags: RunFlags & ReplaceFlag) => {
     const { produceFrom } = await import('../sessions/produce-session.ts')
-    await produceFrom('capture', flags, stop)
+    await produceFrom('capture', { ...flags, set: [...flags.set, ...replaceSet(flags)] }, stop)
   })
 }

@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import { type RunFlags, withExamples, withRunFlags } from '../flags.ts'
+import { type ReplaceFlag, type RunFlags, replaceSet, withExamples, withReplaceFlag, withRunFlags } from '../flags.ts'
 import type { Stop } from '../sessions/stop.ts'
 
 export function addIngest(program: Command, stop: Stop): void {
@@ -8,15 +8,18 @@ export function addIngest(program: Command, stop: Stop): void {
     'ingest',
     "ingest --set features.files='/data/**/*.ckpt*'",
     'ingest --link reference',
+    'ingest --replace',
     'ingest --json',
   ])
   const modes = ['auto', 'reflink', 'hardlink', 'reference', 'copy']
   const link = command
     .createOption('--link <mode>', 'how tensors get into the store; sets features.link')
     .choices(modes)
-  withRunFlags(command.addOption(link)).action(async (flags: RunFlags & { readonly link?: string }) => {
-    const { produceFrom } = await import('../sessions/produce-session.ts')
-    const set = flags.link === undefined ? flags.set : [...flags.set, `features.link=${flags.link}`]
-    await produceFrom('files', { ...flags, set }, stop)
-  })
+  withReplaceFlag(withRunFlags(command.addOption(link))).action(
+    async (flags: RunFlags & ReplaceFlag & { readonly link?: string }) => {
+      const { produceFrom } = await import('../sessions/produce-session.ts')
+      const link = flags.link === undefined ? [] : [`features.link=${flags.link}`]
+      await produceFrom('files', { ...flags, set: [...flags.set, ...link, ...replaceSet(flags)] }, stop)
+    },
+  )
 }

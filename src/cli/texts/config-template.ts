@@ -1,11 +1,13 @@
 /** The file that `draftbridge init` writes: the common keys with their defaults. `draftbridge schema` lists every key. */
-export const CONFIG_TEMPLATE = `# draftbridge: train an EAGLE3 draft from features of a target model.
+export const configTemplate = (
+  runId: string,
+): string => `# draftbridge: train an EAGLE3 draft from features of a target model.
 # Relative paths start at the folder of this file. Paths may contain ~ and \${VARIABLE}.
 # Flags and environment variables override this file: --set train.epochs=3, or DRAFTBRIDGE_TRAIN_EPOCHS=3.
 version: 1
 
 run:
-  id: demo
+  id: ${runId}   # names the samples in the store: one of its own for each project
   dir: runs/demo            # events, checkpoints, report.html
   seed: 0
 

@@ -1,6 +1,7 @@
 import path from 'node:path'
 import { finding } from '../../core/errors.ts'
 import type { CaptureContract } from '../../core/target-contract.ts'
+import { NEW_WORK } from '../new-work.ts'
 import { inputsParts } from './inputs.ts'
 import { type ManifestRoot, ROOT_FILE } from './manifest-schema.ts'
 import { toSnake } from './wire-case.ts'
@@ -18,7 +19,7 @@ export function requireSameWork(dir: string, found: ManifestRoot, wanted: Manife
     file: path.join(dir, ROOT_FILE),
     field,
     found: `${there}; this producer has ${here}`,
-    fix: 'give this run a `manifest` folder of its own, or remove the old one',
+    fix: `${NEW_WORK}; or remove the old manifest folder, if nobody needs it`,
   })
 }
 

@@ -1,3 +1,4 @@
+import { realpath } from 'node:fs/promises'
 import path from 'node:path'
 import { type CodedError, finding } from '../../core/errors.ts'
 import { readTextOrNull } from '../../core/files/atomic-file.ts'
@@ -10,6 +11,9 @@ export interface RootFile {
   /** The content of the file, unchanged. */
   readonly text: string
 }
+
+/** The absolute path of the root of the manifest in `dir`, links resolved: it tells manifests apart. */
+export const manifestFile = async (dir: string): Promise<string> => path.join(await realpath(dir), ROOT_FILE)
 
 /**
  * `manifest.json` of the manifest in `dir`, in any state; null when there is none.

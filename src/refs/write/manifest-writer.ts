@@ -7,6 +7,7 @@ import type { CaptureContract } from '../../core/target-contract.ts'
 import { LineMaker } from '../lines/line-maker.ts'
 import { type Lines, PendingLines, without } from '../lines/lines.ts'
 import { RefParser, type RefRoot } from '../lines/parse-ref.ts'
+import { NEW_WORK } from '../new-work.ts'
 import { readManifestSoFar } from '../read/manifest-reader.ts'
 import { requireSameWork } from '../root/manifest-identity.ts'
 import { readManifestRoot } from '../root/manifest-root.ts'
@@ -216,7 +217,7 @@ export class ManifestWriter implements AsyncDisposable {
       file: path.join(this.dir, ROOT_FILE),
       field: 'state',
       found: this.#root.state,
-      fix: 'give new work a `manifest` folder of its own',
+      fix: NEW_WORK,
     })
   }
 }

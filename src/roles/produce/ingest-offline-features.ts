@@ -19,6 +19,8 @@ export interface IngestOptions {
   readonly maxLength?: number
   /** Link or copy the tensors into the store: `features.link` of the config. Default: auto. */
   readonly link?: RunConfig['features']['link']
+  /** Replace samples of the same ids that another complete manifest of the store lists. Default: refuse. */
+  readonly replace?: boolean
   readonly python?: Python
   readonly events?: EventSink
   readonly signal?: AbortSignal
@@ -27,13 +29,13 @@ export interface IngestOptions {
 
 /** Ingests existing feature files into a store and publishes their manifest. Resumes an interrupted ingest. */
 export async function ingestOfflineFeatures(options: IngestOptions): Promise<Manifest> {
-  const { files, target, store, manifest, runId, maxLength, link } = options
+  const { files, target, store, manifest, runId, maxLength, link, replace } = options
   const config = RunConfig.parse({
     version: 1,
     run: { id: runId },
     target: { model: target },
     data: maxLength === undefined ? {} : { maxLength },
-    features: { source: 'files', files, link },
+    features: { source: 'files', files, link, replace },
     manifest,
   })
   const context = {

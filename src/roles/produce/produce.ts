@@ -8,12 +8,14 @@ import { monotonic } from '../../core/liveness/monotonic.ts'
 import {
   type Manifest,
   ManifestWriter,
+  manifestFile,
   PRODUCE_CLAIM,
   type RefList,
   readManifestRoot,
   readRefManifest,
   recordFailure,
 } from '../../refs/manifest.ts'
+import { NEW_WORK } from '../../refs/new-work.ts'
 import type { FeatureStore } from '../../store/feature-store.ts'
 import { openStore } from '../../store/open.ts'
 import { claimWork } from '../claim-work.ts'
@@ -64,6 +66,8 @@ export async function produceInto(options: ProduceOptions): Promise<Manifest> {
       const seconds = (time.now() - started) / 1000
       const totals = totalsOfComplete(complete.refs, plan.total)
       context.events.emit({ event: 'produce.finished', manifest: config.manifest, seconds, ...totals })
+      // Again, because the producer that completed it may have ended before it could say so.
+      await store.protect(await manifestFile(config.manifest))
       return complete
     }
     await makeFolder(config.manifest, 'manifest')
@@ -74,7 +78,9 @@ export async function produceInto(options: ProduceOptions): Promise<Manifest> {
     await using source = await plan.open()
     const { contract } = source
     await using writer = await ManifestWriter.open({ ...about, inputs: plan.inputs, contract, reopen: true })
-    await new ProducerRun({ ...options, plan, source, writer, time, started }).publish()
+    const manifest = await manifestFile(config.manifest)
+    await new ProducerRun({ ...options, plan, source, writer, manifest, time, started }).publish()
+    await store.protect(manifest)
   } catch (cause) {
     const error = storageError(cause, config.manifest, 'a file or folder of this run')
     // The failure must not be recorded in a manifest of other work or of another active producer. After an interruption
@@ -108,7 +114,7 @@ async function completeManifest({ config, python, store }: ProduceOptions, plan:
     file: String(changed.provenance['from'] ?? config.manifest),
     field: changed.sampleId,
     found: 'a file with another size than when it was ingested',
-    fix: 'remove the manifest folder to ingest all files again, or set `manifest` to another folder',
+    fix: `to ingest all files again, remove the manifest folder; to keep what it lists, ${NEW_WORK}`,
   })
 }
 

@@ -33,6 +33,8 @@ interface RunOptions {
   readonly plan: SourcePlan
   readonly source: FeatureSource
   readonly writer: ManifestWriter
+  /** The root of the manifest, links resolved: whose the samples are. */
+  readonly manifest: string
   readonly time: Monotonic
   /** When the role started, by `time`. */
   readonly started: number
@@ -101,13 +103,14 @@ export class ProducerRun {
   }
 
   async #put(sample: SourceSample): Promise<SampleRef> {
-    const { config, store } = this.#given
+    const { config, store, manifest } = this.#given
     const { sampleId, numTokens, facts, provenance } = sample
     await using tensors = sample.tensors
     if (sample.copied !== undefined) this.#countLink('copy', sample.copied)
     const onKept = (how: LinkMode | 'copy', why?: string) => this.#countLink(how, why)
     const extern = sample.extern === undefined ? {} : { extern: { ...sample.extern, onKept } }
-    const about = { runId: config.run.id, numTokens, ...facts, provenance, ...extern }
+    const owner = { manifest, replace: config.features.replace }
+    const about = { runId: config.run.id, numTokens, ...facts, provenance, ...owner, ...extern }
     return await withOrigin(sample.origin, () => store.put(sampleId, tensors, about))
   }
 

@@ -3,9 +3,11 @@ import { finding } from '../../core/errors.ts'
 import type { Generation, RunId, SampleId } from '../../core/ids.ts'
 import { type Provenance, SampleFacts, type SampleRef, SCHEMA_VERSION } from '../../core/sample-ref.ts'
 import type { ExternFile, WrittenBlob } from '../blobs/blobs.ts'
+import { ownerOf } from '../coordination/complete-manifests.ts'
 import { SerialQueue } from '../serial-queue.ts'
 import type { StoreParts } from '../store-parts.ts'
-import { metadataOf, parsedRef } from './ref-checks.ts'
+import { expectNotOwned } from './owned-samples.ts'
+import { metadataOf, OWNER_KEY, parsedRef } from './ref-checks.ts'
 
 export interface PutAbout extends SampleFacts {
   readonly runId: RunId
@@ -13,6 +15,10 @@ export interface PutAbout extends SampleFacts {
   readonly provenance: Provenance
   /** A file that already holds tensors of the set. The store may link to the file, or copy the tensors. */
   readonly extern?: ExternFile
+  /** The root of the manifest that will list the sample: its absolute path, links resolved. Default: none will. */
+  readonly manifest?: string
+  /** Replace also a sample that another complete manifest lists. Default: refuse. */
+  readonly replace?: boolean
 }
 
 const FACTS = Object.keys(SampleFacts.shape) as (keyof SampleFacts)[]
@@ -36,11 +42,12 @@ export class PutPath {
     return this.#turns.run(sampleId, async () => {
       const { storedGenerations, generations } = this.#parts
       const stored = await storedGenerations.of(sampleId)
+      if (about.replace !== true) await expectNotOwned(this.#parts, sampleId, stored, about.manifest)
       // Another producer may have put this sample and freed it: the new generation must be greater than that one too.
       const afterAllProducers = stored.length === 0 && !storedGenerations.alone
       const generation = await generations.next(Math.max(0, ...stored), afterAllProducers)
       const ref = this.#describe(sampleId, generation, tensors, about)
-      const { digests } = await this.#write(ref, tensors, about.extern)
+      const { digests } = await this.#write(ref, tensors, about)
       await storedGenerations.added(ref)
       await this.#dropSuperseded(sampleId)
       return { ...ref, digests: { ...digests } }
@@ -58,12 +65,13 @@ export class PutPath {
     return this.#turns.run(ref.sampleId, () => this.#parts.quarantine(ref, reason))
   }
 
-  async #write(ref: SampleRef, tensors: TensorSet, extern: ExternFile | undefined): Promise<WrittenBlob> {
+  async #write(ref: SampleRef, tensors: TensorSet, { extern, manifest }: PutAbout): Promise<WrittenBlob> {
     const { blobs, space } = this.#parts
     const reservation = await space.reserve(tensors.bytes + HEADER_BYTES)
+    const owner = manifest === undefined ? {} : { [OWNER_KEY]: ownerOf(manifest) }
     let written: WrittenBlob
     try {
-      written = await blobs.write(ref, tensors, metadataOf(ref), extern)
+      written = await blobs.write(ref, tensors, { ...metadataOf(ref), ...owner }, extern)
     } catch (error) {
       await reservation.cancel().catch(() => undefined)
       throw error

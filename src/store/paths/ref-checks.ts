@@ -40,6 +40,9 @@ export function metadataOf(ref: SampleRef): BlobMetadata {
   }
 }
 
+/** Names the manifest that an object was put for: see `CompleteManifests`. Not in a ref, and not compared with one. */
+export const OWNER_KEY = 'owner'
+
 /** The specs of `names`, in that order; of all features when not given. With `rows`, of that part of each. */
 export function wantedSpecs(
   ref: SampleRef,
