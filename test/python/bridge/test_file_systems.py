@@ -17,9 +17,7 @@ def refusal(code: int, file: str | None = "/mnt/x") -> OSError:
     return OSError(code, os.strerror(code), file)
 
 
-@pytest.mark.parametrize(
-    "name", ["EIO", "ENOTCONN", "ESTALE", "ESHUTDOWN", "ETIMEDOUT", "EHOSTDOWN"]
-)
+@pytest.mark.parametrize("name", ["EIO", "ENOTCONN", "ESTALE", "ESHUTDOWN", "ETIMEDOUT", "EHOSTDOWN"])
 def test_what_a_lost_mount_says(name: str) -> None:
     told = storage_failure(refusal(getattr(errno, name)))
     assert told is not None
