@@ -1,0 +1,82 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { accessSync, constants } from 'node:fs'
+import { mkdir, mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import { afterAll, describe, it } from 'vitest'
+
+/** One field each of `Mood` in moods.py, which says what they mean. */
+export const moods = {
+  cached: { cache_seconds: 1, negative_seconds: 1 },
+  noLinks: { no_links: true },
+  /** sshfs: EPERM where ENOTEMPTY is meant. */
+  permForNotEmpty: { not_empty: 1 },
+  accessForNotEmpty: { not_empty: 13 },
+  staleReads: { stale_read_every: 11 },
+  staleAlways: { stale_read_every: 1 },
+  staleClose: { stale_close: true },
+  bigInodes: { inodes_above: 2 ** 62 },
+  lostAnswers: { lost_every: 2 },
+  shortReads: { short_reads: true },
+  slow: { slow_seconds: 0.002 },
+} as const
+export type MoodName = keyof typeof moods
+
+const program = fileURLToPath(new URL('serve.py', import.meta.url))
+
+/** Why no FUSE file system can be mounted here; null where one can. */
+export const whyNoFuse = reason()
+
+function reason(): string | null {
+  if (process.getuid?.() !== 0) return 'mounting a FUSE file system needs root'
+  try {
+    accessSync('/dev/fuse', constants.R_OK | constants.W_OK)
+    return null
+  } catch {
+    return 'mounting a FUSE file system needs /dev/fuse'
+  }
+}
+
+/** A `describe` whose tests mount file systems. Where that is impossible, one test says why. */
+export function describeOnFuse(name: string, tests: () => void): void {
+  if (whyNoFuse === null) describe(name, tests)
+  else it(name, (context) => context.skip(whyNoFuse))
+}
+
+const endings: (() => Promise<void>)[] = []
+afterAll(async () => {
+  for (const end of endings.splice(0).reverse()) await end()
+})
+
+/** A new, empty folder as `count` machines see it, each with a mount of its own in this mood. */
+export async function mounts(mood: MoodName, count: number): Promise<readonly string[]> {
+  const top = await mkdtemp(path.join(tmpdir(), 'draftbridge-fuse-'))
+  endings.push(() => rm(top, { recursive: true, force: true }))
+  const disk = path.join(top, 'disk')
+  await mkdir(disk)
+  return Promise.all(Array.from({ length: count }, (_, at) => mount(disk, path.join(top, `machine-${at}`), mood)))
+}
+
+/** The same for one machine. */
+export async function mounted(mood: MoodName): Promise<string> {
+  const [point = ''] = await mounts(mood, 1)
+  return point
+}
+
+async function mount(disk: string, point: string, mood: MoodName): Promise<string> {
+  await mkdir(point)
+  const args = [program, disk, point, JSON.stringify(moods[mood])]
+  const server = spawn('python3', args, { stdio: ['pipe', 'pipe', 'inherit'] })
+  const ended = once(server, 'close')
+  // The server unmounts when its input ends, so also when this process is killed.
+  endings.push(async () => {
+    server.stdin.end()
+    await ended
+  })
+  const [line] = await Promise.race([once(createInterface({ input: server.stdout }), 'line'), ended])
+  if (line !== 'mounted') throw new Error(`no file system at ${point}`)
+  return point
+}
