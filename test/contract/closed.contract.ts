@@ -15,6 +15,7 @@ const operations: Readonly<Record<string, Operation>> = {
   claimMany: (store, ref) => store.claimMany([ref]),
   missing: (store, ref) => store.missing([ref]),
   quarantine: (store, ref) => store.quarantine(ref, 'a test'),
+  protect: (store) => store.protect('/manifest/root.json'),
   fence: (store) => store.fence('m0123456789abcdef'),
   settleMembers: (store) => store.settleMembers(),
   usage: (store) => store.usage(),

@@ -4,6 +4,7 @@ also when another mount has removed or replaced its name meanwhile."""
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import struct
 import threading
@@ -68,7 +69,7 @@ class Mirror:
         if valid & 8:
             os.truncate(path, size)
         if valid & 0x1B0:
-            info, now = os.stat(path), time.time_ns()
+            info, now = os.stat(path), time.time_ns() + int(self._mood.clock_seconds * 1e9)
             access = now if valid & 128 else at * 10**9 + an if valid & 16 else info.st_atime_ns
             change = now if valid & 256 else mt * 10**9 + mn if valid & 32 else info.st_mtime_ns
             os.utime(path, ns=(access, change))
@@ -141,6 +142,7 @@ class Mirror:
             mode,
             dir_fd=self._nodes[asked.node],
         )
+        self._mood.stamp(fd)
         return self._entry((asked.node, name)) + self._opened(fd)
 
     def read(self, asked: Request) -> bytes:
@@ -150,7 +152,9 @@ class Mirror:
 
     def write(self, asked: Request) -> bytes:
         handle, offset, size = asked.ints("QQI")
-        return struct.pack("<II", os.pwrite(self._file(handle), asked.body[40 : 40 + size], offset), 0)
+        written = os.pwrite(self._file(handle), asked.body[40 : 40 + size], offset)
+        self._mood.stamp(self._file(handle))
+        return struct.pack("<II", written, 0)
 
     def fsync(self, asked: Request) -> bytes:
         os.fsync(self._file(asked.ints("Q")[0]))
@@ -173,7 +177,9 @@ class Mirror:
         return wire.listing(found if isinstance(found, list) else [], offset, size)
 
     def flush(self, asked: Request) -> bytes:
-        self._mood.close(os.readlink(self._path(asked.node)))
+        flags = fcntl.fcntl(self._file(asked.ints("Q")[0]), fcntl.F_GETFL)
+        if flags & os.O_ACCMODE == os.O_RDONLY:
+            self._mood.close(os.readlink(self._path(asked.node)))
         return b""
 
     def nothing(self, asked: Request) -> bytes:

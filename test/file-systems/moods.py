@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import itertools
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -26,13 +27,15 @@ class Mood:
     stale_read_every: int = 0
     """Each n-th read of an object ends in ESTALE."""
     stale_close: bool = False
-    """Closing an object ends in ESTALE."""
+    """Closing an object that was read ends in ESTALE."""
     inodes_above: int = 0
     """Added to every inode number."""
     lost_every: int = 0
     """Each n-th rename and link is done twice, as NFS does when the first answer is lost. The second answer counts."""
     short_reads: bool = False
     """A read gives half of what is asked for."""
+    clock_seconds: float = 0
+    """Files bear the time of this machine's clock, which is so many seconds ahead (behind: below 0)."""
     slow_seconds: float = 0
     """How long each call takes."""
     _reads: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
@@ -56,6 +59,12 @@ class Mood:
     def close(self, file: str) -> None:
         if self.stale_close and ".safetensors" in file:
             raise OSError(errno.ESTALE, "a mood")
+
+    def stamp(self, file: str | int) -> None:
+        """Called after each call that gives a file the present time."""
+        if self.clock_seconds:
+            now = time.time_ns() + int(self.clock_seconds * 1e9)
+            os.utime(file, ns=(now, now))
 
     def change(self, op: int, step: Callable[[], None]) -> None:
         if self.no_links and op == Op.LINK:

@@ -21,6 +21,7 @@ export const moods = {
   bigInodes: { inodes_above: 2 ** 62 },
   lostAnswers: { lost_every: 2 },
   shortReads: { short_reads: true },
+  clockAhead: { clock_seconds: 7200 },
   slow: { slow_seconds: 0.002 },
 } as const
 export type MoodName = keyof typeof moods

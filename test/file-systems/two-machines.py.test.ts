@@ -28,7 +28,7 @@ function machines(mood: MoodName) {
 
 async function put(store: FeatureStore, sampleId = s0, seed = 1) {
   await using source = await sample(seed)
-  return store.put(sampleId, source, about)
+  return await store.put(sampleId, source, about)
 }
 
 describeOnFuse('two machines that cache names for a second', () => {

@@ -65,7 +65,7 @@ export async function readPlain(file: string, { refuse = unfit(file), maxBytes }
   return askAgain(async () => {
     const [handle, info] = await opened(file, constants.O_RDONLY | PLAIN, refuse)
     await using open = handle
-    return readOpened(open, info, refuse, maxBytes)
+    return await readOpened(open, info, refuse, maxBytes)
   })
 }
 
@@ -89,7 +89,7 @@ export function readPlainSync(file: string, { refuse = unfit(file), maxBytes }: 
 /** The text of a file that the user named. A pipe of the shell is read to its end. */
 export async function readInputText(file: string, { refuse = unfit(file), maxBytes }: PlainRead = {}): Promise<string> {
   await using handle = await openInput(file, refuse)
-  if (OWN_STREAM.test(file)) return handle.readFile('utf8')
+  if (OWN_STREAM.test(file)) return await handle.readFile('utf8')
   return (await readOpened(handle, await handle.stat(), refuse, maxBytes)).toString('utf8')
 }
 

@@ -21,9 +21,8 @@ const position = {
 
 async function saved() {
   const folder = new CheckpointFolder(await tempDir())
-  const dir = await folder.begin(1)
-  await writeFile(path.join(dir, WEIGHTS), 'weights')
-  await folder.complete(position, 2)
+  await writeFile(path.join(await folder.begin(1), WEIGHTS), 'weights')
+  const dir = await folder.complete(position, 2)
   const checkpoint = await folder.newest()
   if (checkpoint === null) throw new Error('no checkpoint')
   return { folder, dir, checkpoint }
