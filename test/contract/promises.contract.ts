@@ -135,6 +135,11 @@ function describeOwners({ both }: Clients): void {
     await using source = await sample(1)
     return await store.put(s0, source, { ...about, ...more, ...(manifest === undefined ? {} : { manifest }) })
   }
+  // A ref of a sealed store holds keyed tags, so the tensors themselves are compared.
+  const wanted = async () => {
+    await using source = await sample(1)
+    return await digestsOf(source)
+  }
   /** The roots of two manifests, which are there. */
   const manifests = async () => {
     const dir = await tempDir()
@@ -155,7 +160,7 @@ function describeOwners({ both }: Clients): void {
     ] as const) {
       const refusal = { code: 'CONFIG_INVALID', details: { file: theirs, field: 'run.id' } }
       await expect(putFor(store, manifest)).rejects.toMatchObject(refusal)
-      expect(await digestsOrError(here, ref)).toEqual(ref.digests)
+      expect(await digestsOrError(here, ref)).toEqual(await wanted())
     }
     expect((await here.usage()).bytes).toBe((await there.usage()).bytes)
     const fresh = await putFor(here, mine, { replace: true })
@@ -170,10 +175,10 @@ function describeOwners({ both }: Clients): void {
     await putFor(here, mine)
     await here.protect(mine)
     const own = await putFor(there, mine)
-    expect(await digestsOrError(here, own)).toEqual(own.digests)
+    expect(await digestsOrError(here, own)).toEqual(await wanted())
     await rm(mine)
     const last = await putFor(there, theirs)
-    expect(await digestsOrError(here, last)).toEqual(last.digests)
+    expect(await digestsOrError(here, last)).toEqual(await wanted())
   })
 }
 

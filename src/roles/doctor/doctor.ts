@@ -1,19 +1,16 @@
-import { randomUUID } from 'node:crypto'
-import { mkdir, rm, writeFile } from 'node:fs/promises'
-import path from 'node:path'
 import { embedPython } from '../../bridge/python.ts'
 import type { RunConfig } from '../../config/schema.ts'
-import { traitsOf } from '../../config/store-kinds.ts'
 import { hasCode } from '../../core/errors.ts'
 import type { Check } from './doctor-check.ts'
 import { checkConfig } from './doctor-config.ts'
+import { checkStore } from './doctor-store.ts'
 
 const MIN_NODE = 20
 
 /** Checks everything that a run needs. Without a config it skips the paths and the store. */
 export async function runChecks(config: RunConfig | null): Promise<readonly Check[]> {
   const checks = [node(process.versions.node), ...(await python())]
-  if (config !== null) checks.push(...(await checkConfig(config)), await store(config.store))
+  if (config !== null) checks.push(...(await checkConfig(config)), ...(await checkStore(config.store)))
   return checks
 }
 
@@ -55,28 +52,4 @@ function transformers(version: string | null): Check {
   if (version !== null) return { id: 'transformers', state: 'ok', reason: `transformers ${version}` }
   const reason = 'transformers is not installed; capture and eval need it, training does not'
   return { id: 'transformers', state: 'warning', reason, fix: 'run `npm run setup`' }
-}
-
-/** The store folder must accept a new file and let it be deleted, because a producer does both. */
-async function store(config: RunConfig['store']): Promise<Check> {
-  const { kind, root } = config
-  if (!traitsOf(config).directory)
-    return { id: 'store', state: 'ok', reason: `${kind}: each process keeps its features in its own memory` }
-  const probe = path.join(root, `.doctor-${randomUUID()}`)
-  try {
-    const made = await mkdir(root, { recursive: true })
-    await writeFile(probe, 'x', { flag: 'wx' })
-    await rm(probe)
-    // The check must not leave a folder behind that a later command would take for a store.
-    if (made !== undefined) await rm(made, { recursive: true })
-    return { id: 'store', state: 'ok', reason: `${root} is writable` }
-  } catch (error) {
-    const reason = `${root} is not writable: ${error instanceof Error ? error.message : String(error)}`
-    return {
-      id: 'store',
-      state: 'error',
-      reason,
-      fix: 'set store.root to a folder that the producer and the consumer can both write',
-    }
-  }
 }

@@ -1,7 +1,7 @@
 import { inBatches } from '../../core/concurrency/in-batches.ts'
 import { finding, hasCode } from '../../core/errors.ts'
 import type { WaitOptions } from '../../core/liveness/watch.ts'
-import { keySegment } from '../../store/blob-key.ts'
+import { type BlobKey, keySegment } from '../../store/blob-key.ts'
 import type { FoundObject } from '../../store/blobs/inventory.ts'
 import { holdersOf } from '../../store/coordination/held-keys.ts'
 import { WouldFree } from '../../store/maintenance/would-free.ts'
@@ -50,30 +50,45 @@ export async function removeRun(location: StoreLocation, options: RmOptions): Pr
   if (dryRun) return { ...about, removed: objects.length, bytes }
   const wanted = objects.length > 0 && (await agree(objects.length, bytes))
   if (!wanted) return { ...about, removed: 0, kept: objects.length, bytes: 0 }
-  await joinMakingRoom(store, objects)
+  const gone = await joinMakingRoom(store, objects)
   await store.parts.space.open()
-  for (let at = 0; at < objects.length; at += AT_ONCE) {
+  // What is left of those that are gone comes last: their removal asks for room.
+  const ordered = [...objects.slice(gone), ...objects.slice(0, gone)]
+  for (let at = 0; at < ordered.length; at += AT_ONCE) {
     signal.throwIfAborted()
-    const some = objects.slice(at, at + AT_ONCE)
+    const some = ordered.slice(at, at + AT_ONCE)
     // `retire` keeps an object on which another process has taken a lease in the meantime.
-    const removed = await Promise.all(some.map(({ key }) => store.parts.leases.retire(key)))
+    const removed = await Promise.all(some.map(({ key }) => retired(store, key)))
     const kept = some.find((_, index) => removed[index] === null)
     if (kept !== undefined) throw inUse(run, keySegment(kept.key), 'a running process')
   }
   return { ...about, removed: objects.length, bytes }
 }
 
+// Without room for the notes of a removal the sample goes without them: nobody held it a moment ago.
+async function retired({ parts }: MaintenanceStore, key: BlobKey): Promise<number | null> {
+  try {
+    return await parts.leases.retire(key)
+  } catch (error) {
+    if (!hasCode(error, 'STORE_FULL')) throw error
+    return await parts.remove(key)
+  }
+}
+
 // On a full disk whose store has no reserve, objects go until there is room for this member: nobody holds one of them.
-async function joinMakingRoom({ parts, files }: MaintenanceStore, objects: readonly FoundObject[]): Promise<void> {
-  for (const { file } of objects) {
+// How many went.
+async function joinMakingRoom({ parts, files }: MaintenanceStore, objects: readonly FoundObject[]): Promise<number> {
+  for (const [gone, { file }] of objects.entries()) {
     try {
-      return await parts.members.join()
+      await parts.members.join()
+      return gone
     } catch (error) {
       if (!hasCode(error, 'STORE_FULL')) throw error
       await files.drop(file)
     }
   }
   await parts.members.join()
+  return objects.length
 }
 
 interface RunObjects {

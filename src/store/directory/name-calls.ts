@@ -132,7 +132,13 @@ async function isLinkable(file: string, aside: string): Promise<boolean> {
 /** Makes something in a folder of one's own, because a look might come out of a cache. @throws ENOENT when it was taken away. */
 export async function expectOwnFolder(dir: string): Promise<void> {
   const probe = path.join(dir, `${randomUUID()}.probe`)
-  await mkdir(probe, FOLDER)
+  try {
+    await mkdir(probe, FOLDER)
+  } catch (error) {
+    // A folder that is not there cannot be full.
+    if (isErrno(error, 'ENOSPC', 'EDQUOT')) return
+    throw error
+  }
   await rmdir(probe)
 }
 

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { MountRecord } from '../../directory/mount-record.ts'
 import type { NameCalls } from '../../directory/name-calls.ts'
 import type { Coordination, MemberFolder } from '../coordination.ts'
 import { DirectoryNotes } from './directory-notes.ts'
@@ -12,6 +13,7 @@ export class DirectoryCoordination implements Coordination {
   readonly notes: DirectoryNotes
   readonly #folder: StagingFolder
   readonly #reserve: Reserve
+  readonly #mount: MountRecord
 
   /** `notes`, `staging` and `reserve` are folders of one file system. */
   constructor(root: {
@@ -23,6 +25,7 @@ export class DirectoryCoordination implements Coordination {
     this.#reserve = new Reserve(root.reserve)
     this.#folder = new StagingFolder(root.staging, this.memberId)
     this.notes = new DirectoryNotes(root.notes, this.#folder.dir, root.calls)
+    this.#mount = new MountRecord(root.staging, this.notes, root.calls)
   }
 
   /** For blobs that are files below the same directory. */
@@ -41,8 +44,9 @@ export class DirectoryCoordination implements Coordination {
   }
 
   async enter(): Promise<void> {
-    await this.#folder.make()
-    await this.#reserve.fill()
+    const isRecorded = await this.#folder.make((dir) => this.#mount.expectFit(dir))
+    // Where there is no room for the reserve, there is none for a record.
+    if ((await this.#reserve.fill()) && !isRecorded) await this.#mount.add()
   }
 
   fence(memberId: string): Promise<void> {

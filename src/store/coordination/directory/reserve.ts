@@ -1,4 +1,4 @@
-import { readdir, rm, writeFile } from 'node:fs/promises'
+import { readdir, rm, rmdir, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { hasCode, isErrno } from '../../../core/errors.ts'
 import { makeDirectories } from '../../../core/files/make-folder.ts'
@@ -23,17 +23,21 @@ export class Reserve {
     this.#dir = dir
   }
 
-  /** Makes what is missing of it, as far as there is room. */
-  async fill(): Promise<void> {
+  /** Makes what is missing of it, as far as there is room. Whether it is whole now. */
+  async fill(): Promise<boolean> {
     try {
       const there = new Set(await this.#names())
-      if (there.size >= FILES) return
+      if (there.size >= FILES) return true
       await makeDirectories(this.#dir)
       for (let number = 0; number < FILES; number += 1) {
         if (!there.has(String(number))) await this.#make(path.join(this.#dir, String(number)))
       }
+      return true
     } catch (error) {
       if (!isErrno(error, 'ENOSPC', 'EDQUOT')) throw storageError(error, this.#dir)
+      // A folder with nothing in it would only take room.
+      await rmdir(this.#dir).catch(() => undefined)
+      return false
     }
   }
 
@@ -56,7 +60,7 @@ export class Reserve {
     } catch (error) {
       if (!hasCode(error, 'STORE_FULL') || !(await this.#spend())) throw error
     }
-    await using _filled = { [Symbol.asyncDispose]: () => this.fill() }
+    await using _filled = { [Symbol.asyncDispose]: async () => void (await this.fill()) }
     return await task()
   }
 

@@ -5,7 +5,6 @@ import { isErrno } from '../../../core/errors.ts'
 import { storageError } from '../../../core/files/storage-error.ts'
 import { takeAway } from '../../../core/liveness/publishing-folder.ts'
 import { expectOwnFolder } from '../../directory/name-calls.ts'
-import { expectOperations } from '../../directory/probe.ts'
 import type { MemberFolder } from '../coordination.ts'
 
 /**
@@ -26,11 +25,14 @@ export class StagingFolder implements MemberFolder {
     return path.join(this.dir, name)
   }
 
-  async make(): Promise<void> {
+  /** `expectFit` is called with the new folder, before anything is written. */
+  async make<T>(expectFit: (dir: string) => Promise<T>): Promise<T> {
     try {
-      await mkdir(this.dir, { mode: 0o700 })
-      // Before anything is written.
-      await expectOperations(this.dir)
+      await mkdir(this.dir, { mode: 0o700 }).catch((error: unknown) => {
+        // Made before, by a call after which something else failed: the id is nobody else's.
+        if (!isErrno(error, 'EEXIST')) throw error
+      })
+      return await expectFit(this.dir)
     } catch (error) {
       // So that it can be made again.
       await rm(this.dir, { recursive: true, force: true }).catch(() => undefined)
