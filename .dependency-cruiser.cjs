@@ -34,7 +34,11 @@ module.exports = {
     },
     only('one-door-to-python', '^src/bridge/python\\.ts$', 'node_modules/pymport'),
     // A folder below a port of the store is an implementation of it. One table chooses them; none knows of another.
-    only('store-ports-are-chosen-once', `^src/store/(kinds|open-for-maintenance)\\.ts$|${BEHIND_PORTS}`, BEHIND_PORTS),
+    only(
+      'store-ports-are-chosen-once',
+      `^src/store/(kinds|open-for-maintenance|file-system)\\.ts$|${BEHIND_PORTS}`,
+      BEHIND_PORTS,
+    ),
     {
       name: 'store-implementations-are-leaves',
       severity: 'error',

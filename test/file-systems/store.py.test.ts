@@ -21,6 +21,6 @@ const works: readonly MoodName[] = ['cached', 'permForNotEmpty', 'bigInodes', 's
 
 for (const mood of works) describeOnFuse(`mood ${mood}`, () => describeStoreOn(mood, () => mounted(mood)))
 
-for (const kind of ['tmpfs', 'overlay'] as const) {
+for (const kind of ['tmpfs', 'overlay', 'xfs', 'btrfs'] as const) {
   describeOnKernel(kind, () => describeStoreOn(kind, () => kernelMounts(kind)))
 }

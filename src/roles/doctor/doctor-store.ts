@@ -3,8 +3,7 @@ import { mkdir, rm, stat, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import type { RunConfig } from '../../config/schema.ts'
 import { traitsOf } from '../../config/store-kinds.ts'
-import { mountOf } from '../../store/directory/mount-of.ts'
-import { probeMount } from '../../store/directory/mount-probe.ts'
+import { tryFileSystem } from '../../store/file-system.ts'
 import { type Check, checked } from './doctor-check.ts'
 
 const SLOW_MS = 2000
@@ -36,8 +35,7 @@ async function fileSystem(dir: string): Promise<Check> {
   const about = { id: 'store.filesystem', fix: 'put the store on another file system: docs/file-systems.md' }
   const started = performance.now()
   const tried = await checked(about, async () => {
-    await probeMount(dir, true)
-    const mount = await mountOf(dir)
+    const mount = await tryFileSystem(dir)
     const name = mount === null ? 'this file system' : `${mount.type} (${mount.source})`
     return `${name} does what a store needs, also between two processes`
   })

@@ -4,12 +4,13 @@ import { removedAtEnd } from '../../core/files/removed-at-end.ts'
 import { unavailable } from '../../core/files/storage-error.ts'
 import { remoteCalls } from './name-calls.ts'
 
-const NO_LINKS = ['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS'] as const
+/** EXDEV: only within one folder, as on BeeGFS. */
+const NO_LINKS = ['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EXDEV'] as const
 
 function withoutLinks(error: NodeJS.ErrnoException, file: string): Error {
   const fix = 'put the store on a file system that has them (ext4, xfs, btrfs, NFS; not FAT, exFAT or most FUSE mounts)'
   const where = { file, found: `${errnoName(error)} from link`, fix }
-  return unavailable('this file system has no hard links, and the store needs them', where, error)
+  return unavailable('this file system has no hard links between folders, and the store needs them', where, error)
 }
 
 /**

@@ -57,13 +57,14 @@ async function created(file: string): Promise<boolean> {
   }
 }
 
-// Publishing needs hard links, because a rename would replace what is there.
+// Publishing needs hard links, because a rename would replace what is there; out of one folder into another.
 async function expectLinks(dir: string): Promise<void> {
-  const [probe, second] = [path.join(dir, 'probe'), path.join(dir, 'probe.link')]
-  await writeFile(probe, '', { mode: 0o600, flag: 'wx' })
+  const [probe, folder] = [path.join(dir, 'probe'), path.join(dir, 'probe.folder')]
   await using _probe = removedAtEnd(probe)
-  await using _second = removedAtEnd(second)
-  await publish(probe, second)
+  await using _folder = removedAtEnd(folder)
+  await writeFile(probe, '', { mode: 0o600, flag: 'wx' })
+  await mkdir(folder, { mode: 0o700 })
+  await publish(probe, path.join(folder, 'probe'))
 }
 
 // A claim is a folder that takes the place of an empty one, or of none.
