@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { accessSync, constants } from 'node:fs'
 import { mkdir, mkdtemp, rm } from 'node:fs/promises'
@@ -22,7 +23,7 @@ export const moods = {
   lostAnswers: { lost_every: 2 },
   shortReads: { short_reads: true },
   clockAhead: { clock_seconds: 7200 },
-  slow: { slow_seconds: 0.002 },
+  slow: { slow_seconds: 0.001, cache_seconds: 1 },
 } as const
 export type MoodName = keyof typeof moods
 
@@ -52,13 +53,30 @@ afterAll(async () => {
   for (const end of endings.splice(0).reverse()) await end()
 })
 
+interface Machines {
+  readonly disk: string
+  readonly points: Promise<string>[]
+}
+// Mounted once for each mood: a mount costs more than most tests.
+const machines = new Map<MoodName, Promise<Machines>>()
+
 /** A new, empty folder as `count` machines see it, each with a mount of its own in this mood. */
 export async function mounts(mood: MoodName, count: number): Promise<readonly string[]> {
+  const found = machines.get(mood) ?? shared()
+  machines.set(mood, found)
+  const { disk, points } = await found
+  while (points.length < count) points.push(mount(disk, `${disk}-${points.length}`, mood))
+  const name = randomUUID()
+  await mkdir(path.join(disk, name))
+  return (await Promise.all(points.slice(0, count))).map((point) => path.join(point, name))
+}
+
+async function shared(): Promise<Machines> {
   const top = await mkdtemp(path.join(tmpdir(), 'draftbridge-fuse-'))
   endings.push(() => rm(top, { recursive: true, force: true }))
-  const disk = path.join(top, 'disk')
+  const disk = path.join(top, 'machine')
   await mkdir(disk)
-  return Promise.all(Array.from({ length: count }, (_, at) => mount(disk, path.join(top, `machine-${at}`), mood)))
+  return { disk, points: [] }
 }
 
 /** The same for one machine. */
