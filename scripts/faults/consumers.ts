@@ -76,7 +76,13 @@ async function killAfter(given: { root: string; refs: readonly SampleRef[]; shar
   return child.acknowledged
 }
 
-function judged(refs: readonly SampleRef[], reported: readonly string[], missing: readonly SampleRef[], kills: number) {
+/** What became of `refs`: who was reported as acknowledged, and what the store has no more. */
+export function judged(
+  refs: readonly SampleRef[],
+  reported: readonly string[],
+  missing: readonly SampleRef[],
+  kills: number,
+) {
   const counts = new Map<string, number>()
   for (const id of reported) counts.set(id, (counts.get(id) ?? 0) + 1)
   const gone = new Set(missing.map((ref) => ref.sampleId))

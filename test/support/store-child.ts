@@ -1,5 +1,6 @@
 /** A client of a shared store in a process of its own: a JSON command a line in, a JSON answer a line out, in order. */
 import { createInterface } from 'node:readline'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { hasCode } from '../../src/core/errors.ts'
 import { RunId, SampleId } from '../../src/core/ids.ts'
 import { SampleRef } from '../../src/core/sample-ref.ts'
@@ -13,6 +14,8 @@ export interface Command {
   readonly seed?: number
   readonly ref?: SampleRef
   readonly refs?: readonly SampleRef[]
+  /** How long the work on a claimed sample takes. */
+  readonly workMs?: number
   /** Which lease or claim, as `get` and `claim` have numbered it. */
   readonly hold?: number
 }
@@ -70,8 +73,8 @@ const handlers: Record<Command['do'], (command: Command) => Promise<Answer>> = {
     await store.abort(idOf(command))
     return {}
   },
-  consumeAll: async ({ refs = [] }) => {
-    await consumeAll(refs)
+  consumeAll: async ({ refs = [], workMs = 0 }) => {
+    await consumeAll(refs, workMs)
     return { done: true }
   },
   close: async () => {
@@ -81,19 +84,20 @@ const handlers: Record<Command['do'], (command: Command) => Promise<Answer>> = {
 }
 
 /** Claims, reads and acknowledges samples until all are gone. Reports each one as soon as it is acknowledged. */
-async function consumeAll(refs: readonly SampleRef[]): Promise<void> {
+async function consumeAll(refs: readonly SampleRef[], workMs: number): Promise<void> {
   let left = refs
   while (left.length > 0) {
     const again: SampleRef[] = []
-    for (const ref of left) if (!(await consumed(ref))) again.push(ref)
+    for (const ref of left) if (!(await consumed(ref, workMs))) again.push(ref)
     left = again
   }
 }
 
-async function consumed(ref: SampleRef): Promise<boolean> {
+async function consumed(ref: SampleRef, workMs: number): Promise<boolean> {
   try {
     await using claim = await store.claim(ref)
     await digestsOf(claim.tensors)
+    if (workMs > 0) await sleep(workMs)
     await claim.acknowledge()
     report({ acknowledged: ref.sampleId })
   } catch (error) {

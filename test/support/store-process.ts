@@ -20,16 +20,20 @@ export class StoreProcess implements AsyncDisposable {
   readonly acknowledged: string[] = []
   memberId = ''
 
-  static async open(options: Omit<SharedDirStoreOptions, 'python'>): Promise<StoreProcess> {
-    const child = new StoreProcess(options)
+  /** `host`: a command that runs the rest of its line, such as `ip netns exec NAME`. */
+  static async open(
+    options: Omit<SharedDirStoreOptions, 'python'>,
+    host: readonly string[] = [],
+  ): Promise<StoreProcess> {
+    const child = new StoreProcess(options, host)
     child.memberId = (await child.#answer()).memberId ?? ''
     return child
   }
 
-  private constructor(options: Omit<SharedDirStoreOptions, 'python'>) {
-    const args = ['--import', 'tsx', program, JSON.stringify(options)]
+  private constructor(options: Omit<SharedDirStoreOptions, 'python'>, host: readonly string[]) {
+    const line = [...host, process.execPath, '--import', 'tsx', program, JSON.stringify(options)]
     const cwd = path.resolve(path.dirname(program), '../..')
-    this.#child = spawn(process.execPath, args, { cwd, stdio: ['pipe', 'pipe', 'inherit'] })
+    this.#child = spawn(line[0] as string, line.slice(1), { cwd, stdio: ['pipe', 'pipe', 'inherit'] })
     this.#ended = once(this.#child, 'close')
     this.#child.stdin.on('error', () => undefined)
     createInterface({ input: this.#child.stdout }).on('line', (line) => this.#take(JSON.parse(line) as Answer))
