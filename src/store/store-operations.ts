@@ -49,17 +49,25 @@ export class StoreOperations {
     const error = failuresOf(thrown).first
     if (this.#closed || hasCode(error, 'STORE_BUSY', 'REF_INVALID', 'STORE_OVER_BUDGET'))
       return storageError(thrown, 'the store')
+    return (await this.#reason(error)) ?? storageError(thrown, 'the store')
+  }
+
+  async #reason(error: unknown): Promise<unknown> {
     // A fence removes the member's folder first and its note second, so the note may still be there for a moment.
-    const tries = isGone(error) || (error instanceof Error && isGone(error.cause)) ? FENCE_TRIES : 1
-    for (let round = 0; round < tries; round += 1) {
+    const isMissing = isGone(error)
+    for (let round = 0; round < (isMissing ? FENCE_TRIES : 1); round += 1) {
       if (round > 0) await sleep(FENCE_MS)
-      if (await this.#members.wasFenced().catch(() => false)) return this.#members.fencedError(error)
+      const found: unknown = await this.#members.wasFenced().catch((failed: unknown) => failed)
+      if (found === true) return this.#members.fencedError(error)
+      // What is missing then is the store itself.
+      if (hasCode(found, 'STORE_UNAVAILABLE') && (isMissing || hasCode(error, 'SAMPLE_NOT_FOUND'))) return found
     }
-    return storageError(thrown, 'the store')
+    return null
   }
 }
 
-const isGone = (error: unknown): boolean => isErrno(error, 'ENOENT')
+const isGone = (error: unknown): boolean =>
+  isErrno(error, 'ENOENT') || (error instanceof Error && isErrno(error.cause, 'ENOENT'))
 
 export function closedError(operation: string): CodedError {
   return finding('STORE_CLOSED', `${operation}: the store is closed`, { fix: 'open it again' })

@@ -36,8 +36,11 @@ class Mood:
     """A read gives half of what is asked for."""
     clock_seconds: float = 0
     """Files bear the time of this machine's clock, which is so many seconds ahead (behind: below 0)."""
+    clock_jumps: bool = False
+    """Every second stamp is that much ahead, every other one behind."""
     slow_seconds: float = 0
     """How long each call takes."""
+    _stamps: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
     _reads: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
     _moves: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
 
@@ -63,7 +66,8 @@ class Mood:
     def stamp(self, file: str | int) -> None:
         """Called after each call that gives a file the present time."""
         if self.clock_seconds:
-            now = time.time_ns() + int(self.clock_seconds * 1e9)
+            apart = -self.clock_seconds if self.clock_jumps and next(self._stamps) % 2 else self.clock_seconds
+            now = time.time_ns() + int(apart * 1e9)
             os.utime(file, ns=(now, now))
 
     def change(self, op: int, step: Callable[[], None]) -> None:

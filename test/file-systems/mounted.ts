@@ -23,6 +23,8 @@ export const moods = {
   lostAnswers: { lost_every: 2 },
   shortReads: { short_reads: true },
   clockAhead: { clock_seconds: 7200 },
+  clockBehind: { clock_seconds: -7200 },
+  clockJumps: { clock_seconds: 7200, clock_jumps: true },
   slow: { slow_seconds: 0.001, cache_seconds: 1 },
 } as const
 export type MoodName = keyof typeof moods
@@ -85,6 +87,17 @@ export async function mounted(mood: MoodName): Promise<string> {
   return point
 }
 
+/** How often the kernel asked the file system for what: each is a round trip to the server of a network file system. */
+export type Requests = Readonly<Record<string, number>>
+const counters = new Map<string, () => Promise<Requests>>()
+
+/** What was asked of the mount of `dir`, a folder that `mounts` gave, since the last call. */
+export async function requestsOf(dir: string): Promise<Requests> {
+  const count = counters.get(path.dirname(dir))
+  if (count === undefined) throw new Error(`no mount of ours: ${dir}`)
+  return count()
+}
+
 async function mount(disk: string, point: string, mood: MoodName): Promise<string> {
   await mkdir(point)
   const args = [program, disk, point, JSON.stringify(moods[mood])]
@@ -95,7 +108,12 @@ async function mount(disk: string, point: string, mood: MoodName): Promise<strin
     server.stdin.end()
     await ended
   })
-  const [line] = await Promise.race([once(createInterface({ input: server.stdout }), 'line'), ended])
-  if (line !== 'mounted') throw new Error(`no file system at ${point}`)
+  const lines = createInterface({ input: server.stdout })
+  const said = async () => (await Promise.race([once(lines, 'line'), ended]))[0] as unknown
+  if ((await said()) !== 'mounted') throw new Error(`no file system at ${point}`)
+  counters.set(point, async () => {
+    server.stdin.write('\n')
+    return JSON.parse(String(await said())) as Requests
+  })
   return point
 }

@@ -1,5 +1,7 @@
 """python serve.py FOLDER POINT MOOD: shows FOLDER at POINT in a mood (JSON with the fields of `Mood`) until stdin ends.
 
+For each line on stdin it prints how often the kernel has asked for what since the last one, as JSON.
+
 Needs root and /dev/fuse, and nothing that has to be installed."""
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ import json
 import os
 import sys
 import threading
+from collections import Counter
 
 import wire
 from mirror import Mirror
@@ -16,6 +19,9 @@ from moods import Mood
 from wire import Op, Request
 
 _THREADS = 6
+
+
+_asked: Counter[str] = Counter()
 
 
 def serve(device: int, mirror: Mirror) -> None:
@@ -27,6 +33,7 @@ def serve(device: int, mirror: Mirror) -> None:
             if exc.errno in (errno.ENOENT, errno.EINTR, errno.EAGAIN):
                 continue
             return
+        _asked[_name(asked.op)] += 1
         if asked.op == Op.FORGET:
             mirror.forget(asked.node, asked.ints("Q")[0])
         elif asked.op == Op.BATCH_FORGET:
@@ -34,6 +41,10 @@ def serve(device: int, mirror: Mirror) -> None:
                 mirror.forget(*Request(0, 0, 0, asked.body[8 + 16 * at :]).ints("QQ"))
         elif asked.op != Op.INTERRUPT:
             _reply(device, asked, mirror)
+
+
+def _name(op: int) -> str:
+    return Op(op).name if op in Op._value2member_map_ else str(op)
 
 
 def _reply(device: int, asked: Request, mirror: Mirror) -> None:
@@ -62,7 +73,9 @@ def main(folder: str, point: str, mood: str) -> None:
     for _ in range(_THREADS):
         threading.Thread(target=serve, args=(device, mirror), daemon=True).start()
     print("mounted", flush=True)
-    sys.stdin.read()
+    for _ in sys.stdin:
+        print(json.dumps(_asked), flush=True)
+        _asked.clear()
     wire.unmount_kernel(point)
     os._exit(0)
 

@@ -87,16 +87,19 @@ describeOnFuse('two machines that cache names for a second', () => {
   })
 })
 
-// The other process is the other machine.
+// The other process is the other machine. Whatever the clock says that its files bear, nobody living is robbed, and who is
+// dead is noticed in time.
 const place = new Map<string, string>()
-describeOnFuse('two processes, each on a machine of its own', () => {
-  describeTwoProcesses('names cached', {
-    place: async () => {
-      const [here = '', there = ''] = await mounts('cached', 2)
-      const [own, root] = [here, there].map((point) => path.join(point, 'store'))
-      place.set(root ?? '', own ?? '')
-      return { root: root ?? '' }
-    },
-    open: (options) => sharedDirFeatureStore({ ...options, root: place.get(options.root) ?? options.root, python }),
+for (const mood of ['cached', 'clockAhead', 'clockBehind', 'clockJumps'] as const) {
+  describeOnFuse(`two processes, each on a machine of its own, mood ${mood}`, () => {
+    describeTwoProcesses(mood, {
+      place: async () => {
+        const [here = '', there = ''] = await mounts(mood, 2)
+        const [own, root] = [here, there].map((point) => path.join(point, 'store'))
+        place.set(root ?? '', own ?? '')
+        return { root: root ?? '' }
+      },
+      open: (options) => sharedDirFeatureStore({ ...options, root: place.get(options.root) ?? options.root, python }),
+    })
   })
-})
+}

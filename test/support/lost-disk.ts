@@ -1,7 +1,8 @@
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawnSync } from 'node:child_process'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { pythonProgram } from './training.ts'
 
 /** EXT4_IOC_SHUTDOWN, without writing the log back. */
@@ -15,6 +16,12 @@ export interface LostDisk extends AsyncDisposable {
   readonly dir: string
   /** From here on nearly every call fails with EIO. */
   lose(): void
+  /** Unmounted although it is in use, as `umount -l` does: what is below the mount point shows. */
+  unmount(): void
+  /** Remounted read-only. Waits until nobody has a file open for writing. */
+  makeReadOnly(): Promise<void>
+  /** After `unmount` or `makeReadOnly`. */
+  heal(): void
 }
 
 /** A real file system that can be lost under way. The reason as text where none can be mounted. */
@@ -33,8 +40,16 @@ export async function lostDisk(): Promise<LostDisk | string> {
   return {
     dir,
     lose: () => void execFileSync(pythonProgram, ['-c', SHUTDOWN, dir], { stdio: 'pipe' }),
+    unmount: () => void execFileSync('umount', ['-l', dir]),
+    makeReadOnly: async () => {
+      while (spawnSync('mount', ['-o', 'remount,ro', dir]).status !== 0) await sleep(1)
+    },
+    heal: () => {
+      const isMounted = spawnSync('mount', ['-o', 'remount,rw', dir]).status === 0
+      if (!isMounted) execFileSync('mount', ['-o', 'loop', image, dir], { stdio: 'pipe' })
+    },
     [Symbol.asyncDispose]: async () => {
-      execFileSync('umount', ['-l', dir])
+      spawnSync('umount', ['-l', dir])
       await rm(above, { recursive: true })
     },
   }

@@ -20,10 +20,10 @@ export async function makeFolder(dir: string, field: string): Promise<void> {
 }
 
 /**
- * Makes `dir` and its parents. Node's own recursive mkdir reports a full disk, and every error that it does not know, as
- * ENOENT.
+ * Makes `dir` and its parents, those below `below` only: where a mount is gone nothing may be made in its place, and the
+ * error is ENOENT. Node's own recursive mkdir reports a full disk, and every error that it does not know, as ENOENT.
  */
-export async function makeDirectories(dir: string, mode = 0o700): Promise<void> {
+export async function makeDirectories(dir: string, mode = 0o700, below: string | null = null): Promise<void> {
   for (let attempt = 0; ; attempt += 1) {
     try {
       await mkdir(dir, { mode })
@@ -31,8 +31,9 @@ export async function makeDirectories(dir: string, mode = 0o700): Promise<void> 
     } catch (error) {
       if (isErrno(error, 'EEXIST')) return
       // Another process may remove the empty parent between two steps.
-      if (!isErrno(error, 'ENOENT') || attempt === 100 || path.dirname(dir) === dir) throw error
-      await makeDirectories(path.dirname(dir), mode)
+      const above = path.dirname(dir)
+      if (!isErrno(error, 'ENOENT') || attempt === 100 || above === dir || above === below) throw error
+      await makeDirectories(above, mode, below)
     }
   }
 }

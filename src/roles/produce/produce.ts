@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { embedPython, type Python } from '../../bridge/python.ts'
 import type { RunConfig } from '../../config/schema.ts'
 import { sharedKinds, traitsOf } from '../../config/store-kinds.ts'
@@ -57,6 +58,7 @@ export async function produceInto(options: ProduceOptions): Promise<Manifest> {
   const { config, store, context } = options
   const { time = monotonic } = context
   const started = time.now()
+  let begun = false
   const about = { dir: config.manifest, runId: config.run.id, storeId: store.id, clock: context.clock, key: store.key }
   try {
     const plan = await planOf(options)
@@ -71,6 +73,7 @@ export async function produceInto(options: ProduceOptions): Promise<Manifest> {
       return complete
     }
     await makeFolder(config.manifest, 'manifest')
+    begun = true
     const { memberId } = store
     // An earlier producer that was declared dead may still be running. A fence stops all its further puts.
     const fence = (member: string) => store.fence(member)
@@ -85,7 +88,9 @@ export async function produceInto(options: ProduceOptions): Promise<Manifest> {
     const error = storageError(cause, config.manifest, 'a file or folder of this run')
     // The failure must not be recorded in a manifest of other work or of another active producer. After an interruption
     // the manifest stays open, so that the next run can resume it.
-    if (!hasCode(error, 'MANIFEST_INVALID', 'INTERRUPTED', 'STORE_BUSY')) {
+    const isOthers = hasCode(error, 'MANIFEST_INVALID', 'INTERRUPTED', 'STORE_BUSY')
+    // A folder that is gone was on a mount that is gone: none may be made in its place.
+    if (!isOthers && (!begun || existsSync(config.manifest))) {
       await recordFailure({ ...about, code: codeOf(error) }).catch(() => undefined)
     }
     throw error

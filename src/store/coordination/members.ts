@@ -53,8 +53,15 @@ export class Members {
   /** Whether this process was taken for dead, as the store says now. */
   async wasFenced(): Promise<boolean> {
     if (this.#joined === undefined || this.#fenced) return this.#fenced
-    this.#fenced = !(await this.#coordination.notes.has(noteOf(this.id)))
-    return this.#fenced
+    if (await this.#coordination.notes.has(noteOf(this.id))) return false
+    await this.#expectStore()
+    this.#fenced = true
+    return true
+  }
+
+  // Where a mount is gone, so are all notes, and nobody was taken for dead.
+  async #expectStore(): Promise<void> {
+    await this.#coordination.notes.list(FOLDER)
   }
 
   fencedError(cause?: unknown): CodedError {
@@ -123,7 +130,12 @@ export class Members {
       await notes.write(noteOf(this.id), JSON.stringify(ownNote({ witness: null })))
       return
     }
-    const heartbeat = await Heartbeat.prepare({ write: (text) => notes.rewrite(noteOf(this.id), text) })
+    const write = async (text: string) => {
+      if (await notes.rewrite(noteOf(this.id), text)) return true
+      await this.#expectStore()
+      return false
+    }
+    const heartbeat = await Heartbeat.prepare({ write })
     try {
       await this.#coordination.inReserve(() => notes.write(noteOf(this.id), heartbeat.text))
     } catch (error) {

@@ -82,7 +82,8 @@ async function publish(
 export async function requirePlainDirectory(dir: string, create: boolean, calls = remoteCalls): Promise<void> {
   if (await isPlainDirectory(dir, calls)) return
   if (create) {
-    await makeDirectories(dir)
+    // Folders of a store lie at most two levels below it, and the store itself is made by `attachRoot` only.
+    await makeDirectories(dir, 0o700, path.dirname(path.dirname(dir)))
     await remoteCalls.syncFolder(path.dirname(dir))
     if (await isPlainDirectory(dir)) return
   }

@@ -8,7 +8,7 @@ import { askAgain } from '../../../core/files/ask-again.ts'
 import { makeDirectories } from '../../../core/files/make-folder.ts'
 import { openPlain, readPlain } from '../../../core/files/plain-file.ts'
 import { removedAtEnd } from '../../../core/files/removed-at-end.ts'
-import { storageError } from '../../../core/files/storage-error.ts'
+import { storageError, unavailable } from '../../../core/files/storage-error.ts'
 import { removeEmptyFolder, replaceEmptyFolder } from '../../../core/files/whole-folders.ts'
 import { publish } from '../../directory/durable.ts'
 import { expectOwnFolder, type NameCalls, remoteCalls } from '../../directory/name-calls.ts'
@@ -35,10 +35,10 @@ export class DirectoryNotes implements Notes {
   create(name: string, text: string): Promise<boolean> {
     return this.#at(name, async (file) => {
       // An empty note cannot be seen half written.
-      if (text === '') return createEmpty(file)
+      if (text === '') return createEmpty(this.#root, file)
       const staged = await this.#stage(text)
       await using _staged = removedAtEnd(staged)
-      return await inFolder(file, staged, () => publish(staged, file))
+      return await inFolder(this.#root, file, staged, () => publish(staged, file))
     })
   }
 
@@ -50,7 +50,7 @@ export class DirectoryNotes implements Notes {
       await using _prepared = removedAtEnd(prepared)
       try {
         await writeWhole(path.join(prepared, path.basename(file)), text)
-        return await inFolder(folder, prepared, () => replaceEmptyFolder(prepared, folder))
+        return await inFolder(this.#root, folder, prepared, () => replaceEmptyFolder(prepared, folder))
       } catch (error) {
         // NFS may do the rename and lose the answer; the second try then finds nothing to rename.
         if (isErrno(error, 'ENOENT') && (await this.#calls.holds(file, `${prepared}.seen`))) return true
@@ -63,7 +63,7 @@ export class DirectoryNotes implements Notes {
     return this.#at(name, async (file) => {
       const staged = await this.#stage(text)
       try {
-        await inFolder(file, staged, () => rename(staged, file))
+        await inFolder(this.#root, file, staged, () => rename(staged, file))
       } catch (error) {
         await rm(staged, { force: true }).catch(() => undefined)
         throw error
@@ -87,7 +87,7 @@ export class DirectoryNotes implements Notes {
     return this.#at(to, async (target) => {
       const source = this.#path(from)
       await this.#expectPlain(from)
-      await inFolder(target, source, () => rename(source, target))
+      await inFolder(this.#root, target, source, () => rename(source, target))
       return true
     }).catch(absent(false))
   }
@@ -139,7 +139,9 @@ export class DirectoryNotes implements Notes {
 
   list(folder: string): Promise<readonly string[]> {
     return this.#at(folder, async (dir) => {
-      return (await isPlainDirectory(dir, this.#calls)) || (await this.#isThereNow(dir)) ? readdir(dir) : []
+      if ((await isPlainDirectory(dir, this.#calls)) || (await this.#isThereNow(dir))) return readdir(dir)
+      if (!(await isPlainDirectory(this.#root))) throw noNotes(this.#root)
+      return []
     }).catch(absent([]))
   }
 
@@ -197,7 +199,7 @@ export class DirectoryNotes implements Notes {
     try {
       await this.#calls.makeFolder(folder)
     } catch (error) {
-      if (isErrno(error, 'ENOENT')) await makeDirectories(folder)
+      if (isErrno(error, 'ENOENT')) await makeDirectories(folder, 0o700, this.#root)
       else if (!isErrno(error, 'EEXIST')) throw error
       await isPlainDirectory(folder, this.#calls)
     }
@@ -214,6 +216,11 @@ export class DirectoryNotes implements Notes {
   }
 }
 
+function noNotes(file: string): Error {
+  const fix = 'mount the file system of the store again, then run the same command'
+  return unavailable('the store is not there any more', { file, found: 'nothing', fix })
+}
+
 async function writeWhole(file: string, text: string): Promise<void> {
   await using handle = await open(file, 'wx', 0o600)
   try {
@@ -224,9 +231,9 @@ async function writeWhole(file: string, text: string): Promise<void> {
   }
 }
 
-async function createEmpty(file: string): Promise<boolean> {
+async function createEmpty(root: string, file: string): Promise<boolean> {
   try {
-    await inFolder(file, null, () => writeWhole(file, ''))
+    await inFolder(root, file, null, () => writeWhole(file, ''))
     return true
   } catch (error) {
     if (isErrno(error, 'EEXIST')) return false
@@ -234,15 +241,15 @@ async function createEmpty(file: string): Promise<boolean> {
   }
 }
 
-/** Runs `task`, which gives `staged` the name `file`; again when the folder was missing or was removed meanwhile. */
-async function inFolder<T>(file: string, staged: string | null, task: () => Promise<T>): Promise<T> {
+/** Runs `task`, which gives `staged` the name `file` below `root`; again when the folder was missing or was removed meanwhile. */
+async function inFolder<T>(root: string, file: string, staged: string | null, task: () => Promise<T>): Promise<T> {
   for (let attempt = 0; ; attempt += 1) {
     try {
       return await task()
     } catch (error) {
       if (attempt === TRIES || !isErrno(error, 'ENOENT')) throw error
       if (staged !== null && !(await isThere(staged))) throw error
-      await makeDirectories(path.dirname(file))
+      await makeDirectories(path.dirname(file), 0o700, root)
       await pauseAfter(attempt)
     }
   }

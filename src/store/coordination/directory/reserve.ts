@@ -28,7 +28,7 @@ export class Reserve {
     try {
       const there = new Set(await this.#names())
       if (there.size >= FILES) return true
-      await makeDirectories(this.#dir)
+      await makeDirectories(this.#dir, 0o700, path.dirname(this.#dir))
       for (let number = 0; number < FILES; number += 1) {
         if (!there.has(String(number))) await this.#make(path.join(this.#dir, String(number)))
       }
