@@ -20,7 +20,7 @@ function putter(root: string, quota: number | null, bytes: number) {
 
 async function newRoot() {
   const root = await tempDir()
-  await mkdir(path.join(root, 'staging'))
+  for (const name of ['staging', 'notes']) await mkdir(path.join(root, name))
   const notes = new DirectoryNotes(path.join(root, 'notes'), path.join(root, 'staging'))
   return { root, world: { notes, objects: objectsInFolder(path.join(root, 'objects')), peers: new FakePeers() } }
 }

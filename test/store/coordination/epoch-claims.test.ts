@@ -1,3 +1,4 @@
+import { mkdir } from 'node:fs/promises'
 import path from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { DirectoryNotes } from '../../../src/store/coordination/directory/directory-notes.ts'
@@ -10,7 +11,9 @@ const kinds: Readonly<Record<string, () => Promise<Notes>>> = {
   local: async () => new MemoryNotes(),
   'shared-dir': async () => {
     const staging = await tempDir()
-    return new DirectoryNotes(path.join(staging, 'notes'), staging)
+    const notes = path.join(staging, 'notes')
+    await mkdir(notes)
+    return new DirectoryNotes(notes, staging)
   },
 }
 

@@ -12,7 +12,7 @@ const kinds: Readonly<Record<string, () => Promise<Notes>>> = {
   local: async () => new MemoryNotes(),
   'shared-dir': async () => {
     const root = await tempDir()
-    await mkdir(path.join(root, 'staging'))
+    for (const name of ['staging', 'notes']) await mkdir(path.join(root, name))
     return new DirectoryNotes(path.join(root, 'notes'), path.join(root, 'staging'))
   },
 }
