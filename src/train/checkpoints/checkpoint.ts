@@ -66,7 +66,7 @@ export class CheckpointFolder {
   async begin(step: number): Promise<string> {
     const staged = this.#staged(step)
     return this.#whileHeld(async () => {
-      await makeDirectories(this.#dir, 0o777, path.dirname(this.#dir))
+      await makeDirectories(this.#dir, 0o777)
       if (!this.#isClaimed) {
         await this.#publishing.drop()
         await this.#publishing.make()

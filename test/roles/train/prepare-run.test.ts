@@ -1,4 +1,4 @@
-import { mkdir, writeFile } from 'node:fs/promises'
+import { writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { RunConfig } from '../../../src/config/schema.ts'
@@ -195,7 +195,6 @@ describe('parts that do not fit', () => {
 })
 
 it('a run goes on from its newest checkpoint, and is finished after its last step', async () => {
-  await mkdir(config().run.dir, { recursive: true })
   const { checkpoints, plan, identity, newest } = await prepareRun(config(), data(eight), alone)
   expect([plan.totalSteps, newest]).toEqual([8, null])
   const save = async (globalStep: number) => {
