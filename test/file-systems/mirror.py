@@ -122,7 +122,10 @@ class Mirror:
 
     def link(self, asked: Request) -> bytes:
         [name] = asked.names(8)
-        source = self._path(asked.ints("Q")[0])
+        node = asked.ints("Q")[0]
+        if self._mood.eio_for_gone and os.fstat(self._nodes[node]).st_nlink == 0:
+            raise OSError(errno.EIO, "a mood")
+        source = self._path(node)
         self._mood.change(
             asked.op,
             lambda: os.link(source, name, dst_dir_fd=self._nodes[asked.node], follow_symlinks=True),

@@ -20,6 +20,8 @@ class Mood:
     """For how long the kernel believes names and attributes, as a client of GlusterFS or NFS does."""
     negative_seconds: float = 0
     """For how long the kernel believes that there is no such name: what others make is seen late."""
+    eio_for_gone: bool = False
+    """A link to a file that another machine has removed ends in EIO, as GlusterFS may say."""
     no_links: bool = False
     """Hard links are refused."""
     not_empty: int = 0

@@ -12,6 +12,7 @@ import { afterAll, describe, it } from 'vitest'
 /** One field each of `Mood` in moods.py, which says what they mean. */
 export const moods = {
   cached: { cache_seconds: 1, negative_seconds: 1 },
+  eioForGone: { cache_seconds: 1, negative_seconds: 1, eio_for_gone: true },
   noLinks: { no_links: true },
   /** sshfs: EPERM where ENOTEMPTY is meant. */
   permForNotEmpty: { not_empty: 1 },

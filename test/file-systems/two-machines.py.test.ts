@@ -1,5 +1,5 @@
 import path from 'node:path'
-import { afterEach, expect, it } from 'vitest'
+import { afterEach, describe, expect, it } from 'vitest'
 import type { FeatureStore } from '../../src/store/feature-store.ts'
 import { sharedDirFeatureStore } from '../../src/store/open.ts'
 import { about, s0, s1, sample } from '../contract/subject.ts'
@@ -31,8 +31,12 @@ async function put(store: FeatureStore, sampleId = s0, seed = 1) {
   return await store.put(sampleId, source, about)
 }
 
-describeOnFuse('two machines that cache names for a second', () => {
-  const both = machines('cached')
+describe.each(['cached', 'eioForGone'] as const)('names cached for a second, mood %s', (mood) => {
+  describeOnFuse('two machines', () => describeTwoMachines(mood))
+})
+
+function describeTwoMachines(mood: MoodName): void {
+  const both = machines(mood)
 
   it('a sample that the other one acknowledged is claimed no more, though its names are cached here', async () => {
     const { here, there } = await both()
@@ -85,7 +89,7 @@ describeOnFuse('two machines that cache names for a second', () => {
     expect(await here.usage()).toMatchObject({ bytes: 0 })
     expect(counted.bytes).toBeGreaterThan(0)
   })
-})
+}
 
 // The other process is the other machine. Whatever the clock says that its files bear, nobody living is robbed, and who is
 // dead is noticed in time.

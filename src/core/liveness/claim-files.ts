@@ -70,7 +70,10 @@ export class ClaimFiles {
     return read.then((text) => text.toString('utf8'), absent(null))
   }
 
-  /** Replaces the text of a note that is there, by one of the same length. False when it is not. */
+  /**
+   * Replaces the text of a note that is there, by one of the same length. False when it is not.
+   * @throws as `PublishingFolder.isThere`.
+   */
   async rewriteNote(id: string, text: string): Promise<boolean> {
     // Opened for writing: the server says whether the file is there, and nothing is made when it is not.
     const rewritten = askAgain(async () => {
@@ -78,7 +81,9 @@ export class ClaimFiles {
       await handle.write(text, 0)
       return true
     })
-    return rewritten.catch(absent(false))
+    if (await rewritten.catch(absent(false))) return true
+    await this.publishing(id).isThere()
+    return false
   }
 
   /** From here on the holder publishes nothing. May be done again, and by several at once. */

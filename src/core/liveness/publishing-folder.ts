@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto'
-import { mkdir, readdir, rename, rm, rmdir, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, rename, rm, rmdir, stat, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { isErrno } from '../errors.ts'
+import { unavailable } from '../files/storage-error.ts'
 
 /**
  * A folder that belongs to one holder. The holder makes things public by renaming or linking them out of it, and removes
@@ -51,7 +52,10 @@ export class PublishingFolder {
     await rm(aside, { recursive: true, force: true })
   }
 
-  /** False once it was taken away. Makes a file in it to find out: a look might come out of a cache. */
+  /**
+   * False once it was taken away. Makes a file in it to find out: a look might come out of a cache.
+   * @throws STORE_UNAVAILABLE when the folder above it is gone too, as with a mount that is gone: that is no fence.
+   */
   async isThere(): Promise<boolean> {
     const probe = this.file(`probe-${randomUUID()}`)
     try {
@@ -59,8 +63,9 @@ export class PublishingFolder {
       await rm(probe, { force: true })
       return true
     } catch (error) {
-      if (isErrno(error, 'ENOENT', 'ESTALE')) return false
-      throw error
+      if (!isErrno(error, 'ENOENT', 'ESTALE')) throw error
+      await expectAbove(path.dirname(this.dir))
+      return false
     }
   }
 
@@ -90,6 +95,16 @@ export async function takeAway(dir: string, aside: string): Promise<void> {
       // The holder, or another who fences it, has changed the folder meanwhile.
       if (attempt === TRIES || !isErrno(error, 'ENOTEMPTY', 'EEXIST', 'ENOENT', 'ESTALE')) throw error
     }
+  }
+}
+
+async function expectAbove(dir: string): Promise<void> {
+  try {
+    await stat(dir)
+  } catch (error) {
+    if (!isErrno(error, 'ENOENT', 'ENOTDIR')) return
+    const fix = 'mount its file system again, then run the same command'
+    throw unavailable('a folder of this run is not there any more', { file: dir, found: 'nothing', fix }, error)
   }
 }
 

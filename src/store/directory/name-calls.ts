@@ -121,7 +121,9 @@ async function isLinkable(file: string, aside: string): Promise<boolean> {
   } catch (error) {
     // Refused for another reason: no plain file, one of another user, or one with all the names that it may have.
     if (isErrno(error, 'EPERM', 'EMLINK')) return isTaken(file)
-    if (!isErrno(error, 'ENOENT', 'ESTALE')) throw error
+    // GlusterFS may say EIO of a file that another machine removes at this moment.
+    const isGone = isErrno(error, 'ENOENT', 'ESTALE') || (isErrno(error, 'EIO') && !(await isTaken(file)))
+    if (!isGone) throw error
     await expectOwnFolder(path.dirname(aside))
     return false
   }

@@ -1,5 +1,5 @@
 import { readdirSync, renameSync } from 'node:fs'
-import { mkdir, open, readdir, readFile, rename, writeFile } from 'node:fs/promises'
+import { mkdir, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { expect, it } from 'vitest'
 import { PublishingFolder, takeAway } from '../../../src/core/liveness/publishing-folder.ts'
@@ -81,4 +81,10 @@ it('is fenced to the end by the next one, when a fence was cut short', async () 
   await rename(own.dir, aside)
   await takeAway(own.dir, aside)
   expect(await readdir(dir)).toEqual([])
+})
+
+it('that is gone together with the folder above it was not taken away: a mount is gone', async () => {
+  const { dir, own } = await folder()
+  await rm(dir, { recursive: true })
+  await expect(own.isThere()).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE', details: { file: dir } })
 })
