@@ -1,5 +1,4 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { randomUUID } from 'node:crypto'
 import { readdirSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -9,16 +8,24 @@ import { nodeArguments } from '../../src/launch/node-program.ts'
 import { tempDir } from '../support/temp-dir.ts'
 
 const ranks = path.join(path.dirname(fileURLToPath(import.meta.url)), 'ranks')
-/** In the environment of the supervisor and of whatever it starts. */
-const MARK = `orphans-${randomUUID()}`
 /** Long for a rank that has to load its program first; one that does not end itself lives much longer. */
 const SECONDS = 20
 
-/** The processes of this test that are there, also one between fork and exec. */
-function marked(): readonly number[] {
+/**
+ * The processes of the supervisor's group that live. A rank is in the group from its fork on; its environment could not
+ * be read while it is in exec, and it would seem to be gone for a moment.
+ */
+function living(group: number): readonly number[] {
   return readdirSync('/proc')
-    .filter((name) => /^\d+$/.test(name) && textOf(`/proc/${name}/environ`).includes(MARK))
     .map(Number)
+    .filter((pid) => pid > 0 && isLivingIn(group, pid))
+}
+
+function isLivingIn(group: number, pid: number): boolean {
+  const [state, , itsGroup] = textOf(`/proc/${pid}/stat`)
+    .replace(/^.*\) /, '')
+    .split(' ')
+  return Number(itsGroup) === group && state !== 'Z'
 }
 
 // A process may end before it is read.
@@ -30,18 +37,25 @@ function textOf(file: string): string {
   }
 }
 
+const groups: number[] = []
 afterEach(() => {
-  for (const pid of marked()) process.kill(pid, 'SIGKILL')
+  for (const pid of groups.splice(0).flatMap(living)) process.kill(pid, 'SIGKILL')
 })
 
 async function supervising(...acts: string[]): Promise<{ supervisor: ChildProcess; pids: string }> {
   const [pids, start] = [path.join(await tempDir(), 'pids'), nodeArguments(path.join(ranks, 'supervising.ts'))]
-  const env = { ...process.env, DRAFTBRIDGE_TEST_MARK: MARK }
   const supervisor = spawn(process.execPath, [...start, path.join(ranks, 'rank.ts'), pids, ...acts], {
-    env,
+    detached: true,
     stdio: 'ignore',
   })
+  groups.push(groupOf(supervisor))
   return { supervisor, pids }
+}
+
+// `detached` makes a process the first of a group, which has its number.
+function groupOf({ pid }: ChildProcess): number {
+  if (pid === undefined) throw new Error('the supervisor did not start')
+  return pid
 }
 
 /** Does not sleep: a moment between two looks would be too long. */
@@ -49,10 +63,10 @@ function untilFirstRank({ pid }: ChildProcess): void {
   while (textOf(`/proc/${pid}/task/${pid}/children`) === '') {}
 }
 
-async function untilNoneIsLeft(): Promise<void> {
-  const end = performance.now() + SECONDS * 1000
-  while (marked().length > 0 && performance.now() < end) await sleep(50)
-  expect(marked()).toEqual([])
+async function untilNoneIsLeft(supervisor: ChildProcess): Promise<void> {
+  const [group, end] = [groupOf(supervisor), performance.now() + SECONDS * 1000]
+  while (living(group).length > 0 && performance.now() < end) await sleep(50)
+  expect(living(group)).toEqual([])
 }
 
 it.each([0, 0, 0, 30, 100, 200, 300, 500, 800])(
@@ -62,7 +76,7 @@ it.each([0, 0, 0, 30, 100, 200, 300, 500, 800])(
     untilFirstRank(supervisor)
     if (ms > 0) await sleep(ms)
     supervisor.kill('SIGKILL')
-    await untilNoneIsLeft()
+    await untilNoneIsLeft(supervisor)
   },
 )
 
@@ -72,5 +86,5 @@ it('a rank whose main thread is busy ends with its supervisor', async () => {
   // It says that it has started, and blocks a moment later.
   await sleep(1500)
   supervisor.kill('SIGKILL')
-  await untilNoneIsLeft()
+  await untilNoneIsLeft(supervisor)
 })
