@@ -12,6 +12,7 @@ from draftbridge.bridge.errors import BridgeError
 from draftbridge.bridge.handles import TABLE, TensorDict, minted, tensors_of
 from draftbridge.bridge.registry import Payload, op
 from draftbridge.capture import conversation_mask
+from draftbridge.capture.conversation_mask import EncodedSample
 from draftbridge.drafts.architecture import DraftArchitecture
 from draftbridge.drafts.registry import architecture_of
 from draftbridge.drafts.teacher_summary import TeacherSummary, summary_features
@@ -126,13 +127,33 @@ def _open(payload: Payload) -> Payload:
 
 @op("capture.encode", "engine")
 def _encode(payload: Payload) -> Payload:
+    """The one sample of a conversation. One that needs several is refused."""
+    name = str(payload["conversation"]["id"])
+    samples = _encoded_samples(payload)
+    if len(samples) == 1:
+        return _cut(samples[0], payload["maxLength"])
+    raise BridgeError(
+        "FEATURE_INVALID",
+        "the chat template renders an early turn in another way once later turns follow",
+        file=name,
+        found=f"a conversation that is {len(samples)} samples",
+        fix="use a chat template with {% generation %} markers, or give input_ids and loss_start",
+    )
+
+
+def _encoded_samples(payload: Payload) -> list[EncodedSample]:
     capture = TABLE.borrow(payload["session"], Capture)
     conversation = payload["conversation"]
-    ids, mask = conversation_mask.encode(capture.tokenizer, conversation)
-    _check_ids(ids, capture.shape["vocabSize"], str(conversation["id"]))
-    kept = payload["maxLength"]
-    sample = {"input_ids": torch.tensor(ids[:kept]), "loss_mask": torch.tensor(mask[:kept])}
-    return encoded(sample, truncated=len(ids) > kept)
+    turns, today = payload.get("turns", "all"), payload.get("today")
+    samples = conversation_mask.encode(capture.tokenizer, conversation, turns=turns, today=today)
+    for sample in samples:
+        _check_ids(sample.ids, capture.shape["vocabSize"], str(conversation["id"]))
+    return samples
+
+
+def _cut(sample: EncodedSample, kept: int) -> Payload:
+    tensors = {"input_ids": torch.tensor(sample.ids[:kept]), "loss_mask": torch.tensor(sample.mask[:kept])}
+    return encoded(tensors, truncated=len(sample.ids) > kept)
 
 
 @op("capture.forward", "engine")

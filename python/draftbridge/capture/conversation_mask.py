@@ -2,141 +2,187 @@
 
 The mask covers, for every assistant turn, all that the chat template puts after the header of the turn: the answer, the
 end-of-turn token, and what follows it before the next turn (for ChatML the newline, as the reference's pattern
-`<|im_end|>\n` does). It is derived from the text: a token is in when all its characters are, so a token that spans
-header and answer is out, as the model would not be asked for it.
+`<|im_end|>\n` does); or what the template's `{% generation %}` markers say. It is derived from the text, and proved: the
+masked tokens of each turn, decoded, must be the text of that turn.
+
+A template may render a turn otherwise once later turns follow (Qwen3 leaves earlier reasoning out). Such a conversation
+is several samples, each as far as a turn, as the engine saw it when it generated that turn.
 """
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
-from draftbridge.bridge.errors import BridgeError
+from draftbridge.capture.chat import Chat, Span
+from draftbridge.capture.chat_template import has_markers, template_of
+from draftbridge.capture.mask_proof import reader_of
+from draftbridge.capture.mask_refusals import refused
+from draftbridge.capture.said import require_all_said, require_tools, says_something
+from draftbridge.capture.token_spans import mask_of, tokenized, tokenized_apart, tokens_of
+from draftbridge.capture.turn_spans import Turn, part_in_whole, turn_by_markers, turn_by_prompt
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-Messages = list[dict[str, str]]
-Span = tuple[int, int]
-_MARKERS = re.compile(r"\{%-?\s*generation\s*-?%\}")
+__all__ = ["EncodedSample", "Turns", "encode", "mask_of", "mask_rule_of"]
+
+Turns = Literal["all", "last", "as-rendered"]
 
 
-def encode(tokenizer: PreTrainedTokenizerBase, conversation: dict[str, Any]) -> tuple[list[int], list[int]]:
-    """Token ids and mask (0/1, same length) of `{id, messages}` or `{id, input_ids, loss_start}`.
+@dataclass(frozen=True)
+class EncodedSample:
+    """Token ids and mask (0/1, same length)."""
 
-    Raises FEATURE_INVALID for a conversation that the model's chat template cannot render, or whose assistant turns
-    cannot be found in what it renders.
+    ids: list[int]
+    mask: list[int]
+    turn: int | None
+    """None for the one sample of a whole conversation; else the assistant turn with which the sample ends."""
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What one sample trains of its text."""
+
+    spans: tuple[Span, ...]
+    replies: tuple[str, ...]
+
+
+def encode(
+    tokenizer: PreTrainedTokenizerBase, conversation: dict[str, Any], *, turns: Turns = "all", today: str | None = None
+) -> list[EncodedSample]:
+    """The samples of `{id, messages, tools?}` or `{id, input_ids, loss_start}`.
+
+    `turns`: "all" trains every answer exactly once, in one sample if the template renders each turn for good, or else
+    in several; "last" trains the last answer only; "as-rendered" gives the one sample of the whole rendering. An answer
+    that says nothing is not trained. `today` (ISO date): what the template takes for the current date.
+
+    Raises FEATURE_INVALID, with a sentence of mask_refusals.py, for a conversation whose mask cannot be proved, or whose
+    template leaves out what the assistant said.
     """
     if "input_ids" in conversation:
         ids = list(conversation["input_ids"])
         start = min(conversation["loss_start"], len(ids))
-        return ids, [0] * start + [1] * (len(ids) - start)
-    messages = conversation["messages"]
-    name = str(conversation["id"])
-    if _MARKERS.search(_template(tokenizer)):
-        return _by_markers(tokenizer, messages, name)
-    return _by_prefixes(tokenizer, messages, name)
+        return [EncodedSample(ids, [0] * start + [1] * (len(ids) - start), None)]
+    chat = Chat(tokenizer, conversation, today)
+    require_tools(chat)
+    answers = [at for at, message in enumerate(chat.messages) if message.get("role") == "assistant"]
+    if turns == "last":
+        answers = answers[-1:]
+    answers = [at for at in answers if says_something(chat.messages[at])]
+    if not answers:
+        return [_sample(tokenizer, chat, chat.whole, [], None)]
+    if turns == "as-rendered":
+        return [_sample(tokenizer, chat, chat.whole, [_as_rendered(chat, at) for at in answers], None)]
+    found = [_turn(chat, at) for at in answers]
+    for turn in found:
+        require_all_said(chat, turn.index, "".join(turn.replies))
+    if turns == "last":
+        return [_sample(tokenizer, chat, turn.text, [_Part(turn.spans, turn.replies)], turn.index) for turn in found]
+    return _all(tokenizer, chat, found)
 
 
-def _by_markers(tokenizer: PreTrainedTokenizerBase, messages: Messages, name: str) -> tuple[list[int], list[int]]:
-    """For a template that marks the generated text itself."""
-    render: Any = tokenizer.apply_chat_template
-    try:
-        encoded = render(messages, tokenize=True, return_dict=True, return_assistant_tokens_mask=True)
-    except Exception as exc:
-        raise _unrendered(name, exc) from exc
-    return list(encoded["input_ids"]), [int(flag) for flag in encoded["assistant_masks"]]
+def mask_rule_of(tokenizer: PreTrainedTokenizerBase) -> Literal["markers", "prefixes"]:
+    """What the masks come from: the template's own markers, or how it renders prefixes of a conversation."""
+    return "markers" if has_markers(template_of(tokenizer)) else "prefixes"
 
 
-def _by_prefixes(tokenizer: PreTrainedTokenizerBase, messages: Messages, name: str) -> tuple[list[int], list[int]]:
-    if not tokenizer.is_fast:
-        raise BridgeError(
-            "CONFIG_INVALID",
-            "the loss mask needs a tokenizer that knows which characters a token covers",
-            field="target.tokenizer",
-            found=type(tokenizer).__name__,
-            fix="name a folder with a tokenizer.json, or a chat template with generation markers",
-        )
-    text = _render(tokenizer, messages, name)
-    spans = [
-        _span(tokenizer, messages, turn, text, name)
-        for turn, message in enumerate(messages)
-        if message["role"] == "assistant"
-    ]
-    encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-    return list(encoded["input_ids"]), mask_of(encoded["offset_mapping"], spans)
+def _all(tokenizer: PreTrainedTokenizerBase, chat: Chat, turns: list[Turn]) -> list[EncodedSample]:
+    whole = [part for turn in turns if (part := _within(chat, chat.whole, turn)) is not None]
+    if len(whole) == len(turns):
+        return [_sample(tokenizer, chat, chat.whole, whole, None)]
+    samples: list[EncodedSample] = []
+    waiting = turns
+    while waiting:
+        last = waiting[-1]
+        inside = {turn.index: _within(chat, last.text, turn) for turn in waiting}
+        parts = [part for part in inside.values() if part is not None]
+        samples.append(_sample(tokenizer, chat, last.text, parts, last.index))
+        waiting = [turn for turn in waiting if inside[turn.index] is None]
+    return samples[::-1]
 
 
-def mask_of(offsets: list[Span], spans: list[Span]) -> list[int]:
-    """1 for every token whose characters all lie in one of `spans` (ascending, disjoint).
-
-    Byte-level tokenizers may leave a token's white space out of its offsets, down to nothing; so a token begins
-    where the one before it ended.
-    """
-    mask: list[int] = []
-    done, at = 0, 0
-    for begin, end in offsets:
-        first = min(begin, done)
-        while at < len(spans) and spans[at][1] < end:
-            at += 1
-        inside = at < len(spans) and spans[at][0] <= first and spans[at][0] < end
-        mask.append(int(inside))
-        done = max(done, end)
-    return mask
+def _within(chat: Chat, text: str, turn: Turn) -> _Part | None:
+    """The part that `turn` has in `text`, if `text` begins as the turn's own does."""
+    if text.startswith(turn.text):
+        return _Part(turn.spans, turn.replies)
+    # Some templates (Phi) end every conversation with a token that no turn has once another follows.
+    kept = turn.text.removesuffix(chat.eos)
+    (*_, (begin, end)), reply = turn.spans, turn.replies[-1]
+    if not text.startswith(kept) or not text.endswith(chat.eos) or begin >= len(kept):
+        return None
+    if end <= len(kept):
+        return _Part(turn.spans, turn.replies)
+    return _Part((*turn.spans[:-1], (begin, len(kept))), (*turn.replies[:-1], reply.removesuffix(chat.eos)))
 
 
-def _span(tokenizer: PreTrainedTokenizerBase, messages: Messages, turn: int, text: str, name: str) -> Span:
-    """Where in `text` the characters of assistant turn `turn` stand, without its header."""
-    whole = _render(tokenizer, messages[: turn + 1], name)
-    if turn == 0:
-        # Templates may put a system turn before the first message, so there is no prefix to compare with.
-        header = _render(tokenizer, messages[:1], name, prompt=True)[len(whole) :]
-        begin = whole.find(header + messages[0]["content"]) + len(header) if header else -1
-        known = begin >= len(header) > 0
+def _turn(chat: Chat, index: int) -> Turn:
+    return turn_by_markers(chat, index) if has_markers(chat.template) else turn_by_prompt(chat, index)
+
+
+def _as_rendered(chat: Chat, index: int) -> _Part:
+    last = index == len(chat.messages) - 1
+    if has_markers(chat.template):
+        part = _marked_in_whole(chat, index)
     else:
-        before = _render(tokenizer, messages[:turn], name, prompt=True)
-        begin = len(before)
-        known = whole.startswith(before)
-    if known and text.startswith(whole):
-        return begin, len(whole)
-    raise BridgeError(
-        "FEATURE_INVALID",
-        "the assistant's tokens cannot be found: the chat template renders an early turn in another way once later "
-        "turns follow",
-        file=name,
-        field=f"messages[{turn}]",
-        found="a turn whose text depends on later turns",
-        fix="use a chat template with {% generation %} markers, or give input_ids and loss_start",
-    )
+        part = _within(chat, chat.whole, turn_by_prompt(chat, index))
+        if part is None:
+            span, reply = part_in_whole(chat, index)
+            part = _Part((span,), (reply,))
+    require_all_said(chat, index, "".join(part.replies), reasoning=last)
+    return part
 
 
-def _template(tokenizer: PreTrainedTokenizerBase) -> str:
-    template = tokenizer.chat_template
-    if isinstance(template, str):
-        return template
-    raise BridgeError(
-        "CONFIG_INVALID",
-        "the target has no chat template, so messages cannot be turned into tokens",
-        field="target.tokenizer",
-        found="no template" if template is None else "several templates",
-        fix="name a tokenizer with one chat template, or give input_ids and loss_start",
-    )
+def _marked_in_whole(chat: Chat, index: int) -> _Part:
+    assistants = [at for at, message in enumerate(chat.messages) if message.get("role") == "assistant"]
+    spans = chat.marked(len(chat.messages))
+    if len(spans) != len(assistants):
+        part = _within(chat, chat.whole, turn_by_markers(chat, index))
+        if part is None:
+            raise refused("markers-not-followed", chat.name, f"messages[{index}]", "marked text that depends on turns")
+        return part
+    begin, end = spans[assistants.index(index)]
+    return _Part(((begin, end),), (chat.whole[begin:end],))
 
 
-def _render(tokenizer: PreTrainedTokenizerBase, messages: Messages, name: str, *, prompt: bool = False) -> str:
+def _sample(
+    tokenizer: PreTrainedTokenizerBase, chat: Chat, text: str, parts: Sequence[_Part], turn: int | None
+) -> EncodedSample:
+    """`text` as a sample that trains `parts`, proved."""
+    spans = [span for part in parts for span in part.spans]
+    replies = [reply for part in parts for reply in part.replies]
+    reader = reader_of(tokenizer)
     try:
-        return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=prompt))
-    except Exception as exc:
-        raise _unrendered(name, exc) from exc
+        ids, offsets = tokenized(tokenizer, text)
+        tokens = tokens_of(offsets, spans)
+        wrong = _first_wrong(reader.spells, ids, tokens, replies)
+        if wrong is not None:
+            ids, tokens = tokenized_apart(tokenizer, text, spans)
+            wrong = _first_wrong(reader.spells, ids, tokens, replies)
+            if wrong is None and not reader.spells(ids, text):
+                wrong = 0
+    except (TypeError, UnicodeError, ValueError) as exc:
+        raise refused("untokenized", chat.name, "messages", f"{type(exc).__name__}: {exc}"[:300]) from exc
+    if wrong is not None:
+        have = reader.shown([ids[at] for at in tokens[wrong]])
+        found = f"tokens for {_brief(have)}; the template renders {_brief(replies[wrong])}"
+        raise refused("proof-failed", chat.name, "messages", found)
+    mask = [0] * len(ids)
+    for part in tokens:
+        mask[part.start : part.stop] = [1] * len(part)
+    return EncodedSample(ids, mask, turn)
 
 
-def _unrendered(name: str, exc: Exception) -> BridgeError:
-    lines = str(exc).strip().splitlines()
-    return BridgeError(
-        "FEATURE_INVALID",
-        "the chat template cannot render this conversation",
-        file=name,
-        field="messages",
-        found=f"{type(exc).__name__}: {lines[0][:300] if lines else ''}",
-        fix="bring the roles into the order that the model expects",
-    )
+def _first_wrong(
+    spells: Callable[[list[int], str], bool], ids: list[int], tokens: list[range], replies: list[str]
+) -> int | None:
+    """The first of `replies` that its tokens do not spell."""
+    for at, (part, reply) in enumerate(zip(tokens, replies, strict=True)):
+        if not spells(ids[part.start : part.stop], reply):
+            return at
+    return None
+
+
+def _brief(text: str) -> str:
+    return ascii(text) if len(text) <= 80 else f"{ascii(text[:40])} ... {ascii(text[-30:])}"

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 from draftbridge.bridge.errors import BridgeError
-from draftbridge.capture.conversation_mask import encode, mask_of
+from draftbridge.capture.conversation_mask import EncodedSample, mask_of
+from draftbridge.capture.conversation_mask import encode as encode_all
 from draftbridge.target.target import load_tokenizer
 
 # The tiny tokenizer has a token for each byte: printable ASCII is its code less 30, the newline 201,
@@ -36,6 +37,13 @@ MESSAGES = [
 @pytest.fixture(scope="module")
 def tokenizer(tiny_target: str) -> Any:
     return load_tokenizer(tiny_target, None)
+
+
+def encode(tokenizer: Any, conversation: dict[str, Any]) -> tuple[list[int], list[int]]:
+    """The one sample of a conversation."""
+    samples: list[EncodedSample] = encode_all(tokenizer, conversation)
+    assert [sample.turn for sample in samples] == [None]
+    return samples[0].ids, samples[0].mask
 
 
 def spelled(parts: list[tuple[list[int], int]]) -> tuple[list[int], list[int]]:
