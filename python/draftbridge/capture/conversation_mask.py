@@ -21,7 +21,7 @@ from draftbridge.capture.mask_proof import reader_of
 from draftbridge.capture.mask_refusals import refused
 from draftbridge.capture.said import require_all_said, require_tools, says_something
 from draftbridge.capture.token_spans import mask_of, tokenized, tokenized_apart, tokens_of
-from draftbridge.capture.turn_spans import Turn, part_in_whole, turn_by_markers, turn_by_prompt
+from draftbridge.capture.turn_spans import Turn, generation_prompt, part_in_whole, turn_by_markers, turn_by_prompt
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -111,6 +111,9 @@ def _within(chat: Chat, text: str, turn: Turn) -> _Part | None:
     kept = turn.text.removesuffix(chat.eos)
     (*_, (begin, end)), reply = turn.spans, turn.replies[-1]
     if not text.startswith(kept) or not text.endswith(chat.eos) or begin >= len(kept):
+        return None
+    prompted = chat.tried(chat.messages[: turn.index + 1], prompt=True)
+    if prompted is None or prompted != kept + (generation_prompt(chat) or prompted):
         return None
     if end <= len(kept):
         return _Part(turn.spans, turn.replies)

@@ -159,7 +159,7 @@ def _header(chat: Chat, index: int, later: list[Message]) -> _Header:
 
 def _header_without_prompt(chat: Chat, index: int, messages: list[Message]) -> _Header:
     """For a conversation that the assistant begins."""
-    prompt = _generation_prompt(chat)
+    prompt = generation_prompt(chat)
     before = _required(chat, index, messages).partition(chat.probes[0])[0]
     if prompt is None:
         raise lost(chat, index, "a first turn without a prompt")
@@ -178,7 +178,8 @@ def _opens_a_block(prompt: str, header: str) -> bool:
     return prompt.startswith(header) and prompt.removeprefix(header).lstrip().startswith(("<", "["))
 
 
-def _generation_prompt(chat: Chat) -> str | None:
+def generation_prompt(chat: Chat) -> str | None:
+    """What the template puts behind a user turn as the header of the answer. None if it cannot be told."""
     word = chat.probes[1]
     asked: list[Message] = [{"role": "user", "content": word}]
     plain = _between(chat.tried(asked), word, None)
