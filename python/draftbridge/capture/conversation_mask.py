@@ -161,7 +161,7 @@ def _sample(
         tokens = tokens_of(offsets, spans)
         wrong = _first_wrong(reader.spells, ids, tokens, replies)
         if wrong is not None:
-            ids, tokens = tokenized_apart(tokenizer, text, spans)
+            ids, tokens = tokenized_apart(tokenizer, reader, text, spans)
             wrong = _first_wrong(reader.spells, ids, tokens, replies)
             if wrong is None and not reader.spells(ids, text):
                 wrong = 0

@@ -6,13 +6,11 @@ import re
 import unicodedata
 from collections.abc import Callable
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from weakref import WeakKeyDictionary
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-_READERS: WeakKeyDictionary[Any, Reader]
 
 
 class Reader:
@@ -37,21 +35,32 @@ class Reader:
         return str(self._decode(ids, skip_special_tokens=False))
 
     def _alike(self, ids: list[int], text: str) -> bool:
-        form = self._form
-        anchor = self._anchor
-        # Decoders may cut the first blank of a text, so an added token stands before it.
-        decoded = self._decode([*anchor[:1], *ids], skip_special_tokens=False)
-        decoded = decoded.removeprefix(self._decode(anchor[:1], skip_special_tokens=False)) if anchor else decoded
-        have, want = self._parts(form(self._trimmed(decoded))), self._parts(form(self._trimmed(text)))
+        have, want = self._parts(self._anchored(ids)), self._parts(text)
         if len(have) != len(want):
             return False
         extra = ("", " ") if self._adds_blanks else ("",)
         return all(any(one == blank + other for blank in extra) for one, other in zip(have, want, strict=True))
 
+    def begins_with_added_blank(self, ids: list[int], text: str) -> bool:
+        """Whether the first of `ids`, the tokens of `text`, is a blank that the tokenizer put there."""
+        return self._adds_blanks and not text.startswith(" ") and self._anchored(ids[:1]) == " "
+
+    def _anchored(self, ids: list[int]) -> str:
+        """The text of `ids`. Decoders may cut the first blank of a text, so an added token stands before them."""
+        number = self._core.token_to_id(self.anchor) if self.anchor else None
+        if number is None:
+            return self.shown(ids)
+        return str(self._decode([number, *ids], skip_special_tokens=False)).removeprefix(self.anchor)
+
     @cached_property
-    def _anchor(self) -> list[int]:
-        known = (self._core.token_to_id(token.content) for token in self._added)
-        return [number for number in known if number is not None]
+    def anchor(self) -> str:
+        """An added token that leaves the text beside it alone. Empty if there is none."""
+        plain = [token.content for token in self._added if not token.lstrip and not token.rstrip]
+        return next((name for name in plain if self._spelled_alone(name)), "")
+
+    def _spelled_alone(self, name: str) -> bool:
+        number = self._core.token_to_id(name)
+        return number is not None and self.shown([number]) == name
 
     @cached_property
     def _adds_blanks(self) -> bool:
@@ -60,13 +69,18 @@ class Reader:
 
     @cached_property
     def _form(self) -> Callable[[str], str]:
+        """What is left of a text in its tokens: some tokenizers compose accents, or have one sign for ▁ and a blank."""
         normalizer = self._core.normalizer
-        if normalizer is None:
-            return str
-        accent, ligature = normalizer.normalize_str("e\u0301"), normalizer.normalize_str("\ufb01")
-        if "fi" in ligature:
-            return lambda text: unicodedata.normalize("NFKC", text)
-        return (lambda text: unicodedata.normalize("NFC", text)) if "\u00e9" in accent else str
+        accent = "" if normalizer is None else normalizer.normalize_str("e\u0301")
+        ligature = "" if normalizer is None else normalizer.normalize_str("\ufb01")
+        composed: Literal["NFKC", "NFC"] | None = "NFKC" if "fi" in ligature else "NFC" if "\u00e9" in accent else None
+        one_sign = self.shown(self._core.encode("a▁b", add_special_tokens=False).ids).endswith("a b")
+
+        def form(text: str) -> str:
+            text = text if composed is None else unicodedata.normalize(composed, text)
+            return text.replace("▁", " ") if one_sign else text
+
+        return form
 
     @cached_property
     def _splitter(self) -> re.Pattern[str] | None:
@@ -74,7 +88,10 @@ class Reader:
         return re.compile(f"({'|'.join(names)})") if names else None
 
     def _parts(self, text: str) -> list[str]:
-        return [text] if self._splitter is None else self._splitter.split(text)
+        """The text between added tokens, and these."""
+        text = self._trimmed(text)
+        parts = [text] if self._splitter is None else self._splitter.split(text)
+        return [self._form(part) for part in parts]
 
     @cached_property
     def _swallowing(self) -> re.Pattern[str] | None:
@@ -90,7 +107,7 @@ class Reader:
         return text if self._swallowing is None else self._swallowing.sub(lambda found: found[0].strip(), text)
 
 
-_READERS = WeakKeyDictionary()
+_READERS: WeakKeyDictionary[Any, Reader] = WeakKeyDictionary()
 
 
 def reader_of(tokenizer: PreTrainedTokenizerBase) -> Reader:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from draftbridge.bridge.errors import BridgeError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+    from draftbridge.capture.mask_proof import Reader
 
 Span = tuple[int, int]
 
@@ -50,23 +53,42 @@ def tokenized(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[list[int],
             fix="name a folder with a tokenizer.json",
         )
     encoded: Any = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-    return list(encoded["input_ids"]), list(encoded["offset_mapping"])
+    return list(encoded["input_ids"]), _each_its_own(list(encoded["offset_mapping"]), text)
+
+
+def _each_its_own(offsets: list[Span], text: str) -> list[Span]:
+    """`offsets`, but byte tokens of several characters, which all have the offsets of the whole, get their own."""
+    found: list[Span] = []
+    for (begin, end), group in groupby(offsets):
+        size = len(list(group))
+        owners: list[Span] = [(begin, end)] * size
+        if size > 1 and end - begin > 1:
+            by_byte = [(at, at + 1) for at in range(begin, end) for _ in text[at].encode()]
+            owners = by_byte if len(by_byte) == size else owners
+        found += owners
+    return found
 
 
 def tokenized_apart(
-    tokenizer: PreTrainedTokenizerBase, text: str, spans: Sequence[Span]
+    tokenizer: PreTrainedTokenizerBase, reader: Reader, text: str, spans: Sequence[Span]
 ) -> tuple[list[int], list[range]]:
     """Ids of `text` where no token crosses the border of a span, and the tokens of each span.
 
     The engine reads a prompt and generates behind it, so no token of its own crosses that border either.
     """
+
+    def piece(begin: int, end: int) -> list[int]:
+        anchor = reader.anchor if begin > 0 else ""
+        own = tokenized(tokenizer, anchor + text[begin:end])[0][1 if anchor else 0 :]
+        return own[1:] if begin > 0 and reader.begins_with_added_blank(own, text[begin:end]) else own
+
     ids: list[int] = []
     found: list[range] = []
     done = 0
     for begin, end in spans:
-        ids += tokenized(tokenizer, text[done:begin])[0]
-        own = tokenized(tokenizer, text[begin:end])[0]
+        ids += piece(done, begin)
+        own = piece(begin, end)
         found.append(range(len(ids), len(ids) + len(own)))
         ids += own
         done = end
-    return ids + tokenized(tokenizer, text[done:])[0], found
+    return ids + piece(done, len(text)), found
