@@ -9,6 +9,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 from weakref import WeakKeyDictionary
 
+from draftbridge.capture.token_bytes import TokenBytes
+
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
@@ -27,9 +29,8 @@ class Reader:
         self._added: list[Any] = sorted(tokenizer.added_tokens_decoder.values(), key=lambda token: -len(token.content))
 
     def spells(self, ids: list[int], text: str) -> bool:
-        """Whether `ids` are `text`."""
-        decoded = self._decode(ids, skip_special_tokens=False)
-        return decoded == text or self._alike(ids, text)
+        """Whether `ids` are `text`. Cheap where the tokens are bytes of the text and nothing else."""
+        return self._bytes.joined(ids) == text.encode() or self.shown(ids) == text or self._alike(ids, text)
 
     def shown(self, ids: list[int]) -> str:
         return str(self._decode(ids, skip_special_tokens=False))
@@ -40,6 +41,10 @@ class Reader:
             return False
         extra = ("", " ") if self._adds_blanks else ("",)
         return all(any(one == blank + other for blank in extra) for one, other in zip(have, want, strict=True))
+
+    @cached_property
+    def _bytes(self) -> TokenBytes:
+        return TokenBytes(self._core, [token.content for token in self._added], pieces=self._one_sign)
 
     def begins_with_added_blank(self, ids: list[int], text: str) -> bool:
         """Whether the first of `ids`, the tokens of `text`, is a blank that the tokenizer put there."""
@@ -74,13 +79,17 @@ class Reader:
         accent = "" if normalizer is None else normalizer.normalize_str("e\u0301")
         ligature = "" if normalizer is None else normalizer.normalize_str("\ufb01")
         composed: Literal["NFKC", "NFC"] | None = "NFKC" if "fi" in ligature else "NFC" if "\u00e9" in accent else None
-        one_sign = self.shown(self._core.encode("a▁b", add_special_tokens=False).ids).endswith("a b")
 
         def form(text: str) -> str:
             text = text if composed is None else unicodedata.normalize(composed, text)
-            return text.replace("▁", " ") if one_sign else text
+            return text.replace("▁", " ") if self._one_sign else text
 
         return form
+
+    @cached_property
+    def _one_sign(self) -> bool:
+        """Whether ▁ and a blank are the same to the tokenizer."""
+        return self.shown(self._core.encode("a▁b", add_special_tokens=False).ids).endswith("a b")
 
     @cached_property
     def _splitter(self) -> re.Pattern[str] | None:

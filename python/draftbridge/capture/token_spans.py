@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
-from itertools import groupby
+from itertools import accumulate, groupby
 from typing import TYPE_CHECKING, Any
 
 from draftbridge.bridge.errors import BridgeError
@@ -30,15 +31,14 @@ def mask_of(offsets: Sequence[Span], spans: Sequence[Span]) -> list[int]:
 
 def tokens_of(offsets: Sequence[Span], spans: Sequence[Span]) -> list[range]:
     """For each of `spans` the tokens whose characters all lie in it."""
-    found = [range(0)] * len(spans)
-    done, at = 0, 0
-    for token, (begin, end) in enumerate(offsets):
-        first = min(begin, done)
-        while at < len(spans) and spans[at][1] < end:
-            at += 1
-        if at < len(spans) and spans[at][0] <= first and spans[at][0] < end:
-            found[at] = range(found[at].start if found[at] else token, token + 1)
-        done = max(done, end)
+    done = list(accumulate((end for _, end in offsets), max))
+    found: list[range] = []
+    for begin, end in spans:
+        # Tokens that reach behind `begin`, without those that begin before it.
+        first, last = bisect_right(done, begin), bisect_right(done, end)
+        while first < last and min(offsets[first][0], done[first - 1] if first else 0) < begin:
+            first += 1
+        found.append(range(first, max(first, last)))
     return found
 
 
@@ -58,6 +58,8 @@ def tokenized(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[list[int],
 
 def _each_its_own(offsets: list[Span], text: str) -> list[Span]:
     """`offsets`, but byte tokens of several characters, which all have the offsets of the whole, get their own."""
+    if len(set(offsets)) == len(offsets):
+        return offsets
     found: list[Span] = []
     for (begin, end), group in groupby(offsets):
         size = len(list(group))
