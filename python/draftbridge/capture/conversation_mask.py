@@ -11,13 +11,13 @@ is several samples, each as far as a turn, as the engine saw it when it generate
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from draftbridge.capture.chat import Chat, Span
 from draftbridge.capture.chat_template import has_markers, template_of
-from draftbridge.capture.mask_proof import reader_of
+from draftbridge.capture.mask_proof import Reader, reader_of
 from draftbridge.capture.mask_refusals import refused
 from draftbridge.capture.said import require_all_said, require_tools, says_something
 from draftbridge.capture.token_spans import mask_of, tokenized, tokenized_apart, tokens_of
@@ -159,17 +159,17 @@ def _sample(
     try:
         ids, offsets = tokenized(tokenizer, text)
         tokens = tokens_of(offsets, spans)
-        wrong = _first_wrong(reader.spells, ids, tokens, replies)
-        if wrong is not None:
-            ids, tokens = tokenized_apart(tokenizer, reader, text, spans)
-            wrong = _first_wrong(reader.spells, ids, tokens, replies)
-            if wrong is None and not reader.spells(ids, text):
-                wrong = 0
+        wrong = _wrong(reader, ids, tokens, replies)
+        if wrong:
+            cuts = sorted({border for at in wrong for border in spans[at]})
+            ids, offsets = tokenized_apart(tokenizer, reader, text, cuts)
+            tokens = tokens_of(offsets, spans)
+            wrong = _wrong(reader, ids, tokens, replies) or ([] if reader.spells(ids, text) else wrong)
     except (TypeError, UnicodeError, ValueError) as exc:
         raise refused("untokenized", chat.name, "messages", f"{type(exc).__name__}: {exc}"[:300]) from exc
-    if wrong is not None:
-        have = reader.shown([ids[at] for at in tokens[wrong]])
-        found = f"tokens for {_brief(have)}; the template renders {_brief(replies[wrong])}"
+    if wrong:
+        have = reader.shown([ids[at] for at in tokens[wrong[0]]])
+        found = f"tokens for {_brief(have)}; the template renders {_brief(replies[wrong[0]])}"
         raise refused("proof-failed", chat.name, "messages", found)
     mask = [0] * len(ids)
     for part in tokens:
@@ -177,14 +177,10 @@ def _sample(
     return EncodedSample(ids, mask, turn)
 
 
-def _first_wrong(
-    spells: Callable[[list[int], str], bool], ids: list[int], tokens: list[range], replies: list[str]
-) -> int | None:
-    """The first of `replies` that its tokens do not spell."""
-    for at, (part, reply) in enumerate(zip(tokens, replies, strict=True)):
-        if not spells(ids[part.start : part.stop], reply):
-            return at
-    return None
+def _wrong(reader: Reader, ids: list[int], tokens: list[range], replies: list[str]) -> list[int]:
+    """Those of `replies` that their tokens do not spell."""
+    parts = zip(tokens, replies, strict=True)
+    return [at for at, (part, reply) in enumerate(parts) if not reader.spells(ids[part.start : part.stop], reply)]
 
 
 def _brief(text: str) -> str:

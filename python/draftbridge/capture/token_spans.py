@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from itertools import accumulate, groupby
+from itertools import accumulate, groupby, pairwise
 from typing import TYPE_CHECKING, Any
 
 from draftbridge.bridge.errors import BridgeError
@@ -72,25 +72,26 @@ def _each_its_own(offsets: list[Span], text: str) -> list[Span]:
 
 
 def tokenized_apart(
-    tokenizer: PreTrainedTokenizerBase, reader: Reader, text: str, spans: Sequence[Span]
-) -> tuple[list[int], list[range]]:
-    """Ids of `text` where no token crosses the border of a span, and the tokens of each span.
+    tokenizer: PreTrainedTokenizerBase, reader: Reader, text: str, cuts: Sequence[int]
+) -> tuple[list[int], list[Span]]:
+    """Ids and offsets of `text` where no token crosses one of `cuts` (ascending).
 
-    The engine reads a prompt and generates behind it, so no token of its own crosses that border either.
+    The engine reads a prompt and generates behind it, so no token of its own crosses that border.
     """
-
-    def piece(begin: int, end: int) -> list[int]:
-        anchor = reader.anchor if begin > 0 else ""
-        own = tokenized(tokenizer, anchor + text[begin:end])[0][1 if anchor else 0 :]
-        return own[1:] if begin > 0 and reader.begins_with_added_blank(own, text[begin:end]) else own
-
     ids: list[int] = []
-    found: list[range] = []
-    done = 0
-    for begin, end in spans:
-        ids += piece(done, begin)
-        own = piece(begin, end)
-        found.append(range(len(ids), len(ids) + len(own)))
-        ids += own
-        done = end
-    return ids + piece(done, len(text)), found
+    offsets: list[Span] = []
+    for begin, end in pairwise([0, *cuts, len(text)]):
+        if begin == end:
+            continue
+        anchor = reader.anchor if begin > 0 else ""
+        own, places = tokenized(tokenizer, anchor + text[begin:end])
+        first = 1 if anchor else 0
+        if begin > 0 and reader.begins_with_added_blank(own[first:], text[begin:end]):
+            first += 1
+        moved = begin - len(anchor)
+        ids += own[first:]
+        offsets += [(one + moved, other + moved) for one, other in places[first:]]
+        if own[first:]:
+            # Blanks that the last token swallows may be missing from its offsets.
+            offsets[-1] = (offsets[-1][0], end)
+    return ids, offsets

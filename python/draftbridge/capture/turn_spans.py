@@ -56,27 +56,49 @@ def turn_by_markers(chat: Chat, index: int) -> Turn:
 
 def part_in_whole(chat: Chat, index: int) -> tuple[Span, str]:
     """Where the whole rendering has turn `index`, for a template that renders it otherwise than as the last turn."""
-    message = chat.messages[index]
-    if message.get("tool_calls"):
-        raise lost(chat, index, "a tool call whose text depends on later turns")
-    word = chat.probes[0]
     later = chat.messages[index + 1 :]
-    spoken = {"role": message["role"], "content": word}
-    probe = _required(chat, index, [*chat.messages[:index], spoken, *later])
     header = _header(chat, index, later)
-    at = probe.find(word)
-    begin = at - header.lead
-    alone = _required(chat, index, [*chat.messages[:index], spoken])
-    tail = alone[alone.find(word) + len(word) :]
-    rest = probe[at + len(word) :]
-    if not rest.startswith(tail):
-        tail = tail.removesuffix(chat.eos)
-    rest = rest.removeprefix(tail)
+    behind = _behind_header(chat, index, header, later)
+    rest = _rest(chat, index, later)
     end = len(chat.whole) - len(rest)
-    known = probe[at + len(word) :].startswith(tail) and chat.whole.endswith(rest) and begin < end
-    if not known or chat.whole[:begin] != probe[:begin]:
+    begin = len(chat.whole) - len(behind)
+    if not chat.whole.endswith(behind) or not behind.endswith(rest) or begin >= end:
         raise lost(chat, index)
-    return (begin, end), chat.whole.removesuffix(rest).removeprefix(probe[:begin])
+    return (begin, end), behind.removesuffix(rest)
+
+
+def _behind_header(chat: Chat, index: int, header: _Header, later: list[Message]) -> str:
+    """The end of the whole rendering, from the words of turn `index` on."""
+    word, other = chat.probes
+    before, message = chat.messages[:index], chat.messages[index]
+    if prompt_before(chat, index) is None:
+        probe = _required(chat, index, [*before, {"role": message["role"], "content": word}, *later])
+        begin = probe.find(word) - header.lead
+        if chat.whole[:begin] != probe[:begin]:
+            raise lost(chat, index)
+        return chat.whole[begin:]
+    asked = {**before[-1], "content": other}
+    behind = _between(chat.tried([*before[:-1], asked, message, *later]), other, None)
+    if behind is None or not behind.startswith(header.text):
+        raise lost(chat, index)
+    return behind.removeprefix(header.text)
+
+
+def _rest(chat: Chat, index: int, later: list[Message]) -> str:
+    """The end of the whole rendering, from behind turn `index` on."""
+    word = chat.probes[0]
+    spoken = {"role": chat.messages[index]["role"], "content": word}
+    alone = [*chat.messages[:index], spoken]
+    behind = _between(_required(chat, index, [*alone, *later]), word, None)
+    plain = _between(chat.tried(alone), word, None)
+    prompted = _between(chat.tried(alone, prompt=True), word, None)
+    prompt = generation_prompt(chat)
+    # The last turn of a conversation may end with another token, but not one that is answered.
+    answered = prompted.removesuffix(prompt) if prompted is not None and prompt else None
+    for tail in (answered, plain):
+        if tail is not None and behind is not None and behind.startswith(tail):
+            return behind.removeprefix(tail)
+    raise lost(chat, index)
 
 
 def lost(chat: Chat, index: int, found: str = "a turn whose text depends on later turns") -> BridgeError:
