@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,8 @@ class Capture:
 def _contract(capture: Capture, model: str) -> Payload:
     tokenizer: Any = capture.tokenizer
     template = tokenizer.chat_template
+    if isinstance(template, dict):
+        template = json.dumps(template, sort_keys=True)
     return {
         "target": model,
         "targetHash": target.identity(model),

@@ -2,8 +2,8 @@
 
 The mask covers, for every assistant turn, all that the chat template puts after the header of the turn: the answer, the
 end-of-turn token, and what follows it before the next turn (for ChatML the newline, as the reference's pattern
-`<|im_end|>\n` does); or what the template's `{% generation %}` markers say. It is derived from the text, and proved: the
-masked tokens of each turn, decoded, must be the text of that turn.
+`<|im_end|>\n` does); or what the template's `{% generation %}` markers say. It is derived from the text, and proved:
+the masked tokens of each turn, decoded, must be the text of that turn.
 
 A template may render a turn otherwise once later turns follow (Qwen3 leaves earlier reasoning out). Such a conversation
 is several samples, each as far as a turn, as the engine saw it when it generated that turn.
@@ -58,8 +58,8 @@ def encode(
     in several; "last" trains the last answer only; "as-rendered" gives the one sample of the whole rendering. An answer
     that says nothing is not trained. `today` (ISO date): what the template takes for the current date.
 
-    Raises FEATURE_INVALID, with a sentence of mask_refusals.py, for a conversation whose mask cannot be proved, or whose
-    template leaves out what the assistant said.
+    Raises FEATURE_INVALID, with a sentence of mask_refusals.py, for a conversation whose mask cannot be proved, or
+    whose template leaves out what the assistant said.
     """
     if "input_ids" in conversation:
         ids = list(conversation["input_ids"])
@@ -126,15 +126,17 @@ def _turn(chat: Chat, index: int) -> Turn:
 
 def _as_rendered(chat: Chat, index: int) -> _Part:
     last = index == len(chat.messages) - 1
-    if has_markers(chat.template):
-        part = _marked_in_whole(chat, index)
-    else:
-        part = _within(chat, chat.whole, turn_by_prompt(chat, index))
-        if part is None:
-            span, reply = part_in_whole(chat, index)
-            part = _Part((span,), (reply,))
+    part = _marked_in_whole(chat, index) if has_markers(chat.template) else _found_in_whole(chat, index)
     require_all_said(chat, index, "".join(part.replies), reasoning=last)
     return part
+
+
+def _found_in_whole(chat: Chat, index: int) -> _Part:
+    part = _within(chat, chat.whole, turn_by_prompt(chat, index))
+    if part is not None:
+        return part
+    span, reply = part_in_whole(chat, index)
+    return _Part((span,), (reply,))
 
 
 def _marked_in_whole(chat: Chat, index: int) -> _Part:
@@ -184,4 +186,4 @@ def _wrong(reader: Reader, ids: list[int], tokens: list[range], replies: list[st
 
 
 def _brief(text: str) -> str:
-    return ascii(text) if len(text) <= 80 else f"{ascii(text[:40])} ... {ascii(text[-30:])}"
+    return ascii(text) if len(text) <= 80 else f"{text[:40]!a} ... {text[-30:]!a}"

@@ -11,9 +11,7 @@ IM_PROMPT = "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% end
 
 CHATML = "{% for m in messages %}" + IM + "{% endfor %}" + IM_PROMPT
 
-SMOLLM2 = (
-    "{% if messages[0].role != 'system' %}{{ '<|im_start|>system\nBe of use.<|im_end|>\n' }}{% endif %}" + CHATML
-)
+SMOLLM2 = "{% if messages[0].role != 'system' %}{{ '<|im_start|>system\nBe of use.<|im_end|>\n' }}{% endif %}" + CHATML
 
 QWEN25 = (
     "{% if messages[0].role == 'system' %}{% set head = messages[0].content %}"
@@ -23,7 +21,7 @@ QWEN25 = (
     "{% for m in messages %}"
     "{% if m.role == 'user' or (m.role == 'system' and not loop.first) %}" + IM + "{% elif m.role == 'assistant' %}"
     "{{ '<|im_start|>assistant' }}{% if m.content %}{{ '\n' + m.content }}{% endif %}"
-    "{% for call in m.tool_calls or [] %}" + CALL + "{{ '\n<tool_call>\n{\"name\": \"' + call.name + '\", "
+    "{% for call in m.tool_calls or [] %}" + CALL + '{{ \'\n<tool_call>\n{"name": "\' + call.name + \'", '
     "\"arguments\": ' + (call.arguments | tojson) + '}\n</tool_call>' }}{% endfor %}{{ '<|im_end|>\n' }}"
     "{% elif m.role == 'tool' %}"
     "{% if messages[loop.index0 - 1].role != 'tool' %}{{ '<|im_start|>user' }}{% endif %}"
@@ -46,7 +44,8 @@ QWEN3 = (
     "{% if tools %}{{ '<|im_start|>system\n' }}"
     "{% if messages[0].role == 'system' %}{{ messages[0].content + '\n\n' }}{% endif %}"
     "{{ '<tools>' }}" + TOOL_LINES + "{{ '\n</tools><|im_end|>\n' }}"
-    "{% elif messages[0].role == 'system' %}{{ '<|im_start|>system\n' + messages[0].content + '<|im_end|>\n' }}{% endif %}"
+    "{% elif messages[0].role == 'system' %}"
+    "{{ '<|im_start|>system\n' + messages[0].content + '<|im_end|>\n' }}{% endif %}"
     + LAST_QUERY
     + "{% for m in messages %}{% if m.role == 'user' %}"
     + IM
@@ -57,7 +56,7 @@ QWEN3 = (
     "{{ '<think>\n' + thoughts.strip('\n') + '\n</think>\n\n' + words.lstrip('\n') }}{% else %}{{ words }}{% endif %}"
     "{% for call in m.tool_calls or [] %}{% if words or not loop.first %}{{ '\n' }}{% endif %}"
     + CALL
-    + "{{ '<tool_call>\n{\"name\": \"' + call.name + '\", \"arguments\": ' }}"
+    + '{{ \'<tool_call>\n{"name": "\' + call.name + \'", "arguments": \' }}'
     "{{ call.arguments if call.arguments is string else call.arguments | tojson }}{{ '}\n</tool_call>' }}{% endfor %}"
     "{{ '<|im_end|>\n' }}{% elif m.role == 'tool' %}"
     "{{ '<|im_start|>user\n<tool_response>\n' + m.content + '\n</tool_response><|im_end|>\n' }}"
@@ -67,7 +66,9 @@ QWEN3 = (
     "{{ '<think>\n\n</think>\n\n' }}{% endif %}"
 )
 # The later kind: the prompt itself opens the block.
-QWEN3_THINKING = QWEN3.replace("'<|im_start|>assistant\n' }}{% endif %}", "'<|im_start|>assistant\n<think>\n' }}{% endif %}")
+QWEN3_THINKING = QWEN3.replace(
+    "'<|im_start|>assistant\n' }}{% endif %}", "'<|im_start|>assistant\n<think>\n' }}{% endif %}"
+)
 
 LLAMA3 = (
     "{{ bos_token }}{% set day = strftime_now('%d %b %Y') %}"
@@ -82,7 +83,7 @@ LLAMA3 = (
     "{% elif m.tool_calls %}"
     "{% if m.tool_calls | length != 1 %}{{ raise_exception('one call at a time') }}{% endif %}"
     "{% set call = m.tool_calls[0].function %}"
-    "{{ '<|start_header_id|>assistant<|end_header_id|>\n\n{\"name\": \"' + call.name + '\", \"parameters\": ' }}"
+    '{{ \'<|start_header_id|>assistant<|end_header_id|>\n\n{"name": "\' + call.name + \'", "parameters": \' }}'
     "{{ (call.arguments | tojson) + '}<|eot_id|>' }}"
     "{% else %}{{ '<|start_header_id|>' + m.role + '<|end_header_id|>\n\n' + (m.content | trim) + '<|eot_id|>' }}"
     "{% endif %}{% endfor %}"
@@ -93,24 +94,28 @@ DEEPSEEK = (
     "{% set sys = namespace(text='') %}{% for m in messages %}{% if m.role == 'system' %}"
     "{% set sys.text = m.content %}{% endif %}{% endfor %}{{ bos_token + sys.text }}"
     "{% for m in messages %}"
-    "{% if m.role == 'user' %}{{ '<｜User｜>' + m.content }}"
-    "{% elif m.role == 'assistant' and m.content is none %}{{ '<｜Assistant｜><｜tool▁calls▁begin｜>' }}"
-    "{% for call in m.tool_calls %}{{ '<｜tool▁call▁begin｜>' + call.type + '<｜tool▁sep｜>' + call.function.name "
-    "+ '\n' + call.function.arguments + '<｜tool▁call▁end｜>' }}{% endfor %}{{ '<｜tool▁calls▁end｜>' + eos_token }}"
+    "{% if m.role == 'user' %}{{ '<|User|>' + m.content }}"
+    "{% elif m.role == 'assistant' and m.content is none %}{{ '<|Assistant|><|tool▁calls▁begin|>' }}"
+    "{% for call in m.tool_calls %}{{ '<|tool▁call▁begin|>' + call.type + '<|tool▁sep|>' + call.function.name "
+    "+ '\n' + call.function.arguments + '<|tool▁call▁end|>' }}{% endfor %}{{ '<|tool▁calls▁end|>' + eos_token }}"
     "{% elif m.role == 'assistant' %}THINKS"
-    "{{ ('' if messages[loop.index0 - 1].role == 'tool' else '<｜Assistant｜>') + words + eos_token }}"
-    "{% elif m.role == 'tool' %}{{ '<｜tool▁output▁begin｜>' + m.content + '<｜tool▁output▁end｜>' }}{% endif %}"
-    "{% endfor %}{% if add_generation_prompt and messages[-1].role != 'tool' %}{{ '<｜Assistant｜>OPEN' }}{% endif %}"
+    "{{ ('' if messages[loop.index0 - 1].role == 'tool' else '<|Assistant|>') + words + eos_token }}"
+    "{% elif m.role == 'tool' %}{{ '<|tool▁output▁begin|>' + m.content + '<|tool▁output▁end|>' }}{% endif %}"
+    "{% endfor %}{% if add_generation_prompt and messages[-1].role != 'tool' %}{{ '<|Assistant|>OPEN' }}{% endif %}"
 )
 DEEPSEEK_V3 = DEEPSEEK.replace("OPEN", "").replace("THINKS", "{% set words = m.content %}")
-DEEPSEEK_R1 = DEEPSEEK.replace("OPEN", "<think>\n").replace("THINKS", "{% set words = m.content.split('</think>')[-1] %}")
+DEEPSEEK_R1 = DEEPSEEK.replace("OPEN", "<think>\n").replace(
+    "THINKS", "{% set words = m.content.split('</think>')[-1] %}"
+)
 
 MISTRAL = (
-    "{% if messages[0].role == 'system' %}{% set head = messages[0].content %}{% set messages = messages[1:] %}{% endif %}"
+    "{% if messages[0].role == 'system' %}{% set head = messages[0].content %}"
+    "{% set messages = messages[1:] %}{% endif %}"
     "{% set seen = namespace(query=-1) %}{% for m in messages %}"
     "{% if m.role == 'user' %}{% set seen.query = loop.index0 %}{% endif %}{% endfor %}"
     "{{ bos_token }}{% for m in messages %}{% if m.role == 'user' %}"
-    "{% if tools and loop.index0 == seen.query %}{{ '[AVAILABLE_TOOLS]' + (tools | tojson) + '[/AVAILABLE_TOOLS]' }}{% endif %}"
+    "{% if tools and loop.index0 == seen.query %}"
+    "{{ '[AVAILABLE_TOOLS]' + (tools | tojson) + '[/AVAILABLE_TOOLS]' }}{% endif %}"
     "{% if loop.last and head is defined %}{{ '[INST] ' + head + '\n\n' + m.content + '[/INST]' }}"
     "{% else %}{{ '[INST] ' + m.content + '[/INST]' }}{% endif %}"
     "{% elif m.tool_calls %}{{ '[TOOL_CALLS] [' }}{% for call in m.tool_calls %}"
@@ -153,9 +158,9 @@ def im(template: str, reply: str = IM_REPLY) -> Family:
 
 
 def deepseek(template: str, opening: str = "") -> Family:
-    specials = ("<｜User｜>", "<｜Assistant｜>", "<｜tool▁calls▁begin｜>", "<｜tool▁calls▁end｜>", "<｜tool▁sep｜>")
-    outputs = ("<｜tool▁output▁begin｜>", "<｜tool▁output▁end｜>", "<｜tool▁call▁begin｜>", "<｜tool▁call▁end｜>")
-    reply = rf"(?:<｜Assistant｜>{opening}|<｜tool▁output▁end｜>)(?P<said>.*?</s>)"
+    specials = ("<|User|>", "<|Assistant|>", "<|tool▁calls▁begin|>", "<|tool▁calls▁end|>", "<|tool▁sep|>")
+    outputs = ("<|tool▁output▁begin|>", "<|tool▁output▁end|>", "<|tool▁call▁begin|>", "<|tool▁call▁end|>")
+    reply = rf"(?:<\|Assistant\|>{opening}|<\|tool▁output▁end\|>)(?P<said>.*?</s>)"
     return Family(template, reply, (*specials, *outputs, *THINK[:2]))
 
 
@@ -170,7 +175,11 @@ FAMILIES = {
     "qwen3": im(QWEN3),
     "qwen3-thinking": im(QWEN3_THINKING, r"<\|im_start\|>assistant\n(?:<think>\n)?(?P<said>.*?<\|im_end\|>\n)"),
     "llama3": Family(
-        LLAMA3, LLAMA_REPLY, ("<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", "<|begin|>"), "<|begin|>", "<|eot_id|>"
+        LLAMA3,
+        LLAMA_REPLY,
+        ("<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", "<|begin|>"),
+        "<|begin|>",
+        "<|eot_id|>",
     ),
     "deepseek-v3": deepseek(DEEPSEEK_V3),
     "deepseek-r1": deepseek(DEEPSEEK_R1, r"(?:<think>\n)?"),

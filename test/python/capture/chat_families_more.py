@@ -13,9 +13,7 @@ GEMMA = (
     "{% endfor %}{% if add_generation_prompt %}{{ '<start_of_turn>model\n' }}{% endif %}"
 )
 GEMMA2 = GEMMA.replace("SYSTEM", "{{ raise_exception('no system role') }}")
-GEMMA3 = GEMMA.replace(
-    "SYSTEM", "{% set head = messages[0].content + '\n\n' %}{% set messages = messages[1:] %}"
-)
+GEMMA3 = GEMMA.replace("SYSTEM", "{% set head = messages[0].content + '\n\n' %}{% set messages = messages[1:] %}")
 
 PHI3 = (
     "{% for m in messages %}{% if m.role == 'system' and m.content %}{{ '<|system|>\n' + m.content + '<|end|>\n' }}"
@@ -45,15 +43,20 @@ COMMAND_R = (
     "{{ bos_token }}{% for m in messages %}"
     "{% if m.role == 'system' %}{{ '<|START|><|SYSTEM|>' + m.content + '<|END|>' }}"
     "{% elif m.role == 'user' %}{{ '<|START|><|USER|>' + m.content.strip() + '<|END|>' }}"
-    "{% elif m.role == 'assistant' %}{{ '<|START|><|CHATBOT|>' + m.content.strip() + '<|END|>' }}{% endif %}{% endfor %}"
+    "{% elif m.role == 'assistant' %}{{ '<|START|><|CHATBOT|>' + m.content.strip() + '<|END|>' }}{% endif %}"
+    "{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|START|><|CHATBOT|>' }}{% endif %}"
 )
 
 GLM = (
-    "{{ '[gMASK]<sop>' }}{% if tools %}{{ '<|system|>\n# Tools' }}" + TOOL_LINES + "{% endif %}" + LAST_QUERY
+    "{{ '[gMASK]<sop>' }}{% if tools %}{{ '<|system|>\n# Tools' }}"
+    + TOOL_LINES
+    + "{% endif %}"
+    + LAST_QUERY
     + "{% for m in messages %}{% if m.role == 'user' %}{{ '<|user|>\n' + m.content }}"
     "{% elif m.role == 'system' %}{{ '<|system|>\n' + m.content }}"
-    "{% elif m.role == 'assistant' %}{{ '<|assistant|>' }}" + SPLIT
+    "{% elif m.role == 'assistant' %}{{ '<|assistant|>' }}"
+    + SPLIT
     + "{% if loop.index0 > seen.query and thoughts %}{{ '\n<think>' + thoughts.strip() + '</think>' }}"
     "{% else %}{{ '\n<think></think>' }}{% endif %}{% if words.strip() %}{{ '\n' + words.strip() }}{% endif %}"
     "{% for call in m.tool_calls or [] %}" + CALL + "{{ '\n<tool_call>' + call.name + '\n' }}"
@@ -120,7 +123,11 @@ MORE_FAMILIES = {
         PHI_TOKENS[:4],
     ),
     "phi4": Family(
-        PHI4, r"<\|im_start\|>assistant<\|im_sep\|>(?P<said>.*?<\|im_end\|>)", (*IM_TOKENS, "<|im_sep|>"), "<s>", "<|im_end|>"
+        PHI4,
+        r"<\|im_start\|>assistant<\|im_sep\|>(?P<said>.*?<\|im_end\|>)",
+        (*IM_TOKENS, "<|im_sep|>"),
+        "<s>",
+        "<|im_end|>",
     ),
     "granite": Family(
         GRANITE,
@@ -137,7 +144,11 @@ MORE_FAMILIES = {
         "<|END|>",
     ),
     "glm": Family(
-        GLM, r"<\|assistant\|>(?P<said>.*?(?=<\|user\|>|<\|observation\|>|$))", (*GLM_TOKENS, *THINK), "<s>", "<|endoftext|>"
+        GLM,
+        r"<\|assistant\|>(?P<said>.*?(?=<\|user\|>|<\|observation\|>|$))",
+        (*GLM_TOKENS, *THINK),
+        "<s>",
+        "<|endoftext|>",
     ),
     "gpt-oss": Family(HARMONY, HARMONY_REPLY, HARMONY_TOKENS, "<|startoftext|>", "<|return|>"),
     "smollm3": Family(

@@ -26,7 +26,7 @@ LINES = (
     "Größe, café, naïve. ",
 )
 BYTES = [f"<0x{number:02X}>" for number in range(256)]
-WORDS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+WORDS = r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 SENTENCE_DECODER = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
 
 KINDS = ("bytes", "bytes-trimmed", "llama3", "qwen", "metaspace-always", "metaspace-first", "prepend", "gemma")
@@ -35,7 +35,9 @@ EXACT = ("bytes", "llama3", "gemma")
 
 
 def tokenizer_of(family: Family, kind: str) -> Any:
-    core = _sentence_pieces(kind) if kind in ("metaspace-always", "metaspace-first", "prepend", "gemma") else _bytes(kind)
+    core = (
+        _sentence_pieces(kind) if kind in ("metaspace-always", "metaspace-first", "prepend", "gemma") else _bytes(kind)
+    )
     names = dict.fromkeys((*family.specials, family.bos, family.eos))
     core.add_special_tokens(
         [AddedToken(name, special=True, normalized=False, rstrip=name in family.swallowing) for name in names]
