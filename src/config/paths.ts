@@ -47,7 +47,9 @@ export function resolvePaths(
     const part = keyPath.slice(0, -1).reduce<Section | null>((above, name) => section(above?.[name]), resolved)
     const value = part?.[key]
     const isAuto = keyPath[0] === 'draft' && value === 'auto'
-    if (part !== null && typeof value === 'string' && !isAuto) part[key] = absolute(value, keyPath.join('.'))
+    if (part === null || isAuto) continue
+    if (typeof value === 'string') part[key] = absolute(value, keyPath.join('.'))
+    else if (Array.isArray(value)) part[key] = value.map((each) => absolute(String(each), keyPath.join('.')))
   }
   return { config: resolved as RunConfig, unset }
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -127,12 +128,12 @@ def _open(payload: Payload) -> Payload:
 @op("capture.encode", "engine")
 def _encode(payload: Payload) -> Payload:
     capture = TABLE.borrow(payload["session"], Capture)
-    conversation = payload["conversation"]
+    conversation = {"id": "conversation", **json.loads(payload["conversation"])}
     ids, mask = conversation_mask.encode(capture.tokenizer, conversation)
     _check_ids(ids, capture.shape["vocabSize"], str(conversation["id"]))
     kept = payload["maxLength"]
     sample = {"input_ids": torch.tensor(ids[:kept]), "loss_mask": torch.tensor(mask[:kept])}
-    return encoded(sample, truncated=len(ids) > kept)
+    return {"samples": [{**encoded(sample, truncated=len(ids) > kept), "turn": None}]}
 
 
 @op("capture.forward", "engine")

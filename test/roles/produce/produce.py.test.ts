@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process'
+import { existsSync } from 'node:fs'
 import { cp, mkdir, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { promisify } from 'node:util'
@@ -235,7 +236,11 @@ describe('capture', () => {
     const context = watched()
     await produce(config, context)
     const { refs, contract, countsFile } = await readRefManifest({ dir: config.manifest })
-    expect(refs.map(({ sampleId }) => sampleId)).toEqual(['test:one', 'test:line-00000003', 'test:ready'])
+    expect(refs.map(({ sampleId }) => sampleId)).toEqual([
+      'test:one',
+      expect.stringMatching(/^test:x-[0-9a-f]{24}$/),
+      'test:ready',
+    ])
     expect(refs.at(2).features).toEqual([
       { name: 'input_ids', shape: [5], dtype: 'int64' },
       { name: 'loss_mask', shape: [5], dtype: 'int64' },
@@ -277,19 +282,61 @@ describe('capture', () => {
     expect(await readFile(path.join(config.manifest, 'manifest.json'), 'utf8')).toBe(before)
   })
 
-  it('finds a bad line before it captures anything, and a token the target lacks by file and line', async () => {
-    const broken = await captureScene([...TALKS, { messages: [{ role: 'user' }] }])
-    await expect(produce(broken.config, watched())).rejects.toMatchObject({
+  const NO_MESSAGE = { messages: [{ role: 'user' }] }
+  const FOREIGN = { input_ids: [1, 320], loss_start: 1 }
+
+  it('skips a bad input and counts it, by reason and place', async () => {
+    const { config, file } = await captureScene([...TALKS, NO_MESSAGE, FOREIGN])
+    const context = watched()
+    await produce({ ...config, data: { ...config.data, maxBadShare: 0.5 } }, context)
+    expect(finished(context)).toMatchObject({ inputs: 6, samples: 3, skipped: 1, refused: 2 })
+    expect(context.seen.filter(({ event }) => event === 'produce.refused')).toEqual([
+      {
+        event: 'produce.refused',
+        why: 'this is not a conversation that can be captured',
+        samples: 1,
+        places: [`${file}:5: messages.0.content: nothing, where a text should be`],
+      },
+      {
+        event: 'produce.refused',
+        why: 'the conversation has a token that the target does not have',
+        samples: 1,
+        places: [`${file}:6: input_ids: 320; the target's vocabulary has 320 tokens`],
+      },
+    ])
+  })
+
+  it('ends at a bad input when it is told so, and when too many are bad: lines before anything is captured', async () => {
+    const lines = await captureScene([...TALKS, NO_MESSAGE, NO_MESSAGE])
+    await expect(produce(lines.config, watched())).rejects.toThrow('too many samples are bad')
+    expect(existsSync(lines.store)).toBe(false)
+    const strict = await captureScene([FOREIGN, ...TALKS])
+    const stop = { ...strict.config, data: { ...strict.config.data, onBad: 'stop' as const } }
+    await expect(produce(stop, watched())).rejects.toMatchObject({
       code: 'FEATURE_INVALID',
-      details: { file: `${broken.file}:5`, field: 'messages.0.content' },
+      details: { file: `${strict.file}:1`, field: 'input_ids' },
     })
-    expect(await listing(broken.store)).toEqual([])
-    const foreign = await captureScene([...TALKS, { id: 'f', input_ids: [1, 320], loss_start: 1 }])
-    await expect(produce(foreign.config, watched())).rejects.toMatchObject({
-      code: 'FEATURE_INVALID',
-      details: { file: `${foreign.file}:5`, field: 'input_ids' },
-    })
-    expect((await stateOf(foreign.config))?.state).toBe('failed')
+    expect((await stateOf(stop))?.state).toBe('failed')
+  })
+
+  it('goes on after its file was mended, and makes only what is new or other', async () => {
+    const { config, file, store } = await captureScene([...TALKS, FOREIGN, FOREIGN])
+    await expect(produce(config, watched())).rejects.toThrow('too many samples are bad')
+    const before = await listing(store)
+    // One more was encoded and not captured yet.
+    expect(before).toHaveLength(2)
+    const mended = [...TALKS.slice(1, 3), { ...TALKS[3], input_ids: [1, 70, 71, 2] }, { ...FOREIGN, input_ids: [1, 3, 4] }]
+    await writeFile(file, mended.map((talk) => `${JSON.stringify(talk)}\n`).join(''))
+    const second = watched()
+    await produce(config, second)
+    expect(finished(second)).toMatchObject({ inputs: 4, samples: 3, resumed: 1, skipped: 1, refused: 0 })
+    const { refs } = await readRefManifest({ dir: config.manifest })
+    const made = expect.stringMatching(/^test:x-/)
+    expect(refs.map(({ sampleId, numTokens }) => [sampleId, numTokens])).toEqual([
+      [made, 50],
+      ['test:ready', 4],
+      [made, 3],
+    ])
   })
 
   it('says so when no conversation has an answer', async () => {
