@@ -36,5 +36,7 @@ export const CaptureContract = z.strictObject({
   maskRule: z.enum(['assistant-tokens', 'from-file']),
   tokenizerHash: z.string().nullable(),
   templateHash: z.string().nullable(),
+  /** The date that the chat template wrote; absent where it writes none. */
+  templateDate: z.iso.date().optional(),
 })
 export type CaptureContract = z.infer<typeof CaptureContract>

@@ -13,6 +13,8 @@ from draftbridge.bridge.errors import BridgeError
 from draftbridge.bridge.handles import TABLE, TensorDict, minted, tensors_of
 from draftbridge.bridge.registry import Payload, op
 from draftbridge.capture import conversation_mask
+from draftbridge.capture.chat_template import writes_date
+from draftbridge.capture.conversation_mask import EncodedSample, Turns
 from draftbridge.drafts.architecture import DraftArchitecture
 from draftbridge.drafts.registry import architecture_of
 from draftbridge.drafts.teacher_summary import TeacherSummary, summary_features
@@ -45,12 +47,16 @@ class Capture:
         architecture: DraftArchitecture,
         aux_layers: Sequence[int],
         store_teacher: bool = False,
+        turns: Turns = "all",
+        today: str | None = None,
     ) -> None:
-        """`store_teacher`: also store a summary of the target's logits."""
+        """`store_teacher`: also store a summary of the target's logits. `turns`, `today`: see conversation_mask."""
         model = settings.model
         self.shape = target.describe(model)
         self.aux_layers = tuple(aux_layers)
         self.states = architecture.states
+        self.turns: Turns = turns
+        self.today = today
         self.tokenizer = target.load_tokenizer(model, settings.tokenizer)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.dtype: torch.dtype = getattr(torch, settings.dtype)
@@ -109,8 +115,13 @@ def _contract(capture: Capture, model: str) -> Payload:
         "computeDtype": str(capture.compute_dtype).removeprefix("torch."),
         "maskRule": "assistant-tokens",
         "tokenizerHash": target.text_hash(tokenizer.backend_tokenizer.to_str()) if tokenizer.is_fast else None,
-        "templateHash": target.text_hash(template) if isinstance(template, str) else None,
+        "templateHash": None if template is None else target.text_hash(_template_text(template)),
+        **({"templateDate": capture.today} if writes_date(tokenizer) else {}),
     }
+
+
+def _template_text(template: str | dict[str, str]) -> str:
+    return template if isinstance(template, str) else json.dumps(template, sort_keys=True)
 
 
 @op("capture.open", "engine")
@@ -120,7 +131,8 @@ def _open(payload: Payload) -> Payload:
     settings = from_section(TargetSettings, payload["target"], "target")
     data = from_section(DataSettings, payload["data"], "data")
     draft = from_section(DraftSettings, payload["draft"], "draft")
-    capture = Capture(settings, architecture_of(draft.architecture), payload["auxLayers"], data.teacher)
+    architecture = architecture_of(draft.architecture)
+    capture = Capture(settings, architecture, payload["auxLayers"], data.teacher, data.turns, data.today)
     contract = _contract(capture, settings.model)
     return {"handle": TABLE.mint(capture), "device": capture.device.type, "contract": contract}
 
@@ -128,12 +140,15 @@ def _open(payload: Payload) -> Payload:
 @op("capture.encode", "engine")
 def _encode(payload: Payload) -> Payload:
     capture = TABLE.borrow(payload["session"], Capture)
-    conversation = {"id": "conversation", **json.loads(payload["conversation"])}
-    ids, mask = conversation_mask.encode(capture.tokenizer, conversation)
-    _check_ids(ids, capture.shape["vocabSize"], str(conversation["id"]))
-    kept = payload["maxLength"]
-    sample = {"input_ids": torch.tensor(ids[:kept]), "loss_mask": torch.tensor(mask[:kept])}
-    return {"samples": [{**encoded(sample, truncated=len(ids) > kept), "turn": None}]}
+    conversation = json.loads(payload["conversation"])
+    samples = conversation_mask.encode(capture.tokenizer, conversation, turns=capture.turns, today=capture.today)
+    return {"samples": [_encoded(capture, sample, payload["maxLength"]) for sample in samples]}
+
+
+def _encoded(capture: Capture, sample: EncodedSample, kept: int) -> Payload:
+    _check_ids(sample.ids, capture.shape["vocabSize"])
+    tensors = {"input_ids": torch.tensor(sample.ids[:kept]), "loss_mask": torch.tensor(sample.mask[:kept])}
+    return {**encoded(tensors, truncated=len(sample.ids) > kept), "turn": sample.turn}
 
 
 @op("capture.forward", "engine")
@@ -149,12 +164,11 @@ def _forward(payload: Payload) -> Payload:
     return {"sets": [minted(features) for features in complete]}
 
 
-def _check_ids(ids: list[int], vocab_size: int, name: str) -> None:
+def _check_ids(ids: list[int], vocab_size: int) -> None:
     if not ids:
         raise BridgeError(
             "FEATURE_INVALID",
             "the conversation has no tokens",
-            file=name,
             found="nothing",
             fix="remove this conversation",
         )
@@ -162,7 +176,6 @@ def _check_ids(ids: list[int], vocab_size: int, name: str) -> None:
         raise BridgeError(
             "FEATURE_INVALID",
             "the conversation has a token that the target does not have",
-            file=name,
             field="input_ids",
             found=f"{max(ids)}; the target's vocabulary has {vocab_size} tokens",
             fix="tokenize it with the target's own tokenizer",

@@ -37,3 +37,4 @@ class CaptureContract:
     tokenizer_hash: str | None
     template_hash: str | None
     compute_dtype: TorchDtype | None = None
+    template_date: str | None = None
