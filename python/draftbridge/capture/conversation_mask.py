@@ -38,8 +38,8 @@ def encode(
 
     One sample trains all answers where the template renders each turn as the model saw it. A template that renders
     earlier turns in another way once later ones follow (it drops their thoughts, or moves the system message) gives a
-    sample for each answer. `turns`: `all`, only the `last` answer, or all of them `as-rendered` in one sample. `today`: an ISO
-    date for templates that write one.
+    sample for each answer. `turns`: `all`, only the `last` answer, or all of them `as-rendered` in one sample.
+    `today`: an ISO date for templates that write one.
 
     Raises FEATURE_INVALID for a conversation that the template cannot render, whose answers cannot be found in what it
     renders, or of which it leaves something out.

@@ -1,4 +1,4 @@
-"""Every family of templates with every kind of conversation and tokenizer: the mask is exact, or the reason is named."""
+"""Every family of templates, kind of conversation and tokenizer: the mask is exact, or the reason is named."""
 
 from __future__ import annotations
 
@@ -116,6 +116,8 @@ def test_exactly_the_answers_are_trained_or_the_conversation_is_refused(name: st
     samples = encode(tokenizer, {"messages": messages}, today="2024-07-26")
     assert "".join(trained(tokenizer, sample) for sample in samples) == "".join(answers)
     assert len(samples) in {1, len(answers)}
+    if kind == "system":
+        assert all("be kind" in tokenizer.decode(sample.ids) for sample in samples)
     for sample in samples:
         text = tokenizer.decode(sample.ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
         assert "2024" in text or "strftime" not in family.template

@@ -81,7 +81,8 @@ def test_a_conversation_that_the_assistant_begins_is_found_behind_the_default_sy
 def test_a_template_that_rewrites_earlier_turns_gives_a_sample_for_each_answer(tiny_target: str) -> None:
     rewriting = load_tokenizer(tiny_target, None)
     rewriting.chat_template = (
-        "{% for m in messages %}{{ '<' + m['role'] + '>' + (m['content'] if loop.last or m['role'] == 'user' else '...') }}{% endfor %}"
+        "{% for m in messages %}{{ '<' + m['role'] + '>' }}"
+        "{{ m['content'] if loop.last or m['role'] == 'user' else '...' }}{% endfor %}"
         "{% if add_generation_prompt %}<assistant>{% endif %}"
     )
     conversation = {"id": "c", "messages": MESSAGES}
