@@ -15,6 +15,7 @@ from draftbridge.bridge.registry import Payload, op
 from draftbridge.capture import conversation_mask
 from draftbridge.capture.chat_template import writes_date
 from draftbridge.capture.conversation_mask import EncodedSample, Turns
+from draftbridge.capture.logits_probe import expect_rebuildable
 from draftbridge.drafts.architecture import DraftArchitecture
 from draftbridge.drafts.registry import architecture_of
 from draftbridge.drafts.teacher_summary import TeacherSummary, summary_features
@@ -63,12 +64,16 @@ class Capture:
         # CPUs without instructions for a half type are many times slower in it than in float32.
         native = self.device.type == "cuda" or (self.dtype == torch.bfloat16 and cpu_has_bfloat16())
         self.compute_dtype = self.dtype if native else torch.float32
-        # The base model: without the head, so that no logits are made.
-        self._model: Any = target.load_model(model, self.compute_dtype).base_model.to(self.device)
+        whole: Any = target.load_model(model, self.compute_dtype)
+        whole = whole.to(self.device)
+        # Without the head, so that no logits are made.
+        self._model: Any = target.decoder_of(whole, model)
+        head = load_target_weights(model).head
+        with LayerStates(self._model, ()) as layers:
+            self.logits_difference = expect_rebuildable(whole, lambda: layers.read(FINAL), head, model)
         self._summarise: Callable[[torch.Tensor], TeacherSummary] | None = None
         if store_teacher:
-            head = load_target_weights(model).head.to(self.device, self.compute_dtype)
-            self._summarise = architecture.summariser(head)
+            self._summarise = architecture.summariser(head.to(self.device, self.compute_dtype))
 
     @torch.inference_mode()
     def features(self, ids: list[torch.Tensor]) -> list[TensorDict]:
@@ -142,7 +147,9 @@ def _encode(payload: Payload) -> Payload:
     capture = TABLE.borrow(payload["session"], Capture)
     conversation = json.loads(payload["conversation"])
     samples = conversation_mask.encode(capture.tokenizer, conversation, turns=capture.turns, today=capture.today)
-    return {"samples": [_encoded(capture, sample, payload["maxLength"]) for sample in samples]}
+    # The target does not know positions beyond its own.
+    kept = min(payload["maxLength"], capture.shape["maxPositions"])
+    return {"samples": [_encoded(capture, sample, kept) for sample in samples]}
 
 
 def _encoded(capture: Capture, sample: EncodedSample, kept: int) -> Payload:

@@ -36,6 +36,22 @@ def load_model(path: str, dtype: torch.dtype) -> PreTrainedModel:
     return cast("PreTrainedModel", model)
 
 
+def decoder_of(model: PreTrainedModel, path: str) -> Any:
+    """The text model without its head: decoder layers in `layers`, and a last hidden state that the head reads."""
+    whole: Any = model
+    decoder: Any = whole.get_decoder()
+    if isinstance(getattr(decoder, "layers", None), torch.nn.ModuleList):
+        return decoder
+    raise BridgeError(
+        "CONFIG_INVALID",
+        "the decoder layers of this target cannot be found",
+        file=path,
+        field="target.model",
+        found=f"{type(model).__name__}, whose text model is a {type(decoder).__name__} without `layers`",
+        fix="use a target of an architecture whose text model has its decoder layers in `layers`",
+    )
+
+
 def load_tokenizer(path: str, override: str | None) -> PreTrainedTokenizerBase:
     """The tokenizer of the target at `path`, or the one at `override`."""
     source = override if override is not None else path
@@ -64,18 +80,27 @@ def describe(path: str) -> dict[str, Any]:
     rope = getattr(config, "rope_parameters", None) or {}
     return {
         "hiddenSize": config.hidden_size,
-        "intermediateSize": config.intermediate_size,
+        "intermediateSize": getattr(config, "intermediate_size", None) or 4 * config.hidden_size,
         "numLayers": config.num_hidden_layers,
         "numHeads": heads,
         "numKvHeads": getattr(config, "num_key_value_heads", None) or heads,
         "headDim": getattr(config, "head_dim", None) or config.hidden_size // heads,
         "vocabSize": config.vocab_size,
-        "rmsNormEps": config.rms_norm_eps,
+        "rmsNormEps": _first(config, "rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon", "norm_eps") or 1e-5,
         "ropeTheta": float(rope.get("rope_theta") or getattr(config, "rope_theta", None) or 10000.0),
-        "maxPositions": config.max_position_embeddings,
-        "bosId": config.bos_token_id,
+        # Without a limit of its own a target takes what it is given.
+        "maxPositions": _first(config, "max_position_embeddings", "n_positions", "max_seq_len") or 1 << 20,
+        "bosId": _first_id(config.bos_token_id),
         "eosIds": _eos_ids(path, config),
     }
+
+
+def _first(config: Any, *names: str) -> Any:
+    return next((value for name in names if (value := getattr(config, name, None)) is not None), None)
+
+
+def _first_id(token: Any) -> int | None:
+    return token[0] if isinstance(token, list) and token else token or (0 if token == 0 else None)
 
 
 def identity(path: str) -> str:
