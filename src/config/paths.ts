@@ -59,6 +59,7 @@ const variablesIn = (text: string): string[] => [...text.matchAll(VARIABLE)].map
 
 function expand(text: string, env: NodeJS.ProcessEnv): string {
   const filled = text.replaceAll(VARIABLE, (_, name: string) => env[name] ?? '')
-  const home = env['HOME'] ?? os.homedir()
-  return filled === '~' || filled.startsWith('~/') ? path.join(home, filled.slice(1)) : filled
+  if (filled !== '~' && !filled.startsWith('~/')) return filled
+  // Asked for only then: a container may run as a user without a home.
+  return path.join(env['HOME'] ?? os.homedir(), filled.slice(1))
 }

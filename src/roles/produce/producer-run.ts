@@ -32,6 +32,15 @@ export type Totals = Omit<Extract<EventBody, { event: 'produce.progress' }>, 'ev
 /** Limits of concurrent puts; the weight is in bytes. One put can wait for the disk while another one copies. */
 const PUT_LIMITS = { tasks: 16, weight: 192 * 2 ** 20 }
 
+type Refused = CodedError<'FEATURE_INVALID'>
+/** A stored sample; or why it was refused while it was written: the bytes of a mapped file are looked at only then. */
+type Put = SampleRef | Refused
+
+function refusedOnly(error: unknown): Refused {
+  if (hasCode(error, 'FEATURE_INVALID')) return error
+  throw error
+}
+
 interface RunOptions {
   readonly config: RunConfig
   readonly python: Python
@@ -92,7 +101,8 @@ export class ProducerRun {
   async #publishItems(counter: Owned): Promise<void> {
     const { source, context, store } = this.#given
     // A sample that is put but not published only takes up space, so it is aborted.
-    const puts = new InOrder<SampleRef>(PUT_LIMITS, (ref) => store.abort(ref.sampleId))
+    const abort = async (put: Put) => (put instanceof CodedError ? undefined : store.abort(put.sampleId))
+    const puts = new InOrder<Put>(PUT_LIMITS, abort)
     await using _puts = { [Symbol.asyncDispose]: () => this.#publishAll(puts) }
     for await (const item of source.items((sampleId, tokens) => this.#countKnown(sampleId, counter, tokens))) {
       this.#countInput(item)
@@ -103,17 +113,20 @@ export class ProducerRun {
   }
 
   #countInput(item: SourceItem): void {
-    const { plan, config } = this.#given
     this.#totals.inputs += Number(item.kind === 'refused' || item.isPart !== true)
     if (item.kind === 'empty') this.#totals.skipped += 1
-    if (item.kind !== 'refused') return
-    if (config.data.onBad === 'stop') throw item.error
-    this.#refusals.add(item.error)
+    if (item.kind === 'refused') this.#refuse(item.error)
+  }
+
+  #refuse(error: Refused): void {
+    const { plan, config } = this.#given
+    if (config.data.onBad === 'stop') throw error
+    this.#refusals.add(error)
     this.#totals.refused = this.#refusals.samples
     this.#refusals.expectFew(plan.total, config.data.maxBadShare)
   }
 
-  async #begin(puts: InOrder<SampleRef>, sample: SourceSample, counter: Owned): Promise<void> {
+  async #begin(puts: InOrder<Put>, sample: SourceSample, counter: Owned): Promise<void> {
     const { python } = this.#given
     const { tensors, origin } = sample
     try {
@@ -123,9 +136,11 @@ export class ProducerRun {
       while (!puts.canBegin(tensors.bytes)) await this.#publishNext(puts)
     } catch (error) {
       await tensors[Symbol.asyncDispose]()
-      throw error
+      if (!hasCode(error, 'FEATURE_INVALID')) throw error
+      this.#refuse(error)
+      return
     }
-    puts.begin(tensors.bytes, () => this.#put(sample))
+    puts.begin(tensors.bytes, () => this.#put(sample).catch(refusedOnly))
   }
 
   async #put(sample: SourceSample): Promise<SampleRef> {
@@ -141,7 +156,7 @@ export class ProducerRun {
   }
 
   // Publishes the samples before the first failed put, in order; then throws the error of that put.
-  async #publishAll(puts: InOrder<SampleRef>): Promise<void> {
+  async #publishAll(puts: InOrder<Put>): Promise<void> {
     try {
       while (!puts.isEmpty) await this.#publishNext(puts)
     } finally {
@@ -149,9 +164,13 @@ export class ProducerRun {
     }
   }
 
-  async #publishNext(puts: InOrder<SampleRef>): Promise<void> {
+  async #publishNext(puts: InOrder<Put>): Promise<void> {
     const put = await puts.next()
     if (put === undefined) return
+    if (put.value instanceof CodedError) {
+      this.#refuse(put.value)
+      return
+    }
     this.#given.writer.append(put.value)
     this.#pending += 1
     this.#add(put.value)
