@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from draftbridge.files.plain import read_text
+from draftbridge.settings.capture_contract import LogitRule
 from draftbridge.target.weight_files import missing, weight_files
 
 # Where the architectures of transformers keep the text model, and how they call its parts.
@@ -49,6 +50,8 @@ class TargetWeights:
     norm_bias: Tensor | None = None
     head_bias: Tensor | None = None
     """[V]"""
+    rule: LogitRule | None = None
+    """What a GGUF file says of the logits. None for a folder, whose config.json says it."""
 
     @property
     def tied(self) -> bool:
@@ -155,4 +158,17 @@ def _from_gguf(file: Path) -> TargetWeights:
     field = reader.get_field("general.architecture")
     if norm is not None and field is not None and field.contents() in _GGUF_NORM_PLUS_ONE:
         norm = norm - 1
-    return TargetWeights(embed, embed if head is None else head, norm, read("output_norm.bias"), read("output.bias"))
+    head = embed if head is None else head
+    return TargetWeights(embed, head, norm, read("output_norm.bias"), read("output.bias"), _gguf_rule(reader))
+
+
+def _gguf_rule(reader: Any) -> LogitRule:
+    def number(name: str) -> float | None:
+        field = reader.get_field(name)
+        return None if field is None else float(field.contents())
+
+    field = reader.get_field("general.architecture")
+    kind = "" if field is None else str(field.contents())
+    scale = number(f"{kind}.logit_scale") or 1.0
+    scale = 1 / scale if kind.startswith(("granite", "minicpm")) else scale
+    return LogitRule(None if scale == 1 else scale, number(f"{kind}.final_logit_softcapping") or None)
