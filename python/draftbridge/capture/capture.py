@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +16,22 @@ from draftbridge.bridge.registry import Payload, op
 from draftbridge.capture import conversation_mask
 from draftbridge.capture.chat_template import writes_date
 from draftbridge.capture.conversation_mask import EncodedSample, Turns
-from draftbridge.capture.logits_probe import expect_rebuildable
 from draftbridge.drafts.architecture import DraftArchitecture
 from draftbridge.drafts.registry import architecture_of
 from draftbridge.drafts.teacher_summary import TeacherSummary, summary_features
 from draftbridge.features.ingest import encoded
 from draftbridge.objects.finite import require_finite
+from draftbridge.settings.capture_contract import LogitRule
 from draftbridge.settings.model_settings import DataSettings, DraftSettings, TargetSettings
 from draftbridge.settings.section import from_section
 from draftbridge.target import target
-from draftbridge.target.layer_states import LayerStates, StateFeature
-from draftbridge.target.target_weights import load_target_weights
+from draftbridge.target.final_norm import norm_kind_in
+from draftbridge.target.layer_states import LayerStates, StateFeature, text_decoder
+from draftbridge.target.logit_finish import LogitFinish
+from draftbridge.target.logit_probe import probe, probe_tokens
+from draftbridge.target.logit_rule import finish_of, logit_rule, rule_json
+from draftbridge.target.target_shape import position_limit
+from draftbridge.target.target_weights import TargetWeights, load_target_weights
 
 FINAL = StateFeature("hidden_state", "final")
 
@@ -65,15 +71,25 @@ class Capture:
         native = self.device.type == "cuda" or (self.dtype == torch.bfloat16 and cpu_has_bfloat16())
         self.compute_dtype = self.dtype if native else torch.float32
         whole: Any = target.load_model(model, self.compute_dtype)
-        whole = whole.to(self.device)
+        whole.to(self.device)
+        weights = load_target_weights(model)
+        self.positions = position_limit(whole.config.get_text_config())
+        self.logits, finish = self._probed(whole, model, weights)
         # Without the head, so that no logits are made.
-        self._model: Any = target.decoder_of(whole, model)
-        head = load_target_weights(model).head
-        with LayerStates(self._model, ()) as layers:
-            self.logits_difference = expect_rebuildable(whole, lambda: layers.read(FINAL), head, model)
+        self._model: Any = text_decoder(whole)
         self._summarise: Callable[[torch.Tensor], TeacherSummary] | None = None
         if store_teacher:
-            self._summarise = architecture.summariser(head.to(self.device, self.compute_dtype))
+            head = weights.head.to(self.device, self.compute_dtype)
+            self._summarise = architecture.summariser(head, finish.to(self.device, self.compute_dtype))
+
+    def _probed(self, whole: Any, model: str, weights: TargetWeights) -> tuple[LogitRule, LogitFinish]:
+        """How logits are rebuilt from the last hidden state, and the proof that training will do so."""
+        rule = logit_rule(model, weights)
+        finish = finish_of(rule, weights)
+        tokens = probe_tokens(self.tokenizer, self.shape["vocabSize"], self.positions)
+        probe(whole, weights, finish, tokens, self.aux_layers)
+        kind = norm_kind_in(text_decoder(whole))
+        return replace(rule, norm=None if kind == "rms" else kind), finish
 
     @torch.inference_mode()
     def features(self, ids: list[torch.Tensor]) -> list[TensorDict]:
@@ -109,7 +125,9 @@ class Capture:
 def _contract(capture: Capture, model: str) -> Payload:
     tokenizer: Any = capture.tokenizer
     template = tokenizer.chat_template
+    logits = rule_json(capture.logits)
     return {
+        **({"logits": logits} if logits else {}),
         "target": model,
         "targetHash": target.identity(model),
         "shape": capture.shape,
@@ -148,7 +166,7 @@ def _encode(payload: Payload) -> Payload:
     conversation = json.loads(payload["conversation"])
     samples = conversation_mask.encode(capture.tokenizer, conversation, turns=capture.turns, today=capture.today)
     # The target does not know positions beyond its own.
-    kept = min(payload["maxLength"], capture.shape["maxPositions"])
+    kept = min(payload["maxLength"], capture.positions)
     return {"samples": [_encoded(capture, sample, kept) for sample in samples]}
 
 

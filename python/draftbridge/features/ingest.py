@@ -1,8 +1,8 @@
 """Reads feature files in SpecForge's format as samples.
 
 The format is that of `scripts/prepare_hidden_states.py` in github.com/sgl-project/SpecForge: one file per sample with
-`input_ids`, `loss_mask` int64 [n] (or other whole numbers, also [1, n]) and the states that the draft trains on; for EAGLE3 `hidden_state` [1, n, H] and
-`aux_hidden_state` [1, n, 3H].
+`input_ids`, `loss_mask` int64 [n] and the states that the draft trains on; for EAGLE3 `hidden_state` [1, n, H] and
+`aux_hidden_state` [1, n, 3H]. Ids and mask may be other whole numbers or yes and no, and [1, n]; states may be [n, width].
 """
 
 from __future__ import annotations

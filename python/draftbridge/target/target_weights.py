@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -12,29 +12,50 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from draftbridge.bridge.errors import BridgeError
 from draftbridge.files.plain import read_text
-from draftbridge.target.weight_files import WeightFiles
+from draftbridge.settings.capture_contract import LogitRule
+from draftbridge.target.weight_files import missing, weight_files
 
-_EMBED = ("embed_tokens.weight", "wte.weight", "embed_in.weight", "word_embeddings.weight", "tok_embeddings.weight")
-_HEAD = ("lm_head.weight", "embed_out.weight")
-_NORM = ("model.norm.weight", "language_model.norm.weight", "norm.weight")
-_LAYER_NORM = ("norm.bias", "final_layernorm.weight", "ln_f.weight", "final_layer_norm.weight")
-_OFFSET_NORMS = ("gemma", "gemma2", "gemma3", "gemma3_text")
-_DIVIDES, _MULTIPLIES = ("logits_scaling",), ("logit_scale", "lm_head_multiplier")
+# Where the architectures of transformers keep the text model, and how they call its parts.
+_PREFIXES = (
+    "model.",
+    "",
+    "model.language_model.",
+    "language_model.model.",
+    "language_model.",
+    "model.text_model.",
+    "text_model.model.",
+    "transformer.",
+    "gpt_neox.",
+    "model.decoder.",
+    "decoder.",
+    "backbone.",
+)
+_EMBED = ("embed_tokens", "wte", "word_embeddings", "embed_in", "tok_embeddings", "embeddings")
+_HEAD = ("lm_head", "language_model.lm_head", "model.lm_head", "embed_out", "text_model.lm_head")
+_NORM = ("norm", "final_layernorm", "final_layer_norm", "ln_f", "norm_f", "final_norm")
+_DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
+# Their GGUF files store the last norm's weight plus one, as the norm applies it.
+_GGUF_NORM_PLUS_ONE = ("gemma2", "gemma3", "nemotron")
 
 
 @dataclass(frozen=True)
 class TargetWeights:
-    """CPU tensors in the dtype of the file.
-
-    `embed` and `head` [V, H] are one tensor where the target ties them. `head` gives the target's logits as they are:
-    what the target multiplies them by is in it. `norm` [H]: the weight of the final RMSNorm, None for another norm.
-    """
+    """CPU tensors in the dtype of the file. `embed` and `head` [V, H] are one tensor where the target ties them."""
 
     embed: Tensor
     head: Tensor
     norm: Tensor | None
+    """[H]; None if the last norm has no weight, or is not there."""
+    norm_bias: Tensor | None = None
+    head_bias: Tensor | None = None
+    """[V]"""
+    rule: LogitRule | None = None
+    """What a GGUF file says of the logits. None for a folder, whose config.json says it."""
+
+    @property
+    def tied(self) -> bool:
+        return self.head is self.embed
 
 
 def load_target_weights(path: str | Path) -> TargetWeights:
@@ -44,97 +65,85 @@ def load_target_weights(path: str | Path) -> TargetWeights:
     """
     path = Path(path)
     if not path.exists():
-        raise _missing("The target model is not there.", path, "nothing at this path")
+        raise missing("The target model is not there.", path, "nothing at this path")
     try:
-        return _from_gguf(path) if path.suffix == ".gguf" else _from_folder(path)
-    except FileNotFoundError as exc:
-        raise _missing("The target model has no weights.", path, str(exc)) from exc
+        found = _from_gguf(path) if path.suffix == ".gguf" else _from_folder(path)
     except (SafetensorError, OSError, ValueError) as exc:
-        raise _missing("The target model cannot be read.", path, str(exc)) from exc
-
-
-def _missing(what: str, file: Path, found: str) -> BridgeError:
-    fix = "set target.model to a model folder with safetensors files, or to a .gguf file"
-    return BridgeError("CONFIG_INVALID", what, file=str(file), field="target.model", found=found, fix=fix)
+        raise missing("The target model cannot be read.", path, str(exc)) from exc
+    for name, tensor in (("embedding", found.embed), ("head", found.head)):
+        if tensor.dtype not in _DTYPES:
+            raise missing(f"The target's {name} is quantised, so it cannot train a draft.", path, str(tensor.dtype))
+    return found
 
 
 def _from_folder(folder: Path) -> TargetWeights:
-    config = _config(folder)
-    files = WeightFiles(folder)
-    embed = _read(files, _EMBED)
-    if embed is None:
-        raise _missing("The target model has no token embedding.", folder, f"none of {', '.join(_EMBED)}")
-    ties = _ties(folder, config)
-    head = None if ties else _read(files, _HEAD)
+    ties = _tie_in_config(folder)
+    files = weight_files(folder)
+    embed, head = files.read(_names(_EMBED)), files.read(_weights(_HEAD))
+    if ties is None and (embed is None or head is None):
+        ties = _tie_by_default(folder)
+    if embed is None and head is None:
+        raise missing("The target model has no token embedding.", folder, f"none of {', '.join(_EMBED)}")
     if head is None and not ties:
-        raise _missing("The target model has no head.", folder, "no lm_head.weight, and its config ties no weights")
-    return TargetWeights(embed, _scaled(embed if head is None else head, config), _norm(files, config))
+        raise missing("The target model has no head.", folder, "no lm_head.weight, and its config ties no weights")
+    if embed is None and not ties:
+        raise missing("The target model has no token embedding.", folder, "a head only, and its config ties no weights")
+    embed, head = _one_or_two(embed, head)
+    return TargetWeights(
+        embed,
+        head,
+        files.read(_names(_NORM)),
+        files.read(_names(_NORM, "bias")),
+        files.read([f"{name}.bias" for name in _HEAD]),
+    )
 
 
-def _config(folder: Path) -> dict[str, Any]:
-    """Of the text model: multimodal folders hold it in a section."""
+def _one_or_two(embed: Tensor | None, head: Tensor | None) -> tuple[Tensor, Tensor]:
+    """A file with both may hold one tensor twice. As transformers does, they are tied only if they are equal, whatever
+    the config says."""
+    if embed is None or head is None:
+        one = embed if head is None else head
+        assert one is not None
+        return one, one
+    same = embed.shape == head.shape and embed.dtype == head.dtype and torch.equal(embed, head)
+    return embed, embed if same else head
+
+
+def _tie_in_config(folder: Path) -> bool | None:
+    """Whether the folder's config ties head and embedding. None: it does not say."""
     file = folder / "config.json"
     if not file.exists():
-        raise _missing("The target model has no configuration.", file, "no file")
-    whole: dict[str, Any] = json.loads(read_text(file, follow=True))
-    text = whole.get("text_config")
-    return {**whole, **text} if isinstance(text, dict) else whole
+        raise missing("The target model has no configuration.", file, "no file")
+    config: Any = json.loads(read_text(file, follow=True))
+    if not isinstance(config, dict):
+        raise missing("The target model's configuration is not a JSON object.", file, type(config).__name__)
+    text = config.get("text_config")
+    said = [part.get("tie_word_embeddings") for part in (config, text) if isinstance(part, dict)]
+    given = [bool(value) for value in said if value is not None]
+    return any(given) if given else None
 
 
-def _ties(folder: Path, config: dict[str, Any]) -> bool:
-    if "tie_word_embeddings" in config:
-        return bool(config["tie_word_embeddings"])
-    if "model_type" not in config:
-        return False
-    # The class decides. Imported here: it takes seconds, and most files say it.
+def _tie_by_default(folder: Path) -> bool:
+    """Whether the model's class ties them. Only transformers knows, and importing it takes seconds."""
     from draftbridge.target.target import load_config
 
-    return bool(load_config(str(folder)).tie_word_embeddings)
+    return bool(getattr(load_config(str(folder)), "tie_word_embeddings", False))
 
 
-def _scaled(head: Tensor, config: dict[str, Any]) -> Tensor:
-    scale = 1.0
-    for name in _MULTIPLIES:
-        scale *= float(config.get(name) or 1.0)
-    for name in _DIVIDES:
-        scale /= float(config.get(name) or 1.0)
-    return head if scale == 1.0 else head * scale
+def _names(parts: tuple[str, ...], kind: str = "weight") -> list[str]:
+    return [f"{prefix}{part}.{kind}" for prefix, part in product(_PREFIXES, parts)]
 
 
-def _norm(files: WeightFiles, config: dict[str, Any]) -> Tensor | None:
-    if _named(files.places, _LAYER_NORM) is not None:
-        return None
-    norm = _read(files, _NORM)
-    # Gemma stores how much its weight differs from one.
-    is_offset = config.get("model_type") in _OFFSET_NORMS
-    return norm + 1 if norm is not None and is_offset else norm
-
-
-def _read(files: WeightFiles, endings: tuple[str, ...]) -> Tensor | None:
-    name = _named(files.places, endings)
-    if name is None:
-        return None
-    file = files.places[name]
-    if not file.exists():
-        raise _missing("A weight file of the target model is missing.", file, f"no file, {name} should be in it")
-    return files.read(name)
-
-
-def _named(names: Iterable[str], endings: tuple[str, ...]) -> str | None:
-    """The tensor of the text model with such a name; a layer and another modality have names of their own."""
-    known = [name for name in names if ".layers." not in name and "vision" not in name and "audio" not in name]
-    for ending in endings:
-        found = [name for name in known if name == ending or name.endswith(f".{ending}")]
-        if found:
-            return min(found, key=len)
-    return None
+def _weights(parts: tuple[str, ...]) -> list[str]:
+    return [f"{part}.weight" for part in parts]
 
 
 def _from_gguf(file: Path) -> TargetWeights:
     from gguf import GGUFReader
     from gguf.quants import dequantize
 
-    stored = {tensor.name: tensor for tensor in GGUFReader(str(file)).tensors}
+    reader = GGUFReader(str(file))
+    stored = {tensor.name: tensor for tensor in reader.tensors}
 
     def read(name: str) -> Tensor | None:
         if name not in stored:
@@ -144,6 +153,22 @@ def _from_gguf(file: Path) -> TargetWeights:
 
     embed = read("token_embd.weight")
     if embed is None:
-        raise _missing("The target model has no token embedding.", file, "no token_embd.weight")
-    head = read("output.weight")
-    return TargetWeights(embed, embed if head is None else head, read("output_norm.weight"))
+        raise missing("The target model has no token embedding.", file, "no token_embd.weight")
+    head, norm = read("output.weight"), read("output_norm.weight")
+    field = reader.get_field("general.architecture")
+    if norm is not None and field is not None and field.contents() in _GGUF_NORM_PLUS_ONE:
+        norm = norm - 1
+    head = embed if head is None else head
+    return TargetWeights(embed, head, norm, read("output_norm.bias"), read("output.bias"), _gguf_rule(reader))
+
+
+def _gguf_rule(reader: Any) -> LogitRule:
+    def number(name: str) -> float | None:
+        field = reader.get_field(name)
+        return None if field is None else float(field.contents())
+
+    field = reader.get_field("general.architecture")
+    kind = "" if field is None else str(field.contents())
+    scale = number(f"{kind}.logit_scale") or 1.0
+    scale = 1 / scale if kind.startswith(("granite", "minicpm")) else scale
+    return LogitRule(None if scale == 1 else scale, number(f"{kind}.final_logit_softcapping") or None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,11 @@ import pytest
 import torch
 import transformers
 from draftbridge.bridge.errors import BridgeError
-from draftbridge.capture.capture import FINAL
-from draftbridge.capture.logits_probe import expect_rebuildable
 from draftbridge.target.layer_states import LayerStates
-from draftbridge.target.target import decoder_of, describe, load_model
+from draftbridge.target.logit_finish import LogitFinish
+from draftbridge.target.logit_probe import probe
+from draftbridge.target.logit_rule import finish_of, logit_rule
+from draftbridge.target.target import describe, load_model
 from draftbridge.target.target_weights import load_target_weights
 from safetensors.torch import load_file, save_file
 
@@ -38,7 +40,7 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
     "Mixtral": MOE,
     "Qwen3Moe": {"num_experts": 2, "num_experts_per_tok": 1, "moe_intermediate_size": 16, "head_dim": 8},
     "Gemma": {"head_dim": 8},
-    "Gemma2": {"head_dim": 8, "final_logit_softcapping": None},
+    "Gemma2": {"head_dim": 8, "final_logit_softcapping": 2.0},
     "Granite": {"logits_scaling": 8.0, "embedding_multiplier": 12.0, "residual_multiplier": 0.2},
     "Cohere": {"logit_scale": 0.0625},
     "Phi": {},
@@ -64,14 +66,16 @@ def saved(name: str, folder: Path, **more: Any) -> Path:
     return folder
 
 
+TOKENS = (5, 9, 3, 70, 8, 8, 41)
+
+
 def difference(folder: Path, dtype: torch.dtype = torch.float32) -> float:
-    path = str(folder)
-    model: Any = load_model(path, dtype)
-    with LayerStates(decoder_of(model, path), (0, 1)) as layers:
-        return expect_rebuildable(model, lambda: layers.read(FINAL), load_target_weights(folder).head, path)
+    weights = load_target_weights(folder)
+    finish = finish_of(logit_rule(str(folder), weights), weights)
+    return probe(load_model(str(folder), dtype), weights, finish, TOKENS, (0, 1))
 
 
-@pytest.mark.parametrize("name", [name for name in ARCHITECTURES if name != "Phi"])
+@pytest.mark.parametrize("name", ARCHITECTURES)
 def test_the_logits_of_an_architecture_are_rebuilt(name: str, tmp_path: Path) -> None:
     folder = saved(name, tmp_path / "model")
     assert difference(folder) < 1e-5
@@ -87,55 +91,48 @@ def refused(folder: Path) -> str:
     return str(caught.value.details["found"])
 
 
-def test_capped_logits_are_refused_by_name(tmp_path: Path) -> None:
-    assert "final_logit_softcapping" in refused(saved("Gemma2", tmp_path / "model", final_logit_softcapping=2.0))
-
-
-def test_a_head_with_a_bias_is_refused(tmp_path: Path) -> None:
-    assert "PhiForCausalLM: position" in refused(saved("Phi", tmp_path / "model"))
-
-
 def with_config(folder: Path, **more: Any) -> Path:
     file = folder / "config.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), **more}))
     return folder
 
 
-@pytest.mark.parametrize("change", ["scale", "head", "tie"])
-def test_each_deliberate_change_is_caught(change: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from draftbridge.target import target_weights
-
-    if change == "scale":
-        monkeypatch.setattr(target_weights, "_DIVIDES", ())
-        folder = saved("Granite", tmp_path / "model")
-    elif change == "head":
-        monkeypatch.setattr(target_weights, "_HEAD", ("embed_tokens.weight",))
-        folder = saved("Llama", tmp_path / "model")
-    else:
-        monkeypatch.setattr(target_weights, "_ties", lambda *_: True)
-        folder = saved("Llama", tmp_path / "model")
-    refused(folder)
+@pytest.mark.parametrize("name", ["Granite", "Cohere", "Gemma2", "Phi"])
+def test_a_scale_a_cap_and_a_bias_that_are_left_out_are_caught(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = saved(name, tmp_path / "model")
+    monkeypatch.setattr(LogitFinish, "__call__", lambda _finish, products, _at: products)
+    assert "logit of token" in refused(folder)
 
 
-def test_a_state_without_its_norm_is_caught(tmp_path: Path) -> None:
+@pytest.mark.parametrize("change", ["head", "tie"])
+def test_another_head_is_caught(change: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = saved("Llama", tmp_path / "model")
+    right = load_target_weights(folder)
+    wrong = replace(right, head=right.head.flip(0) if change == "head" else right.embed)
+    finish = finish_of(logit_rule(str(folder), right), right)
+    with pytest.raises(BridgeError) as caught:
+        probe(load_model(str(folder), torch.float32), wrong, finish, TOKENS, (0, 1))
+    assert caught.value.code == "CONTRACT_MISMATCH"
+
+
+def test_a_state_without_its_norm_is_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = saved("Llama", tmp_path / "model")
+    monkeypatch.setattr(LayerStates, "read", lambda states, _state: states._outputs[max(states._outputs)])
+    weights = load_target_weights(folder)
+    finish = finish_of(logit_rule(str(folder), weights), weights)
     model: Any = load_model(str(folder), torch.float32)
-    with LayerStates(decoder_of(model, str(folder)), (2,)) as layers, pytest.raises(BridgeError):
-        expect_rebuildable(model, lambda: layers._outputs[2], load_target_weights(folder).head, "m")
+    with pytest.raises(BridgeError) as caught:
+        probe(model, weights, finish, TOKENS, (2,))
+    assert caught.value.code == "CONTRACT_MISMATCH"
 
 
 def test_a_file_with_a_head_of_its_own_under_a_config_that_says_tied_is_as_transformers_loads_it(
     tmp_path: Path,
 ) -> None:
-    folder = saved("Llama", tmp_path / "model")
-    tied = with_config(folder, tie_word_embeddings=True)
-    model: Any = load_model(str(tied), torch.float32)
-    own = load_file(folder / "model.safetensors")["lm_head.weight"]
-    is_own = torch.equal(model.lm_head.weight, own)
-    if is_own:
-        refused(tied)
-    else:
-        assert difference(tied) < 1e-5
+    tied = with_config(saved("Llama", tmp_path / "model"), tie_word_embeddings=True)
+    assert difference(tied) < 1e-5
 
 
 @pytest.mark.parametrize("parts", [1, 2])

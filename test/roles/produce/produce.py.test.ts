@@ -140,8 +140,21 @@ describe('ingest', () => {
     expect((await readRefManifest({ dir: config.manifest })).refs).toHaveLength(11)
   })
 
-  it('ends at a damaged file, names it, and keeps what was good; once repaired it goes on', async () => {
+  it('leaves a damaged file out and counts it, and makes no sample of what macOS leaves beside a file', async () => {
     const { config, files } = await ingestScene()
+    const bad = path.join(files, 'data_000.ckpt')
+    await truncate(bad, 700)
+    await writeFile(path.join(files, '._data_001.ckpt'), 'Mac OS X')
+    const context = watched()
+    await produce(config, context)
+    expect(finished(context)).toMatchObject({ inputs: 11, samples: 10, refused: 1 })
+    const refused = context.seen.find(({ event }) => event === 'produce.refused')
+    expect(refused).toMatchObject({ samples: 1, places: [expect.stringContaining(bad)] })
+  })
+
+  it('told so, it ends at a damaged file, names it, and keeps what was good; once repaired it goes on', async () => {
+    const { config: lenient, files } = await ingestScene()
+    const config = { ...lenient, data: { ...lenient.data, onBad: 'stop' as const } }
     const bad = path.join(files, 'data_005.ckpt')
     await truncate(bad, 700)
     const error = await produce(config, watched()).catch((caught: unknown) => caught)
@@ -325,7 +338,11 @@ describe('capture', () => {
     const before = await listing(store)
     // One more was encoded and not captured yet.
     expect(before).toHaveLength(2)
-    const mended = [...TALKS.slice(1, 3), { ...TALKS[3], input_ids: [1, 70, 71, 2] }, { ...FOREIGN, input_ids: [1, 3, 4] }]
+    const mended = [
+      ...TALKS.slice(1, 3),
+      { ...TALKS[3], input_ids: [1, 70, 71, 2] },
+      { ...FOREIGN, input_ids: [1, 3, 4] },
+    ]
     await writeFile(file, mended.map((talk) => `${JSON.stringify(talk)}\n`).join(''))
     const second = watched()
     await produce(config, second)
