@@ -1,10 +1,8 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import os from 'node:os'
 import path from 'node:path'
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { loadConfig } from '../../src/config/load.ts'
-import { resolvePaths } from '../../src/config/paths.ts'
-import { RunConfig } from '../../src/config/schema.ts'
 import { CodedError } from '../../src/core/errors.ts'
 
 let folder: string
@@ -111,20 +109,6 @@ describe('paths', () => {
     expect(config.manifest).toBe(path.join(path.dirname(folder), 'm'))
     expect(config.draft.config).toBe('auto')
     expect(config.eval.prompts).toBeNull()
-  })
-
-  it('needs no home of the user unless a path begins with ~', async () => {
-    const home = vi.spyOn(os, 'homedir').mockImplementation(() => {
-      throw new Error('no entry of this user')
-    })
-    try {
-      const config = RunConfig.parse({ version: 1, run: { id: 'r' }, target: { model: 'm' }, manifest: 'here' })
-      expect(resolvePaths(config, { folder: '/runs', env: {} }).config.manifest).toBe('/runs/here')
-      const inHome = { ...config, manifest: '~/here' }
-      expect(() => resolvePaths(inHome, { folder: '/runs', env: {} })).toThrow('no entry of this user')
-    } finally {
-      home.mockRestore()
-    }
   })
 
   it('expand ~ and variables, in paths only', async () => {

@@ -2,7 +2,8 @@
 
 The format is that of `scripts/prepare_hidden_states.py` in github.com/sgl-project/SpecForge: one file per sample with
 `input_ids`, `loss_mask` int64 [n] and the states that the draft trains on; for EAGLE3 `hidden_state` [1, n, H] and
-`aux_hidden_state` [1, n, 3H]. Ids and mask may be other whole numbers or yes and no, and [1, n]; states may be [n, width].
+`aux_hidden_state` [1, n, 3H]. Ids and mask may also be [1, n], and of any type that holds whole numbers or yes and no;
+states may be [n, width].
 """
 
 from __future__ import annotations
