@@ -163,7 +163,8 @@ def _open(payload: Payload) -> Payload:
 @op("capture.encode", "engine")
 def _encode(payload: Payload) -> Payload:
     capture = TABLE.borrow(payload["session"], Capture)
-    conversation = json.loads(payload["conversation"])
+    # Its place in the user's files is known to the caller, who names it in errors.
+    conversation = {"id": "conversation", **json.loads(payload["conversation"])}
     samples = conversation_mask.encode(capture.tokenizer, conversation, turns=capture.turns, today=capture.today)
     # The target does not know positions beyond its own.
     kept = min(payload["maxLength"], capture.positions)

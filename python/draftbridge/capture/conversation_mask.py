@@ -1,95 +1,198 @@
-"""Conversations as tokens, with a mask over what the assistant said."""
+"""Conversations as tokens, with a mask over what the assistant said.
+
+The mask covers, for every assistant turn, all that the chat template puts after the header of the turn: the answer, the
+end-of-turn token, and what follows it before the next turn (for ChatML the newline, as the reference's pattern
+`<|im_end|>\n` does); or what the template's `{% generation %}` markers say. It is derived from the text, and proved:
+the masked tokens of each turn, decoded, must be the text of that turn.
+
+A template may render a turn otherwise once later turns follow (Qwen3 leaves earlier reasoning out). Such a conversation
+is several samples, each as far as a turn, as the engine saw it when it generated that turn.
+"""
 
 from __future__ import annotations
 
-import datetime
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from draftbridge.bridge.errors import BridgeError
-from draftbridge.capture.answer_spans import Answer, answer_of, not_found
-from draftbridge.capture.chat_template import ChatTemplate, Message
-from draftbridge.capture.said_whole import expect_whole, is_empty
-from draftbridge.capture.token_mask import masked_tokens
+from draftbridge.capture.chat import Chat, Span
+from draftbridge.capture.chat_template import has_markers, template_of
+from draftbridge.capture.empty_thought import without_empty_thought
+from draftbridge.capture.mask_proof import Reader, reader_of
+from draftbridge.capture.mask_refusals import refused
+from draftbridge.capture.said import require_all_said, require_tools, says_something
+from draftbridge.capture.token_spans import mask_of, tokenized, tokenized_apart, tokens_of
+from draftbridge.capture.turn_spans import (
+    Turn,
+    generation_prompt,
+    part_in_whole,
+    turn_by_markers,
+    turn_by_prompt,
+)
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+__all__ = ["EncodedSample", "Turns", "encode", "mask_of", "mask_rule_of"]
 
 Turns = Literal["all", "last", "as-rendered"]
 
 
 @dataclass(frozen=True)
 class EncodedSample:
-    """Token ids and mask (0/1, same length). `turn`: the only answer that it trains, by its place in the messages."""
+    """Token ids and mask (0/1, same length)."""
 
     ids: list[int]
     mask: list[int]
-    turn: int | None = None
+    turn: int | None
+    """None for the one sample of a whole conversation; else the assistant turn with which the sample ends."""
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What one sample trains of its text."""
+
+    spans: tuple[Span, ...]
+    replies: tuple[str, ...]
 
 
 def encode(
-    tokenizer: PreTrainedTokenizerBase,
-    conversation: dict[str, Any],
-    *,
-    turns: Turns = "all",
-    today: str | None = None,
+    tokenizer: PreTrainedTokenizerBase, conversation: dict[str, Any], *, turns: Turns = "all", today: str | None = None
 ) -> list[EncodedSample]:
-    """The samples of `{messages, tools?}` or `{input_ids, loss_start}`.
+    """The samples of `{id, messages, tools?}` or `{id, input_ids, loss_start}`.
 
-    One sample trains all answers where the template renders each turn as the model saw it. A template that renders
-    earlier turns in another way once later ones follow (it drops their thoughts, or moves the system message) gives a
-    sample for each answer. `turns`: `all`, only the `last` answer, or all of them `as-rendered` in one sample.
-    `today`: an ISO date for templates that write one.
+    `turns`: "all" trains every answer exactly once, in one sample if the template renders each turn for good, or else
+    in several; "last" trains the last answer only; "as-rendered" gives the one sample of the whole rendering. An answer
+    that says nothing is not trained. `today` (ISO date): what the template takes for the current date.
 
-    Raises FEATURE_INVALID for a conversation that the template cannot render, whose answers cannot be found in what it
-    renders, or of which it leaves something out.
+    Raises FEATURE_INVALID, with a sentence of mask_refusals.py, for a conversation whose mask cannot be proved, or
+    whose template leaves out what the assistant said.
     """
     if "input_ids" in conversation:
         ids = list(conversation["input_ids"])
         start = min(conversation["loss_start"], len(ids))
-        return [EncodedSample(ids, [0] * start + [1] * (len(ids) - start))]
-    date = None if today is None else datetime.date.fromisoformat(today)
-    template = ChatTemplate(tokenizer, conversation.get("tools"), date)
-    _expect_offsets(tokenizer, template)
-    messages: list[Message] = conversation["messages"]
-    said = [at for at, message in enumerate(messages) if message["role"] == "assistant" and not is_empty(message)]
-    if not said:
-        return [EncodedSample(*masked_tokens(tokenizer, template.render(messages), []))]
+        return [EncodedSample(ids, [0] * start + [1] * (len(ids) - start), None)]
+    chat = Chat(tokenizer, conversation, today)
+    require_tools(chat)
+    answers = [at for at, message in enumerate(chat.messages) if message.get("role") == "assistant"]
     if turns == "last":
-        return [_alone(tokenizer, messages, answer_of(template, messages, at)) for at in said[-1:]]
-    whole = template.render(messages)
-    answers = [answer_of(template, messages, at) for at in said]
-    rewritten = next((answer.turn for answer in answers if not _stands_in(whole, answer, messages)), None)
-    if rewritten is None:
-        spans = [span for answer in answers for span in answer.spans]
-        return [EncodedSample(*masked_tokens(tokenizer, whole, spans))]
+        answers = answers[-1:]
+    answers = [at for at in answers if says_something(chat.messages[at])]
+    if not answers:
+        return [_sample(tokenizer, chat, chat.whole, [], None)]
     if turns == "as-rendered":
-        raise not_found(rewritten, "a turn that is rendered in another way once later turns follow")
-    return [_alone(tokenizer, messages, answer) for answer in answers]
+        return [_sample(tokenizer, chat, chat.whole, [_as_rendered(chat, at) for at in answers], None)]
+    found = [_turn(chat, at) for at in answers]
+    for turn in found:
+        require_all_said(chat, turn.index, "".join(turn.replies))
+    if turns == "last":
+        return [_sample(tokenizer, chat, turn.text, [_Part(turn.spans, turn.replies)], turn.index) for turn in found]
+    return _all(tokenizer, chat, found)
 
 
-def _stands_in(whole: str, answer: Answer, messages: list[Message]) -> bool:
-    """Whether the answer stands in the whole conversation as it does at its turn, and the last one complete."""
-    if not whole.startswith(answer.text):
-        return False
-    expect_whole(messages[answer.turn], answer.said, answer.turn)
-    return True
+def mask_rule_of(tokenizer: PreTrainedTokenizerBase) -> Literal["markers", "prefixes"]:
+    """What the masks come from: the template's own markers, or how it renders prefixes of a conversation."""
+    return "markers" if has_markers(template_of(tokenizer)) else "prefixes"
 
 
-def _alone(tokenizer: Any, messages: list[Message], answer: Answer) -> EncodedSample:
-    expect_whole(messages[answer.turn], answer.said, answer.turn)
-    return EncodedSample(*masked_tokens(tokenizer, answer.text, answer.spans), answer.turn)
+def _all(tokenizer: PreTrainedTokenizerBase, chat: Chat, turns: list[Turn]) -> list[EncodedSample]:
+    whole = [part for turn in turns if (part := _within(chat, chat.whole, turn)) is not None]
+    if len(whole) == len(turns):
+        return [_sample(tokenizer, chat, chat.whole, whole, None)]
+    samples: list[EncodedSample] = []
+    waiting = turns
+    while waiting:
+        last = waiting[-1]
+        inside = {turn.index: _within(chat, last.text, turn) for turn in waiting}
+        parts = [part for part in inside.values() if part is not None]
+        samples.append(_sample(tokenizer, chat, last.text, parts, last.index))
+        waiting = [turn for turn in waiting if inside[turn.index] is None]
+    return samples[::-1]
 
 
-def _expect_offsets(tokenizer: PreTrainedTokenizerBase, template: ChatTemplate) -> None:
-    # Asked for first: without a template the tokenizer does not matter.
-    _ = template.text
-    if tokenizer.is_fast:
-        return
-    raise BridgeError(
-        "CONFIG_INVALID",
-        "the loss mask needs a tokenizer that knows which characters a token covers",
-        field="target.tokenizer",
-        found=type(tokenizer).__name__,
-        fix="name a folder with a tokenizer.json",
-    )
+def _within(chat: Chat, text: str, turn: Turn) -> _Part | None:
+    """The part that `turn` has in `text`, if `text` begins as the turn's own does."""
+    if text.startswith(turn.text):
+        return _Part(turn.spans, turn.replies)
+    # Some templates (Phi) end every conversation with a token that no turn has once another follows.
+    kept = turn.text.removesuffix(chat.eos)
+    (*_, (begin, end)), reply = turn.spans, turn.replies[-1]
+    if not text.startswith(kept) or not text.endswith(chat.eos) or begin >= len(kept):
+        return None
+    prompted = chat.tried(chat.messages[: turn.index + 1], prompt=True)
+    if prompted is None or prompted != kept + (generation_prompt(chat) or prompted):
+        return None
+    if end <= len(kept):
+        return _Part(turn.spans, turn.replies)
+    return _Part((*turn.spans[:-1], (begin, len(kept))), (*turn.replies[:-1], reply.removesuffix(chat.eos)))
+
+
+def _turn(chat: Chat, index: int) -> Turn:
+    if has_markers(chat.template):
+        return turn_by_markers(chat, index)
+    return without_empty_thought(turn_by_prompt(chat, index), chat.messages[index])
+
+
+def _as_rendered(chat: Chat, index: int) -> _Part:
+    last = index == len(chat.messages) - 1
+    part = _marked_in_whole(chat, index) if has_markers(chat.template) else _rendered_in_whole(chat, index)
+    require_all_said(chat, index, "".join(part.replies), reasoning=last)
+    return part
+
+
+def _rendered_in_whole(chat: Chat, index: int) -> _Part:
+    part = _within(chat, chat.whole, _turn(chat, index))
+    if part is not None:
+        return part
+    span, reply = part_in_whole(chat, index)
+    return _Part((span,), (reply,))
+
+
+def _marked_in_whole(chat: Chat, index: int) -> _Part:
+    assistants = [at for at, message in enumerate(chat.messages) if message.get("role") == "assistant"]
+    spans = chat.marked(len(chat.messages))
+    if len(spans) != len(assistants):
+        part = _within(chat, chat.whole, turn_by_markers(chat, index))
+        if part is None:
+            raise refused("markers-not-followed", chat.name, f"messages[{index}]", "marked text that depends on turns")
+        return part
+    begin, end = spans[assistants.index(index)]
+    return _Part(((begin, end),), (chat.whole[begin:end],))
+
+
+def _sample(
+    tokenizer: PreTrainedTokenizerBase, chat: Chat, text: str, parts: Sequence[_Part], turn: int | None
+) -> EncodedSample:
+    """`text` as a sample that trains `parts`, proved."""
+    spans = [span for part in parts for span in part.spans]
+    replies = [reply for part in parts for reply in part.replies]
+    reader = reader_of(tokenizer)
+    try:
+        ids, offsets = tokenized(tokenizer, text)
+        tokens = tokens_of(offsets, spans)
+        wrong = _wrong(reader, ids, tokens, replies)
+        if wrong:
+            cuts = sorted({border for at in wrong for border in spans[at]})
+            ids, offsets = tokenized_apart(tokenizer, reader, text, cuts)
+            tokens = tokens_of(offsets, spans)
+            wrong = _wrong(reader, ids, tokens, replies) or ([] if reader.spells(ids, text) else wrong)
+    except (TypeError, UnicodeError, ValueError) as exc:
+        raise refused("untokenized", chat.name, "messages", f"{type(exc).__name__}: {exc}"[:300]) from exc
+    if wrong:
+        have = reader.shown([ids[at] for at in tokens[wrong[0]]])
+        found = f"tokens for {_brief(have)}; the template renders {_brief(replies[wrong[0]])}"
+        raise refused("proof-failed", chat.name, "messages", found)
+    mask = [0] * len(ids)
+    for part in tokens:
+        mask[part.start : part.stop] = [1] * len(part)
+    return EncodedSample(ids, mask, turn)
+
+
+def _wrong(reader: Reader, ids: list[int], tokens: list[range], replies: list[str]) -> list[int]:
+    """Those of `replies` that their tokens do not spell."""
+    parts = zip(tokens, replies, strict=True)
+    return [at for at, (part, reply) in enumerate(parts) if not reader.spells(ids[part.start : part.stop], reply)]
+
+
+def _brief(text: str) -> str:
+    return ascii(text) if len(text) <= 80 else f"{text[:40]!a} ... {text[-30:]!a}"

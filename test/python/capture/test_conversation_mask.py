@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 from draftbridge.bridge.errors import BridgeError
-from draftbridge.capture.conversation_mask import EncodedSample
+from draftbridge.capture.conversation_mask import EncodedSample, mask_of
 from draftbridge.capture.conversation_mask import encode as encode_all
-from draftbridge.capture.token_mask import mask_of
 from draftbridge.target.target import load_tokenizer
 
 # The tiny tokenizer has a token for each byte: printable ASCII is its code less 30, the newline 201,
@@ -41,9 +40,10 @@ def tokenizer(tiny_target: str) -> Any:
 
 
 def encode(tokenizer: Any, conversation: dict[str, Any]) -> tuple[list[int], list[int]]:
-    [sample] = encode_all(tokenizer, conversation)
-    assert sample.turn is None
-    return sample.ids, sample.mask
+    """The one sample of a conversation."""
+    samples: list[EncodedSample] = encode_all(tokenizer, conversation)
+    assert [sample.turn for sample in samples] == [None]
+    return samples[0].ids, samples[0].mask
 
 
 def spelled(parts: list[tuple[list[int], int]]) -> tuple[list[int], list[int]]:
@@ -78,27 +78,17 @@ def test_a_conversation_that_the_assistant_begins_is_found_behind_the_default_sy
     assert ids[-4:] == [91, 81, 2, 201]
 
 
-def test_a_template_that_rewrites_earlier_turns_gives_a_sample_for_each_answer(tiny_target: str) -> None:
+def test_a_template_that_rewrites_earlier_turns_is_refused_and_not_guessed_at(tiny_target: str) -> None:
     rewriting = load_tokenizer(tiny_target, None)
     rewriting.chat_template = (
-        "{% for m in messages %}{{ '<' + m['role'] + '>' }}"
-        "{{ m['content'] if loop.last or m['role'] == 'user' else '...' }}{% endfor %}"
+        "{% for m in messages %}{{ '<' + m['role'] + '>' + (m['content'] if loop.last else '...') }}{% endfor %}"
         "{% if add_generation_prompt %}<assistant>{% endif %}"
     )
-    conversation = {"id": "c", "messages": MESSAGES}
-    samples = encode_all(rewriting, conversation)
-    assert [sample.turn for sample in samples] == [1, 3]
-    assert [trained(rewriting, sample) for sample in samples] == ["yo", "ok"]
-    [last] = encode_all(rewriting, conversation, turns="last")
-    assert last == samples[1]
     with pytest.raises(BridgeError) as caught:
-        encode_all(rewriting, conversation, turns="as-rendered")
+        encode(rewriting, {"id": "talk-7", "messages": MESSAGES})
     assert caught.value.code == "FEATURE_INVALID"
+    assert caught.value.details["file"] == "talk-7"
     assert caught.value.details["field"] == "messages[1]"
-
-
-def trained(tokenizer: Any, sample: EncodedSample) -> str:
-    return str(tokenizer.decode([token for token, flag in zip(sample.ids, sample.mask, strict=True) if flag]))
 
 
 def test_what_the_template_refuses_is_named(tiny_target: str) -> None:
