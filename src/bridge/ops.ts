@@ -12,14 +12,6 @@ export type { Lane, Minted } from './op.ts'
 export type { Validated, WatchedStep } from './report-ops.ts'
 export type { TrainMetrics } from './train-ops.ts'
 
-const Message = z.strictObject({ role: z.string(), content: z.string() })
-/** Text to render with the chat template, or tokens that already are a rendered conversation. */
-export const Conversation = z.union([
-  z.strictObject({ id: z.string(), messages: z.array(Message).min(1) }),
-  z.strictObject({ id: z.string(), input_ids: z.array(Count).min(1), loss_start: Count }),
-])
-export type Conversation = z.output<typeof Conversation>
-
 const Decoded = z.strictObject({
   outputIds: z.array(Count),
   /** Tokens from verify passes, without the first token, which the prefill produces. */
@@ -74,8 +66,16 @@ export const ops = {
   ),
   'capture.encode': op(
     'engine',
-    z.strictObject({ session: Handle, conversation: Conversation, maxLength: Int.positive() }),
-    Encoded,
+    z.strictObject({
+      session: Handle,
+      /** `{ messages, tools? }` or `{ input_ids, loss_start }`, as JSON text, because it keeps the digits of numbers. */
+      conversation: z.string(),
+      maxLength: Int.positive(),
+    }),
+    z.strictObject({
+      /** `turn`: the answer that the sample trains, by its place in `messages`; null where one sample trains all. */
+      samples: z.array(Encoded.extend({ turn: Count.nullable() })),
+    }),
   ),
   'capture.forward': op(
     'engine',

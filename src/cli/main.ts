@@ -7,6 +7,7 @@ import { listenForStop } from './sessions/stop.ts'
 import { describeError } from './texts/print-error.ts'
 
 const EXIT_USAGE = 2
+const EXIT_BUG = 70
 /** How long a finished command may still wait for open handles, such as a running Python call, before it exits. */
 const EXIT_GRACE_MS = 3000
 
@@ -15,8 +16,8 @@ const print = (text: string): void => {
 }
 
 async function main(args: readonly string[]): Promise<void> {
-  // A reader such as `head` may close the pipe early. That is not a failure.
-  process.stdout.on('error', (error) => process.exit(isErrno(error, 'EPIPE') ? 0 : 70))
+  // A reader such as `head` may go away early. The work goes on without it, and its exit code is that of the work.
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', endUnlessReaderIsGone)
   // Once the command is over a signal ends the process, whatever still runs.
   using stop = listenForStop(print)
   try {
@@ -33,6 +34,11 @@ async function main(args: readonly string[]): Promise<void> {
     process.stderr.write(`${text}\n`)
     process.exitCode = exitCode
   }
+}
+
+function endUnlessReaderIsGone(error: Error): void {
+  const isGone = isErrno(error, 'EPIPE') || ('code' in error && error.code === 'ERR_STREAM_DESTROYED')
+  if (!isGone) process.exit(EXIT_BUG)
 }
 
 async function version(): Promise<string> {

@@ -47,7 +47,9 @@ export function resolvePaths(
     const part = keyPath.slice(0, -1).reduce<Section | null>((above, name) => section(above?.[name]), resolved)
     const value = part?.[key]
     const isAuto = keyPath[0] === 'draft' && value === 'auto'
-    if (part !== null && typeof value === 'string' && !isAuto) part[key] = absolute(value, keyPath.join('.'))
+    if (part === null || isAuto) continue
+    if (typeof value === 'string') part[key] = absolute(value, keyPath.join('.'))
+    else if (Array.isArray(value)) part[key] = value.map((each) => absolute(String(each), keyPath.join('.')))
   }
   return { config: resolved as RunConfig, unset }
 }
@@ -57,6 +59,7 @@ const variablesIn = (text: string): string[] => [...text.matchAll(VARIABLE)].map
 
 function expand(text: string, env: NodeJS.ProcessEnv): string {
   const filled = text.replaceAll(VARIABLE, (_, name: string) => env[name] ?? '')
-  const home = env['HOME'] ?? os.homedir()
-  return filled === '~' || filled.startsWith('~/') ? path.join(home, filled.slice(1)) : filled
+  if (filled !== '~' && !filled.startsWith('~/')) return filled
+  // Asked for only then: a container may run as a user without a home.
+  return path.join(env['HOME'] ?? os.homedir(), filled.slice(1))
 }

@@ -18,8 +18,26 @@ export const TargetShape = z.strictObject({
 export type TargetShape = z.infer<typeof TargetShape>
 
 /**
+ * What rebuilds the target's logits from its last hidden state. Only what is not the usual is named: logits are
+ * `lm_head @ h`, unscaled, of a head that is tied where config.json says so, after an RMSNorm.
+ */
+const LogitRule = z.strictObject({
+  /** Multiplies the logits. */
+  scale: z.number().optional(),
+  /** Then the logits become `cap * tanh(logits / cap)`. */
+  cap: z.number().positive().optional(),
+  /** The head adds a bias before the scale. */
+  bias: z.boolean().optional(),
+  /** Whether the head is the embedding, where config.json says otherwise or nothing. */
+  tied: z.boolean().optional(),
+  /** Kind of the target's last norm. `rms-plus-one`: an RMSNorm that multiplies by its weight plus one. */
+  norm: z.enum(['rms', 'rms-plus-one', 'layer', 'other']).optional(),
+})
+
+/**
  * How features were made. Layer ids name a layer's OUTPUT (0-based): id i is transformers' `hidden_states[i + 1]`.
- * `finalNorm: post` means that `hidden_state` has been through the target's last norm, so logits = lm_head @ h.
+ * `finalNorm: post` means that `hidden_state` has been through the target's last norm, so logits = lm_head @ h,
+ * unless `logits` says more.
  */
 export const CaptureContract = z.strictObject({
   target: z.string(),
@@ -36,5 +54,9 @@ export const CaptureContract = z.strictObject({
   maskRule: z.enum(['assistant-tokens', 'from-file']),
   tokenizerHash: z.string().nullable(),
   templateHash: z.string().nullable(),
+  /** The date that the chat template wrote; absent where it writes none. */
+  templateDate: z.iso.date().optional(),
+  /** Missing in contracts of the usual target, and in those of older versions. */
+  logits: LogitRule.optional(),
 })
 export type CaptureContract = z.infer<typeof CaptureContract>

@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process'
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { accessSync, constants } from 'node:fs'
@@ -11,6 +11,7 @@ import { afterAll, describe, it } from 'vitest'
 
 /** One field each of `Mood` in moods.py, which says what they mean. */
 export const moods = {
+  plain: {},
   cached: { cache_seconds: 1, negative_seconds: 1 },
   eioForGone: { cache_seconds: 1, negative_seconds: 1, eio_for_gone: true },
   noLinks: { no_links: true },
@@ -88,6 +89,29 @@ export async function mounted(mood: MoodName): Promise<string> {
   return point
 }
 
+interface Mounted {
+  readonly mood: MoodName
+  readonly disk: string
+  readonly server: ChildProcess
+}
+const served = new Map<string, Mounted>()
+
+function mountOf(dir: string): Mounted {
+  const found = served.get(path.dirname(dir))
+  if (found === undefined) throw new Error(`no mount of ours: ${dir}`)
+  return found
+}
+
+/** The process that serves the mount of `dir`, a folder that `mounts` gave. */
+export const serverOf = (dir: string): ChildProcess => mountOf(dir).server
+
+/** Mounts it again after its server was killed. */
+export async function mountAgain(dir: string): Promise<void> {
+  const { disk, mood } = mountOf(dir)
+  unmount(path.dirname(dir))
+  await mount(disk, path.dirname(dir), mood)
+}
+
 /** How often the kernel asked the file system for what: each is a round trip to the server of a network file system. */
 export type Requests = Readonly<Record<string, number>>
 const counters = new Map<string, () => Promise<Requests>>()
@@ -99,8 +123,11 @@ export async function requestsOf(dir: string): Promise<Requests> {
   return count()
 }
 
+// Lazily: a mount whose server was killed refuses everything else.
+const unmount = (point: string): void => void spawnSync('umount', ['-l', point], { stdio: 'ignore' })
+
 async function mount(disk: string, point: string, mood: MoodName): Promise<string> {
-  await mkdir(point)
+  await mkdir(point, { recursive: true })
   const args = [program, disk, point, JSON.stringify(moods[mood])]
   const server = spawn('python3', args, { stdio: ['pipe', 'pipe', 'inherit'] })
   const ended = once(server, 'close')
@@ -108,7 +135,9 @@ async function mount(disk: string, point: string, mood: MoodName): Promise<strin
   endings.push(async () => {
     server.stdin.end()
     await ended
+    unmount(point)
   })
+  served.set(point, { mood, disk, server })
   const lines = createInterface({ input: server.stdout })
   const said = async () => (await Promise.race([once(lines, 'line'), ended]))[0] as unknown
   if ((await said()) !== 'mounted') throw new Error(`no file system at ${point}`)

@@ -1,8 +1,10 @@
 import type { EventBody, RunEvent } from '../../src/report/events/events.ts'
 
 export const produced = {
+  inputs: 240,
   samples: 238,
   skipped: 2,
+  refused: 0,
   cut: 13,
   resumed: 0,
   linked: 0,

@@ -59,9 +59,9 @@ async function scene(mode: LinkMode, files?: string) {
   return { config, files: own, root: config.store.root }
 }
 
-async function ingest({ config }: { readonly config: RunConfig }) {
+async function ingest({ config }: { readonly config: RunConfig }, onBad: 'skip' | 'stop' = 'skip') {
   const context = watched()
-  await produce(config, context)
+  await produce({ ...config, data: { ...config.data, onBad } }, context)
   const refs = [...(await readRefManifest({ dir: config.manifest })).refs]
   const finished = context.seen.find((body) => body.event === 'produce.finished')
   return { refs, finished, copies: context.seen.filter((body) => body.event === 'produce.copied') }
@@ -124,7 +124,7 @@ describe('tensors that stay in their files', () => {
       await run(pythonProgram, ['-c', spoil, bad])
       const found = expect.stringContaining('the first at token 3')
       const details = { file: bad, field: 'aux_hidden_state', found }
-      await expect(ingest(given)).rejects.toMatchObject({ code: 'FEATURE_INVALID', details })
+      await expect(ingest(given, 'stop')).rejects.toMatchObject({ code: 'FEATURE_INVALID', details })
       // What is stored are whole samples, each with its linked file: nothing of the bad one, nor of what is half done.
       const names = await readdir(given.root, { recursive: true })
       const objects = names.filter((name) => name.startsWith('objects/') && name.endsWith('.safetensors'))

@@ -6,7 +6,7 @@ import { readConfigSource } from '../../src/config/source.ts'
 import { systemClock } from '../../src/core/clock.ts'
 import { architectureOf } from '../../src/drafts/registry.ts'
 import { EventsFile, readEvents } from '../../src/report/events/events-file.ts'
-import { linesOfFile } from '../../src/roles/lines-of-file.ts'
+import { linesOfFile } from '../../src/roles/conversations/lines-of-file.ts'
 import { rejectSpecForge } from '../../src/roles/maintain/convert-manifest.ts'
 import { readDraftConfig } from '../../src/roles/train/draft-config-file.ts'
 import { plantings } from '../support/planted.ts'
@@ -14,7 +14,8 @@ import { tempDir } from '../support/temp-dir.ts'
 
 async function lines(file: string): Promise<string[]> {
   const found: string[] = []
-  for await (const { text } of linesOfFile(file, 'data.conversations', 'FEATURE_INVALID')) found.push(text)
+  for await (const line of linesOfFile(file, 'data.conversations', 'FEATURE_INVALID'))
+    found.push('text' in line ? line.text : line.bad)
   return found
 }
 

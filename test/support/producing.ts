@@ -1,6 +1,6 @@
 import { readdir } from 'node:fs/promises'
 import path from 'node:path'
-import type { RunConfig } from '../../src/config/schema.ts'
+import { RunConfig } from '../../src/config/schema.ts'
 import { monotonic } from '../../src/core/liveness/monotonic.ts'
 import { readManifestRoot } from '../../src/refs/manifest.ts'
 import { type Watched, watched } from './training.ts'
@@ -28,4 +28,17 @@ export async function listing(store: string): Promise<string[]> {
     .filter((name) => name.endsWith('.safetensors'))
     .map((name) => path.join('objects', name))
     .sort()
+}
+
+/** A producer's config: the target of `trainingInputs`, and a store, a manifest and a run of its own in `dir`. */
+export function producing(inputs: string, dir: string, more: Record<string, unknown>): RunConfig {
+  return RunConfig.parse({
+    version: 1,
+    run: { id: 'test', dir: path.join(dir, 'run') },
+    target: { model: path.join(inputs, 'target'), dtype: 'float32' },
+    data: { maxLength: 18 },
+    store: { kind: 'shared-dir', root: path.join(dir, 'store'), durability: 'fast' },
+    manifest: path.join(dir, 'manifest'),
+    ...more,
+  })
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +14,24 @@ from draftbridge.bridge.errors import BridgeError
 from draftbridge.bridge.handles import TABLE, TensorDict, minted, tensors_of
 from draftbridge.bridge.registry import Payload, op
 from draftbridge.capture import conversation_mask
-from draftbridge.capture.conversation_mask import EncodedSample
+from draftbridge.capture.chat_template import writes_date
+from draftbridge.capture.conversation_mask import EncodedSample, Turns
 from draftbridge.drafts.architecture import DraftArchitecture
 from draftbridge.drafts.registry import architecture_of
 from draftbridge.drafts.teacher_summary import TeacherSummary, summary_features
 from draftbridge.features.ingest import encoded
 from draftbridge.objects.finite import require_finite
+from draftbridge.settings.capture_contract import LogitRule
 from draftbridge.settings.model_settings import DataSettings, DraftSettings, TargetSettings
 from draftbridge.settings.section import from_section
 from draftbridge.target import target
-from draftbridge.target.layer_states import LayerStates, StateFeature
-from draftbridge.target.target_weights import load_target_weights
+from draftbridge.target.final_norm import norm_kind_in
+from draftbridge.target.layer_states import LayerStates, StateFeature, text_decoder
+from draftbridge.target.logit_finish import LogitFinish
+from draftbridge.target.logit_probe import probe, probe_tokens
+from draftbridge.target.logit_rule import finish_of, logit_rule, rule_json
+from draftbridge.target.target_shape import position_limit
+from draftbridge.target.target_weights import TargetWeights, load_target_weights
 
 FINAL = StateFeature("hidden_state", "final")
 
@@ -46,24 +54,42 @@ class Capture:
         architecture: DraftArchitecture,
         aux_layers: Sequence[int],
         store_teacher: bool = False,
+        turns: Turns = "all",
+        today: str | None = None,
     ) -> None:
-        """`store_teacher`: also store a summary of the target's logits."""
+        """`store_teacher`: also store a summary of the target's logits. `turns`, `today`: see conversation_mask."""
         model = settings.model
         self.shape = target.describe(model)
         self.aux_layers = tuple(aux_layers)
         self.states = architecture.states
+        self.turns: Turns = turns
+        self.today = today
         self.tokenizer = target.load_tokenizer(model, settings.tokenizer)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.dtype: torch.dtype = getattr(torch, settings.dtype)
         # CPUs without instructions for a half type are many times slower in it than in float32.
         native = self.device.type == "cuda" or (self.dtype == torch.bfloat16 and cpu_has_bfloat16())
         self.compute_dtype = self.dtype if native else torch.float32
-        # The base model: without the head, so that no logits are made.
-        self._model: Any = target.load_model(model, self.compute_dtype).base_model.to(self.device)
+        whole: Any = target.load_model(model, self.compute_dtype)
+        whole.to(self.device)
+        weights = load_target_weights(model)
+        self.positions = position_limit(whole.config.get_text_config())
+        self.logits, finish = self._probed(whole, model, weights)
+        # Without the head, so that no logits are made.
+        self._model: Any = text_decoder(whole)
         self._summarise: Callable[[torch.Tensor], TeacherSummary] | None = None
         if store_teacher:
-            head = load_target_weights(model).head.to(self.device, self.compute_dtype)
-            self._summarise = architecture.summariser(head)
+            head = weights.head.to(self.device, self.compute_dtype)
+            self._summarise = architecture.summariser(head, finish.to(self.device, self.compute_dtype))
+
+    def _probed(self, whole: Any, model: str, weights: TargetWeights) -> tuple[LogitRule, LogitFinish]:
+        """How logits are rebuilt from the last hidden state, and the proof that training will do so."""
+        rule = logit_rule(model, weights)
+        finish = finish_of(rule, weights)
+        tokens = probe_tokens(self.tokenizer, self.shape["vocabSize"], self.positions)
+        probe(whole, weights, finish, tokens, self.aux_layers)
+        kind = norm_kind_in(text_decoder(whole))
+        return replace(rule, norm=None if kind == "rms" else kind), finish
 
     @torch.inference_mode()
     def features(self, ids: list[torch.Tensor]) -> list[TensorDict]:
@@ -99,9 +125,9 @@ class Capture:
 def _contract(capture: Capture, model: str) -> Payload:
     tokenizer: Any = capture.tokenizer
     template = tokenizer.chat_template
-    if isinstance(template, dict):
-        template = json.dumps(template, sort_keys=True)
+    logits = rule_json(capture.logits)
     return {
+        **({"logits": logits} if logits else {}),
         "target": model,
         "targetHash": target.identity(model),
         "shape": capture.shape,
@@ -112,8 +138,13 @@ def _contract(capture: Capture, model: str) -> Payload:
         "computeDtype": str(capture.compute_dtype).removeprefix("torch."),
         "maskRule": "assistant-tokens",
         "tokenizerHash": target.text_hash(tokenizer.backend_tokenizer.to_str()) if tokenizer.is_fast else None,
-        "templateHash": target.text_hash(template) if isinstance(template, str) else None,
+        "templateHash": None if template is None else target.text_hash(_template_text(template)),
+        **({"templateDate": capture.today} if writes_date(tokenizer) else {}),
     }
+
+
+def _template_text(template: str | dict[str, str]) -> str:
+    return template if isinstance(template, str) else json.dumps(template, sort_keys=True)
 
 
 @op("capture.open", "engine")
@@ -123,7 +154,8 @@ def _open(payload: Payload) -> Payload:
     settings = from_section(TargetSettings, payload["target"], "target")
     data = from_section(DataSettings, payload["data"], "data")
     draft = from_section(DraftSettings, payload["draft"], "draft")
-    capture = Capture(settings, architecture_of(draft.architecture), payload["auxLayers"], data.teacher)
+    architecture = architecture_of(draft.architecture)
+    capture = Capture(settings, architecture, payload["auxLayers"], data.teacher, data.turns, data.today)
     contract = _contract(capture, settings.model)
     return {"handle": TABLE.mint(capture), "device": capture.device.type, "contract": contract}
 
@@ -146,17 +178,18 @@ def _encode(payload: Payload) -> Payload:
 
 def _encoded_samples(payload: Payload) -> list[EncodedSample]:
     capture = TABLE.borrow(payload["session"], Capture)
-    conversation = payload["conversation"]
-    turns, today = payload.get("turns", "all"), payload.get("today")
-    samples = conversation_mask.encode(capture.tokenizer, conversation, turns=turns, today=today)
-    for sample in samples:
-        _check_ids(sample.ids, capture.shape["vocabSize"], str(conversation["id"]))
-    return samples
+    # Its place in the user's files is known to the caller, who names it in errors.
+    conversation = {"id": "conversation", **json.loads(payload["conversation"])}
+    samples = conversation_mask.encode(capture.tokenizer, conversation, turns=capture.turns, today=capture.today)
+    # The target does not know positions beyond its own.
+    kept = min(payload["maxLength"], capture.positions)
+    return {"samples": [_encoded(capture, sample, kept) for sample in samples]}
 
 
-def _cut(sample: EncodedSample, kept: int) -> Payload:
+def _encoded(capture: Capture, sample: EncodedSample, kept: int) -> Payload:
+    _check_ids(sample.ids, capture.shape["vocabSize"])
     tensors = {"input_ids": torch.tensor(sample.ids[:kept]), "loss_mask": torch.tensor(sample.mask[:kept])}
-    return encoded(tensors, truncated=len(sample.ids) > kept)
+    return {**encoded(tensors, truncated=len(sample.ids) > kept), "turn": sample.turn}
 
 
 @op("capture.forward", "engine")
@@ -172,12 +205,11 @@ def _forward(payload: Payload) -> Payload:
     return {"sets": [minted(features) for features in complete]}
 
 
-def _check_ids(ids: list[int], vocab_size: int, name: str) -> None:
+def _check_ids(ids: list[int], vocab_size: int) -> None:
     if not ids:
         raise BridgeError(
             "FEATURE_INVALID",
             "the conversation has no tokens",
-            file=name,
             found="nothing",
             fix="remove this conversation",
         )
@@ -185,7 +217,6 @@ def _check_ids(ids: list[int], vocab_size: int, name: str) -> None:
         raise BridgeError(
             "FEATURE_INVALID",
             "the conversation has a token that the target does not have",
-            file=name,
             field="input_ids",
             found=f"{max(ids)}; the target's vocabulary has {vocab_size} tokens",
             fix="tokenize it with the target's own tokenizer",

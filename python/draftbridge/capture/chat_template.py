@@ -33,6 +33,11 @@ def template_of(tokenizer: PreTrainedTokenizerBase, *, tools: bool = False) -> s
     )
 
 
+def writes_date(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether a template of the tokenizer asks for the current date."""
+    return "strftime_now" in str(tokenizer.chat_template)
+
+
 def has_markers(template: str) -> bool:
     return _BEGIN_TAG.search(template) is not None
 

@@ -17,11 +17,18 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from draftbridge.capture.chat import Chat, Span
 from draftbridge.capture.chat_template import has_markers, template_of
+from draftbridge.capture.empty_thought import without_empty_thought
 from draftbridge.capture.mask_proof import Reader, reader_of
 from draftbridge.capture.mask_refusals import refused
 from draftbridge.capture.said import require_all_said, require_tools, says_something
 from draftbridge.capture.token_spans import mask_of, tokenized, tokenized_apart, tokens_of
-from draftbridge.capture.turn_spans import Turn, generation_prompt, part_in_whole, turn_by_markers, turn_by_prompt
+from draftbridge.capture.turn_spans import (
+    Turn,
+    generation_prompt,
+    part_in_whole,
+    turn_by_markers,
+    turn_by_prompt,
+)
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -121,18 +128,20 @@ def _within(chat: Chat, text: str, turn: Turn) -> _Part | None:
 
 
 def _turn(chat: Chat, index: int) -> Turn:
-    return turn_by_markers(chat, index) if has_markers(chat.template) else turn_by_prompt(chat, index)
+    if has_markers(chat.template):
+        return turn_by_markers(chat, index)
+    return without_empty_thought(turn_by_prompt(chat, index), chat.messages[index])
 
 
 def _as_rendered(chat: Chat, index: int) -> _Part:
     last = index == len(chat.messages) - 1
-    part = _marked_in_whole(chat, index) if has_markers(chat.template) else _found_in_whole(chat, index)
+    part = _marked_in_whole(chat, index) if has_markers(chat.template) else _rendered_in_whole(chat, index)
     require_all_said(chat, index, "".join(part.replies), reasoning=last)
     return part
 
 
-def _found_in_whole(chat: Chat, index: int) -> _Part:
-    part = _within(chat, chat.whole, turn_by_prompt(chat, index))
+def _rendered_in_whole(chat: Chat, index: int) -> _Part:
+    part = _within(chat, chat.whole, _turn(chat, index))
     if part is not None:
         return part
     span, reply = part_in_whole(chat, index)

@@ -17,6 +17,7 @@ from draftbridge.drafts.draft_files import load_draft, read_config
 from draftbridge.drafts.registry import require_config_of
 from draftbridge.settings.model_settings import TargetSettings
 from draftbridge.target.target import load_model, load_tokenizer
+from draftbridge.target.target_shape import position_limit
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -99,7 +100,7 @@ class EvalSession:
                 found=f"{max(prompt)}; the vocabulary has {vocab_size}",
                 fix="make the prompts with this target's own tokenizer",
             )
-        limit = self._target.model.config.get_text_config().max_position_embeddings
+        limit = position_limit(self._target.model.config.get_text_config())
         if len(prompt) + max_new_tokens > limit:
             raise BridgeError(
                 "CONFIG_INVALID",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 
 from draftbridge.bridge.handles import TensorDict
-from draftbridge.target.layer_states import LayerStates, StateFeature
+from draftbridge.target.layer_states import LayerStates, StateFeature, text_decoder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -25,7 +25,7 @@ class TargetDecoder:
         self.model = model
         self.embedding = embedding_of(model)
         self._states = tuple(states)
-        self._layers = LayerStates(cast(Any, model).get_decoder(), aux_layers)
+        self._layers = LayerStates(text_decoder(model), aux_layers)
         self._cache: Any = None
 
     @property

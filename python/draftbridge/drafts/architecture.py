@@ -22,6 +22,7 @@ from draftbridge.settings.capture_contract import CaptureContract
 from draftbridge.settings.model_settings import DraftSettings, TargetSettings
 from draftbridge.settings.train_settings import TrainSettings
 from draftbridge.target.layer_states import StateFeature
+from draftbridge.target.logit_finish import LogitFinish
 
 
 @dataclass(frozen=True)
@@ -108,9 +109,9 @@ class DraftArchitecture(ABC):
         """`embedding` [V, H]: the target's, on the device to decode on. CHECKPOINT_INVALID if the draft is of another
         target."""
 
-    def summariser(self, head: Tensor) -> Callable[[Tensor], TeacherSummary]:
+    def summariser(self, head: Tensor, finish: LogitFinish) -> Callable[[Tensor], TeacherSummary]:
         """For a producer that stores a TeacherSummary: from last hidden states [n, H] to it, by the target's head
-        [V, H]. CONFIG_INVALID where the architecture has no use for one."""
+        [V, H] and what follows it. CONFIG_INVALID where the architecture has no use for one."""
         raise BridgeError(
             "CONFIG_INVALID",
             "This draft architecture reads nothing of the target's logits.",

@@ -2,7 +2,8 @@
 
 The format is that of `scripts/prepare_hidden_states.py` in github.com/sgl-project/SpecForge: one file per sample with
 `input_ids`, `loss_mask` int64 [n] and the states that the draft trains on; for EAGLE3 `hidden_state` [1, n, H] and
-`aux_hidden_state` [1, n, 3H].
+`aux_hidden_state` [1, n, 3H]. Ids and mask may also be [1, n], and of any type that holds whole numbers or yes and no;
+states may be [n, width].
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from draftbridge.objects.finite import require_finite
 __all__ = ["content_file", "encoded", "load_features", "token_counts"]
 
 _IDS = ("input_ids", "loss_mask")
+_WHOLE = (torch.int8, torch.uint8, torch.int16, torch.int32, torch.bool)
 _STATE_DTYPES = (torch.bfloat16, torch.float16, torch.float32)
 
 
@@ -115,9 +117,14 @@ def _named_tensors(content: Any, file: str, states: Collection[str]) -> TensorDi
             present = ", ".join(sorted(str(key) for key in content))[:200]
             raise invalid(file, "a tensor of the feature file is missing", field=name, found=present or "nothing")
     tensors = {name: _plain(content[name], name, file) for name in (*_IDS, *states)}
-    for name in states:
-        if tensors[name].ndim == 3 and tensors[name].shape[0] == 1:
-            tensors[name] = tensors[name][0]
+    for name, tensor in tensors.items():
+        rank = 2 if name in states else 1
+        if tensor.ndim == rank + 1 and tensor.shape[0] == 1:
+            tensors[name] = tensor[0]
+    for name in _IDS:
+        # Whatever whole numbers or yes and no the file holds: the values are looked at later.
+        if tensors[name].dtype in _WHOLE:
+            tensors[name] = tensors[name].to(torch.int64)
     return tensors
 
 
@@ -137,7 +144,7 @@ def _length(tensors: TensorDict, file: str, layers: Mapping[str, int]) -> int:
     """The number of tokens. Raises FEATURE_INVALID unless dtypes and shapes are those of one sample."""
     for name in _IDS:
         if tensors[name].dtype != torch.int64:
-            raise invalid(file, "wrong dtype", field=name, found=f"{tensors[name].dtype}; expected torch.int64")
+            raise invalid(file, "wrong dtype", field=name, found=f"{tensors[name].dtype}; expected whole numbers")
         if tensors[name].ndim != 1:
             raise invalid(file, "wrong shape", field=name, found=f"{list(tensors[name].shape)}; expected [S]")
     length = len(tensors["input_ids"])

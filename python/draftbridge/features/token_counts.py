@@ -43,8 +43,15 @@ def _open(payload: Payload) -> Payload:
 
 @op("counts.add", "io")
 def _add(payload: Payload) -> Payload:
-    TABLE.borrow(payload["counter"], TokenCounts).add(tensors_of(payload["set"]))
-    return {}
+    sample = tensors_of(payload["set"])
+    if payload["like"] is not None and not _same_tokens(sample, tensors_of(payload["like"])):
+        return {"counted": False}
+    TABLE.borrow(payload["counter"], TokenCounts).add(sample)
+    return {"counted": True}
+
+
+def _same_tokens(left: TensorDict, right: TensorDict) -> bool:
+    return all(torch.equal(left[name], right[name]) for name in ("input_ids", "loss_mask"))
 
 
 @op("counts.read", "io")

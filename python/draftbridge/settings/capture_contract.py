@@ -24,6 +24,18 @@ class TargetShape:
     eos_ids: tuple[int, ...]
 
 
+FinalNormKind = Literal["rms", "rms-plus-one", "layer", "other"]
+
+
+@dataclass(frozen=True)
+class LogitRule:
+    scale: float | None = None
+    cap: float | None = None
+    bias: bool | None = None
+    tied: bool | None = None
+    norm: FinalNormKind | None = None
+
+
 @dataclass(frozen=True)
 class CaptureContract:
     target: str
@@ -37,3 +49,5 @@ class CaptureContract:
     tokenizer_hash: str | None
     template_hash: str | None
     compute_dtype: TorchDtype | None = None
+    template_date: str | None = None
+    logits: LogitRule | None = None

@@ -15,9 +15,13 @@ class TargetSettings:
 
 @dataclass(frozen=True)
 class DataSettings:
-    conversations: str | None
+    conversations: str | list[str] | None
     max_length: int
     limit: int | None
+    turns: Literal["all", "last", "as-rendered"]
+    today: str
+    on_bad: Literal["skip", "stop"]
+    max_bad_share: float
     batch_tokens: int
     teacher: bool
 

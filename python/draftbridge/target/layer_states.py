@@ -8,6 +8,11 @@ from typing import Any, Literal
 
 import torch
 
+from draftbridge.bridge.errors import BridgeError
+
+_LAYER_LISTS = ("layers", "h", "blocks")
+_INNER = ("language_model", "text_model", "model", "decoder", "transformer")
+
 
 @dataclass(frozen=True)
 class StateFeature:
@@ -26,8 +31,34 @@ class StateFeature:
         return 1 if self.source == "final" else len(aux_layers)
 
 
+def text_decoder(model: Any) -> Any:
+    """The text model inside a causal language model of transformers, without its head; in a multimodal one it is a
+    part of a part. CONFIG_INVALID for a model that does not hold its layers in one list."""
+    decoder = model.get_decoder()
+    while _layers_in(decoder) is None:
+        inner = next((part for name in _INNER if (part := getattr(decoder, name, None)) is not None), None)
+        if inner is None:
+            raise BridgeError(
+                "CONFIG_INVALID",
+                "the target keeps its layers where draftbridge does not find them",
+                field="target.model",
+                found=f"{type(model).__name__} without a list of layers under {', '.join(_LAYER_LISTS)}",
+                fix="choose a decoder-only language model with one list of layers",
+            )
+        decoder = inner
+    return decoder
+
+
+def _layers_in(decoder: Any) -> torch.nn.ModuleList | None:
+    for name in _LAYER_LISTS:
+        found = getattr(decoder, name, None)
+        if isinstance(found, torch.nn.ModuleList) and len(found) == decoder.config.num_hidden_layers:
+            return found
+    return None
+
+
 class LayerStates:
-    """Keeps what layers of `decoder` (a transformers model without its head) computed last.
+    """Keeps what layers of `decoder` (from `text_decoder`) computed last.
 
     Owns forward hooks on the decoder until `close`.
     """
@@ -36,9 +67,11 @@ class LayerStates:
         self._aux_layers = tuple(aux_layers)
         self._outputs: dict[int, torch.Tensor] = {}
         self._final: torch.Tensor | None = None
+        layers = _layers_in(decoder)
+        assert layers is not None
         self._hooks = [decoder.register_forward_hook(self._keep_final)]
         self._hooks += [
-            decoder.layers[layer].register_forward_hook(self._keep_output(layer)) for layer in set(self._aux_layers)
+            layers[layer].register_forward_hook(self._keep_output(layer)) for layer in set(self._aux_layers)
         ]
 
     def read(self, state: StateFeature) -> torch.Tensor:

@@ -13,6 +13,7 @@ import xxhash
 
 from draftbridge.bridge.errors import BridgeError
 from draftbridge.files.plain import NotPlain, open_plain, read_text
+from draftbridge.target.target_shape import shape_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -26,14 +27,36 @@ _WEIGHTS = ("*.safetensors", "*.bin")
 
 
 def load_model(path: str, dtype: torch.dtype) -> PreTrainedModel:
-    """The causal language model at `path` (a transformers folder or a .gguf file), on the CPU, in eval mode."""
+    """The causal language model at `path` (a transformers folder or a .gguf file), on the CPU, in eval mode, whole:
+    other parts of a multimodal model are loaded too."""
     where = located(path)
     try:
-        model = _transformers().AutoModelForCausalLM.from_pretrained(**where, dtype=dtype, local_files_only=True)
+        library = _transformers()
+        config = library.AutoConfig.from_pretrained(**where, local_files_only=True)
+        model = _class_for(library, config).from_pretrained(**where, dtype=dtype, local_files_only=True)
     except Exception as exc:
         raise unloadable(path, "model", exc) from exc
     model.eval().requires_grad_(False)
     return cast("PreTrainedModel", model)
+
+
+def empty_model(path: str) -> PreTrainedModel:
+    """The model of `path` without its weights, on the meta device."""
+    where = located(path)
+    try:
+        library = _transformers()
+        config = library.AutoConfig.from_pretrained(**where, local_files_only=True)
+        with torch.device("meta"):
+            model = _class_for(library, config).from_config(config)
+    except Exception as exc:
+        raise unloadable(path, "model", exc) from exc
+    return cast("PreTrainedModel", model)
+
+
+def _class_for(library: Any, config: Any) -> Any:
+    """A folder with a text model and a vision tower is often known only as the whole."""
+    causal = type(config) in library.AutoModelForCausalLM._model_mapping or config.get_text_config() is config
+    return library.AutoModelForCausalLM if causal else library.AutoModelForImageTextToText
 
 
 def load_tokenizer(path: str, override: str | None) -> PreTrainedTokenizerBase:
@@ -59,23 +82,7 @@ def load_config(path: str) -> Any:
 
 def describe(path: str) -> dict[str, Any]:
     """The TargetShape (src/core/target-contract.ts) of the target at `path`; no weights are read."""
-    config = load_config(path)
-    heads = config.num_attention_heads
-    rope = getattr(config, "rope_parameters", None) or {}
-    return {
-        "hiddenSize": config.hidden_size,
-        "intermediateSize": config.intermediate_size,
-        "numLayers": config.num_hidden_layers,
-        "numHeads": heads,
-        "numKvHeads": getattr(config, "num_key_value_heads", None) or heads,
-        "headDim": getattr(config, "head_dim", None) or config.hidden_size // heads,
-        "vocabSize": config.vocab_size,
-        "rmsNormEps": config.rms_norm_eps,
-        "ropeTheta": float(rope.get("rope_theta") or getattr(config, "rope_theta", None) or 10000.0),
-        "maxPositions": config.max_position_embeddings,
-        "bosId": config.bos_token_id,
-        "eosIds": _eos_ids(path, config),
-    }
+    return shape_of(load_config(path), path)
 
 
 def identity(path: str) -> str:
@@ -117,17 +124,6 @@ def _ends(file: Path, size: int) -> bytes:
         head = stream.read(_MIB)
         stream.seek(max(size - _MIB, len(head)))
         return head + stream.read()
-
-
-def _eos_ids(path: str, config: Any) -> list[int]:
-    """Every token that ends a turn: generation settings know more of them than the configuration does."""
-    found = config.eos_token_id
-    settings = Path(path) / "generation_config.json"
-    if settings.is_file():
-        found = json.loads(read_text(settings, follow=True)).get("eos_token_id", found)
-    if found is None:
-        return []
-    return [int(token) for token in found] if isinstance(found, list) else [int(found)]
 
 
 def located(path: str, field: str = "target.model") -> dict[str, str]:

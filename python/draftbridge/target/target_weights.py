@@ -4,19 +4,39 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from torch import Tensor
 
-from draftbridge.bridge.errors import BridgeError
-from draftbridge.files.plain import path_of, read_text
+from draftbridge.files.plain import read_text
+from draftbridge.settings.capture_contract import LogitRule
+from draftbridge.target.weight_files import missing, weight_files
 
-_EMBED = ("model.embed_tokens.weight", "embed_tokens.weight", "transformer.wte.weight")
-_HEAD = ("lm_head.weight",)
-_NORM = ("model.norm.weight", "norm.weight")
-_INDEX, _SINGLE = "model.safetensors.index.json", "model.safetensors"
+# Where the architectures of transformers keep the text model, and how they call its parts.
+_PREFIXES = (
+    "model.",
+    "",
+    "model.language_model.",
+    "language_model.model.",
+    "language_model.",
+    "model.text_model.",
+    "text_model.model.",
+    "transformer.",
+    "gpt_neox.",
+    "model.decoder.",
+    "decoder.",
+    "backbone.",
+)
+_EMBED = ("embed_tokens", "wte", "word_embeddings", "embed_in", "tok_embeddings", "embeddings")
+_HEAD = ("lm_head", "language_model.lm_head", "model.lm_head", "embed_out", "text_model.lm_head")
+_NORM = ("norm", "final_layernorm", "final_layer_norm", "ln_f", "norm_f", "final_norm")
+_DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
+# Their GGUF files store the last norm's weight plus one, as the norm applies it.
+_GGUF_NORM_PLUS_ONE = ("gemma2", "gemma3", "nemotron")
 
 
 @dataclass(frozen=True)
@@ -26,75 +46,104 @@ class TargetWeights:
     embed: Tensor
     head: Tensor
     norm: Tensor | None
+    """[H]; None if the last norm has no weight, or is not there."""
+    norm_bias: Tensor | None = None
+    head_bias: Tensor | None = None
+    """[V]"""
+    rule: LogitRule | None = None
+    """What a GGUF file says of the logits. None for a folder, whose config.json says it."""
+
+    @property
+    def tied(self) -> bool:
+        return self.head is self.embed
 
 
 def load_target_weights(path: str | Path) -> TargetWeights:
-    """Embedding, head and final norm of a model folder (safetensors) or a `.gguf` file, as transformers loads them.
+    """Embedding, head and final norm of a model folder or a `.gguf` file, as transformers loads them.
 
     CONFIG_INVALID names the missing file or tensor.
     """
     path = Path(path)
     if not path.exists():
-        raise _missing("The target model is not there.", path, "nothing at this path")
+        raise missing("The target model is not there.", path, "nothing at this path")
     try:
-        return _from_gguf(path) if path.suffix == ".gguf" else _from_folder(path)
+        found = _from_gguf(path) if path.suffix == ".gguf" else _from_folder(path)
     except (SafetensorError, OSError, ValueError) as exc:
-        raise _missing("The target model cannot be read.", path, str(exc)) from exc
-
-
-def _missing(what: str, file: Path, found: str) -> BridgeError:
-    fix = "set target.model to a model folder with safetensors files, or to a .gguf file"
-    return BridgeError("CONFIG_INVALID", what, file=str(file), field="target.model", found=found, fix=fix)
+        raise missing("The target model cannot be read.", path, str(exc)) from exc
+    for name, tensor in (("embedding", found.embed), ("head", found.head)):
+        if tensor.dtype not in _DTYPES:
+            raise missing(f"The target's {name} is quantised, so it cannot train a draft.", path, str(tensor.dtype))
+    return found
 
 
 def _from_folder(folder: Path) -> TargetWeights:
-    places = _tensor_files(folder)
-    embed = _read(folder, places, _EMBED)
-    if embed is None:
-        raise _missing("The target model has no token embedding.", folder, f"none of {', '.join(_EMBED)}")
-    head = None if _ties(folder) else _read(folder, places, _HEAD)
-    if head is None and not _ties(folder):
-        raise _missing("The target model has no head.", folder, "no lm_head.weight, and its config ties no weights")
-    return TargetWeights(embed, embed if head is None else head, _read(folder, places, _NORM))
+    ties = _tie_in_config(folder)
+    files = weight_files(folder)
+    embed, head = files.read(_names(_EMBED)), files.read(_weights(_HEAD))
+    if ties is None and (embed is None or head is None):
+        ties = _tie_by_default(folder)
+    if embed is None and head is None:
+        raise missing("The target model has no token embedding.", folder, f"none of {', '.join(_EMBED)}")
+    if head is None and not ties:
+        raise missing("The target model has no head.", folder, "no lm_head.weight, and its config ties no weights")
+    if embed is None and not ties:
+        raise missing("The target model has no token embedding.", folder, "a head only, and its config ties no weights")
+    embed, head = _one_or_two(embed, head)
+    return TargetWeights(
+        embed,
+        head,
+        files.read(_names(_NORM)),
+        files.read(_names(_NORM, "bias")),
+        files.read([f"{name}.bias" for name in _HEAD]),
+    )
 
 
-def _ties(folder: Path) -> bool:
+def _one_or_two(embed: Tensor | None, head: Tensor | None) -> tuple[Tensor, Tensor]:
+    """A file with both may hold one tensor twice. As transformers does, they are tied only if they are equal, whatever
+    the config says."""
+    if embed is None or head is None:
+        one = embed if head is None else head
+        assert one is not None
+        return one, one
+    same = embed.shape == head.shape and embed.dtype == head.dtype and torch.equal(embed, head)
+    return embed, embed if same else head
+
+
+def _tie_in_config(folder: Path) -> bool | None:
+    """Whether the folder's config ties head and embedding. None: it does not say."""
     file = folder / "config.json"
     if not file.exists():
-        raise _missing("The target model has no configuration.", file, "no file")
-    config = json.loads(read_text(file, follow=True))
-    return bool(config.get("tie_word_embeddings", False))
+        raise missing("The target model has no configuration.", file, "no file")
+    config: Any = json.loads(read_text(file, follow=True))
+    if not isinstance(config, dict):
+        raise missing("The target model's configuration is not a JSON object.", file, type(config).__name__)
+    text = config.get("text_config")
+    said = [part.get("tie_word_embeddings") for part in (config, text) if isinstance(part, dict)]
+    given = [bool(value) for value in said if value is not None]
+    return any(given) if given else None
 
 
-def _tensor_files(folder: Path) -> dict[str, Path]:
-    """Which file holds which tensor."""
-    if (folder / _INDEX).exists():
-        index = json.loads(read_text(folder / _INDEX, follow=True))
-        return {name: folder / file for name, file in index["weight_map"].items()}
-    if not (folder / _SINGLE).exists():
-        raise _missing("The target model has no weights.", folder, f"neither {_SINGLE} nor {_INDEX}")
-    with path_of(folder / _SINGLE, follow=True) as path, safe_open(path, framework="pt") as handle:
-        return dict.fromkeys(handle.keys(), folder / _SINGLE)
+def _tie_by_default(folder: Path) -> bool:
+    """Whether the model's class ties them. Only transformers knows, and importing it takes seconds."""
+    from draftbridge.target.target import load_config
+
+    return bool(getattr(load_config(str(folder)), "tie_word_embeddings", False))
 
 
-def _read(folder: Path, places: dict[str, Path], names: tuple[str, ...]) -> Tensor | None:
-    for name in names:
-        file = places.get(name)
-        if file is None:
-            continue
-        if not file.exists():
-            raise _missing("A weight file of the target model is missing.", file, f"no file, {name} should be in it")
-        with path_of(file, follow=True) as path, safe_open(path, framework="pt") as handle:
-            tensor: Tensor = handle.get_tensor(name)
-        return tensor
-    return None
+def _names(parts: tuple[str, ...], kind: str = "weight") -> list[str]:
+    return [f"{prefix}{part}.{kind}" for prefix, part in product(_PREFIXES, parts)]
+
+
+def _weights(parts: tuple[str, ...]) -> list[str]:
+    return [f"{part}.weight" for part in parts]
 
 
 def _from_gguf(file: Path) -> TargetWeights:
     from gguf import GGUFReader
     from gguf.quants import dequantize
 
-    stored = {tensor.name: tensor for tensor in GGUFReader(str(file)).tensors}
+    reader = GGUFReader(str(file))
+    stored = {tensor.name: tensor for tensor in reader.tensors}
 
     def read(name: str) -> Tensor | None:
         if name not in stored:
@@ -104,6 +153,22 @@ def _from_gguf(file: Path) -> TargetWeights:
 
     embed = read("token_embd.weight")
     if embed is None:
-        raise _missing("The target model has no token embedding.", file, "no token_embd.weight")
-    head = read("output.weight")
-    return TargetWeights(embed, embed if head is None else head, read("output_norm.weight"))
+        raise missing("The target model has no token embedding.", file, "no token_embd.weight")
+    head, norm = read("output.weight"), read("output_norm.weight")
+    field = reader.get_field("general.architecture")
+    if norm is not None and field is not None and field.contents() in _GGUF_NORM_PLUS_ONE:
+        norm = norm - 1
+    head = embed if head is None else head
+    return TargetWeights(embed, head, norm, read("output_norm.bias"), read("output.bias"), _gguf_rule(reader))
+
+
+def _gguf_rule(reader: Any) -> LogitRule:
+    def number(name: str) -> float | None:
+        field = reader.get_field(name)
+        return None if field is None else float(field.contents())
+
+    field = reader.get_field("general.architecture")
+    kind = "" if field is None else str(field.contents())
+    scale = number(f"{kind}.logit_scale") or 1.0
+    scale = 1 / scale if kind.startswith(("granite", "minicpm")) else scale
+    return LogitRule(None if scale == 1 else scale, number(f"{kind}.final_logit_softcapping") or None)

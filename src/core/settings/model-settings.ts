@@ -13,9 +13,21 @@ export const TargetSettings = z.strictObject({
 
 /** `data` */
 export const DataSettings = z.strictObject({
-  conversations: z.string().nullable().default(null),
+  /** Files and patterns of files. */
+  conversations: z
+    .union([z.string(), z.array(z.string()).min(1)])
+    .nullable()
+    .default(null),
   maxLength: z.number().int().min(2).default(2048),
   limit: Count.nullable().default(null),
+  /** Which answers of a conversation are trained: see docs/conversations.md. */
+  turns: z.enum(['all', 'last', 'as-rendered']).default('all'),
+  /** The date that a chat template writes: the same on every day, so that a capture can be repeated. */
+  today: z.iso.date().default('2024-07-26'),
+  /** A bad sample is skipped and counted, or ends the run. */
+  onBad: z.enum(['skip', 'stop']).default('skip'),
+  /** The run ends when more than this share of the inputs, and more than one, are bad. */
+  maxBadShare: z.number().min(0).max(1).default(0.01),
   /** At most this many padded tokens in one forward pass of the target. */
   batchTokens: Count.default(4096),
   /** Store the target's likeliest token and logsumexp with each token (8 bytes): training then skips most of its head. */

@@ -10,9 +10,18 @@ export type ManifestIdentity = Pick<ManifestRoot, 'run_id' | 'store_id' | 'input
   readonly contract: CaptureContract
 }
 
-/** @throws MANIFEST_INVALID unless `found` is an earlier part of the very same work. */
+/** The part of the inputs that may change until the manifest is complete: lines are mended, or taken out. */
+const CONVERSATIONS = 'data.conversations'
+
+/**
+ * @throws MANIFEST_INVALID unless `found` is an earlier part of the very same work. The conversations may be other ones
+ * unless the manifest is complete: the producer compares each sample with its conversation.
+ */
 export function requireSameWork(dir: string, found: ManifestRoot, wanted: ManifestIdentity): void {
-  const [difference] = differences(facts(found), facts(wanted))
+  const isOpen = found.state !== 'complete'
+  const [difference] = [...differences(facts(found), facts(wanted))].filter(
+    ({ field }) => !(isOpen && field === CONVERSATIONS),
+  )
   if (difference === undefined) return
   const { field, there, here } = difference
   throw finding('MANIFEST_INVALID', 'the folder holds the manifest of other work', {

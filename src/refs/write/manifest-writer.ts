@@ -32,7 +32,7 @@ export interface ManifestOptions {
   readonly runId: RunId
   readonly storeId: StoreId
   readonly contract: CaptureContract
-  /** Identity of what is captured or ingested. A manifest is continued only with the same inputs. */
+  /** Identity of what is captured or ingested: see `requireSameWork` for what may change. */
   readonly inputs?: string
   /** Continue a complete manifest too: some of its samples are missing from the store. */
   readonly reopen?: boolean
@@ -80,7 +80,7 @@ export class ManifestWriter implements AsyncDisposable {
       const root = earlier ? await loadPublished(published, dir, key) : fresh
       const writer = new ManifestWriter(options, stage, root, published)
       if (writer.isComplete && options.reopen !== true) await stage[Symbol.asyncDispose]()
-      else await writer.#replaceRoot({ state: 'open', error: null, token_counts: null })
+      else await writer.#replaceRoot({ state: 'open', error: null, token_counts: null, inputs: fresh.inputs })
       return writer
     } catch (error) {
       await stage[Symbol.asyncDispose]().catch(() => undefined)

@@ -6,9 +6,13 @@ const Measured = z.number().nullable()
 const Series = z.array(Measured)
 
 const Produced = {
+  /** Inputs that were come to: conversations or files. One may give no sample, or several. */
+  inputs: Count.default(0),
   samples: Count,
   /** Samples without loss tokens. They are not stored. */
   skipped: Count,
+  /** Inputs that are bad. */
+  refused: Count.default(0),
   /** Samples truncated at `data.maxLength`. */
   cut: Count,
   /** Samples that an earlier, interrupted start had already published. */
@@ -28,6 +32,13 @@ export const EventBody = z.discriminatedUnion('event', [
   }),
   z.strictObject({ event: z.literal('produce.progress'), total: Count.nullable(), ...Produced }),
   /** Samples that were copied although `features.link` asked for links. `why`: the reason. */
+  /** Bad inputs of one kind. `places`: the first of them. */
+  z.strictObject({
+    event: z.literal('produce.refused'),
+    why: z.string(),
+    samples: Count,
+    places: z.array(z.string()).readonly(),
+  }),
   z.strictObject({ event: z.literal('produce.copied'), samples: Count, why: z.string() }),
   z.strictObject({ event: z.literal('produce.finished'), manifest: z.string(), seconds: z.number(), ...Produced }),
   /** Another process has worked in the folder, and it cannot be seen from here whether it lives. */

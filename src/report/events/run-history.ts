@@ -13,6 +13,8 @@ export interface RunHistory {
   readonly startedAt: number | null
   readonly endedAt: number | null
   readonly produced: Produced | null
+  /** Bad inputs of the last start of the producer, by kind. */
+  readonly refused: readonly Of<'produce.refused'>[]
   readonly trainStarted: Of<'train.started'> | null
   readonly metrics: readonly Metrics[]
   readonly validations: readonly Validation[]
@@ -41,6 +43,7 @@ export function runHistory(events: readonly RunEvent[]): RunHistory {
     startedAt: events[0]?.ts ?? null,
     endedAt: events.at(-1)?.ts ?? null,
     produced: producedOf(bodies),
+    refused: refusedIn(bodies),
     trainStarted: starts.at(-1) ?? null,
     metrics: all(steps, 'train.metrics'),
     validations: all(steps, 'train.validation'),
@@ -64,6 +67,13 @@ function all<K extends EventBody['event']>(bodies: readonly EventBody[], event: 
 function producedOf(bodies: readonly EventBody[]): Produced | null {
   const last = bodies.findLast((body) => body.event === 'produce.finished' || body.event === 'produce.progress')
   return last?.event === 'produce.finished' || last?.event === 'produce.progress' ? last : null
+}
+
+function refusedIn(bodies: readonly EventBody[]): readonly Of<'produce.refused'>[] {
+  // A start that finds everything produced refuses nothing again, so the last start that did counts.
+  const last = bodies.findLastIndex((body) => body.event === 'produce.refused')
+  const begun = bodies.slice(0, last + 1).findLastIndex((body) => body.event === 'produce.started')
+  return all(bodies.slice(Math.max(begun, 0)), 'produce.refused')
 }
 
 function lostIn(bodies: readonly EventBody[]): readonly Of<'sample.corrupt'>[] {

@@ -44,13 +44,15 @@ const fact = (name: string, value: string, note: string): Markup =>
 
 /** Counts of the data, and of everything that was skipped, truncated, dropped or lost. */
 export function healthTable(
-  { produced, trainStarted, restarts, lost, spikes }: RunHistory,
+  { produced, refused, trainStarted, restarts, lost, spikes }: RunHistory,
   unreadable: number,
 ): Markup {
   if (produced === null) return html`<p class="lead">No producer has run in this run folder.</p>`
   const rows: [string, string, string][] = [
     ['Samples', count(produced.samples), 'in the manifest'],
     ['Skipped', count(produced.skipped), 'samples without loss tokens; not stored'],
+    ['Refused', count(produced.refused), 'inputs that are bad; not stored'],
+    ...refused.map((kind): [string, string, string] => [`- ${kind.why}`, count(kind.samples), kind.places.join('; ')]),
     ['Truncated', count(produced.cut), 'samples longer than data.maxLength'],
     ['Resumed', count(produced.resumed), 'samples that an earlier, interrupted start had published'],
     ['Tokens', count(produced.tokens), ''],

@@ -15,7 +15,7 @@ export interface Step {
 export function stepOf(body: EventBody, at: number): Step | undefined {
   switch (body.event) {
     case 'produce.progress':
-      return { phase: 'produce', at, done: body.samples + body.skipped, total: body.total }
+      return { phase: 'produce', at, done: inputsOf(body), total: body.total }
     case 'train.metrics':
       return { phase: 'train', at, done: body.step, total: body.totalSteps }
     case 'eval.prompt':
@@ -52,38 +52,6 @@ function paceOf(step: Step | undefined, first: Step | undefined): string[] {
 
 function parts(body: EventBody): string[] {
   switch (body.event) {
-    case 'produce.started':
-      return [
-        body.source === 'capture' ? 'capturing features from the target' : 'ingesting feature files',
-        ...maybe(body.total, 'sample'),
-      ]
-    case 'produce.progress': {
-      const remarks = [
-        body.skipped > 0 ? `${count(body.skipped)} skipped` : '',
-        body.cut > 0 ? `${count(body.cut)} truncated` : '',
-      ]
-      const done =
-        body.total === null ? count(body.samples) : `${count(body.samples + body.skipped)}/${count(body.total)}`
-      return [
-        `features ${done}`,
-        `${count(body.tokens)} tokens`,
-        bytes(body.bytes),
-        ...remarks.filter((part) => part !== ''),
-      ]
-    }
-    case 'produce.finished':
-      return [
-        `features ready: ${plural(body.samples, 'sample')}`,
-        `${count(body.tokens)} tokens`,
-        bytes(body.bytes),
-        `${count(body.skipped)} skipped`,
-        `${count(body.cut)} truncated`,
-        `${count(body.resumed)} from an earlier start`,
-        ...(body.linked > 0 ? [`${count(body.linked)} linked`] : []),
-        duration(body.seconds),
-      ]
-    case 'produce.copied':
-      return [`${plural(body.samples, 'sample')} copied: ${body.why}`]
     case 'claim.waiting':
       return [`watching whether another process still works in ${body.folder}`, `up to ${duration(body.seconds)}`]
     case 'eval.started':
@@ -93,8 +61,50 @@ function parts(body: EventBody): string[] {
     case 'eval.finished':
       return body.bySteps.map(({ steps, tau }) => `tau ${tau.toFixed(3)} at ${plural(steps, 'draft step')}`)
     default:
-      return trainParts(body)
+      return producedParts(body) ?? trainParts(body)
   }
 }
 
+/** Events of earlier versions do not have the number. */
+const inputsOf = (body: Extract<EventBody, { event: 'produce.progress' }>): number =>
+  Math.max(body.inputs, body.samples + body.skipped)
+
+function producedParts(body: EventBody): string[] | null {
+  switch (body.event) {
+    case 'produce.started':
+      return [
+        body.source === 'capture' ? 'capturing features from the target' : 'ingesting feature files',
+        ...maybe(body.total, 'sample'),
+      ]
+    case 'produce.progress':
+      return [
+        `features ${body.total === null ? count(body.samples) : `${count(inputsOf(body))}/${count(body.total)}`}`,
+        `${count(body.tokens)} tokens`,
+        bytes(body.bytes),
+        ...some(body.skipped, 'skipped'),
+        ...some(body.refused, 'refused'),
+        ...some(body.cut, 'truncated'),
+      ]
+    case 'produce.finished':
+      return [
+        `features ready: ${plural(body.samples, 'sample')}`,
+        `${count(body.tokens)} tokens`,
+        bytes(body.bytes),
+        `${count(body.skipped)} skipped`,
+        ...some(body.refused, 'refused'),
+        `${count(body.cut)} truncated`,
+        `${count(body.resumed)} from an earlier start`,
+        ...some(body.linked, 'linked'),
+        duration(body.seconds),
+      ]
+    case 'produce.refused':
+      return [`${plural(body.samples, 'input')} refused: ${body.why}`, ...body.places]
+    case 'produce.copied':
+      return [`${plural(body.samples, 'sample')} copied: ${body.why}`]
+    default:
+      return null
+  }
+}
+
+const some = (samples: number, what: string): string[] => (samples > 0 ? [`${count(samples)} ${what}`] : [])
 const maybe = (total: number | null, unit: string): string[] => (total === null ? [] : [plural(total, unit)])

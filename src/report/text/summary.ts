@@ -33,13 +33,14 @@ export function summaryText(events: readonly RunEvent[], hints: SummaryHints = {
   return rows.map(([name, text]) => `  ${name.padEnd(9)} ${text}`).join('\n')
 }
 
-function features({ produced, trainStarted }: RunHistory): Row[] {
+function features({ produced, refused, trainStarted }: RunHistory): Row[] {
   if (produced === null) return []
   const { samples, tokens, skipped, cut, lossTokens } = produced
   const { samples: trained = samples, heldOut = 0 } = trainStarted ?? {}
   const size = `${plural(samples, 'sample')}, ${count(tokens)} tokens (${count(lossTokens)} loss tokens), ${bytes(produced.bytes)}`
   const remarks = [
     skipped > 0 ? `${plural(skipped, 'sample')} skipped: no loss tokens` : '',
+    ...refused.map(({ samples, why, places }) => `${plural(samples, 'input')} refused: ${why} (${places[0] ?? '?'})`),
     cut > 0 ? `${plural(cut, 'sample')} truncated at data.maxLength` : '',
     heldOut > 0 ? `${plural(trained, 'sample')} for training, ${count(heldOut)} held out for validation` : '',
   ].filter((text) => text !== '')

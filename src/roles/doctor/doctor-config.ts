@@ -7,9 +7,9 @@ import { STORE_KEY_ENV } from '../../core/store-key-env.ts'
 import { architectureOf } from '../../drafts/registry.ts'
 import { bytes, count, plural } from '../../report/words.ts'
 import { tryStoreAuth } from '../../store/open-for-maintenance.ts'
-
+import { dataFiles } from '../conversations/data-files.ts'
+import { readConversations } from '../conversations/read-conversations.ts'
 import { readEvalPrompts } from '../evaluate/eval-prompts.ts'
-import { readConversations } from '../produce/conversation-file.ts'
 import { findFeatureFiles } from '../produce/feature-files.ts'
 import { readDraftConfig } from '../train/draft-config-file.ts'
 import { type Check, type CheckSpec, checked, readable } from './doctor-check.ts'
@@ -17,7 +17,8 @@ import { type Check, type CheckSpec, checked, readable } from './doctor-check.ts
 const FIX = {
   'target.model': 'set it to a model folder or a .gguf file',
   'target.tokenizer': 'set it to the folder of a tokenizer, or leave it out to use the tokenizer of the model',
-  'data.conversations': 'set it to a .jsonl or .jsonl.gz file of conversations',
+  'data.conversations':
+    'set it to files of conversations: JSON lines, a JSON array or Parquet, also packed with gzip or zstd',
   'features.files': 'set it to a folder or a pattern such as "features/**/*.ckpt*"',
   'draft.config': 'set it to a draft config.json, or to auto',
   'eval.prompts': 'set it to a .jsonl or .jsonl.gz file of held-out prompts',
@@ -40,12 +41,15 @@ export async function checkConfig(config: RunConfig): Promise<readonly Check[]> 
 /** The input of the producer. Training and evaluation do not need it, so a missing name is only a warning. */
 async function producerInput({ features, data, run }: RunConfig): Promise<Check> {
   const spec = specOf(features.source === 'capture' ? 'data.conversations' : 'features.files')
-  const input = features.source === 'capture' ? data.conversations : features.files
-  if (input === null) {
-    const command = features.source === 'capture' ? 'capture' : 'ingest'
-    return { ...spec, state: 'warning', reason: `not set: ${command} has no input` }
+  const unset: Check = { ...spec, state: 'warning', reason: 'not set: the producer has no input' }
+  if (features.source === 'capture') {
+    const named = data.conversations
+    if (named === null) return unset
+    const found = typeof named === 'string' && !/[*?{]/.test(named) ? await readable(spec, named) : null
+    return found?.state === 'error' ? found : checked(spec, () => firstConversation(named, run.id))
   }
-  if (features.source === 'capture') return firstLine(spec, input, () => firstConversation(input, run.id))
+  const input = features.files
+  if (input === null) return unset
   return checked(spec, async () => {
     const files = await findFeatureFiles(input)
     const size = files.reduce((sum, file) => sum + file.bytes, 0)
@@ -72,9 +76,13 @@ async function firstLine(spec: CheckSpec, file: string, readFirst: () => Promise
   })
 }
 
-async function firstConversation(file: string, run: RunId): Promise<void> {
-  for await (const _ of readConversations(file, run, 1)) return
-  throw finding('FEATURE_INVALID', 'the file contains no conversation', { file })
+async function firstConversation(named: string | readonly string[], run: RunId): Promise<string> {
+  const files = await dataFiles(named)
+  for await (const item of readConversations(files, run, 1)) {
+    if (item.kind === 'refused') throw item.error
+    return files.length === 1 ? (files[0] ?? '') : `${plural(files.length, 'file')}, ${files[0]} first`
+  }
+  throw finding('FEATURE_INVALID', 'there is no conversation in these files', { file: files.join(', ') })
 }
 
 /** Python reads the key and reports only whether it opens the store. A store without a key gets no line if all is well. */

@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { finding } from '../../core/errors.ts'
-import { linesOfFile } from '../lines-of-file.ts'
+import { linesOfFile } from '../conversations/lines-of-file.ts'
 
 const TokenId = z.number().int().nonnegative()
 const Id = z.string().min(1)
@@ -26,8 +26,10 @@ const FIX = 'give each line an `id` and either `prompt` (text) or `input_ids` wi
 export async function readEvalPrompts(file: string, limit: number | null): Promise<EvalPrompt[]> {
   const prompts: EvalPrompt[] = []
   const seen = new Set<string>()
-  for await (const { number, text } of linesOfFile(file, 'eval.prompts', 'CONFIG_INVALID')) {
-    const prompt = parseEvalPrompt(text, `${file}:${number}`)
+  for await (const line of linesOfFile(file, 'eval.prompts', 'CONFIG_INVALID')) {
+    const where = `${file}:${line.number}`
+    if ('bad' in line) throw invalid(where, '(the whole line)', line.bad, FIX)
+    const prompt = parseEvalPrompt(line.text, where)
     if (seen.has(prompt.id)) throw invalid(prompt.where, 'id', `${prompt.id}, a second time`, 'make the ids unique')
     seen.add(prompt.id)
     prompts.push(prompt)

@@ -1,71 +1,42 @@
 import type { OpOutput } from '../../bridge/ops.ts'
 import type { Python } from '../../bridge/python.ts'
-import { Owned, TensorSet } from '../../bridge/tensor-set.ts'
+import { type Owned, TensorSet } from '../../bridge/tensor-set.ts'
 import type { RunConfig } from '../../config/schema.ts'
-import { finding, hasCode } from '../../core/errors.ts'
+import { type CodedError, hasCode } from '../../core/errors.ts'
+import { SampleId } from '../../core/ids.ts'
 import type { CaptureContract } from '../../core/target-contract.ts'
-import { architectureOf } from '../../drafts/registry.ts'
-import { inputsText } from '../../refs/root/inputs.ts'
-import { sha256 } from '../../refs/sha256.ts'
-import { type NamedConversation, readConversations, surveyConversations } from './conversation-file.ts'
+import { type NamedConversation, readConversations } from '../conversations/read-conversations.ts'
 import {
   atOrigin,
   type FeatureSource,
   type IsKnown,
   type SourceItem,
-  type SourcePlan,
   type SourceSample,
   withOrigin,
 } from './feature-source.ts'
 
-/** The plan to capture features: the target runs on the conversations of `data.conversations`. */
-export async function planCapture(config: RunConfig, python: Python): Promise<SourcePlan> {
-  const { run, target, data, draft } = config
-  const file = data.conversations
-  if (file === null) {
-    throw finding('CONFIG_INVALID', 'there are no conversations to capture', {
-      field: 'data.conversations',
-      found: 'null',
-      fix: 'name a .jsonl file of conversations, or set features.source to files',
-    })
-  }
-  const { total, sha256: sum } = await surveyConversations(file, run.id, data.limit)
-  const { dtype, tokenizer } = target
-  const inputs = inputsText({
-    'data.conversations': sum,
-    'data.maxLength': data.maxLength,
-    'target.dtype': dtype,
-    ...(data.teacher ? { 'data.teacher': 'stored' } : {}),
-    'target.tokenizer': tokenizer === null ? 'of-the-model' : sha256(tokenizer).slice(0, 16),
-  })
-  const open = async () => {
-    const { shape } = await python.call('target.describe', { model: target.model })
-    const auxLayers = architectureOf(draft.architecture).auxLayers(shape)
-    const opened = await python.call('capture.open', { target, data, draft, auxLayers, threads: 0 })
-    const { handle, device, contract } = opened
-    // On a CPU, a batch is no faster and padding costs time. Alone, a sample's bits do not depend on other samples.
-    const batchTokens = device === 'cpu' ? 1 : data.batchTokens
-    return new CaptureSource({ config, file, python, batchTokens }, new Owned(python, handle), contract)
-  }
-  // `inputs` contains the digest of all lines, so a published ref is always current.
-  return { inputs, total, isCurrent: () => true, open }
-}
-
-/** An encoded conversation that waits until its batch is full. */
-interface EncodedConversation extends NamedConversation {
+/** A sample that waits until its batch is full. */
+interface EncodedSample {
+  readonly kind: 'encoded'
+  readonly sampleId: SampleId
+  readonly where: string
+  readonly isPart: boolean
   readonly tokens: TensorSet
-  readonly about: OpOutput<'capture.encode'>
+  readonly about: OpOutput<'capture.encode'>['samples'][number]
 }
 
-interface CaptureSourceOptions {
+type Refused = Extract<SourceItem, { kind: 'refused' }>
+
+export interface CaptureSourceOptions {
   readonly config: RunConfig
-  readonly file: string
+  readonly files: readonly string[]
   readonly python: Python
   /** At most this many padded tokens per forward pass. A longer conversation is a batch of its own. */
   readonly batchTokens: number
 }
 
-class CaptureSource implements FeatureSource {
+/** Runs the target on conversations. */
+export class CaptureSource implements FeatureSource {
   readonly contract: CaptureContract
   readonly #options: CaptureSourceOptions
   readonly #session: Owned
@@ -81,82 +52,140 @@ class CaptureSource implements FeatureSource {
   }
 
   async *items(isKnown: IsKnown): AsyncGenerator<SourceItem> {
-    const { config, file, batchTokens } = this.#options
-    let batch: EncodedConversation[] = []
+    let batch: EncodedSample[] = []
     try {
-      for await (const conversation of readConversations(file, config.run.id, config.data.limit)) {
-        if (await isKnown(conversation.sampleId)) {
-          yield { kind: 'known' }
-          continue
-        }
-        const next = await this.#encode(conversation)
-        if (next.about.lossTokens === 0) {
-          await next.tokens[Symbol.asyncDispose]()
-          yield { kind: 'empty', truncated: next.about.truncated }
-          continue
-        }
-        if (!fits(batch, next, batchTokens)) {
-          const full = batch
-          batch = [next]
-          yield* this.#forward(full)
+      for await (const item of this.#encoded(isKnown)) {
+        if (item.kind !== 'encoded') {
+          yield item
+        } else if (fits(batch, item, this.#options.batchTokens)) {
+          batch.push(item)
         } else {
-          batch.push(next)
+          const full = batch
+          batch = [item]
+          yield* this.#forward(full)
         }
       }
-      yield* this.#forward(batch)
+      const last = batch
+      batch = []
+      yield* this.#forward(last)
     } finally {
-      for (const { tokens } of batch) await tokens[Symbol.asyncDispose]()
+      await freeAll(batch)
     }
   }
 
-  async #encode(named: NamedConversation): Promise<EncodedConversation> {
-    const { conversation, where } = named
-    const { config, python } = this.#options
-    const { maxLength } = config.data
-    const session = this.#session.handle
-    const about = await withOrigin(where, () => python.call('capture.encode', { session, conversation, maxLength }))
-    return { ...named, tokens: new TensorSet(python, about.set), about }
+  /** The samples that the target must run on, and what becomes of all others. */
+  async *#encoded(isKnown: IsKnown): AsyncGenerator<EncodedSample | SourceItem> {
+    const { config, files } = this.#options
+    for await (const item of readConversations(files, config.run.id, config.data.limit)) {
+      const encoded = item.kind === 'refused' ? item : await this.#encode(item)
+      if ('error' in encoded) {
+        yield encoded
+        continue
+      }
+      const waiting = [...encoded]
+      try {
+        for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
+          yield (await finished(next, isKnown)) ?? next
+        }
+      } finally {
+        await freeAll(waiting)
+      }
+    }
   }
 
-  async *#forward(batch: readonly EncodedConversation[]): AsyncGenerator<SourceSample> {
-    if (batch.length === 0) return
+  async #encode({ sampleId, where, json }: NamedConversation): Promise<readonly EncodedSample[] | Refused> {
+    const { config, python } = this.#options
+    const call = { session: this.#session.handle, conversation: json, maxLength: config.data.maxLength }
+    try {
+      const { samples } = await withOrigin(where, () => python.call('capture.encode', call))
+      return samples.map((about, index) => ({
+        kind: 'encoded',
+        sampleId: about.turn === null ? sampleId : SampleId.parse(`${sampleId}:turn-${about.turn}`),
+        where,
+        isPart: index > 0,
+        tokens: new TensorSet(python, about.set),
+        about,
+      }))
+    } catch (error) {
+      return refusedBy(error)
+    }
+  }
+
+  /** What the target computes for a batch. A sample for which it gives no numbers is refused; the others go on without it. */
+  async *#forward(batch: readonly EncodedSample[]): AsyncGenerator<SourceSample | Refused> {
+    let left = batch
     const sets: TensorSet[] = []
     try {
-      sets.push(...(await this.#statesOf(batch)))
-      for (const waiting of batch) {
-        const tensors = sets.shift()
-        if (tensors === undefined) throw new Error(`capture.forward returned too few sets for ${batch.length} samples`)
-        yield sampleOf(waiting, tensors)
+      while (left.length > 0) {
+        const outcome = await this.#statesOf(left)
+        if ('bad' in outcome) {
+          yield { kind: 'refused', error: outcome.error }
+          left = left.filter((sample) => sample !== outcome.bad)
+          continue
+        }
+        sets.push(...outcome.sets)
+        for (const sample of left) {
+          const tensors = sets.shift()
+          if (tensors === undefined) throw new Error(`capture.forward returned too few sets for ${left.length} samples`)
+          yield sampleOf(sample, tensors)
+        }
+        return
       }
     } finally {
-      for (const owned of [...sets, ...batch.map(({ tokens }) => tokens)]) await owned[Symbol.asyncDispose]()
+      for (const owned of sets) await owned[Symbol.asyncDispose]()
+      await freeAll(batch)
     }
   }
 
-  async #statesOf(batch: readonly EncodedConversation[]): Promise<TensorSet[]> {
-    const { python, file } = this.#options
+  async #statesOf(
+    batch: readonly EncodedSample[],
+  ): Promise<{ readonly sets: TensorSet[] } | { readonly bad: EncodedSample; readonly error: Refused['error'] }> {
+    const { python } = this.#options
     const session = this.#session.handle
     try {
       const samples = batch.map(({ tokens }) => tokens.handle)
       const { sets } = await python.call('capture.forward', { session, samples })
-      return sets.map((minted) => new TensorSet(python, minted))
+      return { sets: sets.map((minted) => new TensorSet(python, minted)) }
     } catch (error) {
       if (!hasCode(error, 'FEATURE_INVALID')) throw error
-      const index = Number(/^samples\[(\d+)\]$/.exec(error.details.file ?? '')?.[1])
-      throw atOrigin(error, batch[index]?.where ?? file)
+      const bad = batch[Number(/^samples\[(\d+)\]$/.exec(error.details.file ?? '')?.[1])]
+      if (bad === undefined) throw error
+      return { bad, error: atOrigin(error, bad.where) }
     }
   }
 }
 
+/** What becomes of a sample without the target, freed then; null when the target must run on it. */
+async function finished(sample: EncodedSample, isKnown: IsKnown): Promise<SourceItem | null> {
+  const { sampleId, tokens, about, isPart } = sample
+  try {
+    if (about.lossTokens > 0 && !(await isKnown(sampleId, tokens))) return null
+  } catch (error) {
+    await freeAll([sample])
+    throw error
+  }
+  await freeAll([sample])
+  return about.lossTokens === 0 ? { kind: 'empty', truncated: about.truncated, isPart } : { kind: 'known', isPart }
+}
+
+function refusedBy(error: unknown): Refused {
+  if (!hasCode(error, 'FEATURE_INVALID')) throw error
+  return { kind: 'refused', error: error as CodedError<'FEATURE_INVALID'> }
+}
+
+async function freeAll(samples: readonly EncodedSample[]): Promise<void> {
+  for (const { tokens } of samples) await tokens[Symbol.asyncDispose]()
+}
+
 /** Whether the batch with `next` in it, padded to its longest sample, has at most `budget` tokens. */
-function fits(batch: readonly EncodedConversation[], next: EncodedConversation, budget: number): boolean {
+function fits(batch: readonly EncodedSample[], next: EncodedSample, budget: number): boolean {
   const longest = Math.max(next.about.numTokens, ...batch.map(({ about }) => about.numTokens))
   return batch.length === 0 || longest * (batch.length + 1) <= budget
 }
 
-function sampleOf({ sampleId, where, about }: EncodedConversation, tensors: TensorSet): SourceSample {
+function sampleOf({ sampleId, where, isPart, about }: EncodedSample, tensors: TensorSet): SourceSample {
   const { numTokens, lossTokens, truncated } = about
   const facts = { trainedTokens: lossTokens, truncated }
   const provenance = { from: where.slice(-1000) }
-  return { kind: 'sample', sampleId, origin: where, tensors, numTokens, facts, provenance }
+  return { kind: 'sample', sampleId, isPart, origin: where, tensors, numTokens, facts, provenance }
 }

@@ -57,8 +57,13 @@ async function matchesBelow(base: string, pattern: string): Promise<Found[]> {
     if (isErrno(error, 'ENOENT', 'ENOTDIR')) return []
     throw unreadable(base, error)
   })
-  return names.filter((name) => matches(name)).map((name) => ({ path: path.join(base, name), name }))
+  return names
+    .filter((name) => matches(name) && !isCompanion(name))
+    .map((name) => ({ path: path.join(base, name), name }))
 }
+
+/** macOS leaves `._NAME` beside NAME on shares and sticks: attributes of the file, and no data. */
+const isCompanion = (name: string): boolean => path.basename(name).startsWith('._')
 
 function unreadable(file: string, cause: unknown): unknown {
   if (!(cause instanceof Error) || !('syscall' in cause)) return cause

@@ -8,14 +8,18 @@ import type { ExternFile } from '../../store/blobs/blobs.ts'
 /** The result for one input. */
 export type SourceItem =
   /** An earlier run published this sample, and it is still stored. */
-  | { readonly kind: 'known' }
+  | { readonly kind: 'known'; readonly isPart?: boolean }
   /** The sample has no loss tokens, so it is skipped. */
-  | { readonly kind: 'empty'; readonly truncated: boolean }
+  | { readonly kind: 'empty'; readonly truncated: boolean; readonly isPart?: boolean }
+  /** The input is bad. Its error names the input. */
+  | { readonly kind: 'refused'; readonly error: CodedError<'FEATURE_INVALID'> }
   | SourceSample
 
 export interface SourceSample {
   readonly kind: 'sample'
   readonly sampleId: SampleId
+  /** A further sample of an input that gave one already. */
+  readonly isPart?: boolean
   /** The input file or line, for messages. */
   readonly origin: string
   /** The receiver of the item owns them. */
@@ -29,8 +33,11 @@ export interface SourceSample {
   readonly copied?: string
 }
 
-/** Whether a sample is already stored and published. Called once per input; several calls may run at the same time. */
-export type IsKnown = (sampleId: SampleId) => Promise<boolean>
+/**
+ * Whether a sample is already stored and published; with `tokens`, also with the same tokens and mask. Called once per
+ * sample; several calls may run at the same time.
+ */
+export type IsKnown = (sampleId: SampleId, tokens?: TensorSet) => Promise<boolean>
 
 /** A source of samples. It keeps only a few samples in memory, whatever the number of inputs. */
 export interface FeatureSource extends AsyncDisposable {
@@ -58,7 +65,7 @@ export async function withOrigin<T>(origin: string, task: () => Promise<T>): Pro
   }
 }
 
-export function atOrigin(error: CodedError<'FEATURE_INVALID'>, origin: string): CodedError {
+export function atOrigin(error: CodedError<'FEATURE_INVALID'>, origin: string): CodedError<'FEATURE_INVALID'> {
   const [what = error.message] = error.message.split('\n')
   return finding('FEATURE_INVALID', what, { ...error.details, file: origin }, { cause: error })
 }

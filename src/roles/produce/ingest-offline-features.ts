@@ -21,6 +21,8 @@ export interface IngestOptions {
   readonly link?: RunConfig['features']['link']
   /** Replace samples of the same ids that another complete manifest of the store lists. Default: refuse. */
   readonly replace?: boolean
+  /** Leave a bad file out, which only `events` tell, or end there. Default: stop. */
+  readonly onBad?: RunConfig['data']['onBad']
   readonly python?: Python
   readonly events?: EventSink
   readonly signal?: AbortSignal
@@ -29,12 +31,12 @@ export interface IngestOptions {
 
 /** Ingests existing feature files into a store and publishes their manifest. Resumes an interrupted ingest. */
 export async function ingestOfflineFeatures(options: IngestOptions): Promise<Manifest> {
-  const { files, target, store, manifest, runId, maxLength, link, replace } = options
+  const { files, target, store, manifest, runId, maxLength, link, replace, onBad = 'stop' } = options
   const config = RunConfig.parse({
     version: 1,
     run: { id: runId },
     target: { model: target },
-    data: maxLength === undefined ? {} : { maxLength },
+    data: maxLength === undefined ? { onBad } : { onBad, maxLength },
     features: { source: 'files', files, link, replace },
     manifest,
   })

@@ -3,7 +3,7 @@ import type { Python } from '../../bridge/python.ts'
 import { TensorSet } from '../../bridge/tensor-set.ts'
 import type { RunConfig } from '../../config/schema.ts'
 import { InOrder } from '../../core/concurrency/in-order.ts'
-import { finding } from '../../core/errors.ts'
+import { finding, hasCode } from '../../core/errors.ts'
 import { type RunId, SampleId } from '../../core/ids.ts'
 import type { SampleRef } from '../../core/sample-ref.ts'
 import { CaptureContract } from '../../core/target-contract.ts'
@@ -13,7 +13,7 @@ import { inputsText } from '../../refs/root/inputs.ts'
 import { sha256 } from '../../refs/sha256.ts'
 import type { ExternFile } from '../../store/blobs/blobs.ts'
 import { type FeatureFile, findFeatureFiles } from './feature-files.ts'
-import type { FeatureSource, IsKnown, SourceItem, SourcePlan } from './feature-source.ts'
+import { atOrigin, type FeatureSource, type IsKnown, type SourceItem, type SourcePlan } from './feature-source.ts'
 
 /** Limits of concurrent loads. The weight is in bytes: about three long samples of a 7B target. */
 const LOAD_LIMITS = { tasks: 16, weight: 192 * 2 ** 20 }
@@ -61,13 +61,11 @@ async function contractOf(
   files: readonly FeatureFile[],
 ): Promise<CaptureContract> {
   const { shape, hash } = await python.call('target.describe', { model: target.model })
-  const [first] = files
-  if (first === undefined) throw new Error('the plan of an ingest has no file')
   const architecture = architectureOf(draft.architecture)
   const auxLayers = architecture.auxLayers(shape)
   const layers = layersByState(architecture, auxLayers)
-  const peeked = await python.call('ckpt.load', { path: first.path, maxLength: data.maxLength, layers })
-  await using tensors = new TensorSet(python, peeked.set)
+  const load = (file: FeatureFile) => python.call('ckpt.load', { path: file.path, maxLength: data.maxLength, layers })
+  await using tensors = new TensorSet(python, (await firstGood(files, load)).set)
   const states = tensors.features.filter(({ name }) => name in layers)
   return CaptureContract.parse({
     target: target.model,
@@ -81,6 +79,20 @@ async function contractOf(
     tokenizerHash: null,
     templateHash: null,
   })
+}
+
+/** What `load` gives for the first file that is not bad. @throws what the first one was refused for, when all are bad. */
+async function firstGood<T>(files: readonly FeatureFile[], load: (file: FeatureFile) => Promise<T>): Promise<T> {
+  let first: unknown = new Error('the plan of an ingest has no file')
+  for (const [index, file] of files.entries()) {
+    try {
+      return await load(file)
+    } catch (error) {
+      if (!hasCode(error, 'FEATURE_INVALID')) throw error
+      if (index === 0) first = error
+    }
+  }
+  throw first
 }
 
 class IngestSource implements FeatureSource {
@@ -114,6 +126,15 @@ class IngestSource implements FeatureSource {
   }
 
   async #item(file: FeatureFile, index: number, isKnown: IsKnown): Promise<SourceItem> {
+    try {
+      return await this.#loaded(file, index, isKnown)
+    } catch (error) {
+      if (!hasCode(error, 'FEATURE_INVALID')) throw error
+      return { kind: 'refused', error: atOrigin(error, file.path) }
+    }
+  }
+
+  async #loaded(file: FeatureFile, index: number, isKnown: IsKnown): Promise<SourceItem> {
     const { run, data, features } = this.#config
     const sampleId = fileSampleId(run.id, index)
     if (await isKnown(sampleId)) return { kind: 'known' }

@@ -21,9 +21,9 @@ import type { FeatureStore } from '../../store/feature-store.ts'
 import { openStore } from '../../store/open.ts'
 import { claimWork } from '../claim-work.ts'
 import type { RoleContext } from '../context.ts'
-import { planCapture } from './capture-source.ts'
 import type { SourcePlan } from './feature-source.ts'
 import { planIngest } from './ingest-source.ts'
+import { planCapture } from './plan-capture.ts'
 import { codeOf, ProducerRun, totalsOfComplete } from './producer-run.ts'
 
 const REFS_PER_CHECK = 100_000
@@ -34,6 +34,8 @@ export interface ProduceOptions {
   /** Must have been opened with `retain: true`: a resumed producer reads samples it has put, and must not free them. */
   readonly store: FeatureStore
   readonly context: RoleContext
+  /** What to produce, where the caller has looked at the inputs already. */
+  readonly plan?: Promise<SourcePlan>
 }
 
 /**
@@ -49,8 +51,18 @@ export async function produce(config: RunConfig, context: RoleContext): Promise<
     })
   }
   const python = await embedPython()
-  await using store = await openStore({ ...config.store, python, retain: true, create: true })
-  await produceInto({ config, python, store, context })
+  const plan = planOf({ config, python })
+  // Inputs that cannot be read leave no empty store behind.
+  const isPlanned = await plan.then(
+    () => true,
+    () => false,
+  )
+  const opening = openStore({ ...config.store, python, retain: true, create: isPlanned })
+  await using store = await opening.catch(async (error: unknown) => {
+    await plan
+    throw error
+  })
+  await produceInto({ config, python, store, context, plan })
 }
 
 /** `produce` with a store that the caller owns. The manifest must belong to that store, or not exist yet. */
@@ -61,7 +73,7 @@ export async function produceInto(options: ProduceOptions): Promise<Manifest> {
   let begun = false
   const about = { dir: config.manifest, runId: config.run.id, storeId: store.id, clock: context.clock, key: store.key }
   try {
-    const plan = await planOf(options)
+    const plan = await (options.plan ?? planOf(options))
     context.events.emit({ event: 'produce.started', source: config.features.source, total: plan.total })
     const complete = await completeManifest(options, plan)
     if (complete !== null) {
@@ -98,7 +110,7 @@ export async function produceInto(options: ProduceOptions): Promise<Manifest> {
   return readRefManifest({ dir: config.manifest, storeId: store.id, key: store.key })
 }
 
-const planOf = ({ config, python }: ProduceOptions): Promise<SourcePlan> =>
+const planOf = ({ config, python }: Pick<ProduceOptions, 'config' | 'python'>): Promise<SourcePlan> =>
   config.features.source === 'capture' ? planCapture(config, python) : planIngest(config, python)
 
 /**

@@ -1,5 +1,5 @@
 import type { Python } from '../../bridge/python.ts'
-import { Owned } from '../../bridge/tensor-set.ts'
+import { Owned, type TensorSet } from '../../bridge/tensor-set.ts'
 import type { RunConfig } from '../../config/schema.ts'
 import { InOrder } from '../../core/concurrency/in-order.ts'
 import { CodedError, type ErrorCode, finding, hasCode } from '../../core/errors.ts'
@@ -12,7 +12,14 @@ import type { EventBody } from '../../report/events/events.ts'
 import type { LinkMode } from '../../store/blobs/blobs.ts'
 import type { FeatureStore } from '../../store/feature-store.ts'
 import type { RoleContext } from '../context.ts'
-import { type FeatureSource, type SourcePlan, type SourceSample, withOrigin } from './feature-source.ts'
+import {
+  type FeatureSource,
+  type SourceItem,
+  type SourcePlan,
+  type SourceSample,
+  withOrigin,
+} from './feature-source.ts'
+import { Refusals } from './refusals.ts'
 
 const FLUSH_SAMPLES = 512
 const FLUSH_MS = 2000
@@ -24,6 +31,15 @@ export type Totals = Omit<Extract<EventBody, { event: 'produce.progress' }>, 'ev
 
 /** Limits of concurrent puts; the weight is in bytes. One put can wait for the disk while another one copies. */
 const PUT_LIMITS = { tasks: 16, weight: 192 * 2 ** 20 }
+
+type Refused = CodedError<'FEATURE_INVALID'>
+/** A stored sample; or why it was refused while it was written: the bytes of a mapped file are looked at only then. */
+type Put = SampleRef | Refused
+
+function refusedOnly(error: unknown): Refused {
+  if (hasCode(error, 'FEATURE_INVALID')) return error
+  throw error
+}
 
 interface RunOptions {
   readonly config: RunConfig
@@ -46,6 +62,9 @@ export class ProducerRun {
   readonly #totals: Record<keyof Totals, number>
   /** By reason: samples that were copied, although `features.link` allows a link. */
   readonly #copies = new Map<string, number>()
+  readonly #refusals = new Refusals()
+  /** Samples that an earlier run published and that this one has not come to yet. */
+  readonly #left: Set<SampleId>
   #pending = 0
   #flushed: number
   #reported = Number.NEGATIVE_INFINITY
@@ -53,7 +72,9 @@ export class ProducerRun {
   constructor(given: RunOptions) {
     this.#given = given
     this.#flushed = given.time.now()
-    this.#totals = { samples: 0, skipped: 0, cut: 0, resumed: 0, linked: 0, tokens: 0, lossTokens: 0, bytes: 0 }
+    this.#left = new Set(given.writer.published.keys())
+    const counts = { inputs: 0, samples: 0, skipped: 0, refused: 0, cut: 0, resumed: 0, linked: 0 }
+    this.#totals = { ...counts, tokens: 0, lossTokens: 0, bytes: 0 }
   }
 
   /** Completes the manifest. After an error the manifest stays open and lists all samples that were put before. */
@@ -63,12 +84,15 @@ export class ProducerRun {
       const { vocabSize } = source.contract.shape
       await using counter = new Owned(python, (await python.call('counts.open', { vocabSize })).handle)
       await this.#publishItems(counter)
-      if (this.#totals.samples === 0) throw noLossTokens(this.#given.plan.total)
+      if (this.#totals.samples === 0) throw this.#refusals.first ?? noLossTokens(this.#given.plan.total)
+      // The inputs that these came from are gone or are other ones now.
+      for (const sampleId of this.#left) writer.withdraw(sampleId)
       const { pairs } = await python.call('counts.read', { counter: counter.handle })
       await writer.complete(pairs)
     } catch (error) {
       // The samples put so far are good, so publish them. If that fails too, the first error is the one to report.
       await writer.flush().catch(() => undefined)
+      this.#reportRefused()
       throw error
     }
     this.#finish()
@@ -77,29 +101,46 @@ export class ProducerRun {
   async #publishItems(counter: Owned): Promise<void> {
     const { source, context, store } = this.#given
     // A sample that is put but not published only takes up space, so it is aborted.
-    const puts = new InOrder<SampleRef>(PUT_LIMITS, (ref) => store.abort(ref.sampleId))
+    const abort = async (put: Put) => (put instanceof CodedError ? undefined : store.abort(put.sampleId))
+    const puts = new InOrder<Put>(PUT_LIMITS, abort)
     await using _puts = { [Symbol.asyncDispose]: () => this.#publishAll(puts) }
-    for await (const item of source.items((sampleId) => this.#countKnown(sampleId, counter))) {
-      if (item.kind === 'empty') this.#totals.skipped += 1
-      else if (item.kind === 'sample') await this.#begin(puts, item, counter)
+    for await (const item of source.items((sampleId, tokens) => this.#countKnown(sampleId, counter, tokens))) {
+      this.#countInput(item)
+      if (item.kind === 'sample') await this.#begin(puts, item, counter)
       await this.#flushAndReport()
       throwIfStopped(context.signal, 'the producer stopped between two samples; run the same command to resume')
     }
   }
 
-  async #begin(puts: InOrder<SampleRef>, sample: SourceSample, counter: Owned): Promise<void> {
+  #countInput(item: SourceItem): void {
+    this.#totals.inputs += Number(item.kind === 'refused' || item.isPart !== true)
+    if (item.kind === 'empty') this.#totals.skipped += 1
+    if (item.kind === 'refused') this.#refuse(item.error)
+  }
+
+  #refuse(error: Refused): void {
+    const { plan, config } = this.#given
+    if (config.data.onBad === 'stop') throw error
+    this.#refusals.add(error)
+    this.#totals.refused = this.#refusals.samples
+    this.#refusals.expectFew(plan.total, config.data.maxBadShare)
+  }
+
+  async #begin(puts: InOrder<Put>, sample: SourceSample, counter: Owned): Promise<void> {
     const { python } = this.#given
     const { tensors, origin } = sample
     try {
       // Before the put: `counts.add` also checks the token ids, and a bad sample must not reach the store.
-      const counted = { counter: counter.handle, set: tensors.handle }
+      const counted = { counter: counter.handle, set: tensors.handle, like: null }
       await withOrigin(origin, () => python.call('counts.add', counted))
       while (!puts.canBegin(tensors.bytes)) await this.#publishNext(puts)
     } catch (error) {
       await tensors[Symbol.asyncDispose]()
-      throw error
+      if (!hasCode(error, 'FEATURE_INVALID')) throw error
+      this.#refuse(error)
+      return
     }
-    puts.begin(tensors.bytes, () => this.#put(sample))
+    puts.begin(tensors.bytes, () => this.#put(sample).catch(refusedOnly))
   }
 
   async #put(sample: SourceSample): Promise<SampleRef> {
@@ -115,7 +156,7 @@ export class ProducerRun {
   }
 
   // Publishes the samples before the first failed put, in order; then throws the error of that put.
-  async #publishAll(puts: InOrder<SampleRef>): Promise<void> {
+  async #publishAll(puts: InOrder<Put>): Promise<void> {
     try {
       while (!puts.isEmpty) await this.#publishNext(puts)
     } finally {
@@ -123,17 +164,22 @@ export class ProducerRun {
     }
   }
 
-  async #publishNext(puts: InOrder<SampleRef>): Promise<void> {
+  async #publishNext(puts: InOrder<Put>): Promise<void> {
     const put = await puts.next()
     if (put === undefined) return
+    if (put.value instanceof CodedError) {
+      this.#refuse(put.value)
+      return
+    }
     this.#given.writer.append(put.value)
     this.#pending += 1
     this.#add(put.value)
   }
 
-  /** True if the sample is published and its object is still stored. Then its tokens are counted. */
-  async #countKnown(sampleId: SampleId, counter: Owned): Promise<boolean> {
+  /** True if the sample is published, its object is still stored, and it has `tokens`. Then its tokens are counted. */
+  async #countKnown(sampleId: SampleId, counter: Owned, tokens?: TensorSet): Promise<boolean> {
     const { python, store, writer, plan } = this.#given
+    this.#left.delete(sampleId)
     const ref = writer.published.get(sampleId)
     if (ref === undefined) return false
     if (!plan.isCurrent(ref)) {
@@ -142,7 +188,10 @@ export class ProducerRun {
     }
     try {
       await using lease = await store.get(ref, { names: ['input_ids', 'loss_mask'] })
-      await python.call('counts.add', { counter: counter.handle, set: lease.tensors.handle })
+      const like = tokens?.handle ?? null
+      const { counted } = await python.call('counts.add', { counter: counter.handle, set: lease.tensors.handle, like })
+      if (!counted) writer.withdraw(sampleId)
+      if (!counted) return false
     } catch (error) {
       if (!hasCode(error, 'SAMPLE_NOT_FOUND', 'SAMPLE_STALE', 'SAMPLE_CORRUPT')) throw error
       writer.withdraw(sampleId)
@@ -181,10 +230,15 @@ export class ProducerRun {
     context.events.emit({ event: 'produce.progress', total: plan.total, ...this.#totals })
   }
 
+  #reportRefused(): void {
+    for (const kind of this.#refusals.kinds) this.#given.context.events.emit({ event: 'produce.refused', ...kind })
+  }
+
   #finish(): void {
     const { config, context, started, plan, time } = this.#given
     const seconds = (time.now() - started) / 1000
     context.events.emit({ event: 'produce.progress', total: plan.total, ...this.#totals })
+    this.#reportRefused()
     for (const [why, samples] of this.#copies) context.events.emit({ event: 'produce.copied', samples, why })
     context.events.emit({ event: 'produce.finished', manifest: config.manifest, seconds, ...this.#totals })
   }
@@ -193,8 +247,8 @@ export class ProducerRun {
 /** The totals for a manifest that was already complete at the start. */
 export function totalsOfComplete(refs: RefList, total: number): Totals {
   const skipped = Math.max(0, total - refs.length)
-  const sums = { cut: 0, linked: 0, tokens: 0, lossTokens: 0, bytes: 0 }
-  const totals = { samples: refs.length, skipped, resumed: refs.length, ...sums }
+  const sums = { refused: 0, cut: 0, linked: 0, tokens: 0, lossTokens: 0, bytes: 0 }
+  const totals = { inputs: total, samples: refs.length, skipped, resumed: refs.length, ...sums }
   for (const ref of refs) {
     addSample(totals, ref)
   }

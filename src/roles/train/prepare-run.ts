@@ -106,8 +106,8 @@ function requireSameCapture(
   other: Pick<TrainingData, 'refs' | 'contract'>,
 ): void {
   requireEveryFeature(architecture, other)
-  for (const field of ['targetHash', 'auxLayers', 'layerConvention', 'finalNorm'] as const) {
-    const [found, expected] = [canonical(other.contract[field]), canonical(mine[field])]
+  for (const field of ['targetHash', 'auxLayers', 'layerConvention', 'finalNorm', 'logits'] as const) {
+    const [found, expected] = [canonical(other.contract[field] ?? null), canonical(mine[field] ?? null)]
     if (found === expected) continue
     throw finding(
       'CONTRACT_MISMATCH',

@@ -44,8 +44,7 @@ QWEN3 = (
     "{% if tools %}{{ '<|im_start|>system\n' }}"
     "{% if messages[0].role == 'system' %}{{ messages[0].content + '\n\n' }}{% endif %}"
     "{{ '<tools>' }}" + TOOL_LINES + "{{ '\n</tools><|im_end|>\n' }}"
-    "{% elif messages[0].role == 'system' %}"
-    "{{ '<|im_start|>system\n' + messages[0].content + '<|im_end|>\n' }}{% endif %}"
+    "{% elif messages[0].role == 'system' %}{{ '<|im_start|>system\n' + messages[0].content + '<|im_end|>\n' }}{% endif %}"
     + LAST_QUERY
     + "{% for m in messages %}{% if m.role == 'user' %}"
     + IM
@@ -94,14 +93,14 @@ DEEPSEEK = (
     "{% set sys = namespace(text='') %}{% for m in messages %}{% if m.role == 'system' %}"
     "{% set sys.text = m.content %}{% endif %}{% endfor %}{{ bos_token + sys.text }}"
     "{% for m in messages %}"
-    "{% if m.role == 'user' %}{{ '<|User|>' + m.content }}"
-    "{% elif m.role == 'assistant' and m.content is none %}{{ '<|Assistant|><|tool▁calls▁begin|>' }}"
-    "{% for call in m.tool_calls %}{{ '<|tool▁call▁begin|>' + call.type + '<|tool▁sep|>' + call.function.name "
-    "+ '\n' + call.function.arguments + '<|tool▁call▁end|>' }}{% endfor %}{{ '<|tool▁calls▁end|>' + eos_token }}"
+    "{% if m.role == 'user' %}{{ '<｜User｜>' + m.content }}"
+    "{% elif m.role == 'assistant' and m.content is none %}{{ '<｜Assistant｜><｜tool▁calls▁begin｜>' }}"
+    "{% for call in m.tool_calls %}{{ '<｜tool▁call▁begin｜>' + call.type + '<｜tool▁sep｜>' + call.function.name "
+    "+ '\n' + call.function.arguments + '<｜tool▁call▁end｜>' }}{% endfor %}{{ '<｜tool▁calls▁end｜>' + eos_token }}"
     "{% elif m.role == 'assistant' %}THINKS"
-    "{{ ('' if messages[loop.index0 - 1].role == 'tool' else '<|Assistant|>') + words + eos_token }}"
-    "{% elif m.role == 'tool' %}{{ '<|tool▁output▁begin|>' + m.content + '<|tool▁output▁end|>' }}{% endif %}"
-    "{% endfor %}{% if add_generation_prompt and messages[-1].role != 'tool' %}{{ '<|Assistant|>OPEN' }}{% endif %}"
+    "{{ ('' if messages[loop.index0 - 1].role == 'tool' else '<｜Assistant｜>') + words + eos_token }}"
+    "{% elif m.role == 'tool' %}{{ '<｜tool▁output▁begin｜>' + m.content + '<｜tool▁output▁end｜>' }}{% endif %}"
+    "{% endfor %}{% if add_generation_prompt and messages[-1].role != 'tool' %}{{ '<｜Assistant｜>OPEN' }}{% endif %}"
 )
 DEEPSEEK_V3 = DEEPSEEK.replace("OPEN", "").replace("THINKS", "{% set words = m.content %}")
 DEEPSEEK_R1 = DEEPSEEK.replace("OPEN", "<think>\n").replace(
@@ -109,13 +108,11 @@ DEEPSEEK_R1 = DEEPSEEK.replace("OPEN", "<think>\n").replace(
 )
 
 MISTRAL = (
-    "{% if messages[0].role == 'system' %}{% set head = messages[0].content %}"
-    "{% set messages = messages[1:] %}{% endif %}"
+    "{% if messages[0].role == 'system' %}{% set head = messages[0].content %}{% set messages = messages[1:] %}{% endif %}"
     "{% set seen = namespace(query=-1) %}{% for m in messages %}"
     "{% if m.role == 'user' %}{% set seen.query = loop.index0 %}{% endif %}{% endfor %}"
     "{{ bos_token }}{% for m in messages %}{% if m.role == 'user' %}"
-    "{% if tools and loop.index0 == seen.query %}"
-    "{{ '[AVAILABLE_TOOLS]' + (tools | tojson) + '[/AVAILABLE_TOOLS]' }}{% endif %}"
+    "{% if tools and loop.index0 == seen.query %}{{ '[AVAILABLE_TOOLS]' + (tools | tojson) + '[/AVAILABLE_TOOLS]' }}{% endif %}"
     "{% if loop.last and head is defined %}{{ '[INST] ' + head + '\n\n' + m.content + '[/INST]' }}"
     "{% else %}{{ '[INST] ' + m.content + '[/INST]' }}{% endif %}"
     "{% elif m.tool_calls %}{{ '[TOOL_CALLS] [' }}{% for call in m.tool_calls %}"
@@ -158,9 +155,9 @@ def im(template: str, reply: str = IM_REPLY) -> Family:
 
 
 def deepseek(template: str, opening: str = "") -> Family:
-    specials = ("<|User|>", "<|Assistant|>", "<|tool▁calls▁begin|>", "<|tool▁calls▁end|>", "<|tool▁sep|>")
-    outputs = ("<|tool▁output▁begin|>", "<|tool▁output▁end|>", "<|tool▁call▁begin|>", "<|tool▁call▁end|>")
-    reply = rf"(?:<\|Assistant\|>{opening}|<\|tool▁output▁end\|>)(?P<said>.*?</s>)"
+    specials = ("<｜User｜>", "<｜Assistant｜>", "<｜tool▁calls▁begin｜>", "<｜tool▁calls▁end｜>", "<｜tool▁sep｜>")
+    outputs = ("<｜tool▁output▁begin｜>", "<｜tool▁output▁end｜>", "<｜tool▁call▁begin｜>", "<｜tool▁call▁end｜>")
+    reply = rf"(?:<｜Assistant｜>{opening}|<｜tool▁output▁end｜>)(?P<said>.*?</s>)"
     return Family(template, reply, (*specials, *outputs, *THINK[:2]))
 
 

@@ -43,8 +43,7 @@ COMMAND_R = (
     "{{ bos_token }}{% for m in messages %}"
     "{% if m.role == 'system' %}{{ '<|START|><|SYSTEM|>' + m.content + '<|END|>' }}"
     "{% elif m.role == 'user' %}{{ '<|START|><|USER|>' + m.content.strip() + '<|END|>' }}"
-    "{% elif m.role == 'assistant' %}{{ '<|START|><|CHATBOT|>' + m.content.strip() + '<|END|>' }}{% endif %}"
-    "{% endfor %}"
+    "{% elif m.role == 'assistant' %}{{ '<|START|><|CHATBOT|>' + m.content.strip() + '<|END|>' }}{% endif %}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|START|><|CHATBOT|>' }}{% endif %}"
 )
 

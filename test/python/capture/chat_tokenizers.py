@@ -26,7 +26,7 @@ LINES = (
     "Größe, café, naïve. ",
 )
 BYTES = [f"<0x{number:02X}>" for number in range(256)]
-WORDS = r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+WORDS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 SENTENCE_DECODER = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
 
 KINDS = ("bytes", "bytes-trimmed", "llama3", "qwen", "metaspace-always", "metaspace-first", "prepend", "gemma")

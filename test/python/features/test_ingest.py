@@ -76,6 +76,25 @@ def test_every_form_of_file_gives_the_same_sample(tmp_path: Path, name: str, sav
         assert torch.equal(tensor, given[key].reshape(tensor.shape))
 
 
+@pytest.mark.parametrize("ids", [torch.int32, torch.int16, torch.uint8, torch.int64])
+@pytest.mark.parametrize("mask", [torch.bool, torch.uint8, torch.int32])
+@pytest.mark.parametrize("axes", [1, 2])
+def test_ids_and_masks_of_other_whole_numbers_are_the_same_sample(
+    tmp_path: Path, ids: torch.dtype, mask: torch.dtype, axes: int
+) -> None:
+    given = features()
+    want, _ = load_features(saved(tmp_path / "want.ckpt", given), 0, LAYERS)
+    odd = {**given, "input_ids": given["input_ids"].to(ids), "loss_mask": given["loss_mask"].to(mask)}
+    if axes == 2:
+        odd |= {name: odd[name][None] for name in ("input_ids", "loss_mask")}
+    else:
+        odd |= {name: odd[name][0] for name in ("hidden_state", "aux_hidden_state")}
+    found, _ = load_features(saved(tmp_path / "odd.ckpt", odd), 0, LAYERS)
+    for name, tensor in want.items():
+        assert found[name].dtype == tensor.dtype
+        assert torch.equal(found[name], tensor)
+
+
 def test_a_long_sample_is_cut_in_all_tensors_and_keeps_no_hold_on_the_file(tmp_path: Path) -> None:
     file = saved(tmp_path / "a.ckpt", features())
     sample, cut = load_features(file, 4, LAYERS)
@@ -96,11 +115,11 @@ def test_what_lies_behind_the_cut_is_not_judged(tmp_path: Path) -> None:
 
 BAD: dict[str, tuple[str, Callable[[], Any]]] = {
     "missing tensor": ("aux_hidden_state", lambda: {k: v for k, v in features().items() if k != "aux_hidden_state"}),
-    "ids of another dtype": ("input_ids", lambda: features(input_ids=torch.arange(LENGTH, dtype=torch.int32))),
+    "ids that are no whole numbers": ("input_ids", lambda: features(input_ids=torch.arange(LENGTH).float())),
     "mask of another dtype": ("loss_mask", lambda: features(loss_mask=torch.ones(LENGTH))),
     "integer states": ("hidden_state", lambda: features(hidden_state=torch.ones(1, LENGTH, HIDDEN, dtype=torch.int64))),
     "states of two dtypes": ("aux_hidden_state", lambda: features(aux_hidden_state=torch.ones(1, LENGTH, 12))),
-    "ids with two axes": ("input_ids", lambda: features(input_ids=torch.ones(1, LENGTH, dtype=torch.int64))),
+    "ids of two samples": ("input_ids", lambda: features(input_ids=torch.ones(2, LENGTH, dtype=torch.int64))),
     "a batch of two": ("hidden_state", lambda: features(hidden_state=torch.ones(2, LENGTH, HIDDEN).bfloat16())),
     "aux of two layers": ("aux_hidden_state", lambda: features(aux_hidden_state=torch.ones(1, LENGTH, 8).bfloat16())),
     "short mask": ("loss_mask", lambda: features(loss_mask=torch.ones(LENGTH - 1, dtype=torch.int64))),

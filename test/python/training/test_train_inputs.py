@@ -105,7 +105,7 @@ def test_missing_parts_of_a_target_are_named(tmp_path: Path) -> None:
     details = refused("CONFIG_INVALID", lambda: load_target_weights(folder))
     assert details["file"].endswith("model-0.safetensors")
     folder = target_folder(tmp_path / "headless", case, tied=True)
-    (folder / "config.json").write_text("{}")
+    (folder / "config.json").write_text('{"model_type": "llama"}')
     assert "lm_head" in refused("CONFIG_INVALID", lambda: load_target_weights(folder))["found"]
     (tmp_path / "broken.gguf").write_bytes(b"GGUF but not really")
     refused("CONFIG_INVALID", lambda: load_target_weights(tmp_path / "broken.gguf"))

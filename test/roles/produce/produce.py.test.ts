@@ -1,15 +1,15 @@
 import { execFile } from 'node:child_process'
-import { cp, mkdir, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises'
+import { cp, mkdir, readdir, rm, truncate, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { promisify } from 'node:util'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { TensorSet } from '../../../src/bridge/tensor-set.ts'
-import { RunConfig } from '../../../src/config/schema.ts'
+import type { RunConfig } from '../../../src/config/schema.ts'
 import { assertNoTensors } from '../../../src/core/no-tensors.ts'
 import { readRefManifest, readTokenCounts } from '../../../src/refs/manifest.ts'
 import { produce } from '../../../src/roles/produce/produce.ts'
 import { sharedDirFeatureStore } from '../../../src/store/open.ts'
-import { finished, listing, stateOf, stoppingAfter } from '../../support/producing.ts'
+import { finished, listing, producing, stateOf, stoppingAfter } from '../../support/producing.ts'
 import { checkHandlesAfterEach, digestsOf, python } from '../../support/python.ts'
 import { tempDir } from '../../support/temp-dir.ts'
 import { pythonProgram, trainingInputs, watched } from '../../support/training.ts'
@@ -38,17 +38,7 @@ async function ingestScene(): Promise<{ config: RunConfig; files: string; store:
   return { config: configOf(dir, { features: { source: 'files', files: `${files}/**/*.ckpt*` } }), files, store }
 }
 
-function configOf(dir: string, more: Record<string, unknown>): RunConfig {
-  return RunConfig.parse({
-    version: 1,
-    run: { id: 'test', dir: path.join(dir, 'run') },
-    target: { model: path.join(inputs, 'target'), dtype: 'float32' },
-    data: { maxLength: 18 },
-    store: { kind: 'shared-dir', root: path.join(dir, 'store'), durability: 'fast' },
-    manifest: path.join(dir, 'manifest'),
-    ...more,
-  })
-}
+const configOf = (dir: string, more: Record<string, unknown>) => producing(inputs, dir, more)
 
 describe('ingest', () => {
   it('publishes every file in the order of its name, cut at maxLength, tensors untouched', async () => {
@@ -139,8 +129,21 @@ describe('ingest', () => {
     expect((await readRefManifest({ dir: config.manifest })).refs).toHaveLength(11)
   })
 
-  it('ends at a damaged file, names it, and keeps what was good; once repaired it goes on', async () => {
+  it('leaves a damaged file out and counts it, and makes no sample of what macOS leaves beside a file', async () => {
     const { config, files } = await ingestScene()
+    const bad = path.join(files, 'data_000.ckpt')
+    await truncate(bad, 700)
+    await writeFile(path.join(files, '._data_001.ckpt'), 'Mac OS X')
+    const context = watched()
+    await produce(config, context)
+    expect(finished(context)).toMatchObject({ inputs: 11, samples: 10, refused: 1 })
+    const refused = context.seen.find(({ event }) => event === 'produce.refused')
+    expect(refused).toMatchObject({ samples: 1, places: [expect.stringContaining(bad)] })
+  })
+
+  it('told so, it ends at a damaged file, names it, and keeps what was good; once repaired it goes on', async () => {
+    const { config: lenient, files } = await ingestScene()
+    const config = { ...lenient, data: { ...lenient.data, onBad: 'stop' as const } }
     const bad = path.join(files, 'data_005.ckpt')
     await truncate(bad, 700)
     const error = await produce(config, watched()).catch((caught: unknown) => caught)
@@ -200,100 +203,5 @@ describe('ingest', () => {
     const target = { ...config.target, model: '/nowhere/model' }
     await expect(produce({ ...config, target }, watched())).rejects.toMatchObject({ code: 'CONFIG_INVALID' })
     expect(await stateOf(config)).toMatchObject({ state: 'failed', error: 'CONFIG_INVALID' })
-  })
-})
-
-const TALKS = [
-  { id: 'one', messages: [...turn('hi', 'yo'), ...turn('and?', 'more')] },
-  { id: 'no answer', messages: turn('hi', 'yo').slice(0, 1) },
-  { conversations: [['human', 'q'] as const, ['gpt', 'a long answer, cut at the end of it'] as const].map(sharegpt) },
-  { id: 'ready', input_ids: [1, 70, 71, 72, 2], loss_start: 2 },
-]
-
-function turn(user: string, assistant: string) {
-  return [
-    { role: 'user', content: user },
-    { role: 'assistant', content: assistant },
-  ]
-}
-
-function sharegpt([from, value]: readonly [string, string]) {
-  return { from, value }
-}
-
-async function captureScene(talks: readonly unknown[] = TALKS) {
-  const dir = await tempDir()
-  const file = path.join(dir, 'talks.jsonl')
-  await writeFile(file, talks.map((talk) => `${JSON.stringify(talk)}\n`).join(''))
-  const config = configOf(dir, { data: { conversations: file, maxLength: 50, batchTokens: 120 } })
-  return { config, file, store: path.join(dir, 'store') }
-}
-
-describe('capture', () => {
-  it('publishes features and masks of all forms of conversation', async () => {
-    const { config } = await captureScene()
-    const context = watched()
-    await produce(config, context)
-    const { refs, contract, countsFile } = await readRefManifest({ dir: config.manifest })
-    expect(refs.map(({ sampleId }) => sampleId)).toEqual(['test:one', 'test:line-00000003', 'test:ready'])
-    expect(refs.at(2).features).toEqual([
-      { name: 'input_ids', shape: [5], dtype: 'int64' },
-      { name: 'loss_mask', shape: [5], dtype: 'int64' },
-      { name: 'hidden_state', shape: [5, 32], dtype: 'float32' },
-      { name: 'aux_hidden_state', shape: [5, 96], dtype: 'float32' },
-    ])
-    expect(contract).toMatchObject({ maskRule: 'assistant-tokens', finalNorm: 'post', computeDtype: 'float32' })
-    expect(finished(context)).toMatchObject({ samples: 3, skipped: 1, cut: 2, resumed: 0 })
-    const counts = await readTokenCounts(countsFile)
-    // A sample's last token is in its mask and is counted, but no row is trained on it.
-    expect(counts.reduce((sum, [, count]) => sum + count, 0)).toBe(
-      [...refs].reduce((sum, ref) => sum + (ref.trainedTokens ?? 0) + 1, 0),
-    )
-  })
-
-  it('goes on where it was stopped without capturing again', async () => {
-    const { config, store } = await captureScene()
-    // The first is the one without an answer.
-    await expect(produce(config, stoppingAfter(2))).rejects.toMatchObject({ code: 'INTERRUPTED' })
-    const before = await listing(store)
-    expect(before).toHaveLength(1)
-    const second = watched()
-    await produce(config, second)
-    expect(finished(second)).toMatchObject({ samples: 3, resumed: 1, skipped: 1, cut: 2 })
-    expect(await listing(store)).toEqual(expect.arrayContaining(before))
-  })
-
-  it('refuses to mix two sets of conversations in one manifest', async () => {
-    const { config, file } = await captureScene()
-    await produce(config, watched())
-    const before = await readFile(path.join(config.manifest, 'manifest.json'), 'utf8')
-    await writeFile(file, JSON.stringify(TALKS[0]))
-    const otherWork = { code: 'MANIFEST_INVALID', details: { field: 'data.conversations' } }
-    await expect(produce(config, watched())).rejects.toMatchObject(otherWork)
-    await writeFile(file, TALKS.map((talk) => `${JSON.stringify(talk)}\n`).join(''))
-    const longer = { ...config, data: { ...config.data, maxLength: 60 } }
-    const found = '"50"; this producer has "60"'
-    await expect(produce(longer, watched())).rejects.toMatchObject({ details: { field: 'data.maxLength', found } })
-    expect(await readFile(path.join(config.manifest, 'manifest.json'), 'utf8')).toBe(before)
-  })
-
-  it('finds a bad line before it captures anything, and a token the target lacks by file and line', async () => {
-    const broken = await captureScene([...TALKS, { messages: [{ role: 'user' }] }])
-    await expect(produce(broken.config, watched())).rejects.toMatchObject({
-      code: 'FEATURE_INVALID',
-      details: { file: `${broken.file}:5`, field: 'messages.0.content' },
-    })
-    expect(await listing(broken.store)).toEqual([])
-    const foreign = await captureScene([...TALKS, { id: 'f', input_ids: [1, 320], loss_start: 1 }])
-    await expect(produce(foreign.config, watched())).rejects.toMatchObject({
-      code: 'FEATURE_INVALID',
-      details: { file: `${foreign.file}:5`, field: 'input_ids' },
-    })
-    expect((await stateOf(foreign.config))?.state).toBe('failed')
-  })
-
-  it('says so when no conversation has an answer', async () => {
-    const { config } = await captureScene(TALKS.slice(1, 2))
-    await expect(produce(config, watched())).rejects.toThrow('no sample has a loss token')
   })
 })

@@ -22,13 +22,14 @@ from draftbridge.drafts.draft_decoder import DraftDecoder
 from draftbridge.drafts.draft_description import DraftDescription
 from draftbridge.drafts.eagle3.draft import Draft, DraftConfig, initial_draft
 from draftbridge.drafts.eagle3.eagle3_decoder import Eagle3Decoder
-from draftbridge.drafts.eagle3.frozen import frozen_parts, target_for
+from draftbridge.drafts.eagle3.frozen import frozen_parts, rule_for, target_for
 from draftbridge.drafts.eagle3.row_kernel_choice import row_kernels
 from draftbridge.drafts.eagle3.teacher import Teacher
 from draftbridge.drafts.eagle3.unrolling import FusedUnrolling, PlainUnrolling
 from draftbridge.drafts.teacher_summary import TeacherSummary
 from draftbridge.drafts.vocabulary import Vocabulary, choose_vocabulary, read_counts
 from draftbridge.target.layer_states import StateFeature
+from draftbridge.target.logit_finish import LogitFinish
 
 HIDDEN = StateFeature("hidden_state", "final", rows="wanted")
 AUX = StateFeature("aux_hidden_state", "aux")
@@ -83,7 +84,8 @@ class Eagle3(DraftArchitecture):
         draft = initial_draft(config, inputs.seed)
         if inputs.draft.init == "target-head":
             with torch.no_grad():
-                draft.lm_head.weight.copy_(weights.head[vocabulary.ids])
+                scale = rule_for(inputs, weights).scale or 1.0
+                draft.lm_head.weight.copy_(weights.head[vocabulary.ids] * scale)
         frozen = frozen_parts(inputs, config, weights, vocabulary)
         description = self.describe(config, inputs.raw_config, vocabulary)
         unrolling = FusedUnrolling if uses_fused(inputs.train.unroll, inputs.dtype) else PlainUnrolling
@@ -97,9 +99,9 @@ class Eagle3(DraftArchitecture):
         assert isinstance(module, Draft)
         return Eagle3Decoder(module, d2t, embedding)
 
-    def summariser(self, head: Tensor) -> Callable[[Tensor], TeacherSummary]:
+    def summariser(self, head: Tensor, finish: LogitFinish) -> Callable[[Tensor], TeacherSummary]:
         no_draft_ids = torch.empty(0, dtype=torch.int64)
-        return Teacher(head, no_draft_ids, kernels=row_kernels(head.device, head.dtype)).summary
+        return Teacher(head, no_draft_ids, kernels=row_kernels(head.device, head.dtype), finish=finish).summary
 
 
 def uses_fused(unroll: str, dtype: torch.dtype) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -10,8 +10,13 @@ from draftbridge.bridge.errors import BridgeError
 from draftbridge.drafts.architecture import BuildInputs
 from draftbridge.drafts.eagle3.draft import DraftConfig
 from draftbridge.drafts.eagle3.row_kernel_choice import row_kernels
-from draftbridge.drafts.eagle3.teacher import FinalNorm, Teacher
+from draftbridge.drafts.eagle3.teacher import Teacher
 from draftbridge.drafts.vocabulary import Vocabulary
+from draftbridge.settings.capture_contract import LogitRule
+from draftbridge.target.final_norm import FinalNorm, norm_kind_in
+from draftbridge.target.layer_states import text_decoder
+from draftbridge.target.logit_rule import finish_of, logit_rule, rule_json
+from draftbridge.target.target import empty_model
 from draftbridge.target.target_weights import TargetWeights, load_target_weights
 
 
@@ -29,13 +34,41 @@ def frozen_parts(inputs: BuildInputs, config: DraftConfig, weights: TargetWeight
     """The target's embedding, head and norm on the device, in the dtype to compute in. Tied weights are one tensor."""
     device, dtype = inputs.world.device, inputs.dtype
     head = weights.head.to(device, dtype)
-    embedding = head if weights.head is weights.embed else weights.embed.to(device, dtype)
-    norm = None
-    if inputs.contract.final_norm == "pre" and weights.norm is not None:
-        norm = FinalNorm(weights.norm.to(device, dtype), config.rms_norm_eps)
-    return Frozen(
-        embedding, Teacher(head, vocabulary.ids, norm, kernels=row_kernels(device, dtype)), vocabulary, config
+    embedding = head if weights.tied else weights.embed.to(device, dtype)
+    norm = final_norm_for(inputs, weights) if inputs.contract.final_norm == "pre" else None
+    finish = finish_of(rule_for(inputs, weights), weights).to(device, dtype)
+    teacher = Teacher(head, vocabulary.ids, norm, kernels=row_kernels(device, dtype), finish=finish)
+    return Frozen(embedding, teacher, vocabulary, config)
+
+
+def rule_for(inputs: BuildInputs, weights: TargetWeights) -> LogitRule:
+    """How the target makes logits, from its files. CONTRACT_MISMATCH if the capture contract says another rule."""
+    rule, stated = logit_rule(inputs.target.model, weights), inputs.contract.logits
+    expected = rule if stated is None else replace(stated, norm=None)
+    if expected == rule:
+        return rule
+    raise BridgeError(
+        "CONTRACT_MISMATCH",
+        "The target makes logits in another way than when the features were captured.",
+        file=inputs.target.model,
+        field="target.model",
+        found=f"{rule_json(rule) or 'plain logits'}; the contract says {rule_json(expected) or 'plain logits'}",
+        fix="name the target that made the features in target.model, or produce them again",
     )
+
+
+def final_norm_for(inputs: BuildInputs, weights: TargetWeights) -> FinalNorm:
+    """The target's last norm, for features stored before it. CONFIG_INVALID for one that cannot be rebuilt."""
+    stated = inputs.contract.logits
+    kind = stated.norm if stated is not None else None
+    if kind is None:
+        kind = norm_kind_in(text_decoder(empty_model(inputs.target.model)))
+    if kind == "other":
+        fix = "capture features after the final norm"
+        raise _contradiction("target.model", "a final norm that draftbridge cannot rebuild", fix)
+    device, dtype = inputs.world.device, inputs.dtype
+    weight, bias = (None if part is None else part.to(device, dtype) for part in (weights.norm, weights.norm_bias))
+    return FinalNorm(kind, inputs.contract.shape.rms_norm_eps, weight, bias)
 
 
 def target_for(config: DraftConfig, inputs: BuildInputs) -> TargetWeights:
@@ -46,8 +79,6 @@ def target_for(config: DraftConfig, inputs: BuildInputs) -> TargetWeights:
             expected = f"the draft says [{config.vocab_size}, {config.hidden_size}]"
             found = f"target {name} {list(tensor.shape)}, {expected}"
             raise _contradiction("draft.config", found, "set vocab_size and hidden_size to the target's")
-    if inputs.contract.final_norm == "pre" and weights.norm is None:
-        raise _contradiction("target.model", "no final norm", "capture features after the final norm")
     return weights
 
 

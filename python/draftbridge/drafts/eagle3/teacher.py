@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -10,8 +9,9 @@ from torch import Tensor
 
 from draftbridge.drafts.eagle3.kernels import torch_rows
 from draftbridge.drafts.eagle3.kernels.row_kernels import Best, RowKernels
-from draftbridge.drafts.eagle3.rms_norm import rms_norm
 from draftbridge.drafts.teacher_summary import TeacherSummary
+from draftbridge.target.final_norm import FinalNorm
+from draftbridge.target.logit_finish import PLAIN_LOGITS, LogitFinish
 
 # Columns of target logits that exist at once. With a few hundred rows, such a slice fits a CPU core's cache.
 _CHUNK = 16384
@@ -34,17 +34,6 @@ class Targets(NamedTuple):
     best: Tensor  # [R], int64: draft id of the target's likeliest token, -1 if it is outside the draft vocabulary
 
 
-@dataclass(frozen=True)
-class FinalNorm:
-    """The target's last RMSNorm, for features that were stored before it."""
-
-    weight: Tensor
-    eps: float
-
-    def __call__(self, hidden: Tensor) -> Tensor:
-        return rms_norm(hidden, self.weight, self.eps)
-
-
 class Teacher:
     """Frozen target head. [R, V] never exists at once: argmax and logsumexp run over slices of the vocabulary."""
 
@@ -55,9 +44,12 @@ class Teacher:
         norm: FinalNorm | None = None,
         chunk: int = _CHUNK,
         kernels: RowKernels = torch_rows,
+        finish: LogitFinish = PLAIN_LOGITS,
     ) -> None:
-        """`head` [V, H] on the device and in the dtype to compute in; `draft_ids` int64 [Vd] ascending, on the CPU."""
+        """`head` [V, H] on the device and in the dtype to compute in; `draft_ids` int64 [Vd] ascending, on the CPU.
+        `finish`: from products with the head to the target's logits."""
         self._head = head
+        self._finish = finish
         self._kernels = kernels
         self._norm = norm
         starts = torch.arange(0, head.shape[0], chunk)
@@ -76,7 +68,8 @@ class Teacher:
     @property
     def tensors(self) -> tuple[Tensor, ...]:
         """The tensors that it keeps on the device."""
-        optional = (self._draft_columns, None if self._norm is None else self._norm.weight)
+        norm = () if self._norm is None else (self._norm.weight, self._norm.bias)
+        optional = (self._draft_columns, self._finish.bias, *norm)
         return (self._head, self._to_draft, self._ids, *(tensor for tensor in optional if tensor is not None))
 
     @torch.no_grad()
@@ -95,7 +88,7 @@ class Teacher:
             draft, best = self._scan(hidden)
             summary = TeacherSummary(best.token, best.total)
         else:
-            draft = self._normed(hidden) @ self._draft_head().T
+            draft = self._finish(self._normed(hidden) @ self._draft_head().T, self._ids)
         total = summary.total.to(kernels.wide(draft.dtype))
         return TeacherLogits(draft, kernels.row_logsumexp(draft), total, self._to_draft[summary.token])
 
@@ -122,5 +115,6 @@ class Teacher:
         lowest = torch.full((rows,), -torch.inf, dtype=kernels.wide(hidden.dtype), device=hidden.device)
         best = Best(lowest, torch.zeros(rows, dtype=torch.int64, device=hidden.device), lowest.clone())
         for start, end, first, _, columns in self._slices:
-            kernels.fold(hidden @ self._head[start:end].T, start, best, columns, draft, first)
+            logits = self._finish(hidden @ self._head[start:end].T, slice(start, end))
+            kernels.fold(logits, start, best, columns, draft, first)
         return draft, best

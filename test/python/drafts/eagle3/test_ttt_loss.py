@@ -9,9 +9,10 @@ from draftbridge.bridge.handles import TensorDict
 from draftbridge.drafts.eagle3 import attention, row_plan
 from draftbridge.drafts.eagle3.draft import Draft
 from draftbridge.drafts.eagle3.row_plan import plan_rows
-from draftbridge.drafts.eagle3.teacher import FinalNorm, Teacher
+from draftbridge.drafts.eagle3.teacher import Teacher
 from draftbridge.drafts.eagle3.ttt_loss import StepSums, decayed, ploss_shares, unroll
 from draftbridge.settings.train_settings import TttSettings
+from draftbridge.target.final_norm import FinalNorm
 from small_case import MASKS, SmallCase, batch_of, ttt_settings
 from torch import Tensor
 
@@ -194,5 +195,7 @@ def test_teacher_norms_hidden_states_that_were_stored_before_the_norm() -> None:
     raw, weight = case.random(6, 16) * 3, case.random(16)
     normed = raw / torch.sqrt(raw.square().mean(-1, keepdim=True) + 1e-6) * weight
     ids = case.vocabulary.ids
-    assert_close(Teacher(case.head, ids, FinalNorm(weight, 1e-6))(raw).probs, Teacher(case.head, ids)(normed).probs)
+    assert_close(
+        Teacher(case.head, ids, FinalNorm("rms", 1e-6, weight))(raw).probs, Teacher(case.head, ids)(normed).probs
+    )
     assert not torch.allclose(Teacher(case.head, ids)(raw).probs, Teacher(case.head, ids)(normed).probs)

@@ -16,8 +16,9 @@ from draftbridge.drafts.eagle3.fused.unroll import fused_unroll
 from draftbridge.drafts.eagle3.kernels import torch_rows
 from draftbridge.drafts.eagle3.kernels.row_kernels import OwnKeys
 from draftbridge.drafts.eagle3.row_plan import Piece
-from draftbridge.drafts.eagle3.teacher import FinalNorm, Teacher
+from draftbridge.drafts.eagle3.teacher import Teacher
 from draftbridge.settings.train_settings import OptimizerSettings
+from draftbridge.target.final_norm import FinalNorm
 from draftbridge.training.optimizer import Optimizer, rate
 from small_case import CONFIG, MASKS, SmallCase, batch_of, ttt_settings
 from torch import Tensor
@@ -118,7 +119,7 @@ def test_only_differences_of_positions_matter() -> None:
 def test_features_taken_before_and_after_the_final_norm_train_alike_and_the_wrong_flag_does_not(stored: str) -> None:
     case = SmallCase()
     weight = case.random(CONFIG.hidden_size).abs() + 0.5
-    norm = FinalNorm(weight, 1e-6)
+    norm = FinalNorm("rms", 1e-6, weight)
     before = case.random(9, CONFIG.hidden_size) * 4
     after = norm(before)
     hidden = before if stored == "pre" else after

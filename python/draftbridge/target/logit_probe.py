@@ -1,0 +1,111 @@
+"""The proof that training rebuilds a target's logits: a few tokens through the whole target, and both compared."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from draftbridge.bridge.errors import BridgeError
+from draftbridge.target.layer_states import LayerStates, StateFeature, text_decoder
+from draftbridge.target.logit_finish import LogitFinish
+from draftbridge.target.target_weights import TargetWeights
+
+# The largest difference that rounding explains, as a share of the largest logit.
+_ROUNDING = {torch.float64: 1e-6, torch.float32: 1e-3, torch.float16: 1e-2, torch.bfloat16: 3e-2}
+_FINAL, _AUX = StateFeature("hidden_state", "final"), StateFeature("aux_hidden_state", "aux")
+_TEXT = "The capital of France is Paris, and 2 + 3 = 5."
+_TOKENS = 24
+
+
+def probe_tokens(tokenizer: Any, vocab_size: int, positions: int) -> list[int]:
+    """A few tokens of plain text, so that no image or audio placeholder is among them."""
+    found = [int(token) for token in tokenizer.encode(_TEXT)] if tokenizer is not None else []
+    known = [token for token in found if token < vocab_size]
+    tokens = known if len(known) > 1 else [index * 7 % vocab_size for index in range(_TOKENS)]
+    return tokens[: min(_TOKENS, positions)]
+
+
+@torch.inference_mode()
+def probe(
+    model: Any, weights: TargetWeights, finish: LogitFinish, tokens: Sequence[int], aux_layers: Sequence[int]
+) -> float:
+    """Largest difference between the logits of `model` (whole, loaded) and those that training rebuilds from its last
+    hidden state with `weights` and `finish`, as a share of the largest logit.
+
+    CONTRACT_MISMATCH if it is beyond rounding; CONFIG_INVALID if the model's states are none that a draft can read.
+    """
+    embedding = model.get_input_embeddings().weight
+    device, dtype = embedding.device, embedding.dtype
+    ids = torch.tensor([list(tokens)], device=device)
+    logits = model(input_ids=ids, use_cache=False).logits[0]
+    decoder = text_decoder(model)
+    with LayerStates(decoder, aux_layers) as layers:
+        decoder(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)
+        hidden, aux = layers.read(_FINAL), layers.read(_AUX) if aux_layers else None
+    width = weights.head.shape[1]
+    _require_shape("the last hidden state", hidden, (1, len(tokens), width))
+    if aux is not None:
+        _require_shape("the outputs of the auxiliary layers", aux, (1, len(tokens), width * len(aux_layers)))
+    _require_shape("the logits", logits, (len(tokens), weights.head.shape[0]))
+    _require_embedding(embedding[ids[0]], weights.embed[ids[0].cpu()].to(device, dtype), tokens)
+    head, finish = weights.head.to(device, dtype), finish.to(device, dtype)
+    rebuilt = finish(hidden[0].to(device) @ head.T, slice(None))
+    return _compared(logits.to(device), rebuilt, tokens, _ROUNDING.get(dtype, 1e-3))
+
+
+def _compared(own: Tensor, rebuilt: Tensor, tokens: Sequence[int], rounding: float) -> float:
+    own, rebuilt = own.double(), rebuilt.double()
+    size = float(own.abs().max())
+    by_position = (own - rebuilt).abs().amax(-1) / max(size, 1e-30)
+    at = int(by_position.argmax())
+    largest = float(by_position[at])
+    if largest <= rounding:
+        return largest
+    token = int((own[at] - rebuilt[at]).abs().argmax())
+    values = f"logit of token {token}: {float(own[at, token]):.5g}, rebuilt {float(rebuilt[at, token]):.5g}"
+    raise BridgeError(
+        "CONTRACT_MISMATCH",
+        "training would not rebuild the target's own logits from its last hidden state",
+        field="target.model",
+        found=f"largest difference {largest:.2g} of the largest logit, at position {at} (token {tokens[at]}); {values}"
+        + _hint(own, rebuilt, rounding),
+        fix="check the target's config.json (tie_word_embeddings, logit scale, soft cap) and that all of its weight "
+        "files are of one download; otherwise draftbridge does not know how this architecture makes its logits",
+    )
+
+
+def _hint(own: Tensor, rebuilt: Tensor, rounding: float) -> str:
+    """Whether one factor explains the difference."""
+    factor = float((own * rebuilt).sum() / rebuilt.square().sum().clamp(min=1e-30))
+    explained = float((own - factor * rebuilt).abs().max()) <= rounding * float(own.abs().max())
+    return f"; a factor of {factor:.5g} would explain it" if explained else ""
+
+
+def _require_embedding(own: Tensor, stored: Tensor, tokens: Sequence[int]) -> None:
+    if own.shape == stored.shape and torch.equal(own, stored):
+        return
+    differs = "another width" if own.shape != stored.shape else None
+    at = 0 if differs else int((own != stored).any(-1).nonzero()[0])
+    raise BridgeError(
+        "CONTRACT_MISMATCH",
+        "the token embedding in the target's files is not the one that the target uses",
+        field="target.model",
+        found=differs or f"other numbers for token {tokens[at]}",
+        fix="choose a target whose embedding is stored unquantised, under its usual name",
+    )
+
+
+def _require_shape(what: str, found: Any, expected: tuple[int, ...]) -> None:
+    shape = tuple(found.shape) if isinstance(found, Tensor) else None
+    if shape == expected:
+        return
+    raise BridgeError(
+        "CONFIG_INVALID",
+        f"a draft cannot read {what} of this target",
+        field="target.model",
+        found=f"{type(found).__name__ if shape is None else list(shape)}; expected {list(expected)}",
+        fix="choose another target: this architecture does not give one state of the embedding's width for each token",
+    )

@@ -1,0 +1,111 @@
+import { isLosslessNumber } from 'lossless-json'
+import { z } from 'zod'
+import { MessageOfFile, shown, withoutNulls } from './message.ts'
+import { parseExact, stringifyExact } from './parse-exact.ts'
+
+/** A conversation without its id, as JSON text: `{ messages, tools? }` or `{ input_ids, loss_start }`. */
+export interface ParsedConversation {
+  readonly id: string | null
+  readonly json: string
+}
+
+/** Why a record is no conversation. `field`: a path into it. */
+export interface NoConversation {
+  readonly field: string
+  readonly found: string
+}
+
+const WHOLE = '(the whole line)'
+
+const Id = z
+  .unknown()
+  .transform((id) => (isLosslessNumber(id) ? id.toString() : id))
+  .pipe(z.union([z.string(), z.number()]).optional())
+  .transform((id) => (id === undefined || id === '' ? null : String(id)))
+const Tools = z.union([z.array(z.looseObject({})), z.string().transform(toolsOf)])
+const Talk = z.looseObject({ messages: z.array(MessageOfFile).min(1), tools: Tools.optional() })
+const Tokens = z.looseObject({
+  input_ids: z.array(z.number().int().nonnegative()).min(1),
+  loss_start: z.number().int().nonnegative(),
+})
+const NAMES = ['messages', 'conversations', 'conversation'] as const
+
+/**
+ * A conversation from a record of a file. If a record has several forms, `input_ids` is used: those are the tokens that the
+ * target was run on.
+ */
+export function parseConversation(record: unknown): ParsedConversation | NoConversation {
+  // A list is a conversation without anything beside its messages.
+  const given = Array.isArray(record) ? { messages: record as unknown[] } : record
+  if (typeof given !== 'object' || given === null) return { field: WHOLE, found: shown(record) }
+  const fields = withoutNulls(given)
+  const id = Id.safeParse(fields['id'])
+  if (!id.success) return { field: 'id', found: shown(fields['id']) }
+  const content = 'input_ids' in fields ? tokens(fields) : talk(fields)
+  if ('found' in content) return content
+  return halfCharacter(content.parsed) ?? { id: id.data, json: stringifyExact(content.parsed) }
+}
+
+type Fields = Readonly<Record<string, unknown>>
+interface Content {
+  readonly parsed: Fields
+}
+
+function tokens(fields: Fields): Content | NoConversation {
+  const parsed = Tokens.safeParse(fields)
+  if (!parsed.success) return problemOf(parsed.error, '')
+  return { parsed: { input_ids: parsed.data.input_ids, loss_start: parsed.data.loss_start } }
+}
+
+function talk(fields: Fields): Content | NoConversation {
+  const name = NAMES.find((each) => each in fields)
+  if (name === undefined) {
+    const keys = Object.keys(fields).slice(0, 8).join(', ')
+    return { field: 'messages', found: `none of ${NAMES.join(', ')} and input_ids; the keys are ${keys || 'none'}` }
+  }
+  const parsed = Talk.safeParse({ ...fields, messages: fields[name] })
+  if (!parsed.success) return problemOf(parsed.error, name)
+  const { messages, tools } = parsed.data
+  const { system } = fields
+  // Beside `conversations` the instructions may stand in a column of their own.
+  const isFirst = typeof system === 'string' && system !== '' && messages[0]?.role !== 'system'
+  const all = isFirst ? [{ role: 'system', content: system }, ...messages] : messages
+  return { parsed: { messages: all, ...(tools === undefined || tools.length === 0 ? {} : { tools }) } }
+}
+
+function toolsOf(text: string, context: z.RefinementCtx): Fields[] {
+  if (text.trim() === '') return []
+  try {
+    return z.array(z.looseObject({})).parse(parseExact(text))
+  } catch {
+    context.addIssue({ code: 'custom', message: 'a text that is no JSON list of tools' })
+    return z.NEVER
+  }
+}
+
+function problemOf(error: z.ZodError, name: string): NoConversation {
+  const issue = error.issues[0]
+  const [first, ...rest] = issue?.path.map(String) ?? []
+  const field = [first === 'messages' && name !== '' ? name : first, ...rest]
+    .filter((part) => part !== undefined)
+    .join('.')
+  return { field: field || WHOLE, found: issue?.message ?? 'another value' }
+}
+
+/** The first text with half a surrogate pair: it is no character, and no tokenizer takes it. */
+function halfCharacter(value: unknown, path: readonly string[] = []): NoConversation | null {
+  if (typeof value === 'string') {
+    return isWellFormed(value) ? null : { field: path.join('.'), found: 'half a character (a lone surrogate)' }
+  }
+  if (typeof value !== 'object' || value === null) return null
+  for (const [key, each] of Object.entries(value)) {
+    if (!isWellFormed(key))
+      return { field: [...path, '(a key)'].join('.'), found: 'half a character (a lone surrogate)' }
+    const found = halfCharacter(each, [...path, key])
+    if (found !== null) return found
+  }
+  return null
+}
+
+const LONE = /[\uD800-\uDBFF](?![\uDC00-\uDFFF])|(?<![\uD800-\uDBFF])[\uDC00-\uDFFF]/
+const isWellFormed = (text: string): boolean => !LONE.test(text)

@@ -1,0 +1,104 @@
+import { createHash } from 'node:crypto'
+import { type CodedError, finding } from '../../core/errors.ts'
+import { type RunId, SampleId } from '../../core/ids.ts'
+import { parseConversation } from './parse-conversation.ts'
+import { type FileRecord, recordsOfFile } from './records-of-file.ts'
+
+/** `json`: what capture.encode reads, `{ messages, tools? }` or `{ input_ids, loss_start }`. */
+export interface NamedConversation {
+  readonly kind: 'conversation'
+  readonly sampleId: SampleId
+  /** `file:line`, for messages. */
+  readonly where: string
+  readonly json: string
+}
+
+export interface RefusedConversation {
+  readonly kind: 'refused'
+  readonly error: CodedError<'FEATURE_INVALID'>
+}
+
+const FIELD = 'data.conversations'
+const FIX = 'give each line `messages` (role, content), `conversations` (from, value), or `input_ids` and `loss_start`'
+
+/** Ids that this program makes: no conversation may bring one, or it could take the place of another. */
+const MADE = /^x-[0-9a-f]{24}(-\d+)?$|:turn-\d+$/
+
+/**
+ * The conversations of files, in order, and what is none; at most `limit` conversations. A sample has the id of its
+ * conversation. Where there is none, or one that a sample cannot have or another conversation had before, the id is made
+ * of the content, so that it stays when other lines come or go.
+ */
+export async function* readConversations(
+  files: readonly string[],
+  runId: RunId,
+  limit: number | null,
+): AsyncGenerator<NamedConversation | RefusedConversation> {
+  const ids = new SampleIds(runId)
+  let found = 0
+  for (const file of files) {
+    for await (const record of recordsOfFile(file)) {
+      if (found === limit) return
+      const conversation = conversationOf(record, ids)
+      if (conversation.kind === 'conversation') found += 1
+      yield conversation
+    }
+  }
+}
+
+/**
+ * Reads all files once, before anything expensive begins. `total`: conversations, and what is none. The SHA-256 digest is of the conversations and not of the files: it
+ * is the same however they are packed.
+ */
+export async function surveyConversations(
+  files: readonly string[],
+  runId: RunId,
+  limit: number | null,
+  onRefused: (error: CodedError<'FEATURE_INVALID'>) => void,
+): Promise<{ readonly total: number; readonly sha256: string }> {
+  const hash = createHash('sha256')
+  let total = 0
+  for await (const item of readConversations(files, runId, limit)) {
+    total += 1
+    if (item.kind === 'refused') onRefused(item.error)
+    else hash.update(`${item.sampleId} ${item.json}\n`)
+  }
+  if (total === 0) throw invalid(files.join(', '), FIELD, 'no conversation', FIX)
+  return { total, sha256: hash.digest('hex') }
+}
+
+function conversationOf(record: FileRecord, ids: SampleIds): NamedConversation | RefusedConversation {
+  const { where } = record
+  if ('bad' in record) return { kind: 'refused', error: invalid(where, '(the whole line)', record.bad, FIX) }
+  const parsed = parseConversation(record.value)
+  if ('found' in parsed) return { kind: 'refused', error: invalid(where, parsed.field, parsed.found, FIX) }
+  const { id, json } = parsed
+  return { kind: 'conversation', sampleId: ids.of(id, json), where, json }
+}
+
+class SampleIds {
+  readonly #runId: RunId
+  readonly #used = new Set<SampleId>()
+
+  constructor(runId: RunId) {
+    this.#runId = runId
+  }
+
+  of(id: string | null, json: string): SampleId {
+    const given = id === null || MADE.test(id) ? null : SampleId.safeParse(`${this.#runId}:${id}`)
+    const sampleId = given?.success === true && !this.#used.has(given.data) ? given.data : this.#made(json)
+    this.#used.add(sampleId)
+    return sampleId
+  }
+
+  #made(json: string): SampleId {
+    const made = `${this.#runId}:x-${createHash('sha256').update(json).digest('hex').slice(0, 24)}`
+    let sampleId = SampleId.parse(made)
+    // The same conversation again is a sample of its own.
+    for (let time = 2; this.#used.has(sampleId); time += 1) sampleId = SampleId.parse(`${made}-${time}`)
+    return sampleId
+  }
+}
+
+const invalid = (file: string, field: string, found: string, fix: string): CodedError<'FEATURE_INVALID'> =>
+  finding('FEATURE_INVALID', 'this is not a conversation that can be captured', { file, field, found, fix })

@@ -1,0 +1,58 @@
+import type { Python } from '../../bridge/python.ts'
+import { Owned } from '../../bridge/tensor-set.ts'
+import type { RunConfig } from '../../config/schema.ts'
+import { finding } from '../../core/errors.ts'
+import { architectureOf } from '../../drafts/registry.ts'
+import { inputsText } from '../../refs/root/inputs.ts'
+import { sha256 } from '../../refs/sha256.ts'
+import { dataFiles } from '../conversations/data-files.ts'
+import { surveyConversations } from '../conversations/read-conversations.ts'
+import { CaptureSource } from './capture-source.ts'
+import type { SourcePlan } from './feature-source.ts'
+import { Refusals } from './refusals.ts'
+
+/** The plan to capture features: the target runs on the conversations of `data.conversations`. */
+export async function planCapture(config: RunConfig, python: Python): Promise<SourcePlan> {
+  const { target, data, draft } = config
+  if (data.conversations === null) {
+    throw finding('CONFIG_INVALID', 'there are no conversations to capture', {
+      field: 'data.conversations',
+      found: 'null',
+      fix: 'name a file of conversations, or set features.source to files',
+    })
+  }
+  const files = await dataFiles(data.conversations)
+  const { total, sha256: sum } = await survey(config, files)
+  const { dtype, tokenizer } = target
+  const inputs = inputsText({
+    'data.conversations': sum,
+    'data.maxLength': data.maxLength,
+    'target.dtype': dtype,
+    ...(data.turns === 'all' ? {} : { 'data.turns': data.turns }),
+    ...(data.teacher ? { 'data.teacher': 'stored' } : {}),
+    'target.tokenizer': tokenizer === null ? 'of-the-model' : sha256(tokenizer).slice(0, 16),
+  })
+  const open = async () => {
+    const { shape } = await python.call('target.describe', { model: target.model })
+    const auxLayers = architectureOf(draft.architecture).auxLayers(shape)
+    const opened = await python.call('capture.open', { target, data, draft, auxLayers, threads: 0 })
+    const { handle, device, contract } = opened
+    // On a CPU, a batch is no faster and padding costs time. Alone, a sample's bits do not depend on other samples.
+    const batchTokens = device === 'cpu' ? 1 : data.batchTokens
+    return new CaptureSource({ config, files, python, batchTokens }, new Owned(python, handle), contract)
+  }
+  // A sample is current when it has the tokens of its conversation, which its source compares.
+  return { inputs, total, isCurrent: () => true, open }
+}
+
+/** Files with too many bad lines are refused before the target is loaded. */
+async function survey({ run, data }: RunConfig, files: readonly string[]) {
+  const refusals = new Refusals()
+  const found = await surveyConversations(files, run.id, data.limit, (error) => {
+    if (data.onBad === 'stop') throw error
+    refusals.add(error)
+  })
+  if (refusals.first !== null && refusals.samples === found.total) throw refusals.first
+  refusals.expectFew(found.total, data.maxBadShare)
+  return found
+}
