@@ -162,21 +162,6 @@ def _open(payload: Payload) -> Payload:
 
 @op("capture.encode", "engine")
 def _encode(payload: Payload) -> Payload:
-    """The one sample of a conversation. One that needs several is refused."""
-    name = str(payload["conversation"]["id"])
-    samples = _encoded_samples(payload)
-    if len(samples) == 1:
-        return _cut(samples[0], payload["maxLength"])
-    raise BridgeError(
-        "FEATURE_INVALID",
-        "the chat template renders an early turn in another way once later turns follow",
-        file=name,
-        found=f"a conversation that is {len(samples)} samples",
-        fix="use a chat template with {% generation %} markers, or give input_ids and loss_start",
-    )
-
-
-def _encoded_samples(payload: Payload) -> list[EncodedSample]:
     capture = TABLE.borrow(payload["session"], Capture)
     # Its place in the user's files is known to the caller, who names it in errors.
     conversation = {"id": "conversation", **json.loads(payload["conversation"])}

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from draftbridge.bridge.errors import BridgeError
 from draftbridge.capture import chat_template
 from draftbridge.capture.mask_refusals import refused
+from draftbridge.capture.message_forms import Message, first_words, is_call, message_forms, renamed_calls
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-Message = dict[str, Any]
 Span = tuple[int, int]
 
 
@@ -48,10 +47,10 @@ class Chat:
         """`messages` as rendered. Raises FEATURE_INVALID if the template refuses them."""
         return self._rendered(self.template, messages, prompt=prompt, tools=tools)
 
-    def tried(self, messages: Sequence[Message], *, prompt: bool = False) -> str | None:
+    def tried(self, messages: Sequence[Message], *, prompt: bool = False, tools: bool = True) -> str | None:
         """`messages` as rendered, or None if the template refuses them."""
         try:
-            return self.text(messages, prompt=prompt)
+            return self.text(messages, prompt=prompt, tools=tools)
         except BridgeError:
             return None
 
@@ -68,7 +67,7 @@ class Chat:
     def _check_calls(self, messages: Sequence[Message]) -> None:
         for at, message in enumerate(messages):
             calls = message.get("tool_calls") or []
-            if not isinstance(calls, list) or not all(_is_call(call) for call in calls):
+            if not isinstance(calls, list) or not all(is_call(call) for call in calls):
                 raise refused("unrendered", self.name, f"messages[{at}].tool_calls", "no list of function calls")
 
     def _rendered(self, template: str, messages: Sequence[Message], *, prompt: bool, tools: bool) -> str:
@@ -91,19 +90,19 @@ class Chat:
     def _chosen(self, messages: Sequence[Message]) -> tuple[list[Message], str]:
         """The messages in the form that the template reads, and the text of them all.
 
-        Templates differ in what they want beside a tool call: no content or an empty one, arguments as an object or
-        as JSON text. Engines pass one or the other; the form that shows the calls is taken.
+        Templates differ in what they want: beside a tool call no content or an empty one, its arguments as an object
+        or as JSON text, content as a string or as a list of parts. The first form that shows what is said is taken.
         """
         first: tuple[list[Message], str] | None = None
         error: BridgeError | None = None
-        for form in _forms(messages):
+        for form in message_forms(messages):
             try:
                 text = self.text(form)
             except BridgeError as exc:
                 error = error or exc
                 continue
             first = first or (form, text)
-            if self._shows_calls(form):
+            if self._shows_calls(form) and _shows_words(form, text):
                 return form, text
         if first is not None:
             return first
@@ -120,77 +119,11 @@ class Chat:
         return text is not None and word in text
 
 
-def _is_call(call: Any) -> bool:
-    inner = call.get("function", call) if isinstance(call, dict) else None
-    return isinstance(inner, dict) and isinstance(inner.get("name"), str)
-
-
-def renamed_calls(message: Message, word: str) -> tuple[Message, list[str]]:
-    """`message` with other names and arguments in its tool calls, and the words that a rendering of it must show."""
-    calls = message.get("tool_calls")
-    if not calls:
-        return message, []
-    words: list[str] = []
-    changed: list[Any] = []
-    for at, call in enumerate(calls):
-        inner = call.get("function", call)
-        name, key, value = f"{word}{at}n", f"{word}{at}k", f"{word}{at}v"
-        words.append(name)
-        other = {**inner, "name": name}
-        if inner.get("arguments"):
-            as_text = isinstance(inner["arguments"], str)
-            other["arguments"] = json.dumps({key: value}) if as_text else {key: value}
-            words += [key, value]
-        changed.append({**call, "function": other} if "function" in call else other)
-    return {**message, "tool_calls": changed}, words
-
-
-def _forms(messages: Sequence[Message]) -> Iterator[list[Message]]:
-    called = any(message.get("tool_calls") for message in messages)
-    yield [_form(message, blank="", as_text=False) for message in messages]
-    if called:
-        yield [_form(message, blank=None, as_text=False) for message in messages]
-        yield [_form(message, blank="", as_text=True) for message in messages]
-        yield [_form(message, blank=None, as_text=True) for message in messages]
-
-
-def _form(message: Message, *, blank: str | None, as_text: bool) -> Message:
-    changed = dict(message)
-    calls = message.get("tool_calls")
-    if changed.get("content") in (None, ""):
-        changed["content"] = blank if calls else ""
-    if calls:
-        changed["tool_calls"] = [_call_form(call, as_text=as_text) for call in calls]
-    return changed
-
-
-def _call_form(call: Any, *, as_text: bool) -> Any:
-    inner = call.get("function", call)
-    given = inner.get("arguments")
-    if as_text and isinstance(given, dict):
-        arguments: Any = json.dumps(given, ensure_ascii=False)
-    elif not as_text and isinstance(given, str):
-        arguments = _as_object(given)
-    else:
-        return call
-    changed = {**inner, "arguments": arguments}
-    return {**call, "function": changed} if "function" in call else changed
-
-
-def _as_object(text: str) -> Any:
-    """The JSON object in `text`, as engines read it. `text` itself if it is none, or says a key twice."""
-    if not text.strip():
-        return {}
-    try:
-        return json.loads(text, object_pairs_hook=_once) if text.lstrip().startswith("{") else text
-    except ValueError:
-        return text
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len({key for key, _ in pairs}) < len(pairs):
-        raise ValueError("a key stands twice")
-    return dict(pairs)
+def _shows_words(messages: Sequence[Message], text: str) -> bool:
+    """Whether the words are in `text`, as words and not as the printed form of a list."""
+    printed = "'type': 'text'" in text or '"type": "text"' in text
+    talk = [message for message in messages if message.get("role") in ("user", "assistant")]
+    return not printed and all(first_words(message) in text for message in talk)
 
 
 def _free_words(text: str, count: int) -> list[str]:

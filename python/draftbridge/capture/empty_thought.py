@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from draftbridge.capture.chat import Message
+from draftbridge.capture.message_forms import Message
 from draftbridge.capture.turn_spans import Turn
 
 _EMPTY = re.compile(r"\s*<(?P<name>[^<>/]*think[^<>/]*)>\s*</(?P=name)>(?P<after>\s*)", re.IGNORECASE)

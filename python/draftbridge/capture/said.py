@@ -6,8 +6,9 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from draftbridge.capture.chat import Chat, Message, renamed_calls
+from draftbridge.capture.chat import Chat
 from draftbridge.capture.mask_refusals import Reason, refused
+from draftbridge.capture.message_forms import Message, renamed_calls
 
 _WORDS = ("content", "refusal")
 _REASONING = ("reasoning_content", "reasoning", "thinking", "thought")
@@ -49,7 +50,7 @@ def require_tools(chat: Chat) -> None:
             raise refused("tool-answer-dropped", chat.name, f"messages[{at}].content", _shown(answer))
     if chat.tools is None:
         return
-    if chat.whole == chat.text(chat.messages, tools=False):
+    if chat.whole == chat.tried(chat.messages, tools=False):
         raise refused("tools-dropped", chat.name, "tools", f"{len(chat.tools)} tools, none of them rendered")
 
 

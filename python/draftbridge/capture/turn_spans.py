@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from draftbridge.bridge.errors import BridgeError
-from draftbridge.capture.chat import Chat, Message, Span
+from draftbridge.capture.chat import Chat, Span
 from draftbridge.capture.mask_refusals import refused
+from draftbridge.capture.message_forms import Message
 from draftbridge.capture.said import split_reasoning
 
 
@@ -213,9 +214,10 @@ def generation_prompt(chat: Chat) -> str | None:
 
 
 def _unprompted_header(chat: Chat, index: int, text: str, prompt: str) -> str:
-    """The header of a turn, if the template has no generation prompt that would show it."""
+    """The header of a turn that stands behind `prompt`, where the template put no generation prompt there."""
     if chat.takes_prompt:
-        return ""
+        header = _usual_prompt(chat)
+        return header if header and not prompt.endswith(header) and text.startswith(prompt + header) else ""
     spoken = {"role": chat.messages[index]["role"], "content": chat.probes[0]}
     probe = _required(chat, index, [*chat.messages[:index], spoken])
     header = probe.removeprefix(prompt).partition(chat.probes[0])[0]
@@ -224,6 +226,17 @@ def _unprompted_header(chat: Chat, index: int, text: str, prompt: str) -> str:
     if not text.startswith(prompt + header):
         raise lost(chat, index)
     return header
+
+
+def _usual_prompt(chat: Chat) -> str | None:
+    """The generation prompt, looked up once for each template."""
+    key = (chat.template, chat.eos)
+    if key not in _PROMPTS:
+        _PROMPTS[key] = generation_prompt(chat)
+    return _PROMPTS[key]
+
+
+_PROMPTS: dict[tuple[str, str], str | None] = {}
 
 
 def _between(text: str | None, first: str, second: str | None) -> str | None:

@@ -102,7 +102,7 @@ def test_qwen3_trains_each_answer_as_it_was_generated() -> None:
     tokenizer = made(FAMILIES["qwen3"])
     talk = [user("one?"), said("first"), user("two?"), said("second", reasoning_content="hm")]
     assert texts(tokenizer, talk) == [
-        (1, "<think>\n\n</think>\n\nfirst<|im_end|>\n"),
+        (1, "first<|im_end|>\n"),
         (3, "<think>\nhm\n</think>\n\nsecond<|im_end|>\n"),
     ]
     assert texts(tokenizer, talk, turns="last") == [(3, "<think>\nhm\n</think>\n\nsecond<|im_end|>\n")]
