@@ -22,7 +22,7 @@ from draftbridge.settings.capture_contract import LogitRule
 from draftbridge.settings.model_settings import DataSettings, DraftSettings, TargetSettings
 from draftbridge.settings.section import from_section
 from draftbridge.target import target
-from draftbridge.target.final_norm import norm_kind_in
+from draftbridge.target.final_norm import final_norm_in
 from draftbridge.target.layer_states import LayerStates, StateFeature, text_decoder
 from draftbridge.target.logit_finish import LogitFinish
 from draftbridge.target.logit_probe import probe, probe_tokens
@@ -81,7 +81,7 @@ class Capture:
         finish = finish_of(rule, weights)
         tokens = probe_tokens(self.tokenizer, self.shape["vocabSize"], self.positions)
         probe(whole, weights, finish, tokens, self.aux_layers)
-        kind = norm_kind_in(text_decoder(whole))
+        kind = final_norm_in(text_decoder(whole)).kind
         return replace(rule, norm=None if kind == "rms" else kind), finish
 
     @torch.inference_mode()
