@@ -4,9 +4,9 @@ import { Owned, TensorSet } from '../../bridge/tensor-set.ts'
 import type { RunConfig } from '../../config/schema.ts'
 import { finding, hasCode } from '../../core/errors.ts'
 import type { CaptureContract } from '../../core/target-contract.ts'
-import { architectureOf } from '../../drafts/registry.ts'
 import { inputsText } from '../../refs/root/inputs.ts'
 import { sha256 } from '../../refs/sha256.ts'
+import { auxLayersOf } from '../train/draft-config-file.ts'
 import { type NamedConversation, readConversations, surveyConversations } from './conversation-file.ts'
 import {
   atOrigin,
@@ -40,7 +40,7 @@ export async function planCapture(config: RunConfig, python: Python): Promise<So
   })
   const open = async () => {
     const { shape } = await python.call('target.describe', { model: target.model })
-    const auxLayers = architectureOf(draft.architecture).auxLayers(shape)
+    const auxLayers = await auxLayersOf(draft, shape)
     const opened = await python.call('capture.open', { target, data, draft, auxLayers, threads: 0 })
     const { handle, device, contract } = opened
     // On a CPU, a batch is no faster and padding costs time. Alone, a sample's bits do not depend on other samples.
