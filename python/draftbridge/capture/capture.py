@@ -79,8 +79,7 @@ class Capture:
         """How logits are rebuilt from the last hidden state, and the proof that training will do so."""
         rule = logit_rule(model, weights)
         finish = finish_of(rule, weights)
-        tokens = probe_tokens(self.tokenizer, self.shape["vocabSize"], self.positions)
-        probe(whole, weights, finish, tokens, self.aux_layers)
+        probe(whole, weights, finish, probe_tokens(self.tokenizer, whole), self.aux_layers)
         kind = final_norm_in(text_decoder(whole)).kind
         return replace(rule, norm=None if kind == "rms" else kind), finish
 

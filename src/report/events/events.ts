@@ -9,7 +9,7 @@ const Produced = {
   samples: Count,
   /** Samples without loss tokens. They are not stored. */
   skipped: Count,
-  /** Samples truncated at `data.maxLength`. */
+  /** Samples truncated at `data.maxLength` or at the target's positions. */
   cut: Count,
   /** Samples that an earlier, interrupted start had already published. */
   resumed: Count,

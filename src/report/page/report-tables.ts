@@ -51,7 +51,7 @@ export function healthTable(
   const rows: [string, string, string][] = [
     ['Samples', count(produced.samples), 'in the manifest'],
     ['Skipped', count(produced.skipped), 'samples without loss tokens; not stored'],
-    ['Truncated', count(produced.cut), 'samples longer than data.maxLength'],
+    ['Truncated', count(produced.cut), "samples longer than data.maxLength or the target's positions"],
     ['Resumed', count(produced.resumed), 'samples that an earlier, interrupted start had published'],
     ['Tokens', count(produced.tokens), ''],
     [

@@ -40,7 +40,7 @@ function features({ produced, trainStarted }: RunHistory): Row[] {
   const size = `${plural(samples, 'sample')}, ${count(tokens)} tokens (${count(lossTokens)} loss tokens), ${bytes(produced.bytes)}`
   const remarks = [
     skipped > 0 ? `${plural(skipped, 'sample')} skipped: no loss tokens` : '',
-    cut > 0 ? `${plural(cut, 'sample')} truncated at data.maxLength` : '',
+    cut > 0 ? `${plural(cut, 'sample')} truncated at data.maxLength or the target's positions` : '',
     heldOut > 0 ? `${plural(trained, 'sample')} for training, ${count(heldOut)} held out for validation` : '',
   ].filter((text) => text !== '')
   return [['features', size], ...remarks.map((text): Row => ['', text])]

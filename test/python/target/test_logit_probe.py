@@ -18,7 +18,7 @@ from draftbridge.target import target
 from draftbridge.target.final_norm import final_norm_in
 from draftbridge.target.layer_states import LayerStates, StateFeature, text_decoder
 from draftbridge.target.logit_finish import LogitFinish
-from draftbridge.target.logit_probe import probe, probe_tokens
+from draftbridge.target.logit_probe import probe, probe_loaded, probe_tokens
 from draftbridge.target.logit_rule import finish_of, logit_rule, rule_json
 from draftbridge.target.target_weights import TargetWeights, load_target_weights
 
@@ -132,7 +132,7 @@ def loaded(name: str) -> tuple[Any, TargetWeights, LogitFinish]:
 
 
 def tokens_of(model: Any) -> list[int]:
-    return probe_tokens(None, 96, model.config.get_text_config().max_position_embeddings)
+    return probe_tokens(None, model)
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
@@ -141,6 +141,7 @@ def test_training_rebuilds_the_logits_of(name: str) -> None:
     largest = probe(model, weights, finish, tokens_of(model), AUX)
     print(f"{name}: {largest:.1e}")
     assert largest < 1e-5
+    assert probe_loaded(model, AUX) < 1e-5
     kind = final_norm_in(text_decoder(model)).kind
     rule = replace(logit_rule(folder_of(name), weights), tied=None, norm=None if kind == "rms" else kind)
     assert rule_json(rule) == ARCHITECTURES[name][1]
