@@ -64,7 +64,11 @@ class Capture:
         native = self.device.type == "cuda" or (self.dtype == torch.bfloat16 and cpu_has_bfloat16())
         self.compute_dtype = self.dtype if native else torch.float32
         whole: Any = target.load_model(model, self.compute_dtype)
-        whole.to(self.device)
+        try:
+            whole.to(self.device)
+        except ValueError as exc:
+            # Quantised weights that their library has placed already.
+            raise target.unloadable(model, "model", exc) from exc
         weights = load_target_weights(model)
         self.positions = position_limit(whole.config.get_text_config())
         self.logits, finish = self._probed(whole, model, weights)
@@ -114,7 +118,8 @@ class Capture:
         return rows.to("cpu", self.dtype, copy=True).contiguous()
 
 
-def _contract(capture: Capture, model: str) -> Payload:
+def contract_of(capture: Capture, model: str) -> Payload:
+    """The CaptureContract (src/core/target-contract.ts) of what `capture` makes."""
     tokenizer: Any = capture.tokenizer
     template = tokenizer.chat_template
     logits = rule_json(capture.logits)
@@ -142,7 +147,7 @@ def _open(payload: Payload) -> Payload:
     data = from_section(DataSettings, payload["data"], "data")
     draft = from_section(DraftSettings, payload["draft"], "draft")
     capture = Capture(settings, architecture_of(draft.architecture), payload["auxLayers"], data.teacher)
-    contract = _contract(capture, settings.model)
+    contract = contract_of(capture, settings.model)
     return {"handle": TABLE.mint(capture), "device": capture.device.type, "contract": contract}
 
 

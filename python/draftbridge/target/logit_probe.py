@@ -55,11 +55,7 @@ def probe(
     embedding = model.get_input_embeddings().weight
     device, dtype = embedding.device, embedding.dtype
     ids = torch.tensor([list(tokens)], device=device)
-    logits = model(input_ids=ids, use_cache=False).logits[0]
-    decoder = text_decoder(model)
-    with LayerStates(decoder, aux_layers) as layers:
-        decoder(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)
-        hidden, aux = layers.read(_FINAL), layers.read(_AUX) if aux_layers else None
+    logits, hidden, aux = _passes(model, ids, aux_layers)
     width = weights.head.shape[1]
     _require_shape("the last hidden state", hidden, (1, len(tokens), width))
     if aux is not None:
@@ -70,6 +66,26 @@ def probe(
     head, finish = weights.head.to(device, dtype), finish.to(device, dtype)
     rebuilt = finish(hidden[0].to(device) @ head.T, slice(None))
     return _compared(logits.to(device), rebuilt, tokens, _ROUNDING.get(dtype, 1e-3))
+
+
+def _passes(model: Any, ids: Tensor, aux_layers: Sequence[int]) -> tuple[Tensor, Tensor, Tensor | None]:
+    """The logits of the whole model [n, V], and the states [1, n, width] of its decoder alone, as a capture runs it."""
+    try:
+        logits = model(input_ids=ids, use_cache=False).logits[0]
+        decoder = text_decoder(model)
+        with LayerStates(decoder, aux_layers) as layers:
+            decoder(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)
+            return logits, layers.read(_FINAL), layers.read(_AUX) if aux_layers else None
+    except (BridgeError, torch.OutOfMemoryError):
+        raise
+    except Exception as exc:
+        raise BridgeError(
+            "CONFIG_INVALID",
+            "the target cannot be run on text alone",
+            field="target.model",
+            found=f"{type(model).__name__}: {type(exc).__name__}: {str(exc).strip()[:300]}",
+            fix="choose a decoder-only language model that transformers runs on this machine",
+        ) from exc
 
 
 def _compared(own: Tensor, rebuilt: Tensor, tokens: Sequence[int], rounding: float) -> float:

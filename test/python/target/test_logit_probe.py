@@ -266,3 +266,28 @@ def test_states_before_the_final_norm_are_normed_as_the_target_does(name: str) -
     empty = final_norm_in(text_decoder(target.empty_model(folder_of(name))))
     norm = replace(empty, weight=weights.norm, bias=weights.norm_bias)
     torch.testing.assert_close(norm(before[0]), after, rtol=1e-5, atol=1e-5)
+
+
+def test_a_target_that_cannot_be_run_on_text_is_refused_by_name() -> None:
+    model = model_of("Llama")
+    weights = TargetWeights(model.model.embed_tokens.weight, model.lm_head.weight, None)
+
+    def broken(**_: Any) -> None:
+        raise TypeError("pixel_values are missing")
+
+    model.forward = broken
+    with pytest.raises(BridgeError) as caught:
+        probe(model, weights, LogitFinish(), [3, 4], AUX)
+    assert caught.value.code == "CONFIG_INVALID"
+    assert "pixel_values are missing" in caught.value.details["found"]
+
+
+def test_states_of_another_width_than_the_embedding_are_refused(tmp_path: Path) -> None:
+    config = transformers.OPTConfig(**{**SIZES, "ffn_dim": 48, "word_embed_proj_dim": 16})
+    transformers.OPTForCausalLM(config).save_pretrained(tmp_path)
+    weights = load_target_weights(tmp_path)
+    model = target.load_model(str(tmp_path), torch.float32)
+    with pytest.raises(BridgeError) as caught:
+        probe(model, weights, LogitFinish(), tokens_of(model), AUX)
+    assert caught.value.code == "CONFIG_INVALID"
+    assert "auxiliary layers" in str(caught.value)
