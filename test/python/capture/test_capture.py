@@ -194,9 +194,9 @@ def test_a_conversation_is_cut_at_the_positions_of_the_target(
 ) -> None:
     monkeypatch.setattr(capture, "positions", 20)
     handle = TABLE.mint(capture)
-    conversation = {"id": "long", "input_ids": list(range(3, 53)), "loss_start": 5}
+    conversation = json.dumps({"input_ids": list(range(3, 53)), "loss_start": 5})
     given = {"session": handle, "conversation": conversation, "maxLength": max_length}
-    reply = OPS["capture.encode"][1](given)
+    [reply] = OPS["capture.encode"][1](given)["samples"]
     assert reply["numTokens"] == min(max_length, 20)
     assert reply["truncated"] is True
 
