@@ -65,7 +65,8 @@ export const errorTable = {
   CONTRACT_MISMATCH: {
     exit: 65,
     retryable: false,
-    cause: 'The features do not fit this training: another target, other auxiliary layers, or other sizes.',
+    cause:
+      'The features do not fit this training: another target, other auxiliary layers, other sizes, or logits that training would not rebuild.',
     fix: 'Use the target that the features were captured from (`draftbridge manifest show DIR` prints it), or capture again.',
   },
   EXPORT_MISMATCH: {

@@ -14,6 +14,18 @@ export interface StateFeature {
   readonly source: 'final' | 'aux'
 }
 
+/** The `config.json` that `draft.config` names, or that of a trained draft. */
+export interface GivenConfig {
+  readonly file: string
+  readonly config: DraftConfig
+}
+
+/** What a draft is trained on. `longest`: tokens of the longest sample, cut at data.maxLength. */
+export interface CapturedFeatures {
+  readonly auxLayers: readonly number[]
+  readonly longest: number
+}
+
 /**
  * A draft architecture, as far as TypeScript needs to know it. python/draftbridge/drafts/architecture.py is the other
  * half; both halves are registered under one name.
@@ -27,16 +39,22 @@ export interface DraftArchitecture {
   readonly states: readonly StateFeature[]
   /**
    * The layers whose outputs the draft reads, any number of them. A capture writes them into its contract, and training
-   * and evaluation read them from there. @throws CONFIG_INVALID for a target that has too few layers.
+   * and evaluation read them from there. A config may name them; it need not be a whole one.
+   * @throws CONFIG_INVALID for a target that has too few layers.
    */
-  auxLayers(target: TargetShape): number[]
-  /** `draft.config: auto`: a draft for this target. */
-  configFor(target: TargetShape, settings: z.output<typeof DraftSettings>): DraftConfig
+  auxLayers(target: TargetShape, given?: GivenConfig): number[]
+  /** `draft.config: auto`: a draft for this target and these features. */
+  configFor(target: TargetShape, settings: z.output<typeof DraftSettings>, features: CapturedFeatures): DraftConfig
   /**
    * `config`: what the file that `draft.config` names holds. @throws CONTRACT_MISMATCH when it is of a draft for another
-   * target, CONFIG_INVALID when it contradicts the settings.
+   * target or other features, CONFIG_INVALID when it contradicts the settings.
    */
-  requireFor(target: TargetShape, settings: z.output<typeof DraftSettings>, config: DraftConfig): void
+  requireFor(
+    target: TargetShape,
+    settings: z.output<typeof DraftSettings>,
+    config: DraftConfig,
+    features: CapturedFeatures,
+  ): void
 }
 
 /** How many hidden states lie side by side in a feature. */

@@ -25,7 +25,7 @@ from draftbridge.settings.capture_contract import LogitRule
 from draftbridge.settings.model_settings import DataSettings, DraftSettings, TargetSettings
 from draftbridge.settings.section import from_section
 from draftbridge.target import target
-from draftbridge.target.final_norm import norm_kind_in
+from draftbridge.target.final_norm import final_norm_in
 from draftbridge.target.layer_states import LayerStates, StateFeature, text_decoder
 from draftbridge.target.logit_finish import LogitFinish
 from draftbridge.target.logit_probe import probe, probe_tokens
@@ -71,7 +71,11 @@ class Capture:
         native = self.device.type == "cuda" or (self.dtype == torch.bfloat16 and cpu_has_bfloat16())
         self.compute_dtype = self.dtype if native else torch.float32
         whole: Any = target.load_model(model, self.compute_dtype)
-        whole.to(self.device)
+        try:
+            whole.to(self.device)
+        except ValueError as exc:
+            # Quantised weights that their library has placed already.
+            raise target.unloadable(model, "model", exc) from exc
         weights = load_target_weights(model)
         self.positions = position_limit(whole.config.get_text_config())
         self.logits, finish = self._probed(whole, model, weights)
@@ -86,9 +90,8 @@ class Capture:
         """How logits are rebuilt from the last hidden state, and the proof that training will do so."""
         rule = logit_rule(model, weights)
         finish = finish_of(rule, weights)
-        tokens = probe_tokens(self.tokenizer, self.shape["vocabSize"], self.positions)
-        probe(whole, weights, finish, tokens, self.aux_layers)
-        kind = norm_kind_in(text_decoder(whole))
+        probe(whole, weights, finish, probe_tokens(self.tokenizer, whole), self.aux_layers)
+        kind = final_norm_in(text_decoder(whole)).kind
         return replace(rule, norm=None if kind == "rms" else kind), finish
 
     @torch.inference_mode()
@@ -122,7 +125,8 @@ class Capture:
         return rows.to("cpu", self.dtype, copy=True).contiguous()
 
 
-def _contract(capture: Capture, model: str) -> Payload:
+def contract_of(capture: Capture, model: str) -> Payload:
+    """The CaptureContract (src/core/target-contract.ts) of what `capture` makes."""
     tokenizer: Any = capture.tokenizer
     template = tokenizer.chat_template
     logits = rule_json(capture.logits)
@@ -156,7 +160,7 @@ def _open(payload: Payload) -> Payload:
     draft = from_section(DraftSettings, payload["draft"], "draft")
     architecture = architecture_of(draft.architecture)
     capture = Capture(settings, architecture, payload["auxLayers"], data.teacher, data.turns, data.today)
-    contract = _contract(capture, settings.model)
+    contract = contract_of(capture, settings.model)
     return {"handle": TABLE.mint(capture), "device": capture.device.type, "contract": contract}
 
 

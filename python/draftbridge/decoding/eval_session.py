@@ -16,6 +16,7 @@ from draftbridge.drafts.architecture import DraftArchitecture, LoadedDraft
 from draftbridge.drafts.draft_files import load_draft, read_config
 from draftbridge.drafts.registry import require_config_of
 from draftbridge.settings.model_settings import TargetSettings
+from draftbridge.target.logit_probe import probe_loaded
 from draftbridge.target.target import load_model, load_tokenizer
 from draftbridge.target.target_shape import position_limit
 
@@ -50,7 +51,8 @@ class EvalSession:
         aux_layers: Sequence[int],
         dtype: torch.dtype,
     ) -> EvalSession:
-        """Load both. CHECKPOINT_INVALID when the draft cannot be read or is of another target or architecture."""
+        """Load both. CHECKPOINT_INVALID when the draft cannot be read or is of another target or architecture,
+        CONTRACT_MISMATCH when training would not have rebuilt the target's logits."""
         if not os.path.isdir(directory):
             raise BridgeError(
                 "CHECKPOINT_INVALID",
@@ -63,6 +65,7 @@ class EvalSession:
         require_config_of(architecture, raw, os.path.join(directory, "config.json"))
         draft = load_draft(directory, dtype, architecture)
         model = load_model(target.model, dtype)
+        probe_loaded(model, aux_layers)
         return cls(model, (target.model, target.tokenizer), architecture, draft, aux_layers)
 
     def encode(self, prompt: str) -> list[int]:

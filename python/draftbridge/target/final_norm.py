@@ -37,10 +37,11 @@ class FinalNorm:
 _NAMES = ("norm", "final_layernorm", "final_layer_norm", "ln_f", "norm_f", "final_norm")
 
 
-def norm_kind_in(decoder: Any) -> FinalNormKind:
-    """The kind of the last norm of `decoder` (from `text_decoder`)."""
+def final_norm_in(decoder: Any) -> FinalNorm:
+    """The last norm of `decoder` (from `text_decoder`) without its weights, which may lie on the meta device."""
     norm = next((found for name in _NAMES if (found := getattr(decoder, name, None)) is not None), None)
-    return "other" if norm is None else norm_kind_of(norm)
+    kind = "other" if norm is None else norm_kind_of(norm)
+    return FinalNorm(kind, _eps_of(norm))
 
 
 def norm_kind_of(norm: Any) -> FinalNormKind:
@@ -73,5 +74,6 @@ def _stated_size(norm: Any) -> int | None:
 
 
 def _eps_of(norm: Any) -> float:
+    """OLMo's norm has no eps of its own; it calls torch with this one."""
     found = (getattr(norm, name, None) for name in ("variance_epsilon", "eps", "epsilon"))
-    return float(next((eps for eps in found if isinstance(eps, float)), 1e-6))
+    return float(next((eps for eps in found if isinstance(eps, float)), 1e-5))

@@ -11,6 +11,8 @@ from torch import Tensor
 from draftbridge.bridge.errors import BridgeError
 from draftbridge.target.layer_states import LayerStates, StateFeature, text_decoder
 from draftbridge.target.logit_finish import LogitFinish
+from draftbridge.target.logit_rule import finish_of, loaded_rule
+from draftbridge.target.target_shape import position_limit
 from draftbridge.target.target_weights import TargetWeights
 
 # The largest difference that rounding explains, as a share of the largest logit.
@@ -20,12 +22,25 @@ _TEXT = "The capital of France is Paris, and 2 + 3 = 5."
 _TOKENS = 24
 
 
-def probe_tokens(tokenizer: Any, vocab_size: int, positions: int) -> list[int]:
-    """A few tokens of plain text, so that no image or audio placeholder is among them."""
+def probe_tokens(tokenizer: Any, model: Any) -> list[int]:
+    """A few tokens of plain text, or without a tokenizer any few, that `model` can read. No placeholder of an image or
+    a sound is among them."""
+    config = model.config.get_text_config()
+    vocab_size, most = int(config.vocab_size), min(_TOKENS, position_limit(config))
     found = [int(token) for token in tokenizer.encode(_TEXT)] if tokenizer is not None else []
     known = [token for token in found if token < vocab_size]
-    tokens = known if len(known) > 1 else [index * 7 % vocab_size for index in range(_TOKENS)]
-    return tokens[: min(_TOKENS, positions)]
+    if len(known) > 1:
+        return known[:most]
+    named = {value for name, value in vars(model.config).items() if name.endswith(("_token_id", "_token_index"))}
+    return [token for token in range(3, vocab_size, max(1, vocab_size // 64)) if token not in named][:most]
+
+
+def probe_loaded(model: Any, aux_layers: Sequence[int]) -> float:
+    """`probe` with the weights that `model` holds, not those of its files: of the rule and the states alone."""
+    embed, head = model.get_input_embeddings(), model.get_output_embeddings()
+    bias = getattr(head, "bias", None)
+    weights = TargetWeights(embed.weight, head.weight, None, head_bias=bias)
+    return probe(model, weights, finish_of(loaded_rule(model), weights), probe_tokens(None, model), aux_layers)
 
 
 @torch.inference_mode()
@@ -40,20 +55,37 @@ def probe(
     embedding = model.get_input_embeddings().weight
     device, dtype = embedding.device, embedding.dtype
     ids = torch.tensor([list(tokens)], device=device)
-    logits = model(input_ids=ids, use_cache=False).logits[0]
-    decoder = text_decoder(model)
-    with LayerStates(decoder, aux_layers) as layers:
-        decoder(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)
-        hidden, aux = layers.read(_FINAL), layers.read(_AUX) if aux_layers else None
+    logits, hidden, aux = _passes(model, ids, aux_layers)
     width = weights.head.shape[1]
     _require_shape("the last hidden state", hidden, (1, len(tokens), width))
     if aux is not None:
         _require_shape("the outputs of the auxiliary layers", aux, (1, len(tokens), width * len(aux_layers)))
     _require_shape("the logits", logits, (len(tokens), weights.head.shape[0]))
-    _require_embedding(embedding[ids[0]], weights.embed[ids[0].cpu()].to(device, dtype), tokens)
+    stored = weights.embed[ids[0].to(weights.embed.device)]
+    _require_embedding(embedding[ids[0]], stored.to(device, dtype), tokens)
     head, finish = weights.head.to(device, dtype), finish.to(device, dtype)
     rebuilt = finish(hidden[0].to(device) @ head.T, slice(None))
     return _compared(logits.to(device), rebuilt, tokens, _ROUNDING.get(dtype, 1e-3))
+
+
+def _passes(model: Any, ids: Tensor, aux_layers: Sequence[int]) -> tuple[Tensor, Tensor, Tensor | None]:
+    """The logits of the whole model [n, V], and the states [1, n, width] of its decoder alone, as a capture runs it."""
+    try:
+        logits = model(input_ids=ids, use_cache=False).logits[0]
+        decoder = text_decoder(model)
+        with LayerStates(decoder, aux_layers) as layers:
+            decoder(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)
+            return logits, layers.read(_FINAL), layers.read(_AUX) if aux_layers else None
+    except (BridgeError, torch.OutOfMemoryError):
+        raise
+    except Exception as exc:
+        raise BridgeError(
+            "CONFIG_INVALID",
+            "the target cannot be run on text alone",
+            field="target.model",
+            found=f"{type(model).__name__}: {type(exc).__name__}: {str(exc).strip()[:300]}",
+            fix="choose a decoder-only language model that transformers runs on this machine",
+        ) from exc
 
 
 def _compared(own: Tensor, rebuilt: Tensor, tokens: Sequence[int], rounding: float) -> float:

@@ -43,8 +43,18 @@ def logit_rule(model: str, weights: TargetWeights) -> LogitRule:
     # Tied weights are what config.json says, or untied when it says nothing.
     tied = weights.tied if weights.tied != bool(raw.get("tie_word_embeddings", False)) else None
     config = raw if raw.get("model_type", _PLAIN[0]) in _PLAIN else _full(model)
+    return replace(stated_rule(config), bias=bias, tied=tied)
+
+
+def stated_rule(config: Mapping[str, Any]) -> LogitRule:
+    """Scale and cap that the text model's `config` states."""
     scale = _scale(config)
-    return LogitRule(None if scale == 1 else scale, _number(config, _CAPS), bias, tied)
+    return LogitRule(None if scale == 1 else scale, _number(config, _CAPS))
+
+
+def loaded_rule(model: Any) -> LogitRule:
+    """Scale and cap of a model of transformers that is loaded."""
+    return stated_rule(_fields(model.config.get_text_config()))
 
 
 def finish_of(rule: LogitRule, weights: TargetWeights) -> LogitFinish:
@@ -60,7 +70,10 @@ def _full(model: str) -> dict[str, Any]:
     """The text model's configuration with the defaults of its class."""
     from draftbridge.target.target import load_config
 
-    config = load_config(model)
+    return _fields(load_config(model))
+
+
+def _fields(config: Any) -> dict[str, Any]:
     return {**vars(config), "model_type": config.model_type}
 
 

@@ -2,8 +2,9 @@ import type { z } from 'zod'
 import { finding } from '../../core/errors.ts'
 import type { DraftSettings } from '../../core/settings/model-settings.ts'
 import type { TargetShape } from '../../core/target-contract.ts'
-import type { DraftArchitecture, DraftConfig } from '../architecture.ts'
-import { Eagle3Config, eagle3ConfigFor } from './eagle3-config.ts'
+import type { CapturedFeatures, DraftArchitecture, DraftConfig, GivenConfig } from '../architecture.ts'
+import { Eagle3Config, Eagle3Fields, eagle3ConfigFor } from './eagle3-config.ts'
+import { namedLayers, namingLayers } from './named-layers.ts'
 
 /** One decoder layer over the fused outputs of three target layers. */
 export const eagle3: DraftArchitecture = {
@@ -14,17 +15,19 @@ export const eagle3: DraftArchitecture = {
     { name: 'aux_hidden_state', source: 'aux' },
   ],
   auxLayers,
-  configFor: eagle3ConfigFor,
+  configFor,
   requireFor,
 }
 
 /**
- * Low, middle and high: EAGLE-3 paper (arXiv 2503.01840), section 3.1; the numbers are SpecForge's
- * (github.com/sgl-project/SpecForge).
+ * Those that the draft config names, or low, middle and high: EAGLE-3 paper (arXiv 2503.01840), section 3.1; the numbers
+ * are SpecForge's (github.com/sgl-project/SpecForge).
  */
-function auxLayers({ numLayers }: TargetShape): number[] {
-  const [low, middle, high] = [1, Math.floor(numLayers / 2) - 1, numLayers - 4] as const
-  if (low <= middle && middle <= high) return [low, middle, high]
+function auxLayers({ numLayers }: TargetShape, given?: GivenConfig): number[] {
+  const named = given === undefined ? null : namedLayers(given.config, given.file, numLayers)
+  if (named !== null) return named
+  const found = usualLayers(numLayers)
+  if (found !== null) return found
   throw finding('CONFIG_INVALID', 'the target is too shallow for three auxiliary layers', {
     field: 'target.model',
     found: `${numLayers} layers`,
@@ -32,23 +35,64 @@ function auxLayers({ numLayers }: TargetShape): number[] {
   })
 }
 
+function usualLayers(numLayers: number): number[] | null {
+  const [low, middle, high] = [1, Math.floor(numLayers / 2) - 1, numLayers - 4] as const
+  return low <= middle && middle <= high ? [low, middle, high] : null
+}
+
+/** Features of other than the usual layers: the config says so, or servers would feed the draft the usual ones. */
+function configFor(
+  target: TargetShape,
+  settings: z.output<typeof DraftSettings>,
+  { auxLayers }: CapturedFeatures,
+): DraftConfig {
+  const config = eagle3ConfigFor(target, settings)
+  const usual = usualLayers(target.numLayers)?.join() === auxLayers.join()
+  return usual ? config : { ...config, ...namingLayers(auxLayers) }
+}
+
 function requireFor(
-  { hiddenSize, vocabSize }: TargetShape,
+  { hiddenSize, vocabSize, numLayers }: TargetShape,
   settings: z.output<typeof DraftSettings>,
   given: DraftConfig,
+  features: CapturedFeatures,
 ): void {
-  const config = Eagle3Config.parse(given)
+  const config = Eagle3Fields.parse(given)
   const file = settings.config
   requireSwitched(file, 'draft.fcNorm', settings.fcNorm, 'fc_norm', config.fc_norm)
   requireSwitched(file, 'draft.normOutput', settings.normOutput, 'norm_output', config.norm_output)
   requireEqual(file, 'hidden_size', config.hidden_size, hiddenSize)
+  requireEqual(file, 'target_hidden_size', config.target_hidden_size ?? hiddenSize, hiddenSize)
   requireEqual(file, 'vocab_size', config.vocab_size, vocabSize)
+  requireLayers(file, namedLayers(given, file, numLayers) ?? usualLayers(numLayers), features.auxLayers)
+  requirePositions(file, config.max_position_embeddings, features.longest)
   if (config.draft_vocab_size <= vocabSize) return
   throw finding('CONTRACT_MISMATCH', 'the draft vocabulary is larger than that of the target', {
     file,
     field: 'draft_vocab_size',
     found: `${config.draft_vocab_size}; the target has ${vocabSize} tokens`,
     fix: `set it to at most ${vocabSize}`,
+  })
+}
+
+/** Without a name in the file, servers feed the draft the usual layers. */
+function requireLayers(file: string, expected: readonly number[] | null, captured: readonly number[]): void {
+  if (expected?.join() === captured.join()) return
+  throw finding('CONTRACT_MISMATCH', 'the draft config is for other target layers than the features', {
+    file,
+    field: 'eagle_config.eagle_aux_hidden_state_layer_ids',
+    found: `outputs of layers ${expected?.join(', ') ?? 'nothing'}; the features are those of ${captured.join(', ')}`,
+    fix: `name [${captured.join(', ')}] there, or capture again with this draft.config`,
+  })
+}
+
+function requirePositions(file: string, positions: number, longest: number): void {
+  if (longest <= positions) return
+  throw finding('CONFIG_INVALID', 'the draft config has fewer positions than the longest sample has tokens', {
+    file,
+    field: 'max_position_embeddings',
+    found: `${positions}; the longest sample that is trained has ${longest} tokens`,
+    fix: `set it to at least ${longest}, or lower data.maxLength to ${positions}`,
   })
 }
 

@@ -13,7 +13,7 @@ const Produced = {
   skipped: Count,
   /** Inputs that are bad. */
   refused: Count.default(0),
-  /** Samples truncated at `data.maxLength`. */
+  /** Samples truncated at `data.maxLength` or at the target's positions. */
   cut: Count,
   /** Samples that an earlier, interrupted start had already published. */
   resumed: Count,

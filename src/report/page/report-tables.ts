@@ -53,7 +53,7 @@ export function healthTable(
     ['Skipped', count(produced.skipped), 'samples without loss tokens; not stored'],
     ['Refused', count(produced.refused), 'inputs that are bad; not stored'],
     ...refused.map((kind): [string, string, string] => [`- ${kind.why}`, count(kind.samples), kind.places.join('; ')]),
-    ['Truncated', count(produced.cut), 'samples longer than data.maxLength'],
+    ['Truncated', count(produced.cut), "samples longer than data.maxLength or the target's positions"],
     ['Resumed', count(produced.resumed), 'samples that an earlier, interrupted start had published'],
     ['Tokens', count(produced.tokens), ''],
     [

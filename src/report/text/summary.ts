@@ -41,7 +41,7 @@ function features({ produced, refused, trainStarted }: RunHistory): Row[] {
   const remarks = [
     skipped > 0 ? `${plural(skipped, 'sample')} skipped: no loss tokens` : '',
     ...refused.map(({ samples, why, places }) => `${plural(samples, 'input')} refused: ${why} (${places[0] ?? '?'})`),
-    cut > 0 ? `${plural(cut, 'sample')} truncated at data.maxLength` : '',
+    cut > 0 ? `${plural(cut, 'sample')} truncated at data.maxLength or the target's positions` : '',
     heldOut > 0 ? `${plural(trained, 'sample')} for training, ${count(heldOut)} held out for validation` : '',
   ].filter((text) => text !== '')
   return [['features', size], ...remarks.map((text): Row => ['', text])]

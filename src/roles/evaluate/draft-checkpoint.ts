@@ -1,7 +1,9 @@
 import path from 'node:path'
+import { z } from 'zod'
 import type { Python } from '../../bridge/python.ts'
 import type { RunConfig } from '../../config/schema.ts'
 import { finding } from '../../core/errors.ts'
+import { readInputText } from '../../core/files/plain-file.ts'
 import { architectureOf } from '../../drafts/registry.ts'
 import { RECORD, verify } from '../../train/checkpoints/checkpoint.ts'
 import { type CheckpointRecord, parseRecord, recordText } from '../../train/checkpoints/checkpoint-record.ts'
@@ -15,16 +17,33 @@ export async function draftRecord(draft: string): Promise<CheckpointRecord | nul
 
 /**
  * The layers whose outputs the draft was trained on: those of its checkpoint's capture contract. For a folder without
- * one: those that its architecture takes from this target.
+ * one: those that its config.json names, or else those that its architecture takes from this target.
  */
 export async function auxLayersFor(
   python: Python,
   { target, draft }: Pick<RunConfig, 'target' | 'draft'>,
+  directory: string,
   record: CheckpointRecord | null,
 ): Promise<readonly number[]> {
   if (record?.contract != null) return record.contract.auxLayers
   const { shape } = await python.call('target.describe', { model: target.model })
-  return architectureOf(draft.architecture).auxLayers(shape)
+  const architecture = architectureOf(draft.architecture)
+  const file = path.join(directory, 'config.json')
+  // Python reads the whole config and reports what is wrong with it.
+  const text = await readInputText(file, { refuse: (found) => unreadable(file, found) }).catch(() => '{}')
+  const config = z.record(z.string(), z.json()).safeParse(parsed(text))
+  return config.success ? architecture.auxLayers(shape, { file, config: config.data }) : architecture.auxLayers(shape)
+}
+
+const unreadable = (file: string, found: string) =>
+  finding('CHECKPOINT_INVALID', 'this cannot be the config of a draft', { file, found, fix: 'choose another draft' })
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return null
+  }
 }
 
 /** @throws CHECKPOINT_INVALID for damaged files, CONTRACT_MISMATCH for a draft of another target. */

@@ -55,7 +55,7 @@ async function openModels(
   draftDir: string,
   record: CheckpointRecord | null,
 ): Promise<Owned> {
-  const auxLayers = [...(await auxLayersFor(python, config, record))]
+  const auxLayers = [...(await auxLayersFor(python, config, draftDir, record))]
   const { target, draft, eval: settings } = config
   const { handle } = await python.call('eval.open', { target, draft, eval: settings, draftDir, auxLayers, threads: 0 })
   return new Owned(python, handle)

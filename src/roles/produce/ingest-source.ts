@@ -12,6 +12,7 @@ import { architectureOf } from '../../drafts/registry.ts'
 import { inputsText } from '../../refs/root/inputs.ts'
 import { sha256 } from '../../refs/sha256.ts'
 import type { ExternFile } from '../../store/blobs/blobs.ts'
+import { auxLayersOf } from '../train/draft-config-file.ts'
 import { type FeatureFile, findFeatureFiles } from './feature-files.ts'
 import { atOrigin, type FeatureSource, type IsKnown, type SourceItem, type SourcePlan } from './feature-source.ts'
 
@@ -52,8 +53,8 @@ export async function planIngest(config: RunConfig, python: Python): Promise<Sou
 }
 
 /**
- * A feature file does not record its layers. So they are assumed to be the default layers of the architecture, with the
- * last hidden state after the final norm. The dtype is that of the first file.
+ * A feature file does not record its layers. So they are assumed to be those that `draft.config` names, or else the
+ * default layers of the architecture, with the last hidden state after the final norm. The dtype is that of the first file.
  */
 async function contractOf(
   { target, data, draft }: RunConfig,
@@ -62,7 +63,7 @@ async function contractOf(
 ): Promise<CaptureContract> {
   const { shape, hash } = await python.call('target.describe', { model: target.model })
   const architecture = architectureOf(draft.architecture)
-  const auxLayers = architecture.auxLayers(shape)
+  const auxLayers = await auxLayersOf(draft, shape)
   const layers = layersByState(architecture, auxLayers)
   const load = (file: FeatureFile) => python.call('ckpt.load', { path: file.path, maxLength: data.maxLength, layers })
   await using tensors = new TensorSet(python, (await firstGood(files, load)).set)

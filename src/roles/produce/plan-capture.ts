@@ -2,11 +2,11 @@ import type { Python } from '../../bridge/python.ts'
 import { Owned } from '../../bridge/tensor-set.ts'
 import type { RunConfig } from '../../config/schema.ts'
 import { finding } from '../../core/errors.ts'
-import { architectureOf } from '../../drafts/registry.ts'
 import { inputsText } from '../../refs/root/inputs.ts'
 import { sha256 } from '../../refs/sha256.ts'
 import { dataFiles } from '../conversations/data-files.ts'
 import { surveyConversations } from '../conversations/read-conversations.ts'
+import { auxLayersOf } from '../train/draft-config-file.ts'
 import { CaptureSource } from './capture-source.ts'
 import type { SourcePlan } from './feature-source.ts'
 import { Refusals } from './refusals.ts'
@@ -34,7 +34,7 @@ export async function planCapture(config: RunConfig, python: Python): Promise<So
   })
   const open = async () => {
     const { shape } = await python.call('target.describe', { model: target.model })
-    const auxLayers = architectureOf(draft.architecture).auxLayers(shape)
+    const auxLayers = await auxLayersOf(draft, shape)
     const opened = await python.call('capture.open', { target, data, draft, auxLayers, threads: 0 })
     const { handle, device, contract } = opened
     // On a CPU, a batch is no faster and padding costs time. Alone, a sample's bits do not depend on other samples.

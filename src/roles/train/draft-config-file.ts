@@ -2,19 +2,31 @@ import type { RunConfig } from '../../config/schema.ts'
 import { finding, isErrno } from '../../core/errors.ts'
 import { readInputText } from '../../core/files/plain-file.ts'
 import type { TargetShape } from '../../core/target-contract.ts'
-import type { DraftArchitecture, DraftConfig } from '../../drafts/architecture.ts'
+import type { CapturedFeatures, DraftArchitecture, DraftConfig } from '../../drafts/architecture.ts'
 import { architectureOf } from '../../drafts/registry.ts'
 
 /**
  * The draft to train: `auto` is one of the target's own sizes, anything else is a `config.json`.
  * @throws CONFIG_INVALID for a file that is no draft config or contradicts the settings, CONTRACT_MISMATCH for one made for another target.
  */
-export async function resolveDraftConfig(settings: RunConfig['draft'], target: TargetShape): Promise<DraftConfig> {
+export async function resolveDraftConfig(
+  settings: RunConfig['draft'],
+  target: TargetShape,
+  features: CapturedFeatures,
+): Promise<DraftConfig> {
   const architecture = architectureOf(settings.architecture)
-  if (settings.config === 'auto') return architecture.configFor(target, settings)
+  if (settings.config === 'auto') return architecture.configFor(target, settings, features)
   const config = await readDraftConfig(settings.config, architecture)
-  architecture.requireFor(target, settings, config)
+  architecture.requireFor(target, settings, config, features)
   return config
+}
+
+/** The target's layers to take states from: those that a file in `draft.config` names, or the architecture's own. */
+export async function auxLayersOf(settings: RunConfig['draft'], target: TargetShape): Promise<number[]> {
+  const architecture = architectureOf(settings.architecture)
+  const file = settings.config
+  if (file === 'auto') return architecture.auxLayers(target)
+  return architecture.auxLayers(target, { file, config: await readDraftConfig(file, architecture) })
 }
 
 /** @throws CONFIG_INVALID */

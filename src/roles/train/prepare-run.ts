@@ -66,10 +66,12 @@ export async function prepareRun(
   requireEveryFeature(architecture, data)
   if (data.validation != null) requireSameCapture(architecture, data.contract, data.validation)
   const { train, run } = config
-  const draft = await resolveDraftConfig(config.draft, data.contract.shape)
   const validationRefs = data.validation?.refs ?? null
   const sources = { refs: data.refs, validationRefs, settings: train.validation, seed: run.seed }
   const { training, validation, ...held } = split({ ...sources, maxLength: config.data.maxLength })
+  const longest = training.lengths.reduce((most, length) => Math.max(most, length), 0)
+  const { shape, auxLayers } = data.contract
+  const draft = await resolveDraftConfig(config.draft, shape, { auxLayers, longest })
   const { rank, worldSize } = place
   const plan = batchPlan(training.lengths, { ...train, seed: run.seed, rank, worldSize })
   const identity = { ...identityOf(config, data, draft, worldSize), ...held.identity }

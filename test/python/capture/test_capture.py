@@ -9,14 +9,17 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 from draftbridge.bridge.errors import BridgeError
+from draftbridge.bridge.handles import TABLE
 from draftbridge.bridge.registry import OPS
 from draftbridge.capture import target_ops  # noqa: F401  registers the target's ops
-from draftbridge.capture.capture import Capture
+from draftbridge.capture.capture import Capture, contract_of
 from draftbridge.drafts.eagle3.eagle3 import Eagle3
 from draftbridge.objects.finite import require_finite
 from draftbridge.settings.model_settings import TargetSettings
 from draftbridge.target import target
+from draftbridge.target.target_shape import position_limit
 
 IDS = [torch.arange(3, 40), torch.arange(50, 61), torch.tensor([7])]
 
@@ -183,3 +186,71 @@ def test_loading_a_model_writes_nothing_to_the_terminal(tiny_target: str, capfd:
     target.load_model(tiny_target, torch.float32)
     target.load_tokenizer(tiny_target, None)
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("max_length", [8, 20, 100])
+def test_a_conversation_is_cut_at_the_positions_of_the_target(
+    capture: Capture, monkeypatch: pytest.MonkeyPatch, max_length: int
+) -> None:
+    monkeypatch.setattr(capture, "positions", 20)
+    handle = TABLE.mint(capture)
+    conversation = json.dumps({"input_ids": list(range(3, 53)), "loss_start": 5})
+    given = {"session": handle, "conversation": conversation, "maxLength": max_length}
+    [reply] = OPS["capture.encode"][1](given)["samples"]
+    assert reply["numTokens"] == min(max_length, 20)
+    assert reply["truncated"] is True
+
+
+ROPE = {"rope_theta": 10000.0, "factor": 4.0}
+
+
+@pytest.mark.parametrize(
+    ("stated", "rope", "limit"),
+    [
+        (512, None, 512),
+        (512, {**ROPE, "rope_type": "linear"}, 512),
+        (512, {**ROPE, "rope_type": "yarn", "original_max_position_embeddings": 512}, 2048),
+        (2048, {**ROPE, "rope_type": "yarn", "original_max_position_embeddings": 512}, 2048),
+        (512, {**ROPE, "rope_type": "yarn", "original_max_position_embeddings": 256}, 1024),
+    ],
+)
+def test_yarn_stretches_the_positions_of_a_target(stated: int, rope: Any, limit: int) -> None:
+    config = transformers.Qwen2Config(max_position_embeddings=stated, rope_parameters=rope)
+    assert position_limit(config) == limit
+
+
+@pytest.mark.parametrize("name", ["T5", "Mamba"])
+def test_a_target_without_the_sizes_of_a_decoder_is_refused_by_name(name: str, tmp_path: Path) -> None:
+    getattr(transformers, f"{name}Config")().save_pretrained(tmp_path)
+    with pytest.raises(BridgeError) as caught:
+        target.describe(str(tmp_path))
+        target.load_model(str(tmp_path), torch.float32)
+    assert caught.value.code == "CONFIG_INVALID"
+
+
+def test_a_target_whose_config_scales_logits_that_its_class_does_not_is_refused_at_the_start(
+    tiny_target: str, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(tiny_target, copy)
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps({**config, "logit_scale": 0.5}))
+    with pytest.raises(BridgeError) as caught:
+        capture_of(str(copy), "float32")
+    assert caught.value.code == "CONTRACT_MISMATCH"
+    assert "a factor of 2 would explain it" in caught.value.details["found"]
+
+
+def test_a_contract_names_what_rebuilds_logits_only_where_it_is_not_the_usual(
+    capture: Capture, tiny_target: str, tmp_path: Path
+) -> None:
+    assert "logits" not in contract_of(capture, tiny_target)
+    sizes = {"vocab_size": 320, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 6, "head_dim": 16}
+    config = transformers.Gemma2Config(**sizes, num_attention_heads=2, num_key_value_heads=1)
+    transformers.Gemma2ForCausalLM(config).save_pretrained(tmp_path)
+    target.load_tokenizer(tiny_target, None).save_pretrained(tmp_path)
+    plain = json.loads((tmp_path / "config.json").read_text())
+    plain.pop("tie_word_embeddings", None)
+    (tmp_path / "config.json").write_text(json.dumps(plain))
+    found = contract_of(capture_of(str(tmp_path), "float32"), str(tmp_path))
+    assert found["logits"] == {"cap": 30.0, "tied": True, "norm": "rms-plus-one"}

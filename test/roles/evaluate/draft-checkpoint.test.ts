@@ -52,12 +52,15 @@ it('a checkpoint with a changed byte is refused, and the file named', async () =
   })
 })
 
-it('an exported folder has no record: its layers are those that the architecture takes from the target', async () => {
+it('an exported folder has no record: its layers are those that it names, or that the architecture takes', async () => {
   const dir = await tempDir()
   expect(await draftRecord(dir)).toBeNull()
   const asked = { call: async () => ({ shape: { numLayers: 8 } }) } as unknown as Python
   const config = RunConfig.parse({ version: 1, target: { model: 'model' } })
-  expect(await auxLayersFor(asked, config, null)).toEqual([1, 3, 4])
+  expect(await auxLayersFor(asked, config, dir, null)).toEqual([1, 3, 4])
+  const named = { eagle_config: { eagle_aux_hidden_state_layer_ids: [0, 3, 5] } }
+  await writeFile(path.join(dir, 'config.json'), JSON.stringify(named))
+  expect(await auxLayersFor(asked, config, dir, null)).toEqual([0, 3, 5])
 })
 
 it('a checkpoint has the layers of its capture contract', async () => {
@@ -65,5 +68,5 @@ it('a checkpoint has the layers of its capture contract', async () => {
   const config = RunConfig.parse({ version: 1, target: { model: 'model' } })
   const contract = { auxLayers: [0, 2, 5] } as unknown as CaptureContract
   if (record === null) throw new Error('no record')
-  expect(await auxLayersFor(python, config, { ...record, contract })).toEqual([0, 2, 5])
+  expect(await auxLayersFor(python, config, 'unread', { ...record, contract })).toEqual([0, 2, 5])
 })

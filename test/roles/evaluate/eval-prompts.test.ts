@@ -81,10 +81,13 @@ describe('a file of prompts', () => {
     await expect(readEvalPrompts(twice, null)).rejects.toEqual(wrong({ file: `${twice}:4`, field: 'id' }))
   })
 
-  it('that is empty, missing or no gzip is refused', async () => {
+  it('that is packed by its name only is read as it is', async () => {
+    expect(await readEvalPrompts(await file('not.jsonl.gz', three), null)).toHaveLength(3)
+  })
+
+  it('that is empty or missing is refused', async () => {
     const empty = await file('empty.jsonl', '\n')
-    const notGzip = await file('not.jsonl.gz', three)
-    for (const name of [empty, notGzip, path.join(dir, 'missing.jsonl')]) {
+    for (const name of [empty, path.join(dir, 'missing.jsonl')]) {
       await expect(readEvalPrompts(name, null)).rejects.toEqual(wrong({ file: name, field: 'eval.prompts' }))
     }
   })

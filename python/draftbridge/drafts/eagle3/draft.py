@@ -49,8 +49,8 @@ class DraftConfig:
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any], file: str | None = None) -> DraftConfig:
         """Read a `config.json`. `rope_parameters` (transformers 5) wins. CONFIG_INVALID if a size is missing, if a
-        switch is not a boolean, or for a norm that this draft does not have."""
-        _refuse_other_norms(raw, file)
+        switch is not a boolean, or for a part that this draft does not have."""
+        _refuse_other_parts(raw, file)
         rope = raw.get("rope_parameters") or {}
         try:
             heads = int(raw["num_attention_heads"])
@@ -87,21 +87,40 @@ class DraftConfig:
         return config
 
 
-# Norms of other EAGLE3 variants. An engine that reads one as true runs another model than the one trained here.
-_OTHER_NORMS = ("norm_before_fc", "norm_before_residual")
+# Fields with one right value. An engine that reads another one runs another model than the one trained here.
+_ONLY: Mapping[str, tuple[Any, ...]] = {
+    "norm_before_fc": (False,),
+    "norm_before_residual": (False,),
+    "attention_bias": (False,),
+    "qkv_bias": (False,),
+    "mlp_bias": (False,),
+    "hidden_act": ("silu",),
+    "num_hidden_layers": (1,),
+    "partial_rotary_factor": (1,),
+    "logit_scale": (1,),
+}
 
 
-def _refuse_other_norms(raw: Mapping[str, Any], file: str | None) -> None:
-    for name in _OTHER_NORMS:
-        if raw.get(name):
-            raise BridgeError(
-                "CONFIG_INVALID",
-                "The draft configuration asks for a norm that this draft does not have.",
-                file=file,
-                field=name,
-                found=str(raw[name]),
-                fix=f"set {name} to false; fc_norm and norm_output are the norms that can be switched on",
-            )
+def _refuse_other_parts(raw: Mapping[str, Any], file: str | None) -> None:
+    for name, right in _ONLY.items():
+        if raw.get(name) is not None and raw[name] not in right:
+            raise _other_part(name, raw[name], str(right[0]).lower(), file)
+    for name in ("rope_scaling", "rope_parameters"):
+        rope = raw.get(name) or {}
+        kind = rope.get("rope_type", rope.get("type", "default"))
+        if kind != "default":
+            raise _other_part(name, kind, "null", file)
+
+
+def _other_part(name: str, found: object, right: str, file: str | None) -> BridgeError:
+    return BridgeError(
+        "CONFIG_INVALID",
+        "The draft configuration asks for a part that this draft does not have.",
+        file=file,
+        field=name,
+        found=str(found),
+        fix=f"set {name} to {right}; of the norms, fc_norm and norm_output can be switched on",
+    )
 
 
 def _switch(raw: Mapping[str, Any], name: str, file: str | None) -> bool:

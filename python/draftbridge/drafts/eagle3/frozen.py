@@ -13,7 +13,7 @@ from draftbridge.drafts.eagle3.row_kernel_choice import row_kernels
 from draftbridge.drafts.eagle3.teacher import Teacher
 from draftbridge.drafts.vocabulary import Vocabulary
 from draftbridge.settings.capture_contract import LogitRule
-from draftbridge.target.final_norm import FinalNorm, norm_kind_in
+from draftbridge.target.final_norm import FinalNorm, final_norm_in
 from draftbridge.target.layer_states import text_decoder
 from draftbridge.target.logit_rule import finish_of, logit_rule, rule_json
 from draftbridge.target.target import empty_model
@@ -59,16 +59,13 @@ def rule_for(inputs: BuildInputs, weights: TargetWeights) -> LogitRule:
 
 def final_norm_for(inputs: BuildInputs, weights: TargetWeights) -> FinalNorm:
     """The target's last norm, for features stored before it. CONFIG_INVALID for one that cannot be rebuilt."""
-    stated = inputs.contract.logits
-    kind = stated.norm if stated is not None else None
-    if kind is None:
-        kind = norm_kind_in(text_decoder(empty_model(inputs.target.model)))
-    if kind == "other":
+    norm = final_norm_in(text_decoder(empty_model(inputs.target.model)))
+    if norm.kind == "other":
         fix = "capture features after the final norm"
         raise _contradiction("target.model", "a final norm that draftbridge cannot rebuild", fix)
     device, dtype = inputs.world.device, inputs.dtype
     weight, bias = (None if part is None else part.to(device, dtype) for part in (weights.norm, weights.norm_bias))
-    return FinalNorm(kind, inputs.contract.shape.rms_norm_eps, weight, bias)
+    return replace(norm, weight=weight, bias=bias)
 
 
 def target_for(config: DraftConfig, inputs: BuildInputs) -> TargetWeights:

@@ -13,6 +13,7 @@ from draftbridge.drafts.eagle3.teacher import Teacher
 from draftbridge.drafts.eagle3.ttt_loss import StepSums, decayed, ploss_shares, unroll
 from draftbridge.settings.train_settings import TttSettings
 from draftbridge.target.final_norm import FinalNorm
+from draftbridge.target.logit_finish import LogitFinish
 from small_case import MASKS, SmallCase, batch_of, ttt_settings
 from torch import Tensor
 
@@ -188,6 +189,24 @@ def test_teacher_streams_over_the_vocabulary_and_ties_go_to_the_lowest_id() -> N
     assert int(case.vocabulary.ids[chunked.best[0]]) == low
     full = torch.softmax(hidden @ case.head.T, -1)[:, case.vocabulary.ids]
     assert_close(chunked.probs * chunked.mass[:, None], full, 1e-12)
+
+
+@pytest.mark.parametrize("chunk", [7, 1000])
+def test_teacher_rebuilds_scaled_capped_logits_of_a_head_with_bias(chunk: int) -> None:
+    case = SmallCase()
+    ids, hidden = case.vocabulary.ids, case.random(9, case.head.shape[1]) * 3
+    bias = case.random(case.head.shape[0])
+    finish = LogitFinish(scale=0.5, cap=2.0, bias=bias)
+    logits = 2 * torch.tanh((hidden @ case.head.T + bias) / 4)
+    teacher = Teacher(case.head, ids, chunk=chunk, finish=finish)
+    found = teacher(hidden)
+    assert_close(found.probs, torch.softmax(logits[:, ids], -1))
+    assert_close(found.mass, torch.softmax(logits, -1)[:, ids].sum(-1))
+    summary = teacher.summary(hidden)
+    assert torch.equal(summary.token, logits.argmax(-1))
+    assert_close(summary.total.double(), torch.logsumexp(logits, -1), 1e-6)
+    assert_close(teacher(hidden, summary).probs, found.probs)
+    assert not torch.allclose(Teacher(case.head, ids)(hidden).probs, found.probs)
 
 
 def test_teacher_norms_hidden_states_that_were_stored_before_the_norm() -> None:
