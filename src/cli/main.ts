@@ -1,13 +1,12 @@
 #!/usr/bin/env node
 import { readFile } from 'node:fs/promises'
 import { CommanderError } from 'commander'
-import { isErrno } from '../core/errors.ts'
 import { buildProgram } from './program.ts'
+import { outliveOutput } from './sessions/outlive-output.ts'
 import { listenForStop } from './sessions/stop.ts'
 import { describeError } from './texts/print-error.ts'
 
 const EXIT_USAGE = 2
-const EXIT_BUG = 70
 /** How long a finished command may still wait for open handles, such as a running Python call, before it exits. */
 const EXIT_GRACE_MS = 3000
 
@@ -16,8 +15,7 @@ const print = (text: string): void => {
 }
 
 async function main(args: readonly string[]): Promise<void> {
-  // A reader such as `head` may go away early. The work goes on without it, and its exit code is that of the work.
-  for (const stream of [process.stdout, process.stderr]) stream.on('error', endUnlessReaderIsGone)
+  outliveOutput(print)
   // Once the command is over a signal ends the process, whatever still runs.
   using stop = listenForStop(print)
   try {
@@ -34,11 +32,6 @@ async function main(args: readonly string[]): Promise<void> {
     process.stderr.write(`${text}\n`)
     process.exitCode = exitCode
   }
-}
-
-function endUnlessReaderIsGone(error: Error): void {
-  const isGone = isErrno(error, 'EPIPE') || ('code' in error && error.code === 'ERR_STREAM_DESTROYED')
-  if (!isGone) process.exit(EXIT_BUG)
 }
 
 async function version(): Promise<string> {

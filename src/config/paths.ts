@@ -17,6 +17,7 @@ const PATHS: readonly (readonly string[])[] = [
   ['target', 'tokenizer'],
   ['data', 'conversations'],
   ['features', 'files'],
+  ['features', 'masks'],
   ['store', 'root'],
   ['store', 'auth', 'keyFile'],
   ['draft', 'config'],

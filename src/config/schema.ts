@@ -18,6 +18,12 @@ const Run = z.strictObject({
 const Features = z.strictObject({
   source: z.enum(['capture', 'files']).default('capture'),
   files: z.string().nullable().default(null),
+  /** The layout of the files: docs/feature-files.md. `auto`: what all of them are. */
+  layout: z.enum(['auto', 'specforge', 'speculators', 'torchspec']).default('auto'),
+  /** The data set with `input_ids` and `loss_mask` of files that hold no mask. Null: looked for beside the files. */
+  masks: z.string().nullable().default(null),
+  /** Whether the last hidden state in the files is behind the target's final norm. `auto`: as the layout has it. */
+  finalNorm: z.enum(['auto', 'pre', 'post']).default('auto'),
   /** How ingested tensors get into the store: as reflinks, as hard links, as references to the files, or as copies. */
   link: z.enum(['auto', 'reflink', 'hardlink', 'reference', 'copy']).default('auto'),
   /** Replace samples of the same ids that another complete manifest of the store lists. */

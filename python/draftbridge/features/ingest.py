@@ -1,49 +1,49 @@
-"""Reads feature files in SpecForge's format as samples.
+"""Reads feature files as samples, one file per sample, in any layout of layouts.py.
 
-The format is that of `scripts/prepare_hidden_states.py` in github.com/sgl-project/SpecForge: one file per sample with
-`input_ids`, `loss_mask` int64 [n] and the states that the draft trains on; for EAGLE3 `hidden_state` [1, n, H] and
-`aux_hidden_state` [1, n, 3H]. Ids and mask may also be [1, n], and of any type that holds whole numbers or yes and no;
-states may be [n, width].
+Ids and mask are [n] or [1, n], of any type that holds whole numbers or yes and no. States are [n, width] or
+[1, n, width]; for EAGLE3 `hidden_state` is H wide and `aux_hidden_state` 3H.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from draftbridge.bridge.errors import BridgeError
-from draftbridge.bridge.handles import TensorDict, minted
+from draftbridge.bridge.handles import TABLE, TensorDict, minted
 from draftbridge.bridge.registry import Payload, op
-from draftbridge.features import token_counts
+from draftbridge.features import judged, token_counts
 from draftbridge.features.feature_file import invalid, opened
+from draftbridge.features.layouts import Form, named_tensors
+from draftbridge.features.mask_rows import MaskRows, has_masks, open_masks
 from draftbridge.features.tensor_places import CannotStay, Stamp, places_of
 
 # Imported to register its ops: the host imports only this module, and a producer needs the ops of both.
 from draftbridge.objects import content_file
 from draftbridge.objects.finite import require_finite
 
-__all__ = ["content_file", "encoded", "load_features", "token_counts"]
+__all__ = ["content_file", "encoded", "judged", "load_features", "token_counts"]
 
 _IDS = ("input_ids", "loss_mask")
-_WHOLE = (torch.int8, torch.uint8, torch.int16, torch.int32, torch.bool)
+_WHOLE = (torch.int8, torch.uint8, torch.int16, torch.uint16, torch.int32, torch.uint32, torch.uint64, torch.bool)
 _STATE_DTYPES = (torch.bfloat16, torch.float16, torch.float32)
 
 
-def load_features(file: str, max_length: int, layers: Mapping[str, int]) -> tuple[TensorDict, bool]:
+def load_features(file: str, max_length: int, form: Form) -> tuple[TensorDict, bool]:
     """The sample in `file`, truncated at `max_length` tokens (0: no limit), and whether it was truncated.
 
-    `layers`: for each state how many hidden states (H wide) lie side by side in it. Returns `input_ids`, `loss_mask`
+    Returns `input_ids`, `loss_mask`
     int64 [n] and the states [n, layers * H], each in its own memory. Raises FEATURE_INVALID, which names file and
     field, for any other content.
     """
     with opened(file, mapped=False) as content:
-        whole, kept = _checked_tensors(content, file, max_length, layers)
+        whole, kept = _checked_tensors(content, file, max_length, form)
         sample = {name: _own_memory(tensor[:kept]) for name, tensor in whole.items()}
     _check_ids(sample, file)
-    require_finite(sample, tuple(layers), file)
+    require_finite(sample, tuple(form.layers), file)
     return sample, kept < len(whole["input_ids"])
 
 
@@ -66,7 +66,7 @@ class InPlace:
     """Why the states were copied; None if they map the file."""
 
 
-def load_in_place(file: str, max_length: int, layers: Mapping[str, int]) -> InPlace:
+def load_in_place(file: str, max_length: int, form: Form) -> InPlace:
     """Like `load_features`, but the states map the file if it stores them unchanged.
 
     Mapped states are not checked to be finite here: the write that computes their digests does that. A sample without
@@ -74,26 +74,26 @@ def load_in_place(file: str, max_length: int, layers: Mapping[str, int]) -> InPl
     """
     stamp, offsets, copied = Stamp.of(file), {}, None
     with opened(file, mapped=True) as content:
-        whole, kept = _checked_tensors(content, file, max_length, layers)
+        whole, kept = _checked_tensors(content, file, max_length, form)
         sample = {name: tensor[:kept] for name, tensor in whole.items()}
         try:
-            offsets = places_of(file, {name: whole[name] for name in layers}, kept)
+            offsets = places_of(file, {name: whole[name] for name in form.layers}, kept)
         except CannotStay as exc:
             copied = str(exc)
         copies = _IDS if copied is None else tuple(sample)
         sample |= {name: sample[name].clone() for name in copies}
     _check_ids(sample, file)
     if copied is not None or _loss_tokens(sample) == 0:
-        require_finite(sample, tuple(layers), file)
+        require_finite(sample, tuple(form.layers), file)
     if Stamp.of(file) != stamp:
         raise invalid(file, "the feature file changed while it was read", found="another size, time or file")
     return InPlace(sample, kept < len(whole["input_ids"]), stamp, offsets, copied)
 
 
-def _checked_tensors(content: Any, file: str, max_length: int, layers: Mapping[str, int]) -> tuple[TensorDict, int]:
+def _checked_tensors(content: Any, file: str, max_length: int, form: Form) -> tuple[TensorDict, int]:
     """The checked tensors of the file, in full length, and the number of rows to keep."""
-    whole = _named_tensors(content, file, layers)
-    length = _length(whole, file, layers)
+    whole = _named_tensors(content, file, form)
+    length = _length(whole, file, form.layers)
     return whole, min(length, max_length) if max_length else length
 
 
@@ -108,15 +108,17 @@ def _loss_tokens(sample: TensorDict) -> int:
     return int(sample["loss_mask"][:-1].sum())
 
 
-def _named_tensors(content: Any, file: str, states: Collection[str]) -> TensorDict:
-    """Ids, mask and states, without the leading axis of length 1 that the states have in the file."""
+def _named_tensors(content: Any, file: str, form: Form) -> TensorDict:
+    """Ids, mask and states, without the leading axis of length 1 that they may have in the file."""
+    states = form.layers
     if not isinstance(content, dict):
         raise invalid(file, "the file does not contain a dict of tensors", found=type(content).__name__)
+    found = named_tensors(content, file, form)
     for name in (*_IDS, *states):
-        if name not in content:
+        if name not in found:
             present = ", ".join(sorted(str(key) for key in content))[:200]
             raise invalid(file, "a tensor of the feature file is missing", field=name, found=present or "nothing")
-    tensors = {name: _plain(content[name], name, file) for name in (*_IDS, *states)}
+    tensors = {name: _plain(found[name], name, file) for name in (*_IDS, *states)}
     for name, tensor in tensors.items():
         rank = 2 if name in states else 1
         if tensor.ndim == rank + 1 and tensor.shape[0] == 1:
@@ -192,13 +194,25 @@ def _check_ids(sample: TensorDict, file: str) -> None:
         raise invalid(file, "the mask has values other than 0 and 1", field="loss_mask", found=str(int(odd[0])))
 
 
+@op("masks.open", "io")
+def _open_masks(payload: Payload) -> Payload:
+    named, near = payload["path"], [folder for folder in payload["near"] if has_masks(folder)]
+    if named is None and not near:
+        return {"handle": None, "path": "", "rows": 0, "digest": ""}
+    path = str(near[0] if named is None else named)
+    masks = open_masks(path)
+    return {"handle": TABLE.mint(masks), "path": path, "rows": len(masks), "digest": masks.digest}
+
+
 @op("ckpt.load", "bulk")
 def _load(payload: Payload) -> Payload:
-    file, limit, layers = str(payload["path"]), payload["maxLength"], payload["layers"]
+    file, limit = str(payload["path"]), payload["maxLength"]
+    masks = None if payload["masks"] is None else TABLE.borrow(payload["masks"], MaskRows)
+    form = Form(payload["layers"], payload["layout"], payload["final"], masks)
     try:
         if payload["inPlace"]:
-            return _in_place(load_in_place(file, limit, layers))
-        return {**encoded(*load_features(file, limit, layers)), "extern": None, "copied": None}
+            return _in_place(load_in_place(file, limit, form))
+        return {**encoded(*load_features(file, limit, form)), "extern": None, "copied": None}
     except OSError as exc:
         raise BridgeError(
             "FEATURE_INVALID",

@@ -12,12 +12,21 @@ from typing import Any, TypeGuard
 
 import torch
 
-from draftbridge.files.plain import open_plain
+from draftbridge.files.plain import opened
 from draftbridge.files.positioned import bytes_at, read_at
 from draftbridge.objects.safetensors_header import DTYPES
 
 # The limit of the safetensors library. Feature files have headers of a few hundred bytes.
 _MAX_HEADER = 100_000_000
+
+
+_TYPES = {
+    **DTYPES,
+    "U16": torch.uint16,
+    "U32": torch.uint32,
+    "U64": torch.uint64,
+    "F8_E4M3": torch.float8_e4m3fn,
+}
 
 
 class DamagedFile(Exception):
@@ -26,16 +35,24 @@ class DamagedFile(Exception):
 
 def read_safetensors(file: str) -> dict[str, torch.Tensor]:
     """All tensors by name, each in its own memory. Raises DamagedFile, or OSError from the file system."""
-    fd = open_plain(file, follow=True)
-    try:
-        size = os.fstat(fd).st_size
-        length = int.from_bytes(bytes_at(fd, 8, 0), "little")
-        if size < 8 or length > min(_MAX_HEADER, size - 8):
-            raise DamagedFile(f"a header of {length} bytes in a file of {size} bytes")
-        header = _header(bytes_at(fd, length, 8))
-        return {name: _tensor(fd, name, about, 8 + length, size) for name, about in header.items()}
-    finally:
-        os.close(fd)
+    with opened(file, follow=True) as fd:
+        header, base, size = _described(fd)
+        return {name: _tensor(fd, name, about, base, size) for name, about in header.items()}
+
+
+def names_in(file: str) -> list[str]:
+    """The names of the tensors, which are not read. Raises DamagedFile, or OSError from the file system."""
+    with opened(file, follow=True) as fd:
+        return list(_described(fd)[0])
+
+
+def _described(fd: int) -> tuple[dict[str, Any], int, int]:
+    """The header, where the data begins, and the size of the file."""
+    size = os.fstat(fd).st_size
+    length = int.from_bytes(bytes_at(fd, 8, 0), "little")
+    if size < 8 or length > min(_MAX_HEADER, size - 8):
+        raise DamagedFile(f"a header of {length} bytes in a file of {size} bytes")
+    return _header(bytes_at(fd, length, 8)), 8 + length, size
 
 
 def _header(text: bytes) -> dict[str, Any]:
@@ -53,7 +70,7 @@ def _tensor(fd: int, name: str, about: Any, base: int, size: int) -> torch.Tenso
     field = name[:80]
     if not isinstance(about, dict):
         raise DamagedFile(f"{field}: no description of a tensor")
-    dtype, shape, offsets = DTYPES.get(str(about.get("dtype"))), about.get("shape"), about.get("data_offsets")
+    dtype, shape, offsets = _TYPES.get(str(about.get("dtype"))), about.get("shape"), about.get("data_offsets")
     if dtype is None:
         raise DamagedFile(f"{field}: dtype {str(about.get('dtype'))[:80]}")
     if not _are_counts(shape) or not _are_counts(offsets) or len(offsets) != 2:

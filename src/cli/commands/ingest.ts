@@ -3,10 +3,11 @@ import { type ReplaceFlag, type RunFlags, replaceSet, withExamples, withReplaceF
 import type { Stop } from '../sessions/stop.ts'
 
 export function addIngest(program: Command, stop: Stop): void {
-  const command = program.command('ingest').description('store existing .ckpt feature files, publish the manifest')
+  const command = program.command('ingest').description('store existing feature files, publish the manifest')
   withExamples(command, [
     'ingest',
     "ingest --set features.files='/data/**/*.ckpt*'",
+    'ingest --as speculators',
     'ingest --link reference',
     'ingest --replace',
     'ingest --json',
@@ -15,11 +16,15 @@ export function addIngest(program: Command, stop: Stop): void {
   const link = command
     .createOption('--link <mode>', 'how tensors get into the store; sets features.link')
     .choices(modes)
-  withReplaceFlag(withRunFlags(command.addOption(link))).action(
-    async (flags: RunFlags & ReplaceFlag & { readonly link?: string }) => {
+  const layout = command
+    .createOption('--as <layout>', 'layout of the files; sets features.layout')
+    .choices(['auto', 'specforge', 'speculators', 'torchspec'])
+  withReplaceFlag(withRunFlags(command.addOption(layout).addOption(link))).action(
+    async (flags: RunFlags & ReplaceFlag & { readonly link?: string; readonly as?: string }) => {
       const { produceFrom } = await import('../sessions/produce-session.ts')
       const link = flags.link === undefined ? [] : [`features.link=${flags.link}`]
-      await produceFrom('files', { ...flags, set: [...flags.set, ...link, ...replaceSet(flags)] }, stop)
+      const layout = flags.as === undefined ? [] : [`features.layout=${flags.as}`]
+      await produceFrom('files', { ...flags, set: [...flags.set, ...layout, ...link, ...replaceSet(flags)] }, stop)
     },
   )
 }

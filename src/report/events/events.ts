@@ -30,6 +30,17 @@ export const EventBody = z.discriminatedUnion('event', [
     source: z.enum(['capture', 'files']),
     total: Count.nullable(),
   }),
+  /** What lies in `features.files`, by kind, before any of it is read whole. */
+  z.strictObject({
+    event: z.literal('produce.found'),
+    layout: z.string(),
+    finalNorm: z.enum(['pre', 'post']),
+    files: z.array(z.strictObject({ kind: z.string(), files: Count })).readonly(),
+    /** What gives no sample, by reason. */
+    leftOut: z.array(z.strictObject({ why: z.string(), count: Count, first: z.string() })).readonly(),
+    /** The data set that the masks are read from. */
+    masks: z.string().nullable(),
+  }),
   z.strictObject({ event: z.literal('produce.progress'), total: Count.nullable(), ...Produced }),
   /** Samples that were copied although `features.link` asked for links. `why`: the reason. */
   /** Bad inputs of one kind. `places`: the first of them. */

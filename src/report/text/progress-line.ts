@@ -76,6 +76,14 @@ function producedParts(body: EventBody): string[] | null {
         body.source === 'capture' ? 'capturing features from the target' : 'ingesting feature files',
         ...maybe(body.total, 'sample'),
       ]
+    case 'produce.found':
+      return [
+        `layout ${body.layout}`,
+        ...body.files.map(({ kind, files }) => [plural(files, 'file'), FILES_OF_KIND[kind]].join(' ').trim()),
+        `last state ${body.finalNorm === 'pre' ? 'before' : 'after'} the final norm`,
+        ...(body.masks === null ? [] : [`masks of ${body.masks}`]),
+        ...body.leftOut.map(({ why, count: left, first }) => `left out: ${why} (${count(left)}), first ${first}`),
+      ]
     case 'produce.progress':
       return [
         `features ${body.total === null ? count(body.samples) : `${count(inputsOf(body))}/${count(body.total)}`}`,
@@ -104,6 +112,12 @@ function producedParts(body: EventBody): string[] | null {
     default:
       return null
   }
+}
+
+const FILES_OF_KIND: Readonly<Record<string, string>> = {
+  compressed: 'compressed, not looked into yet',
+  unknown: 'of no known layout',
+  unreadable: 'that cannot be read',
 }
 
 const some = (samples: number, what: string): string[] => (samples > 0 ? [`${count(samples)} ${what}`] : [])

@@ -1,7 +1,8 @@
-import { readdir, stat } from 'node:fs/promises'
+import { stat } from 'node:fs/promises'
 import path from 'node:path'
 import { finding, isErrno } from '../../core/errors.ts'
-import { globMatcher } from '../produce/feature-files.ts'
+import { filesBelow, partsOfPattern } from '../../core/files/files-of-pattern.ts'
+import { UnreadableFolder } from '../../core/files/names-below.ts'
 
 /**
  * The files that `data.conversations` names, each once: as they are listed, the files of a pattern sorted by path. A name
@@ -22,18 +23,14 @@ async function isThere(name: string): Promise<boolean> {
 }
 
 async function matching(pattern: string): Promise<readonly string[]> {
-  const parts = pattern.split('/')
-  const firstWild = parts.findIndex((part) => /[*?{]/.test(part))
-  if (firstWild === -1) return [pattern]
-  const base = parts.slice(0, firstWild).join('/') || '/'
-  const matches = globMatcher(parts.slice(firstWild).join('/'))
-  const names = await readdir(base, { recursive: true }).catch((error: unknown) => {
-    if (isErrno(error, 'ENOENT', 'ENOTDIR')) return []
-    throw unusable(base, error instanceof Error ? error.message : String(error), 'make the folder readable')
+  const parts = await partsOfPattern(pattern)
+  if (parts === null) return [pattern]
+  const { base, names } = await filesBelow(parts.base, parts.rest).catch((error: unknown) => {
+    if (!(error instanceof UnreadableFolder)) throw error
+    if (error.folder === parts.base && isErrno(error.error, 'ENOENT', 'ENOTDIR')) return { base: '', names: [] }
+    throw unusable(error.folder, String(error.error), 'make the folder readable')
   })
-  // Copies of a Mac leave `._name` beside a name; such files hold no data.
-  const files = names.filter((name) => matches(name) && !path.basename(name).startsWith('._')).sort()
-  if (files.length > 0) return files.map((name) => path.join(base, name))
+  if (names.length > 0) return names.map((name) => path.join(base, name))
   throw unusable(pattern, 'a pattern that no file matches', 'check the folder and the ending of the files')
 }
 

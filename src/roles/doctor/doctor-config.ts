@@ -51,7 +51,7 @@ async function producerInput({ features, data, run }: RunConfig): Promise<Check>
   const input = features.files
   if (input === null) return unset
   return checked(spec, async () => {
-    const files = await findFeatureFiles(input)
+    const { files } = await findFeatureFiles(input)
     const size = files.reduce((sum, file) => sum + file.bytes, 0)
     return `${input}: ${plural(files.length, 'file')}, ${bytes(size)}`
   })

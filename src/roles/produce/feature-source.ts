@@ -3,6 +3,7 @@ import { type CodedError, finding, hasCode } from '../../core/errors.ts'
 import type { SampleId } from '../../core/ids.ts'
 import type { Provenance, SampleFacts, SampleRef } from '../../core/sample-ref.ts'
 import type { CaptureContract } from '../../core/target-contract.ts'
+import type { EventBody } from '../../report/events/events.ts'
 import type { ExternFile } from '../../store/blobs/blobs.ts'
 
 /** The result for one input. */
@@ -53,6 +54,8 @@ export interface SourcePlan {
   readonly total: number
   /** False when the input of a published ref has changed since it was published. */
   isCurrent(ref: SampleRef): boolean
+  /** What was found before any work, to be shown first. */
+  readonly found?: Extract<EventBody, { event: 'produce.found' }>
   open(): Promise<FeatureSource>
 }
 

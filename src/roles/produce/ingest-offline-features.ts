@@ -9,6 +9,12 @@ import { produceInto } from './produce.ts'
 export interface IngestOptions {
   /** A folder, a file or a pattern that matches `.ckpt`, `.ckpt.gz` and `.safetensors` feature files. */
   readonly files: string
+  /** The layout of the files: `features.layout` of the config. Default: auto. */
+  readonly layout?: RunConfig['features']['layout']
+  /** The data set with the masks of files that hold none. Default: one beside the files. */
+  readonly masks?: string
+  /** Whether their last state is behind the final norm. Default: as the layout has it. */
+  readonly finalNorm?: RunConfig['features']['finalNorm']
   /** The target that the features were captured from: a transformers folder or a .gguf file. */
   readonly target: string
   /** Must have been opened with `retain: true`. */
@@ -32,12 +38,13 @@ export interface IngestOptions {
 /** Ingests existing feature files into a store and publishes their manifest. Resumes an interrupted ingest. */
 export async function ingestOfflineFeatures(options: IngestOptions): Promise<Manifest> {
   const { files, target, store, manifest, runId, maxLength, link, replace, onBad = 'stop' } = options
+  const { layout, masks, finalNorm } = options
   const config = RunConfig.parse({
     version: 1,
     run: { id: runId },
     target: { model: target },
     data: maxLength === undefined ? { onBad } : { onBad, maxLength },
-    features: { source: 'files', files, link, replace },
+    features: { source: 'files', files, link, replace, layout, masks, finalNorm },
     manifest,
   })
   const context = {

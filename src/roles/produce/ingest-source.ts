@@ -1,20 +1,22 @@
 import { realpath } from 'node:fs/promises'
+import type { OpInput } from '../../bridge/ops.ts'
 import type { Python } from '../../bridge/python.ts'
-import { TensorSet } from '../../bridge/tensor-set.ts'
+import { type Owned, TensorSet } from '../../bridge/tensor-set.ts'
 import type { RunConfig } from '../../config/schema.ts'
 import { InOrder } from '../../core/concurrency/in-order.ts'
-import { finding, hasCode } from '../../core/errors.ts'
+import { finding, hasCode, isErrno } from '../../core/errors.ts'
 import { type RunId, SampleId } from '../../core/ids.ts'
 import type { SampleRef } from '../../core/sample-ref.ts'
-import { CaptureContract } from '../../core/target-contract.ts'
+import { CaptureContract, type TargetShape } from '../../core/target-contract.ts'
 import { type DraftArchitecture, layersIn } from '../../drafts/architecture.ts'
 import { architectureOf } from '../../drafts/registry.ts'
 import { inputsText } from '../../refs/root/inputs.ts'
 import { sha256 } from '../../refs/sha256.ts'
 import type { ExternFile } from '../../store/blobs/blobs.ts'
 import { auxLayersOf } from '../train/draft-config-file.ts'
-import { type FeatureFile, findFeatureFiles } from './feature-files.ts'
+import type { FeatureFile } from './feature-files.ts'
 import { atOrigin, type FeatureSource, type IsKnown, type SourceItem, type SourcePlan } from './feature-source.ts'
+import { type FeatureSurvey, foundEvent, openMasks, surveyFeatures } from './feature-survey.ts'
 
 /** Limits of concurrent loads. The weight is in bytes: about three long samples of a 7B target. */
 const LOAD_LIMITS = { tasks: 16, weight: 192 * 2 ** 20 }
@@ -41,40 +43,47 @@ export async function planIngest(config: RunConfig, python: Python): Promise<Sou
       fix: 'name a folder or a pattern such as "features/**/*.ckpt*"',
     })
   }
-  const files = await findFeatureFiles(features.files)
+  const input = await surveyFeatures(features.files, features, python)
+  const { files, layout } = input
   // Sample ids are positions in the sorted list of names, so the list must not change. A repaired file has the same
   // name and another size: only its sample is ingested again.
   const names = sha256(JSON.stringify(files.map(({ name }) => name)))
-  const inputs = inputsText({ 'features.files': names, 'data.maxLength': data.maxLength })
+  const inputs = inputsText({
+    'features.files': names,
+    'data.maxLength': data.maxLength,
+    ...(layout === 'specforge' ? {} : { 'features.layout': layout }),
+    ...(features.finalNorm === 'auto' ? {} : { 'features.finalNorm': features.finalNorm }),
+    ...(input.masks === null ? {} : { 'features.masks': input.masks.digest }),
+  })
   const sizes = new Map(files.map(({ bytes }, index) => [fileSampleId(config.run.id, index), bytes]))
   const isCurrent = (ref: SampleRef) => ref.sourceBytes === sizes.get(ref.sampleId)
-  const open = async () => new IngestSource(config, python, files, await contractOf(config, python, files))
-  return { inputs, total: files.length, isCurrent, open }
+  const open = () => IngestSource.open(config, python, input)
+  return { inputs, total: files.length, isCurrent, found: foundEvent(input), open }
 }
+
+/** How each file is read, as `ckpt.load` wants it. */
+type Form = Pick<OpInput<'ckpt.load'>, 'layers' | 'layout' | 'final' | 'masks'>
 
 /**
  * A feature file does not record its layers. So they are assumed to be those that `draft.config` names, or else the
- * default layers of the architecture, with the last hidden state after the final norm. The dtype is that of the first file.
+ * default layers of the architecture. The dtype is that of the first file.
  */
 async function contractOf(
-  { target, data, draft }: RunConfig,
+  { target, data }: RunConfig,
   python: Python,
-  files: readonly FeatureFile[],
+  { files, finalNorm }: FeatureSurvey,
+  { shape, hash, auxLayers, form }: { shape: TargetShape; hash: string; auxLayers: readonly number[]; form: Form },
 ): Promise<CaptureContract> {
-  const { shape, hash } = await python.call('target.describe', { model: target.model })
-  const architecture = architectureOf(draft.architecture)
-  const auxLayers = await auxLayersOf(draft, shape)
-  const layers = layersByState(architecture, auxLayers)
-  const load = (file: FeatureFile) => python.call('ckpt.load', { path: file.path, maxLength: data.maxLength, layers })
+  const load = (file: FeatureFile) => python.call('ckpt.load', { path: file.path, maxLength: data.maxLength, ...form })
   await using tensors = new TensorSet(python, (await firstGood(files, load)).set)
-  const states = tensors.features.filter(({ name }) => name in layers)
+  const states = tensors.features.filter(({ name }) => name in form.layers)
   return CaptureContract.parse({
     target: target.model,
     targetHash: hash,
     shape,
     auxLayers,
     layerConvention: 'output',
-    finalNorm: 'post',
+    finalNorm,
     dtype: states[0]?.dtype,
     maskRule: 'from-file',
     tokenizerHash: null,
@@ -101,17 +110,43 @@ class IngestSource implements FeatureSource {
   readonly #config: RunConfig
   readonly #python: Python
   readonly #files: readonly FeatureFile[]
-  readonly #layers: Readonly<Record<string, number>>
+  readonly #form: Form
+  readonly #masks: Owned | null
 
-  constructor(config: RunConfig, python: Python, files: readonly FeatureFile[], contract: CaptureContract) {
+  private constructor(
+    config: RunConfig,
+    python: Python,
+    files: readonly FeatureFile[],
+    { contract, form, masks }: { contract: CaptureContract; form: Form; masks: Owned | null },
+  ) {
     this.contract = contract
     this.#config = config
     this.#python = python
     this.#files = files
-    this.#layers = layersByState(architectureOf(config.draft.architecture), contract.auxLayers)
+    this.#form = form
+    this.#masks = masks
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {}
+  static async open(config: RunConfig, python: Python, input: FeatureSurvey): Promise<IngestSource> {
+    const { shape, hash } = await python.call('target.describe', { model: config.target.model })
+    const architecture = architectureOf(config.draft.architecture)
+    const auxLayers = await auxLayersOf(config.draft, shape)
+    const masks = await openMasks(input.masks, python)
+    try {
+      const final = architecture.states.find(({ source }) => source === 'final')?.name ?? null
+      const layers = layersByState(architecture, auxLayers)
+      const form = { layers, layout: input.layout, final, masks: masks?.handle ?? null }
+      const contract = await contractOf(config, python, input, { shape, hash, auxLayers, form })
+      return new IngestSource(config, python, input.files, { contract, form, masks })
+    } catch (error) {
+      await masks?.[Symbol.asyncDispose]()
+      throw error
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#masks?.[Symbol.asyncDispose]()
+  }
 
   async *items(isKnown: IsKnown): AsyncGenerator<SourceItem> {
     const loads = new InOrder<SourceItem>(LOAD_LIMITS, discard)
@@ -130,8 +165,9 @@ class IngestSource implements FeatureSource {
     try {
       return await this.#loaded(file, index, isKnown)
     } catch (error) {
-      if (!hasCode(error, 'FEATURE_INVALID')) throw error
-      return { kind: 'refused', error: atOrigin(error, file.path) }
+      const refused = isErrno(error, 'ENOENT', 'ELOOP', 'EACCES') ? unreachable(file.path, error) : error
+      if (!hasCode(refused, 'FEATURE_INVALID')) throw error
+      return { kind: 'refused', error: atOrigin(refused, file.path) }
     }
   }
 
@@ -142,11 +178,11 @@ class IngestSource implements FeatureSource {
     const inPlace = features.link !== 'copy'
     // The store keeps this path, so symbolic links are resolved: their target may change later.
     const realFile = inPlace ? await realpath(file.path) : file.path
-    const wanted = { maxLength: data.maxLength, layers: this.#layers, inPlace }
+    const wanted = { maxLength: data.maxLength, ...this.#form, inPlace }
     const loaded = await this.#python.call('ckpt.load', { path: realFile, ...wanted })
     const tensors = new TensorSet(this.#python, loaded.set)
     try {
-      requireSpec(file.path, tensors, this.contract, this.#layers)
+      requireSpec(file.path, tensors, this.contract, this.#form.layers)
     } catch (error) {
       await tensors[Symbol.asyncDispose]()
       throw error
@@ -167,6 +203,14 @@ class IngestSource implements FeatureSource {
     }
   }
 }
+
+const unreachable = (file: string, cause: NodeJS.ErrnoException) =>
+  finding(
+    'FEATURE_INVALID',
+    'the feature file cannot be read',
+    { file, found: cause.message, fix: 'remove it or make it readable; if it is a link, check that its target exists' },
+    { cause },
+  )
 
 async function* nextOf(loads: InOrder<SourceItem>): AsyncGenerator<SourceItem> {
   const item = await loads.next()

@@ -75,6 +75,7 @@ export async function produceInto(options: ProduceOptions): Promise<Manifest> {
   try {
     const plan = await (options.plan ?? planOf(options))
     context.events.emit({ event: 'produce.started', source: config.features.source, total: plan.total })
+    if (plan.found !== undefined) context.events.emit(plan.found)
     const complete = await completeManifest(options, plan)
     if (complete !== null) {
       const seconds = (time.now() - started) / 1000

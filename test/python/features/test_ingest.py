@@ -13,11 +13,12 @@ import pytest
 import torch
 from draftbridge.bridge.errors import BridgeError
 from draftbridge.features.ingest import load_features
+from draftbridge.features.layouts import Form
 from draftbridge.features.token_counts import TokenCounts
 from safetensors.torch import save_file
 
 LENGTH, HIDDEN = 6, 4
-LAYERS = {"hidden_state": 1, "aux_hidden_state": 3}
+LAYERS = Form({"hidden_state": 1, "aux_hidden_state": 3})
 
 
 def features(**changes: Any) -> dict[str, Any]:
@@ -153,10 +154,10 @@ def test_the_states_are_those_that_the_caller_names(tmp_path: Path, width: int, 
     content = {"input_ids": ids, "loss_mask": mask, "middle": torch.ones(LENGTH, width), "unread": torch.ones(1)}
     file = saved(tmp_path / "one.ckpt", content)
     if found is None:
-        assert set(load_features(file, 0, {"middle": 2})[0]) == {"input_ids", "loss_mask", "middle"}
+        assert set(load_features(file, 0, Form({"middle": 2}))[0]) == {"input_ids", "loss_mask", "middle"}
     else:
         with pytest.raises(BridgeError) as caught:
-            load_features(file, 0, {"middle": 2})
+            load_features(file, 0, Form({"middle": 2}))
         assert caught.value.details["found"].startswith(found)
 
 

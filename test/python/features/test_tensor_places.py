@@ -14,12 +14,13 @@ import torch
 from draftbridge.bridge.errors import BridgeError
 from draftbridge.features import ingest, tensor_places
 from draftbridge.features.ingest import InPlace, load_features, load_in_place
+from draftbridge.features.layouts import Form
 from draftbridge.objects.write.object_writer import bytes_of
 from safetensors.torch import save_file
 
 ROWS, HIDDEN = 7, 4
-LAYERS = {"hidden_state": 1, "aux_hidden_state": 3}
-STATES = tuple(LAYERS)
+LAYERS = Form({"hidden_state": 1, "aux_hidden_state": 3})
+STATES = tuple(LAYERS.layers)
 
 
 def features() -> dict[str, torch.Tensor]:

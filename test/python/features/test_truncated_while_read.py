@@ -20,6 +20,7 @@ import os, sys
 import torch
 from draftbridge.bridge.errors import BridgeError
 from draftbridge.features import ingest, safetensors_file
+from draftbridge.features.layouts import Form
 
 file, moment = sys.argv[1:]
 
@@ -37,7 +38,7 @@ elif file.endswith(".safetensors"):
 else:
     torch.serialization._open_zipfile_reader = then_truncated(torch.serialization._open_zipfile_reader)
 try:
-    sample, _ = ingest.load_features(file, 0, {"hidden_state": 1, "aux_hidden_state": 3})
+    sample, _ = ingest.load_features(file, 0, Form({"hidden_state": 1, "aux_hidden_state": 3}))
     print("sum", int(sample["aux_hidden_state"].sum()))
 except BridgeError as exc:
     print(exc.code, exc.details["file"])
