@@ -39,7 +39,8 @@ export async function planCapture(config: RunConfig, python: Python): Promise<So
     const { handle, device, contract } = opened
     // On a CPU, a batch is no faster and padding costs time. Alone, a sample's bits do not depend on other samples.
     const batchTokens = device === 'cpu' ? 1 : data.batchTokens
-    return new CaptureSource({ config, files, python, batchTokens }, new Owned(python, handle), contract)
+    const overlap = device !== 'cpu'
+    return new CaptureSource({ config, files, python, batchTokens, overlap }, new Owned(python, handle), contract)
   }
   // A sample is current when it has the tokens of its conversation, which its source compares.
   return { inputs, total, isCurrent: () => true, open }

@@ -89,10 +89,8 @@ def test_on_other_cpus_bfloat16_features_are_float32_ones_rounded_once(
     assert torch.equal(short_aux, aux.bfloat16())
 
 
-def test_stored_rows_hold_no_more_memory_than_their_own(capture: Capture) -> None:
-    for ids, (last, aux) in zip(IDS, states(capture, IDS), strict=True):
-        assert last.untyped_storage().nbytes() == len(ids) * 32 * 4
-        assert aux.untyped_storage().nbytes() == len(ids) * 96 * 4
+def test_the_rows_of_a_sample_lie_one_behind_another(capture: Capture) -> None:
+    for last, aux in states(capture, IDS):
         assert last.is_contiguous() and aux.is_contiguous()
 
 
