@@ -2,7 +2,14 @@ import { z } from 'zod'
 import { DataSettings, DraftSettings, TargetSettings } from '../core/settings/model-settings.ts'
 import { CaptureContract } from '../core/target-contract.ts'
 import { Encoded } from './ingest-ops.ts'
+import { ObjectError } from './object-ops.ts'
 import { Count, Handle, Int, Minted, op, Session } from './op.ts'
+
+export const EncodedConversation = z.strictObject({
+  /** `turn`: the answer that the sample trains, by its place in `messages`; null where one sample trains all. */
+  samples: z.array(Encoded.extend({ turn: Count.nullable() })),
+})
+export type EncodedConversation = z.output<typeof EncodedConversation>
 
 /** Ops that encode conversations and run the target on them. */
 export const captureOps = {
@@ -22,14 +29,12 @@ export const captureOps = {
     'engine',
     z.strictObject({
       session: Handle,
-      /** `{ messages, tools? }` or `{ input_ids, loss_start }`, as JSON text, because it keeps the digits of numbers. */
-      conversation: z.string(),
+      /** Each `{ messages, tools? }` or `{ input_ids, loss_start }`, as JSON text, because it keeps the digits of numbers. */
+      conversations: z.array(z.string()).min(1),
       maxLength: Int.positive(),
     }),
-    z.strictObject({
-      /** `turn`: the answer that the sample trains, by its place in `messages`; null where one sample trains all. */
-      samples: z.array(Encoded.extend({ turn: Count.nullable() })),
-    }),
+    /** For each conversation its samples, or why it is refused. */
+    z.strictObject({ results: z.array(z.union([EncodedConversation, ObjectError])) }),
   ),
   /** Begins one forward pass. On a GPU it does not wait for the result, which `capture.collect` gives. */
   'capture.forward': op('engine', z.strictObject({ session: Handle, samples: z.array(Handle).min(1) }), Session),

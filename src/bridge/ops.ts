@@ -41,6 +41,7 @@ export const ops = {
   ),
   'host.live': op('io', Nothing, z.strictObject({ handles: Count })),
   'handle.free': op('io', Session, Nothing),
+  'handles.free': op('io', z.strictObject({ handles: z.array(Handle) }), Nothing),
 
   ...objectOps,
   ...keyOps,
@@ -48,6 +49,8 @@ export const ops = {
 
   /** The target's hash alone. Imports less than `target.describe`, so it is faster on the first call. */
   'target.identity': op('io', z.strictObject({ model: z.string() }), z.strictObject({ hash: z.string() })),
+  /** While the handle lives, a target's GGUF file is read once and not by each op anew. */
+  'target.reads': op('io', Nothing, Session),
   'target.describe': op(
     'io',
     z.strictObject({ model: z.string() }),

@@ -77,7 +77,7 @@ export class CaptureSource implements FeatureSource {
       }
       while (!pool.isEmpty) yield pool.take()
     } finally {
-      await freeAll(pool.takeAll())
+      await freeAll(python, pool.takeAll())
     }
   }
 }

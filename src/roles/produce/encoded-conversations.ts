@@ -1,11 +1,12 @@
-import type { OpOutput } from '../../bridge/ops.ts'
+import type { EncodedConversation } from '../../bridge/capture-ops.ts'
+import { objectError } from '../../bridge/envelope.ts'
 import type { Python } from '../../bridge/python.ts'
-import { TensorSet } from '../../bridge/tensor-set.ts'
+import { Owned, TensorSet } from '../../bridge/tensor-set.ts'
 import type { RunConfig } from '../../config/schema.ts'
 import { type CodedError, hasCode } from '../../core/errors.ts'
 import { SampleId } from '../../core/ids.ts'
 import { type NamedConversation, readConversations } from '../conversations/read-conversations.ts'
-import { type IsKnown, type SourceItem, withOrigin } from './feature-source.ts'
+import { atOrigin, type IsKnown, type SourceItem } from './feature-source.ts'
 
 /** The tokens and the mask of a sample, before the target has run on it. Its receiver owns `tokens`. */
 export interface EncodedSample {
@@ -15,10 +16,15 @@ export interface EncodedSample {
   /** A further sample of a conversation that gave one already. */
   readonly isPart: boolean
   readonly tokens: TensorSet
-  readonly about: OpOutput<'capture.encode'>['samples'][number]
+  readonly about: EncodedConversation['samples'][number]
 }
 
+/** How many conversations are encoded in one call. */
+const GROUP = 16
+
 type Refused = Extract<SourceItem, { kind: 'refused' }>
+
+type Group = ReadonlyArray<NamedConversation | Refused>
 
 /** Reads conversations and encodes them. */
 export class EncodedConversations {
@@ -43,55 +49,73 @@ export class EncodedConversations {
   /** The samples that the target must run on, and what becomes of all other inputs. */
   async *items(isKnown: IsKnown): AsyncGenerator<EncodedSample | SourceItem> {
     const { run, data } = this.#config
+    let group: Array<NamedConversation | Refused> = []
     for await (const item of readConversations(this.#files, run.id, data.limit)) {
-      const encoded = item.kind === 'refused' ? item : await this.#encode(item)
-      if ('error' in encoded) {
-        yield encoded
-        continue
-      }
-      const waiting = [...encoded]
-      try {
-        for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
-          yield (await finished(next, isKnown)) ?? next
-        }
-      } finally {
-        await freeAll(waiting)
-      }
+      group.push(item)
+      if (group.length < GROUP) continue
+      yield* this.#finished(group, isKnown)
+      group = []
     }
+    yield* this.#finished(group, isKnown)
   }
 
-  async #encode({ sampleId, where, json }: NamedConversation): Promise<readonly EncodedSample[] | Refused> {
-    const call = { session: this.#session, conversation: json, maxLength: this.#config.data.maxLength }
+  /** Encodes a group in one call, because each call has its price. */
+  async *#finished(group: Group, isKnown: IsKnown): AsyncGenerator<EncodedSample | SourceItem> {
+    const waiting = await this.#encode(group)
+    const samples = () => waiting.filter((item) => item.kind === 'encoded')
     try {
-      const { samples } = await withOrigin(where, () => this.#python.call('capture.encode', call))
-      return samples.map((about, index) => ({
-        kind: 'encoded',
-        sampleId: about.turn === null ? sampleId : SampleId.parse(`${sampleId}:turn-${about.turn}`),
-        where,
-        isPart: index > 0,
-        tokens: new TensorSet(this.#python, about.set),
-        about,
-      }))
-    } catch (error) {
-      if (!hasCode(error, 'FEATURE_INVALID')) throw error
-      return { kind: 'refused', error: error as CodedError<'FEATURE_INVALID'> }
+      for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
+        yield next.kind === 'encoded' ? ((await this.#withoutTarget(next, isKnown)) ?? next) : next
+      }
+    } finally {
+      await freeAll(this.#python, samples())
     }
   }
-}
 
-/** What becomes of a sample without the target, freed then; null when the target must run on it. */
-async function finished(sample: EncodedSample, isKnown: IsKnown): Promise<SourceItem | null> {
-  const { sampleId, tokens, about, isPart } = sample
-  try {
-    if (about.lossTokens > 0 && !(await isKnown(sampleId, tokens))) return null
-  } catch (error) {
-    await freeAll([sample])
-    throw error
+  async #encode(group: Group): Promise<Array<EncodedSample | Refused>> {
+    const conversations = group.flatMap((item) => (item.kind === 'conversation' ? [item.json] : []))
+    const call = { session: this.#session, conversations, maxLength: this.#config.data.maxLength }
+    const results = conversations.length === 0 ? [] : (await this.#python.call('capture.encode', call)).results
+    return group.flatMap((item): Array<EncodedSample | Refused> => {
+      if (item.kind === 'refused') return [item]
+      const result = results.shift()
+      if (result === undefined) throw new Error(`capture.encode returned too few results for ${conversations.length}`)
+      return 'error' in result ? [refusedBy(objectError(result), item.where)] : this.#samplesOf(item, result)
+    })
   }
-  await freeAll([sample])
-  return about.lossTokens === 0 ? { kind: 'empty', truncated: about.truncated, isPart } : { kind: 'known', isPart }
+
+  #samplesOf({ sampleId, where }: NamedConversation, { samples }: EncodedConversation): EncodedSample[] {
+    return samples.map((about, index) => ({
+      kind: 'encoded',
+      sampleId: about.turn === null ? sampleId : SampleId.parse(`${sampleId}:turn-${about.turn}`),
+      where,
+      isPart: index > 0,
+      tokens: new TensorSet(this.#python, about.set),
+      about,
+    }))
+  }
+
+  /** What becomes of a sample without the target, freed then; null when the target must run on it. */
+  async #withoutTarget(sample: EncodedSample, isKnown: IsKnown): Promise<SourceItem | null> {
+    const { sampleId, tokens, about, isPart } = sample
+    try {
+      if (about.lossTokens > 0 && !(await isKnown(sampleId, tokens))) return null
+    } catch (error) {
+      await freeAll(this.#python, [sample])
+      throw error
+    }
+    await freeAll(this.#python, [sample])
+    return about.lossTokens === 0 ? { kind: 'empty', truncated: about.truncated, isPart } : { kind: 'known', isPart }
+  }
 }
 
-export async function freeAll(samples: Iterable<EncodedSample>): Promise<void> {
-  for (const { tokens } of samples) await tokens[Symbol.asyncDispose]()
+function refusedBy(error: CodedError, where: string): Refused {
+  if (!hasCode(error, 'FEATURE_INVALID')) throw error
+  return { kind: 'refused', error: atOrigin(error, where) }
 }
+
+export const freeAll = (python: Python, samples: Iterable<EncodedSample>): Promise<void> =>
+  Owned.disposeAll(
+    python,
+    [...samples].map(({ tokens }) => tokens),
+  )

@@ -33,6 +33,7 @@ export async function planCapture(config: RunConfig, python: Python): Promise<So
     'target.tokenizer': tokenizer === null ? 'of-the-model' : sha256(tokenizer).slice(0, 16),
   })
   const open = async () => {
+    await using _reads = new Owned(python, (await python.call('target.reads', {})).handle)
     const { shape } = await python.call('target.describe', { model: target.model })
     const auxLayers = await auxLayersOf(draft, shape)
     const opened = await python.call('capture.open', { target, data, draft, auxLayers, threads: 0 })

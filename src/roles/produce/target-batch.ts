@@ -28,7 +28,7 @@ export class TargetBatch implements AsyncDisposable {
       const { handle } = await python.call('capture.forward', given)
       return new TargetBatch(python, samples, new Owned(python, handle))
     } catch (error) {
-      await freeAll(samples)
+      await freeAll(python, samples)
       throw error
     }
   }
@@ -48,7 +48,7 @@ export class TargetBatch implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#pass[Symbol.asyncDispose]()
-    await freeAll(this.#samples)
+    await freeAll(this.#python, this.#samples)
   }
 
   #item(at: number, { bad }: Outcome, sets: TensorSet[]): SourceItem {

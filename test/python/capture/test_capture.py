@@ -193,8 +193,14 @@ def test_a_conversation_is_cut_at_the_positions_of_the_target(
     monkeypatch.setattr(capture, "positions", 20)
     handle = TABLE.mint(capture)
     conversation = json.dumps({"input_ids": list(range(3, 53)), "loss_start": 5})
-    given = {"session": handle, "conversation": conversation, "maxLength": max_length}
-    [reply] = OPS["capture.encode"][1](given)["samples"]
+    given = {
+        "session": handle,
+        "conversations": [conversation, json.dumps({"input_ids": [9999], "loss_start": 0})],
+        "maxLength": max_length,
+    }
+    good, bad = OPS["capture.encode"][1](given)["results"]
+    assert bad["error"]["code"] == "FEATURE_INVALID"
+    [reply] = good["samples"]
     assert reply["numTokens"] == min(max_length, 20)
     assert reply["truncated"] is True
 
