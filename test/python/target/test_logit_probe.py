@@ -16,7 +16,7 @@ import transformers
 from draftbridge.bridge.errors import BridgeError
 from draftbridge.target import target
 from draftbridge.target.final_norm import final_norm_in
-from draftbridge.target.layer_states import text_decoder
+from draftbridge.target.layer_states import LayerStates, StateFeature, text_decoder
 from draftbridge.target.logit_finish import LogitFinish
 from draftbridge.target.logit_probe import probe, probe_loaded, probe_tokens
 from draftbridge.target.logit_rule import finish_of, logit_rule, rule_json
@@ -215,6 +215,91 @@ def test_a_file_with_a_head_of_its_own_beats_a_config_that_says_tied(name: str, 
     rule = logit_rule(str(tmp_path), weights)
     assert not weights.tied and rule.tied is False
     whole = target.load_model(str(tmp_path), torch.float32)
+    assert probe(whole, weights, finish_of(rule, weights), tokens_of(whole), AUX) < 1e-5
+
+
+def test_weights_in_pickled_shards_are_those_of_safetensors(tmp_path: Path) -> None:
+    expected = load_target_weights(folder_of("Phi"))
+    model = model_of("Phi")
+    model.config.save_pretrained(tmp_path)
+    names = sorted(model.state_dict())
+    files = {name: f"pytorch_model-{index % 2}.bin" for index, name in enumerate(names)}
+    for file in set(files.values()):
+        torch.save({name: model.state_dict()[name] for name in names if files[name] == file}, tmp_path / file)
+    (tmp_path / "pytorch_model.bin.index.json").write_text(json.dumps({"weight_map": files}))
+    found = load_target_weights(tmp_path)
+    for one, two in zip(vars(found).values(), vars(expected).values(), strict=True):
+        assert (one is None and two is None) or torch.equal(one, two)
+
+
+class Planted:
+    """Unpickling it would make the file."""
+
+    def __init__(self, file: str) -> None:
+        self.file = file
+
+    def __reduce__(self) -> Any:
+        return (open, (self.file, "w"))
+
+
+def test_nothing_but_tensors_is_unpickled(tmp_path: Path) -> None:
+    model_of("Llama").config.save_pretrained(tmp_path)
+    torch.save({"model.embed_tokens.weight": Planted(str(tmp_path / "planted"))}, tmp_path / "pytorch_model.bin")
+    with pytest.raises(BridgeError) as caught:
+        load_target_weights(tmp_path)
+    assert caught.value.code == "CONFIG_INVALID"
+    assert not (tmp_path / "planted").exists()
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_states_before_the_final_norm_are_normed_as_the_target_does(name: str) -> None:
+    model, weights, _ = loaded(name)
+    decoder = text_decoder(model)
+    before: list[torch.Tensor] = []
+    last = next(found for part in NORMS if (found := getattr(decoder, part, None)) is not None)
+    hook = last.register_forward_pre_hook(lambda _module, given: before.append(given[0]))
+    ids = torch.tensor([tokens_of(model)])
+    with torch.inference_mode(), LayerStates(decoder, AUX) as layers:
+        decoder(input_ids=ids, use_cache=False)
+        after = layers.read(StateFeature("hidden_state", "final"))
+    hook.remove()
+    empty = final_norm_in(text_decoder(target.empty_model(folder_of(name))))
+    norm = replace(empty, weight=weights.norm, bias=weights.norm_bias)
+    torch.testing.assert_close(norm(before[0]), after, rtol=1e-5, atol=1e-5)
+
+
+def test_a_target_that_cannot_be_run_on_text_is_refused_by_name() -> None:
+    model = model_of("Llama")
+    weights = TargetWeights(model.model.embed_tokens.weight, model.lm_head.weight, None)
+
+    def broken(**_: Any) -> None:
+        raise TypeError("pixel_values are missing")
+
+    model.forward = broken
+    with pytest.raises(BridgeError) as caught:
+        probe(model, weights, LogitFinish(), [3, 4], AUX)
+    assert caught.value.code == "CONFIG_INVALID"
+    assert "pixel_values are missing" in caught.value.details["found"]
+
+
+def test_states_of_another_width_than_the_embedding_are_refused(tmp_path: Path) -> None:
+    config = transformers.OPTConfig(**{**SIZES, "ffn_dim": 48, "word_embed_proj_dim": 16})
+    transformers.OPTForCausalLM(config).save_pretrained(tmp_path)
+    weights = load_target_weights(tmp_path)
+    model = target.load_model(str(tmp_path), torch.float32)
+    with pytest.raises(BridgeError) as caught:
+        probe(model, weights, LogitFinish(), tokens_of(model), AUX)
+    assert caught.value.code == "CONFIG_INVALID"
+    assert "auxiliary layers" in str(caught.value)
+
+
+def test_a_target_whose_tokens_see_those_behind_them_is_refused() -> None:
+    model, weights, finish = loaded("Llama")
+
+    def averaged(_module: object, _given: object, output: Any) -> Any:
+        output.last_hidden_state = output.last_hidden_state + output.last_hidden_state.mean(1, keepdim=True)
+        return output
+
     probe(model, weights, finish, probe_tokens(None, model), AUX)
     hook = text_decoder(model).register_forward_hook(averaged)
     try:
