@@ -86,7 +86,7 @@ async function readAll(dir: string, { root, text }: RootFile): Promise<ManifestS
   const segments = await readSegments(dir, root)
   if (root.token_counts !== null) await readListed(dir, root.token_counts)
   const { run_id: runId, store_id: storeId, specs, provenance_keys: keys } = root
-  return { dir, root, refs: new RefList({ runId, storeId, specs, keys }, segments), sha256: sha256(text) }
+  return { dir, root, refs: new RefList([{ root: { runId, storeId, specs, keys }, segments }]), sha256: sha256(text) }
 }
 
 /** The lines of all listed segments, each compared to its sum. */

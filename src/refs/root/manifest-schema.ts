@@ -6,9 +6,9 @@ import { KeyList, SpecTemplate } from '../lines/ref-line.ts'
 import { toCamel, toSnake } from './wire-case.ts'
 
 export const MANIFEST_FORMAT = 'draftbridge.manifest'
-/** What is written. Version 1 has lines without facts (ref-line.ts) and is read, and gone on from, as well. */
-export const MANIFEST_VERSION = 2
-export const READABLE_VERSIONS = [1, MANIFEST_VERSION] as const
+/** What is written. Versions 1 and 2 have less in their lines (ref-line.ts) and are read, and gone on from, as well. */
+export const MANIFEST_VERSION = 3
+export const READABLE_VERSIONS = [1, 2, MANIFEST_VERSION] as const
 export const ROOT_FILE = 'manifest.json'
 export const COUNTS_FILE = 'token-counts.ndjson'
 

@@ -241,7 +241,7 @@ async function hasEarlierPart(
 
 async function loadPublished(published: PublishedRefs, dir: string, key: RootKey | null): Promise<ManifestRoot> {
   const { root, refs } = await readManifestSoFar({ dir, key })
-  const ids = refs.checkAll()
+  const ids = refs.checkPublished()
   let first = 0
   for (const entry of root.segments) {
     published.add(entry, ids.slice(first, first + entry.count))
