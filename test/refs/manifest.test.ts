@@ -43,9 +43,9 @@ describe('a manifest', () => {
   })
 
   it('orders token counts by count, then id', async () => {
-    const { countsFile } = await readRefManifest({ dir: await published() })
-    expect(await readFile(countsFile, 'utf8')).toBe('[3,9]\n[1,2]\n[7,2]\n')
-    expect(await readTokenCounts(countsFile)).toEqual([
+    const { countsFiles } = await readRefManifest({ dir: await published() })
+    expect(await readFile(countsFiles[0] ?? '', 'utf8')).toBe('[3,9]\n[1,2]\n[7,2]\n')
+    expect(await readTokenCounts(countsFiles)).toEqual([
       [3, 9],
       [1, 2],
       [7, 2],

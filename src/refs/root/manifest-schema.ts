@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { isErrorCode } from '../../core/errors.ts'
 import { RunId, StoreId } from '../../core/ids.ts'
+import { Part } from '../../core/part.ts'
 import { CaptureContract } from '../../core/target-contract.ts'
 import { KeyList, SpecTemplate } from '../lines/ref-line.ts'
 import { toCamel, toSnake } from './wire-case.ts'
@@ -48,6 +49,8 @@ const wireRoot = {
   contract: Contract,
   /** Identity of what is being captured or ingested. A manifest goes on only from the same inputs. */
   inputs: z.string().max(200),
+  /** Which part of the data set this is, where several producers make one manifest. */
+  part: Part.optional(),
   specs: z.array(SpecTemplate),
   /** Names of the provenance fields of the refs. A line holds their values. */
   provenance_keys: z.array(KeyList).max(64),
@@ -84,6 +87,7 @@ export function emptyRoot(
     readonly storeId: StoreId
     readonly contract: CaptureContract | null
     readonly inputs?: string
+    readonly part?: Part | undefined
   },
   now: number,
 ): ManifestRoot {
@@ -94,6 +98,7 @@ export function emptyRoot(
     store_id: about.storeId,
     contract: about.contract,
     inputs: about.inputs ?? '',
+    ...(about.part === undefined ? {} : { part: about.part }),
     specs: [],
     provenance_keys: [],
     state: 'open',

@@ -4,6 +4,7 @@ import { type Owned, TensorSet } from '../../bridge/tensor-set.ts'
 import type { RunConfig } from '../../config/schema.ts'
 import { type CodedError, hasCode } from '../../core/errors.ts'
 import { SampleId } from '../../core/ids.ts'
+import type { Part } from '../../core/part.ts'
 import type { CaptureContract } from '../../core/target-contract.ts'
 import { type NamedConversation, readConversations } from '../conversations/read-conversations.ts'
 import {
@@ -21,6 +22,7 @@ interface EncodedSample {
   readonly sampleId: SampleId
   readonly where: string
   readonly isPart: boolean
+  readonly order: number
   readonly tokens: TensorSet
   readonly about: OpOutput<'capture.encode'>['samples'][number]
 }
@@ -31,6 +33,7 @@ export interface CaptureSourceOptions {
   readonly config: RunConfig
   readonly files: readonly string[]
   readonly python: Python
+  readonly part: Part | null
   /** At most this many padded tokens per forward pass. A longer conversation is a batch of its own. */
   readonly batchTokens: number
 }
@@ -75,8 +78,8 @@ export class CaptureSource implements FeatureSource {
 
   /** The samples that the target must run on, and what becomes of all others. */
   async *#encoded(isKnown: IsKnown): AsyncGenerator<EncodedSample | SourceItem> {
-    const { config, files } = this.#options
-    for await (const item of readConversations(files, config.run.id, config.data.limit)) {
+    const { config, files, part } = this.#options
+    for await (const item of readConversations(files, { runId: config.run.id, limit: config.data.limit, part })) {
       const encoded = item.kind === 'refused' ? item : await this.#encode(item)
       if ('error' in encoded) {
         yield encoded
@@ -93,7 +96,7 @@ export class CaptureSource implements FeatureSource {
     }
   }
 
-  async #encode({ sampleId, where, json }: NamedConversation): Promise<readonly EncodedSample[] | Refused> {
+  async #encode({ sampleId, where, order, json }: NamedConversation): Promise<readonly EncodedSample[] | Refused> {
     const { config, python } = this.#options
     const call = { session: this.#session.handle, conversation: json, maxLength: config.data.maxLength }
     try {
@@ -103,6 +106,7 @@ export class CaptureSource implements FeatureSource {
         sampleId: about.turn === null ? sampleId : SampleId.parse(`${sampleId}:turn-${about.turn}`),
         where,
         isPart: index > 0,
+        order,
         tokens: new TensorSet(python, about.set),
         about,
       }))
@@ -157,9 +161,9 @@ export class CaptureSource implements FeatureSource {
 
 /** What becomes of a sample without the target, freed then; null when the target must run on it. */
 async function finished(sample: EncodedSample, isKnown: IsKnown): Promise<SourceItem | null> {
-  const { sampleId, tokens, about, isPart } = sample
+  const { sampleId, tokens, about, isPart, order } = sample
   try {
-    if (about.lossTokens > 0 && !(await isKnown(sampleId, tokens))) return null
+    if (about.lossTokens > 0 && !(await isKnown(sampleId, { order, tokens }))) return null
   } catch (error) {
     await freeAll([sample])
     throw error
@@ -183,9 +187,9 @@ function fits(batch: readonly EncodedSample[], next: EncodedSample, budget: numb
   return batch.length === 0 || longest * (batch.length + 1) <= budget
 }
 
-function sampleOf({ sampleId, where, isPart, about }: EncodedSample, tensors: TensorSet): SourceSample {
+function sampleOf({ sampleId, where, isPart, order, about }: EncodedSample, tensors: TensorSet): SourceSample {
   const { numTokens, lossTokens, truncated } = about
-  const facts = { trainedTokens: lossTokens, truncated }
+  const facts = { trainedTokens: lossTokens, truncated, order }
   const provenance = { from: where.slice(-1000) }
   return { kind: 'sample', sampleId, isPart, origin: where, tensors, numTokens, facts, provenance }
 }
