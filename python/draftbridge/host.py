@@ -112,6 +112,13 @@ def _live(_: Payload) -> Payload:
     return {"handles": len(TABLE)}
 
 
+@op("handles.free", "io")
+def _free_all(payload: Payload) -> Payload:
+    for handle in payload["handles"]:
+        TABLE.free(handle)
+    return {}
+
+
 @op("handle.free", "io")
 def _free(payload: Payload) -> Payload:
     TABLE.free(payload["handle"])

@@ -56,12 +56,7 @@ export const ingestOps = {
   /** Null: the file does not exist. */
   'content.compare': op('bulk', Content, z.strictObject({ same: z.boolean().nullable() })),
   'counts.open': op('io', z.strictObject({ vocabSize: Int.positive() }), Session),
-  'counts.add': op(
-    'io',
-    /** `like`: a sample that must have the same tokens and mask; otherwise nothing is counted. */
-    z.strictObject({ counter: Handle, set: Handle, like: Handle.nullable().default(null) }),
-    z.strictObject({ counted: z.boolean() }),
-  ),
+  'counts.add': op('io', z.strictObject({ counter: Handle, set: Handle }), Nothing),
   'counts.read': op(
     'io',
     z.strictObject({ counter: Handle }),

@@ -1,10 +1,11 @@
 import { z } from 'zod'
-import { DataSettings, DraftSettings, EvalSettings, TargetSettings } from '../core/settings/model-settings.ts'
-import { CaptureContract, TargetShape } from '../core/target-contract.ts'
-import { Encoded, ingestOps } from './ingest-ops.ts'
+import { DraftSettings, EvalSettings, TargetSettings } from '../core/settings/model-settings.ts'
+import { TargetShape } from '../core/target-contract.ts'
+import { captureOps } from './capture-ops.ts'
+import { ingestOps } from './ingest-ops.ts'
 import { keyOps } from './key-ops.ts'
 import { objectOps } from './object-ops.ts'
-import { Count, Handle, Int, Minted, Nothing, op, Session } from './op.ts'
+import { Count, Handle, Int, Nothing, op, Session } from './op.ts'
 import { reportOps } from './report-ops.ts'
 import { trainOps } from './train-ops.ts'
 
@@ -40,6 +41,7 @@ export const ops = {
   ),
   'host.live': op('io', Nothing, z.strictObject({ handles: Count })),
   'handle.free': op('io', Session, Nothing),
+  'handles.free': op('io', z.strictObject({ handles: z.array(Handle) }), Nothing),
 
   ...objectOps,
   ...keyOps,
@@ -47,42 +49,14 @@ export const ops = {
 
   /** The target's hash alone. Imports less than `target.describe`, so it is faster on the first call. */
   'target.identity': op('io', z.strictObject({ model: z.string() }), z.strictObject({ hash: z.string() })),
+  /** While the handle lives, a target's GGUF file is read once and not by each op anew. */
+  'target.reads': op('io', Nothing, Session),
   'target.describe': op(
     'io',
     z.strictObject({ model: z.string() }),
     z.strictObject({ shape: TargetShape, hash: z.string() }),
   ),
-  'capture.open': op(
-    'engine',
-    z.strictObject({
-      target: TargetSettings,
-      data: DataSettings,
-      draft: DraftSettings,
-      /** Chosen by the draft architecture. */
-      auxLayers: z.array(Count),
-      threads: Count,
-    }),
-    z.strictObject({ handle: Handle, device: z.enum(['cpu', 'cuda']), contract: CaptureContract }),
-  ),
-  'capture.encode': op(
-    'engine',
-    z.strictObject({
-      session: Handle,
-      /** `{ messages, tools? }` or `{ input_ids, loss_start }`, as JSON text, because it keeps the digits of numbers. */
-      conversation: z.string(),
-      maxLength: Int.positive(),
-    }),
-    z.strictObject({
-      /** `turn`: the answer that the sample trains, by its place in `messages`; null where one sample trains all. */
-      samples: z.array(Encoded.extend({ turn: Count.nullable() })),
-    }),
-  ),
-  'capture.forward': op(
-    'engine',
-    z.strictObject({ session: Handle, samples: z.array(Handle).min(1) }),
-    z.strictObject({ sets: z.array(Minted) }),
-  ),
-
+  ...captureOps,
   ...trainOps,
   ...reportOps,
 

@@ -18,10 +18,20 @@ export class Owned implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#handle === undefined) return
+    const handle = this.#taken()
+    if (handle !== undefined) await this.#python.call('handle.free', { handle })
+  }
+
+  /** Disposes many in one call. */
+  static async disposeAll(python: Python, owned: Iterable<Owned>): Promise<void> {
+    const handles = [...owned].map((one) => one.#taken()).filter((handle) => handle !== undefined)
+    if (handles.length > 0) await python.call('handles.free', { handles })
+  }
+
+  #taken(): number | undefined {
     const handle = this.#handle
     this.#handle = undefined
-    await this.#python.call('handle.free', { handle })
+    return handle
   }
 }
 

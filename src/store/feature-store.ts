@@ -46,6 +46,9 @@ export interface ClaimedMany {
   readonly gone: readonly SampleRef[]
 }
 
+/** Up to so many refs are looked up one by one; for more the store is listed. */
+const FEW = 64
+
 /** All semantics of the store. `Blobs` only moves tensors, and `Coordination` only keeps small facts. */
 export class FeatureStore implements AsyncDisposable {
   readonly id: StoreId
@@ -140,10 +143,15 @@ export class FeatureStore implements AsyncDisposable {
     })
   }
 
-  /** Those of `refs` whose exact generation is not stored. Lists the store once, and reads no sample. */
+  /** Those of `refs` whose exact generation is not stored. Reads no sample, and lists the store at most once. */
   missing(refs: readonly SampleRef[]): Promise<readonly SampleRef[]> {
     return this.#operations.run('missing', async () => {
-      const stored = new Set((await this.#parts.blobs.list()).map(keyText))
+      const { blobs } = this.#parts
+      if (refs.length <= FEW) {
+        const found = await Promise.all(refs.map((ref) => blobs.has(ref)))
+        return refs.filter((_, index) => found[index] !== true)
+      }
+      const stored = new Set((await blobs.list()).map(keyText))
       return refs.filter((ref) => !stored.has(keyText(ref)))
     })
   }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,24 +16,22 @@ from draftbridge.bridge.registry import Payload, op
 from draftbridge.capture import conversation_mask
 from draftbridge.capture.chat_template import writes_date
 from draftbridge.capture.conversation_mask import EncodedSample, Turns
+from draftbridge.capture.forward_pass import ForwardPass, ForwardPasses
 from draftbridge.drafts.architecture import DraftArchitecture
 from draftbridge.drafts.registry import architecture_of
-from draftbridge.drafts.teacher_summary import TeacherSummary, summary_features
+from draftbridge.drafts.teacher_summary import TeacherSummary
 from draftbridge.features.ingest import encoded
-from draftbridge.objects.finite import require_finite
 from draftbridge.settings.capture_contract import LogitRule
 from draftbridge.settings.model_settings import DataSettings, DraftSettings, TargetSettings
 from draftbridge.settings.section import from_section
 from draftbridge.target import target
 from draftbridge.target.final_norm import final_norm_in
-from draftbridge.target.layer_states import LayerStates, StateFeature, text_decoder
+from draftbridge.target.layer_states import text_decoder
 from draftbridge.target.logit_finish import LogitFinish
 from draftbridge.target.logit_probe import probe, probe_tokens
 from draftbridge.target.logit_rule import finish_of, logit_rule, rule_json
 from draftbridge.target.target_shape import position_limit
 from draftbridge.target.target_weights import TargetWeights, load_target_weights
-
-FINAL = StateFeature("hidden_state", "final")
 
 
 def cpu_has_bfloat16() -> bool:
@@ -80,11 +78,12 @@ class Capture:
         self.positions = position_limit(whole.config.get_text_config())
         self.logits, finish = self._probed(whole, model, weights)
         # Without the head, so that no logits are made.
-        self._model: Any = text_decoder(whole)
-        self._summarise: Callable[[torch.Tensor], TeacherSummary] | None = None
+        decoder = text_decoder(whole)
+        summarise: Callable[[torch.Tensor], TeacherSummary] | None = None
         if store_teacher:
             head = weights.head.to(self.device, self.compute_dtype)
-            self._summarise = architecture.summariser(head, finish.to(self.device, self.compute_dtype))
+            summarise = architecture.summariser(head, finish.to(self.device, self.compute_dtype))
+        self._passes = ForwardPasses(decoder, self.states, self.aux_layers, self.dtype, self.device, summarise)
 
     def _probed(self, whole: Any, model: str, weights: TargetWeights) -> tuple[LogitRule, LogitFinish]:
         """How logits are rebuilt from the last hidden state, and the proof that training will do so."""
@@ -94,35 +93,23 @@ class Capture:
         kind = final_norm_in(text_decoder(whole)).kind
         return replace(rule, norm=None if kind == "rms" else kind), finish
 
-    @torch.inference_mode()
-    def features(self, ids: list[torch.Tensor]) -> list[TensorDict]:
+    def begin(self, ids: Sequence[torch.Tensor]) -> ForwardPass:
+        """A forward pass over `ids` (int64 [n] of each sample)."""
+        return self._passes.begin(ids)
+
+    def features(self, ids: Sequence[torch.Tensor]) -> list[TensorDict]:
         """For each of `ids` (int64 [n]): the states [n, width] that the architecture trains on, by name, and the
-        summary of the target's logits where it is stored. On the CPU, in `dtype`.
+        summary of the target's logits where it is stored. On the CPU, in `dtype`."""
+        return self.begin(ids).features()
 
-        Rows are right-padded to the longest and masked; the attention is causal, so padding reaches no real token.
-        """
-        longest = max(len(row) for row in ids)
-        batch = torch.zeros(len(ids), longest, dtype=torch.int64)
-        mask = torch.zeros(len(ids), longest, dtype=torch.int64)
-        for index, row in enumerate(ids):
-            batch[index, : len(row)] = row
-            mask[index, : len(row)] = 1
-        with LayerStates(self._model, self.aux_layers) as layers:
-            self._model(input_ids=batch.to(self.device), attention_mask=mask.to(self.device), use_cache=False)
-            padded = {state: layers.read(state) for state in self.states}
-            final = layers.read(FINAL)
-        found: list[TensorDict] = []
-        for index, row in enumerate(ids):
-            states = {state.name: self._stored(whole[index, : len(row)]) for state, whole in padded.items()}
-            found.append(states | self._summary(self._stored(final[index, : len(row)])))
-        return found
 
-    def _summary(self, stored: torch.Tensor) -> TensorDict:
-        """The teacher summary of stored rows [n, H]; empty if no summary is stored."""
-        return {} if self._summarise is None else summary_features(self._summarise(stored.to(self.device)))
+@dataclass(frozen=True)
+class PassOfSamples:
+    """A forward pass with the samples that it runs on: `input_ids` and `loss_mask` of each."""
 
-    def _stored(self, rows: torch.Tensor) -> torch.Tensor:
-        return rows.to("cpu", self.dtype, copy=True).contiguous()
+    samples: list[TensorDict]
+    started: ForwardPass
+    aux_layers: Sequence[int]
 
 
 def contract_of(capture: Capture, model: str) -> Payload:
@@ -167,12 +154,23 @@ def _open(payload: Payload) -> Payload:
 @op("capture.encode", "engine")
 def _encode(payload: Payload) -> Payload:
     capture = TABLE.borrow(payload["session"], Capture)
-    # Its place in the user's files is known to the caller, who names it in errors.
-    conversation = {"id": "conversation", **json.loads(payload["conversation"])}
-    samples = conversation_mask.encode(capture.tokenizer, conversation, turns=capture.turns, today=capture.today)
+    # Their places in the user's files are known to the caller, who names them in errors.
+    conversations = [{"id": "conversation", **json.loads(text)} for text in payload["conversations"]]
     # The target does not know positions beyond its own.
     kept = min(payload["maxLength"], capture.positions)
-    return {"samples": [_encoded(capture, sample, kept) for sample in samples]}
+    found = conversation_mask.encode_all(capture.tokenizer, conversations, turns=capture.turns, today=capture.today)
+    return {"results": [_result(capture, one, kept) for one in found]}
+
+
+def _result(capture: Capture, found: list[EncodedSample] | BridgeError, kept: int) -> Payload:
+    try:
+        if isinstance(found, list):
+            return {"samples": [_encoded(capture, sample, kept) for sample in found]}
+    except BridgeError as exc:
+        if exc.code != "FEATURE_INVALID":
+            raise
+        found = exc
+    return {"error": {"code": found.code, "message": str(found), "details": found.details}}
 
 
 def _encoded(capture: Capture, sample: EncodedSample, kept: int) -> Payload:
@@ -185,13 +183,23 @@ def _encoded(capture: Capture, sample: EncodedSample, kept: int) -> Payload:
 def _forward(payload: Payload) -> Payload:
     capture = TABLE.borrow(payload["session"], Capture)
     samples = [tensors_of(handle) for handle in payload["samples"]]
-    complete: list[TensorDict] = []
-    for at, (sample, features) in enumerate(
-        zip(samples, capture.features([sample["input_ids"] for sample in samples]), strict=True)
-    ):
-        require_finite(features, [state.name for state in capture.states], f"samples[{at}]")
-        complete.append({**sample, **features})
-    return {"sets": [minted(features) for features in complete]}
+    started = capture.begin([sample["input_ids"] for sample in samples])
+    return {"handle": TABLE.mint(PassOfSamples(samples, started, capture.aux_layers))}
+
+
+@op("capture.collect", "engine")
+def _collect(payload: Payload) -> Payload:
+    under_way = TABLE.borrow(payload["pass"], PassOfSamples)
+    bad = under_way.started.not_finite(under_way.aux_layers)
+    complete = zip(under_way.samples, under_way.started.features(), bad, strict=True)
+    return {
+        "samples": [
+            {"set": minted({**sample, **features}), "bad": None}
+            if why is None
+            else {"set": None, "bad": {"field": why.field, "found": why.found}}
+            for sample, features, why in complete
+        ]
+    }
 
 
 def _check_ids(ids: list[int], vocab_size: int) -> None:

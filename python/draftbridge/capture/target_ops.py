@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from draftbridge.bridge.handles import TABLE
 from draftbridge.bridge.registry import Payload, op
+from draftbridge.target.gguf_reads import GgufReads
 from draftbridge.target.target import describe, identity, located, unloadable
+
+
+@op("target.reads", "io")
+def _reads(_payload: Payload) -> Payload:
+    return {"handle": TABLE.mint(GgufReads())}
 
 
 @op("target.identity", "io")

@@ -19,8 +19,8 @@ class TeacherSummary(NamedTuple):
 
 
 def summary_features(summary: TeacherSummary) -> dict[str, Tensor]:
-    """As they are stored, on the CPU."""
-    return {TOKEN: summary.token.int().cpu(), LOGSUMEXP: summary.total.cpu()}
+    """As they are stored."""
+    return {TOKEN: summary.token.to(DTYPES[TOKEN]), LOGSUMEXP: summary.total.to(DTYPES[LOGSUMEXP])}
 
 
 def has_summary(sample: Mapping[str, Tensor]) -> bool:

@@ -27,7 +27,8 @@ class TokenCounts:
                 found=f"{int(ids.max())}; the target's vocabulary has {size} tokens",
                 fix="set target.model to the model that these features were captured from",
             )
-        self._counts += torch.bincount(ids[mask == 1], minlength=size)
+        counted = ids[mask == 1]
+        self._counts.index_add_(0, counted, torch.ones_like(counted))
 
     def pairs(self) -> list[list[int]]:
         """[token id, count] of each token with a count above 0: highest count first, then lowest id."""
@@ -43,15 +44,8 @@ def _open(payload: Payload) -> Payload:
 
 @op("counts.add", "io")
 def _add(payload: Payload) -> Payload:
-    sample = tensors_of(payload["set"])
-    if payload["like"] is not None and not _same_tokens(sample, tensors_of(payload["like"])):
-        return {"counted": False}
-    TABLE.borrow(payload["counter"], TokenCounts).add(sample)
-    return {"counted": True}
-
-
-def _same_tokens(left: TensorDict, right: TensorDict) -> bool:
-    return all(torch.equal(left[name], right[name]) for name in ("input_ids", "loss_mask"))
+    TABLE.borrow(payload["counter"], TokenCounts).add(tensors_of(payload["set"]))
+    return {}
 
 
 @op("counts.read", "io")

@@ -55,6 +55,7 @@ async function openModels(
   draftDir: string,
   record: CheckpointRecord | null,
 ): Promise<Owned> {
+  await using _reads = new Owned(python, (await python.call('target.reads', {})).handle)
   const auxLayers = [...(await auxLayersFor(python, config, draftDir, record))]
   const { target, draft, eval: settings } = config
   const { handle } = await python.call('eval.open', { target, draft, eval: settings, draftDir, auxLayers, threads: 0 })

@@ -34,13 +34,16 @@ export async function planCapture(config: RunConfig, python: Python, part: Part 
     'target.tokenizer': tokenizer === null ? 'of-the-model' : sha256(tokenizer).slice(0, 16),
   })
   const open = async () => {
+    await using _reads = new Owned(python, (await python.call('target.reads', {})).handle)
     const { shape } = await python.call('target.describe', { model: target.model })
     const auxLayers = await auxLayersOf(draft, shape)
     const opened = await python.call('capture.open', { target, data, draft, auxLayers, threads: 0 })
     const { handle, device, contract } = opened
     // On a CPU, a batch is no faster and padding costs time. Alone, a sample's bits do not depend on other samples.
     const batchTokens = device === 'cpu' ? 1 : data.batchTokens
-    return new CaptureSource({ config, files, python, part, batchTokens }, new Owned(python, handle), contract)
+    const overlap = device !== 'cpu'
+    const given = { config, files, python, part, batchTokens, overlap }
+    return new CaptureSource(given, new Owned(python, handle), contract)
   }
   // A sample is current when it has the tokens of its conversation, which its source compares.
   return { inputs, total, isCurrent: () => true, open }

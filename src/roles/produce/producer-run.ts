@@ -1,5 +1,5 @@
 import type { Python } from '../../bridge/python.ts'
-import { Owned } from '../../bridge/tensor-set.ts'
+import { Owned, type TensorSet } from '../../bridge/tensor-set.ts'
 import type { RunConfig } from '../../config/schema.ts'
 import { InOrder } from '../../core/concurrency/in-order.ts'
 import { CodedError, type ErrorCode, finding, hasCode } from '../../core/errors.ts'
@@ -8,8 +8,7 @@ import { throwIfStopped } from '../../core/interruption.ts'
 import type { Monotonic } from '../../core/liveness/monotonic.ts'
 import type { Part } from '../../core/part.ts'
 import type { SampleRef } from '../../core/sample-ref.ts'
-import type { ManifestWriter, RefList } from '../../refs/manifest.ts'
-import type { EventBody } from '../../report/events/events.ts'
+import type { ManifestWriter } from '../../refs/manifest.ts'
 import type { LinkMode } from '../../store/blobs/blobs.ts'
 import type { FeatureStore } from '../../store/feature-store.ts'
 import type { RoleContext } from '../context.ts'
@@ -21,6 +20,7 @@ import {
   type SourceSample,
   withOrigin,
 } from './feature-source.ts'
+import { addSample, type Totals } from './producer-totals.ts'
 import { Refusals } from './refusals.ts'
 
 const FLUSH_SAMPLES = 512
@@ -28,8 +28,6 @@ const FLUSH_MS = 2000
 // Each flush rewrites the root, which lists all segments. So the interval grows with the number of segments.
 const FLUSH_MS_PER_SEGMENT = 20
 const PROGRESS_MS = 1000
-
-export type Totals = Omit<Extract<EventBody, { event: 'produce.progress' }>, 'event' | 'total' | 'part'>
 
 /** Limits of concurrent puts; the weight is in bytes. One put can wait for the disk while another one copies. */
 const PUT_LIMITS = { tasks: 16, weight: 192 * 2 ** 20 }
@@ -136,7 +134,7 @@ export class ProducerRun {
     const { tensors, origin } = sample
     try {
       // Before the put: `counts.add` also checks the token ids, and a bad sample must not reach the store.
-      const counted = { counter: counter.handle, set: tensors.handle, like: null }
+      const counted = { counter: counter.handle, set: tensors.handle }
       await withOrigin(origin, () => python.call('counts.add', counted))
       while (!puts.canBegin(tensors.bytes)) await this.#publishNext(puts)
     } catch (error) {
@@ -183,7 +181,7 @@ export class ProducerRun {
 
   /** True if the sample is published, its object is still stored, and it has `tokens`. Then its tokens are counted. */
   async #countKnown(sampleId: SampleId, counter: Owned, { order, tokens }: Foreknown): Promise<boolean> {
-    const { python, store, writer, plan } = this.#given
+    const { writer, plan } = this.#given
     this.#left.delete(sampleId)
     const ref = writer.published.get(sampleId)
     if (ref === undefined) return false
@@ -191,14 +189,7 @@ export class ProducerRun {
       writer.withdraw(sampleId)
       return false
     }
-    try {
-      await using lease = await store.get(ref, { names: ['input_ids', 'loss_mask'] })
-      const like = tokens?.handle ?? null
-      const { counted } = await python.call('counts.add', { counter: counter.handle, set: lease.tensors.handle, like })
-      if (!counted) writer.withdraw(sampleId)
-      if (!counted) return false
-    } catch (error) {
-      if (!hasCode(error, 'SAMPLE_NOT_FOUND', 'SAMPLE_STALE', 'SAMPLE_CORRUPT')) throw error
+    if (!(await this.#counted(ref, counter, tokens))) {
       writer.withdraw(sampleId)
       return false
     }
@@ -212,6 +203,27 @@ export class ProducerRun {
   #publishAgain(ref: SampleRef): void {
     this.#given.writer.withdraw(ref.sampleId)
     this.#given.writer.append(ref)
+  }
+
+  /** Counts the tokens of a published sample. False if it is not stored any more, or has other tokens. */
+  async #counted(ref: SampleRef, counter: Owned, tokens?: TensorSet): Promise<boolean> {
+    const { python, store } = this.#given
+    if (tokens !== undefined) {
+      // The digests of the ref tell as much as the stored tokens would, and nothing is read.
+      const { digests } = await python.call('tensor.digest', { handle: tokens.handle })
+      const isSame = Object.entries(digests).every(([name, digest]) => ref.digests[name] === digest)
+      if (!isSame || (await store.missing([ref])).length > 0) return false
+      await python.call('counts.add', { counter: counter.handle, set: tokens.handle })
+      return true
+    }
+    try {
+      await using lease = await store.get(ref, { names: ['input_ids', 'loss_mask'] })
+      await python.call('counts.add', { counter: counter.handle, set: lease.tensors.handle })
+      return true
+    } catch (error) {
+      if (!hasCode(error, 'SAMPLE_NOT_FOUND', 'SAMPLE_STALE', 'SAMPLE_CORRUPT')) throw error
+      return false
+    }
   }
 
   #countLink(how: LinkMode | 'copy', why = 'no link possible'): void {
@@ -254,24 +266,6 @@ export class ProducerRun {
     for (const [why, samples] of this.#copies) context.events.emit({ event: 'produce.copied', samples, why })
     context.events.emit({ event: 'produce.finished', manifest: config.manifest, seconds, ...this.#totals })
   }
-}
-
-/** The totals for a manifest that was already complete at the start. */
-export function totalsOfComplete(refs: RefList, total: number): Totals {
-  const skipped = Math.max(0, total - refs.length)
-  const sums = { refused: 0, cut: 0, linked: 0, tokens: 0, lossTokens: 0, bytes: 0 }
-  const totals = { inputs: total, samples: refs.length, skipped, resumed: refs.length, ...sums }
-  for (const ref of refs) {
-    addSample(totals, ref)
-  }
-  return totals
-}
-
-function addSample(totals: Record<'cut' | 'tokens' | 'lossTokens' | 'bytes', number>, ref: SampleRef): void {
-  totals.cut += Number(ref.truncated === true)
-  totals.tokens += ref.numTokens
-  totals.lossTokens += ref.trainedTokens ?? 0
-  totals.bytes += ref.bytes
 }
 
 /** The error code to record in the manifest. An error without a code is a bug. */

@@ -15,6 +15,7 @@ from draftbridge.bridge.handles import TABLE
 from draftbridge.bridge.registry import OPS
 from draftbridge.capture import target_ops  # noqa: F401  registers the target's ops
 from draftbridge.capture.capture import Capture, contract_of
+from draftbridge.capture.forward_pass import ForwardPass, NotFinite
 from draftbridge.drafts.eagle3.eagle3 import Eagle3
 from draftbridge.objects.finite import require_finite
 from draftbridge.settings.model_settings import TargetSettings
@@ -89,10 +90,8 @@ def test_on_other_cpus_bfloat16_features_are_float32_ones_rounded_once(
     assert torch.equal(short_aux, aux.bfloat16())
 
 
-def test_stored_rows_hold_no_more_memory_than_their_own(capture: Capture) -> None:
-    for ids, (last, aux) in zip(IDS, states(capture, IDS), strict=True):
-        assert last.untyped_storage().nbytes() == len(ids) * 32 * 4
-        assert aux.untyped_storage().nbytes() == len(ids) * 96 * 4
+def test_the_rows_of_a_sample_lie_one_behind_another(capture: Capture) -> None:
+    for last, aux in states(capture, IDS):
         assert last.is_contiguous() and aux.is_contiguous()
 
 
@@ -195,8 +194,14 @@ def test_a_conversation_is_cut_at_the_positions_of_the_target(
     monkeypatch.setattr(capture, "positions", 20)
     handle = TABLE.mint(capture)
     conversation = json.dumps({"input_ids": list(range(3, 53)), "loss_start": 5})
-    given = {"session": handle, "conversation": conversation, "maxLength": max_length}
-    [reply] = OPS["capture.encode"][1](given)["samples"]
+    given = {
+        "session": handle,
+        "conversations": [conversation, json.dumps({"input_ids": [9999], "loss_start": 0})],
+        "maxLength": max_length,
+    }
+    good, bad = OPS["capture.encode"][1](given)["results"]
+    assert bad["error"]["code"] == "FEATURE_INVALID"
+    [reply] = good["samples"]
     assert reply["numTokens"] == min(max_length, 20)
     assert reply["truncated"] is True
 
@@ -254,3 +259,24 @@ def test_a_contract_names_what_rebuilds_logits_only_where_it_is_not_the_usual(
     (tmp_path / "config.json").write_text(json.dumps(plain))
     found = contract_of(capture_of(str(tmp_path), "float32"), str(tmp_path))
     assert found["logits"] == {"cap": 30.0, "tied": True, "norm": "rms-plus-one"}
+
+
+def test_values_that_are_no_numbers_are_named_by_sample_state_and_layer() -> None:
+    last, aux = torch.ones(6, 2), torch.ones(6, 6)
+    aux[3, 4] = float("inf")
+    last[5, 0] = float("nan")
+    finite = {"hidden_state": torch.isfinite(last.sum(-1)), "aux_hidden_state": torch.isfinite(aux.sum(-1))}
+    rows = {"hidden_state": last, "aux_hidden_state": aux}
+    found = ForwardPass(rows, [2, 3, 1], finite, None).not_finite((1, 5, 9))
+    assert found == [
+        None,
+        NotFinite("aux_hidden_state, layer 9", "1 values that are NaN or infinite, the first at token 1"),
+        NotFinite("hidden_state", "1 values that are NaN or infinite, the first at token 0"),
+    ]
+
+
+def test_a_sum_that_is_too_large_is_no_bad_value() -> None:
+    rows = torch.full((1, 4), 3e38)
+    finite = {"hidden_state": torch.isfinite(rows.sum(-1))}
+    assert not bool(finite["hidden_state"])
+    assert ForwardPass({"hidden_state": rows}, [1], finite, None).not_finite((1,)) == [None]
