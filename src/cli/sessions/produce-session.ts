@@ -1,7 +1,7 @@
 import type { RunConfig } from '../../config/schema.ts'
 import { type Part, partText } from '../../core/part.ts'
-import { describe } from '../../refs/manifest.ts'
 import type { SummaryHints } from '../../report/text/summary.ts'
+import { unfinishedParts } from '../../roles/produce/unfinished-parts.ts'
 import { type RunOutcome, run, runPart } from '../../roles/run.ts'
 import { type RunFlags, SELF } from '../flags.ts'
 import { configFlag, runRole } from './role-session.ts'
@@ -24,15 +24,8 @@ export async function produceFrom(
 }
 
 /** `train` comes next, unless parts are missing: then the command for the first of these. */
-function hintsAfterProducing(flags: RunFlags, command: string, { parts = null }: RunOutcome): SummaryHints {
-  const left = (parts ?? []).filter(({ state }) => state !== 'complete')
-  const [first] = left
-  if (parts === null || first === undefined) return { next: `${SELF} train ${configFlag(flags)}` }
-  const named = left.slice(0, 4).map(describe).join(', ')
-  const more = left.length > 4 ? ` and ${left.length - 4} more` : ''
-  const missing = partText({ index: first.index, count: parts.length })
-  return {
-    note: `${parts.length - left.length} of ${parts.length} parts are complete: ${named}${more}`,
-    next: `${SELF} ${command} ${configFlag(flags)} --part ${missing}`,
-  }
+function hintsAfterProducing(flags: RunFlags, command: string, { parts }: RunOutcome): SummaryHints {
+  const left = unfinishedParts(parts)
+  if (left === null) return { next: `${SELF} train ${configFlag(flags)}` }
+  return { note: left.text, next: `${SELF} ${command} ${configFlag(flags)} --part ${partText(left.first)}` }
 }

@@ -6,7 +6,6 @@ import { type ManifestIdentity, requireSameWork } from '../root/manifest-identit
 import { ROOT_FILE } from '../root/manifest-schema.ts'
 import type { RootKey } from '../root/root-mac.ts'
 import { type ManifestLayout, manifestLayout } from './manifest-layout.ts'
-import { partFolder, partName } from './part-folders.ts'
 
 export interface Place {
   /** The folder that the producer writes: of the manifest, or of its part. */
@@ -64,8 +63,8 @@ const hasParts = (dir: string, count: number): CodedError =>
 
 const otherCount = (dir: string, count: number, part: Part): CodedError =>
   finding('MANIFEST_INVALID', 'the folder holds a manifest in another number of parts', {
-    file: path.join(partFolder(dir, part.index), ROOT_FILE),
+    file: dir,
     field: 'part.count',
-    found: `${count} in ${partName(0)} and its like; this producer makes part ${partText(part)}`,
-    fix: `use --part I/${count}; or ${NEW_WORK}; or remove the old manifest folder, if nobody needs it`,
+    found: `${count} parts; this producer makes part ${partText(part)}`,
+    fix: `use --part 0/${count} to --part ${count - 1}/${count}; or ${NEW_WORK}; or remove the old manifest folder, if nobody needs it`,
   })

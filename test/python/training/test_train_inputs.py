@@ -17,7 +17,7 @@ from draftbridge.bridge.handles import TABLE
 from draftbridge.drafts.draft_files import load_draft, save_draft
 from draftbridge.drafts.eagle3.draft import DraftConfig, initial_draft
 from draftbridge.drafts.eagle3.eagle3 import Eagle3
-from draftbridge.drafts.vocabulary import choose_vocabulary, read_counts, sum_counts
+from draftbridge.drafts.vocabulary import choose_vocabulary, read_counts
 from draftbridge.settings.model_settings import DraftSettings, TargetSettings
 from draftbridge.target.target_weights import load_target_weights
 from safetensors.torch import save_file
@@ -68,16 +68,6 @@ def test_vocabulary_takes_the_most_frequent_and_breaks_ties_by_id() -> None:
     assert vocabulary.d2t.tolist() == [2, 3, 6]
     assert vocabulary.t2d.nonzero().flatten().tolist() == [2, 4, 8]
     assert choose_vocabulary(counts[::-1], 3, 12).ids.tolist() == [2, 4, 8]
-
-
-def test_counts_of_several_files_are_summed_before_the_most_frequent_are_chosen(tmp_path: Path) -> None:
-    (one := tmp_path / "one.ndjson").write_text("[4, 5]\n[2, 3]\n")
-    (other := tmp_path / "other.ndjson").write_text("[9, 6]\n[2, 3]\n")
-    (empty := tmp_path / "empty.ndjson").write_text("")
-    counts = sum_counts([one, other, empty], 12)
-    assert sorted(counts) == [(2, 6), (4, 5), (9, 6)]
-    assert choose_vocabulary(counts, 2, 12).ids.tolist() == [2, 9]
-    assert choose_vocabulary(counts, 1, 12).ids.tolist() == [2]
 
 
 def test_vocabulary_is_filled_up_with_unseen_ids_from_zero() -> None:

@@ -22,7 +22,7 @@ describe('a producer of a part', () => {
     for (const index of [0, 2]) {
       const attempt = ManifestWriter.open(partWork(dir, index, 3))
       await expect(attempt).rejects.toMatchObject({ code: 'MANIFEST_INVALID', details: { field: 'part.count' } })
-      await expect(attempt).rejects.toThrow(new RegExp(`4 in .*part ${index}/3`))
+      await expect(attempt).rejects.toThrow(new RegExp(`4 parts.*part ${index}/3`))
     }
   })
 
