@@ -1,6 +1,7 @@
 import path from 'node:path'
 import type { Command } from 'commander'
 import { finding } from '../../core/errors.ts'
+import { partText } from '../../core/part.ts'
 import { givesKey } from '../../core/store-key-env.ts'
 import type { ManifestSummary } from '../../roles/maintain/inspect-manifest.ts'
 import type { StoreLocation } from '../../roles/maintain/store-location.ts'
@@ -86,8 +87,13 @@ async function verifyOne(dir: string, flags: VerifyFlags): Promise<void> {
   }
 }
 
-function summaryText({ histogram, heartbeatSeconds, ...summary }: ManifestSummary): string {
-  const lines = Object.entries(summary).map(([name, value]) => `${name.padEnd(12)} ${text(value)}`)
+function summaryText({ histogram, heartbeatSeconds, parts, part, ...summary }: ManifestSummary): string {
+  const shown = part === null ? summary : { ...summary, part }
+  const lines = Object.entries(shown).map(([name, value]) => `${name.padEnd(12)} ${text(value)}`)
+  for (const { index, state, error, samples } of parts ?? []) {
+    const found = `${state}${error === null ? '' : ` (${error})`}, ${samples} samples`
+    lines.push(`${(index === 0 ? 'parts' : '').padEnd(12)} ${partText({ index, count: parts?.length ?? 0 })} ${found}`)
+  }
   if (summary.state !== 'complete') lines.push(`${'heartbeat'.padEnd(12)} ${heartbeatSeconds} s ago`)
   const highest = Math.max(1, ...histogram.map(({ samples }) => samples))
   for (const [index, { from, to, samples }] of histogram.entries()) {

@@ -1,6 +1,7 @@
+import { orderAtEnd } from './order-at-end.ts'
+
 const [NEWLINE, QUOTE, COMMA, ESCAPE, OPEN, CLOSE] = [0x0a, 0x22, 0x2c, 0x5c, 0x5b, 0x5d]
 const [ZERO, NINE] = [0x30, 0x39]
-
 /** Where in a line, as `JSON.stringify` writes it, the parts lie that can be had without parsing it. */
 interface Parts {
   readonly idEnd: number
@@ -56,6 +57,13 @@ export class SegmentLines {
     return this.#parts(line)?.tokens ?? null
   }
 
+  /** The tokens and the order (or NO_ORDER, UNREAD_ORDER) of a line; null like `tokens`. */
+  figures(line: number): { readonly tokens: number; readonly order: number } | null {
+    const parts = this.#parts(line)
+    if (parts === null) return null
+    return { tokens: parts.tokens, order: orderAtEnd(this.#bytes, parts.digestsEnd, this.#end(line)) }
+  }
+
   /** The sample id; null like `tokens`. */
   id(line: number): string | null {
     const parts = this.#parts(line)
@@ -91,7 +99,7 @@ export class SegmentLines {
     if (idEnd < 0 || bytes[idEnd + 1] !== COMMA || bytesAt < 0) return null
     let tokens = 0
     for (let at = tokensAt; at < bytesAt - 1; at += 1) tokens = tokens * 10 + (bytes[at] ?? 0) - ZERO
-    const digestsEnd = bytes.indexOf(CLOSE, bytesAt)
+    const digestsEnd = endOfDigests(bytes, afterNumber(bytes, bytesAt))
     if (digestsEnd < 0 || digestsEnd >= end) return null
     return { idEnd, tokens, tokensAt, digestsEnd }
   }
@@ -115,6 +123,20 @@ function afterNumber(bytes: Buffer, at: number): number {
     if (byte >= ZERO && byte <= NINE) continue
     return byte === COMMA && end > at ? end + 1 : -1
   }
+}
+
+/** The length of a digest of 16 hex digits, with its quotes. */
+const DIGEST_LENGTH = 18
+
+/** Where the bracket behind a list of digests is; -1 when at `at` there is no such list. */
+function endOfDigests(bytes: Buffer, at: number): number {
+  if (at < 0 || bytes[at] !== OPEN) return -1
+  for (let end = at + 1; bytes[end] === QUOTE && bytes[end + DIGEST_LENGTH - 1] === QUOTE; end += 1) {
+    end += DIGEST_LENGTH
+    if (bytes[end] === CLOSE) return end
+    if (bytes[end] !== COMMA) return -1
+  }
+  return -1
 }
 
 /** How many lines there are; null when the last one has no newline. */

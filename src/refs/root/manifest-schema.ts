@@ -1,14 +1,15 @@
 import { z } from 'zod'
 import { isErrorCode } from '../../core/errors.ts'
 import { RunId, StoreId } from '../../core/ids.ts'
+import { Part } from '../../core/part.ts'
 import { CaptureContract } from '../../core/target-contract.ts'
 import { KeyList, SpecTemplate } from '../lines/ref-line.ts'
 import { toCamel, toSnake } from './wire-case.ts'
 
 export const MANIFEST_FORMAT = 'draftbridge.manifest'
-/** What is written. Version 1 has lines without facts (ref-line.ts) and is read, and gone on from, as well. */
-export const MANIFEST_VERSION = 2
-export const READABLE_VERSIONS = [1, MANIFEST_VERSION] as const
+/** What is written. Versions 1 and 2 have less in their lines (ref-line.ts) and are read, and gone on from, as well. */
+export const MANIFEST_VERSION = 3
+export const READABLE_VERSIONS = [1, 2, MANIFEST_VERSION] as const
 export const ROOT_FILE = 'manifest.json'
 export const COUNTS_FILE = 'token-counts.ndjson'
 
@@ -48,6 +49,8 @@ const wireRoot = {
   contract: Contract,
   /** Identity of what is being captured or ingested. A manifest goes on only from the same inputs. */
   inputs: z.string().max(200),
+  /** Which part of the data set this is, where several producers make one manifest. */
+  part: Part.optional(),
   specs: z.array(SpecTemplate),
   /** Names of the provenance fields of the refs. A line holds their values. */
   provenance_keys: z.array(KeyList).max(64),
@@ -84,6 +87,7 @@ export function emptyRoot(
     readonly storeId: StoreId
     readonly contract: CaptureContract | null
     readonly inputs?: string
+    readonly part?: Part | undefined
   },
   now: number,
 ): ManifestRoot {
@@ -94,6 +98,7 @@ export function emptyRoot(
     store_id: about.storeId,
     contract: about.contract,
     inputs: about.inputs ?? '',
+    ...(about.part === undefined ? {} : { part: about.part }),
     specs: [],
     provenance_keys: [],
     state: 'open',

@@ -2,15 +2,16 @@ import path from 'node:path'
 import type { Clock } from '../../core/clock.ts'
 import { finding } from '../../core/errors.ts'
 import type { RunId, SampleId, StoreId } from '../../core/ids.ts'
+import type { Part } from '../../core/part.ts'
 import type { SampleRef } from '../../core/sample-ref.ts'
 import type { CaptureContract } from '../../core/target-contract.ts'
 import { LineMaker } from '../lines/line-maker.ts'
 import { type Lines, PendingLines, without } from '../lines/lines.ts'
 import { RefParser, type RefRoot } from '../lines/parse-ref.ts'
 import { NEW_WORK } from '../new-work.ts'
-import { readManifestSoFar } from '../read/manifest-reader.ts'
-import { requireSameWork } from '../root/manifest-identity.ts'
-import { readManifestRoot } from '../root/manifest-root.ts'
+import { requireFitting } from '../parts/require-fitting.ts'
+import { readFolder } from '../read/read-folder.ts'
+import { RefList } from '../read/ref-list.ts'
 import {
   COUNTS_FILE,
   emptyRoot,
@@ -34,6 +35,8 @@ export interface ManifestOptions {
   readonly contract: CaptureContract
   /** Identity of what is captured or ingested: see `requireSameWork` for what may change. */
   readonly inputs?: string
+  /** `dir` is the folder of this part. Default: it is that of the whole manifest. */
+  readonly part?: Part | undefined
   /** Continue a complete manifest too: some of its samples are missing from the store. */
   readonly reopen?: boolean
   readonly clock: Clock
@@ -72,15 +75,17 @@ export class ManifestWriter implements AsyncDisposable {
     const { dir, clock, contract, key = null } = options
     const fresh = emptyRoot(options, clock.now())
     // Checked before the stage is opened, which would fence the producer of other work.
-    await hasEarlierPart(dir, key, { ...fresh, contract })
+    await requireFitting(options, { ...fresh, contract })
     const stage = await ProducerStage.open(dir)
     try {
-      const earlier = await hasEarlierPart(dir, key, { ...fresh, contract })
+      const earlier = await requireFitting(options, { ...fresh, contract })
       const published = new PublishedRefs(dir)
       const root = earlier ? await loadPublished(published, dir, key) : fresh
       const writer = new ManifestWriter(options, stage, root, published)
       if (writer.isComplete && options.reopen !== true) await stage[Symbol.asyncDispose]()
       else await writer.#replaceRoot({ state: 'open', error: null, token_counts: null, inputs: fresh.inputs })
+      // A producer of the other kind, or of other parts, may have begun at the same moment: one of the two sees the other.
+      await requireFitting(options, { ...fresh, contract })
       return writer
     } catch (error) {
       await stage[Symbol.asyncDispose]().catch(() => undefined)
@@ -227,21 +232,9 @@ const nextBeat = (last: number, now: number): number => (now === last ? now + 1 
 
 const sizeOf = (parts: readonly Lines[]): number => parts.reduce((sum, { bytes }) => sum + bytes.length, 0)
 
-/** Whether the folder holds an earlier part of the same work. */
-async function hasEarlierPart(
-  dir: string,
-  key: RootKey | null,
-  wanted: ManifestRoot & { readonly contract: CaptureContract },
-): Promise<boolean> {
-  const found = (await readManifestRoot(dir, key))?.root
-  if (found === undefined || found.contract === null) return false
-  requireSameWork(dir, found, wanted)
-  return true
-}
-
 async function loadPublished(published: PublishedRefs, dir: string, key: RootKey | null): Promise<ManifestRoot> {
-  const { root, refs } = await readManifestSoFar({ dir, key })
-  const ids = refs.checkAll()
+  const { root, source } = await readFolder(dir, key)
+  const ids = new RefList([source]).checkPublished()
   let first = 0
   for (const entry of root.segments) {
     published.add(entry, ids.slice(first, first + entry.count))

@@ -1,3 +1,4 @@
+import { partText } from '../../core/part.ts'
 import type { EventBody } from '../events/events.ts'
 import { bytes, count, duration, figure, plural } from '../words.ts'
 import { trainParts } from './train-lines.ts'
@@ -74,6 +75,7 @@ function producedParts(body: EventBody): string[] | null {
     case 'produce.started':
       return [
         body.source === 'capture' ? 'capturing features from the target' : 'ingesting feature files',
+        ...(body.part === undefined ? [] : [`part ${partText(body.part)}`]),
         ...maybe(body.total, 'sample'),
       ]
     case 'produce.found':

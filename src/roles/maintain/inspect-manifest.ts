@@ -1,5 +1,12 @@
 import { type CodedError, finding } from '../../core/errors.ts'
-import { type ManifestSoFar, type RefList, readManifestSoFar } from '../../refs/manifest.ts'
+import { partText } from '../../core/part.ts'
+import {
+  type ManifestSoFar,
+  type PartSoFar,
+  type RefList,
+  readManifestSoFar,
+  unfinishedText,
+} from '../../refs/manifest.ts'
 import { keyText } from '../../store/blob-key.ts'
 import { openStoreLocation, type StoreLocation } from './store-location.ts'
 
@@ -18,6 +25,10 @@ export interface ManifestSummary {
   readonly tokens: number
   readonly bytes: number
   readonly segments: number
+  /** What the producer of each part has come to. Null for the manifest of one producer. */
+  readonly parts: readonly PartSoFar[] | null
+  /** Which part this is. Null for a whole manifest. */
+  readonly part: string | null
   /** Samples by number of tokens: `from` <= tokens < `to`. */
   readonly histogram: readonly { readonly from: number; readonly to: number; readonly samples: number }[]
   /** Seconds since the producer's last heartbeat, by the clock of this machine. No meaning once the state is complete. */
@@ -33,7 +44,7 @@ export interface ManifestSummary {
  */
 export async function inspectManifest(dir: string, now: number): Promise<ManifestSummary> {
   const manifest = await readManifestSoFar({ dir })
-  const { root, refs, sha256 } = manifest
+  const { root, refs, sha256, parts } = manifest
   refs.checkAll()
   const lengths = Array.from({ length: refs.length }, (_, index) => refs.tokens(index))
   return {
@@ -48,6 +59,8 @@ export async function inspectManifest(dir: string, now: number): Promise<Manifes
     tokens: lengths.reduce((sum, tokens) => sum + tokens, 0),
     bytes: bytesOf(refs),
     segments: root.segments.length,
+    parts,
+    part: root.part === undefined ? null : partText(root.part),
     histogram: histogram(lengths),
     heartbeatSeconds: Math.max(0, Math.round((now - root.heartbeat) / 1000)),
     signed: root.mac !== undefined,
@@ -84,9 +97,8 @@ export async function verifyManifest(dir: string, location: StoreLocation | null
 async function checked(options: Parameters<typeof readManifestSoFar>[0]): Promise<ManifestSoFar> {
   const manifest = await readManifestSoFar(options)
   manifest.refs.checkAll()
-  const { state, error } = manifest.root
-  if (state === 'complete') return manifest
-  throw notComplete(options.dir, error === null ? state : `${state} (${error})`)
+  if (manifest.root.state === 'complete') return manifest
+  throw notComplete(options.dir, unfinishedText(manifest))
 }
 
 const notComplete = (file: string, found: string): CodedError =>

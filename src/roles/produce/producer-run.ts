@@ -6,19 +6,21 @@ import { CodedError, type ErrorCode, finding, hasCode } from '../../core/errors.
 import type { SampleId } from '../../core/ids.ts'
 import { throwIfStopped } from '../../core/interruption.ts'
 import type { Monotonic } from '../../core/liveness/monotonic.ts'
+import type { Part } from '../../core/part.ts'
 import type { SampleRef } from '../../core/sample-ref.ts'
-import type { ManifestWriter, RefList } from '../../refs/manifest.ts'
-import type { EventBody } from '../../report/events/events.ts'
+import type { ManifestWriter } from '../../refs/manifest.ts'
 import type { LinkMode } from '../../store/blobs/blobs.ts'
 import type { FeatureStore } from '../../store/feature-store.ts'
 import type { RoleContext } from '../context.ts'
 import {
   type FeatureSource,
+  type Foreknown,
   type SourceItem,
   type SourcePlan,
   type SourceSample,
   withOrigin,
 } from './feature-source.ts'
+import { addSample, type Totals } from './producer-totals.ts'
 import { Refusals } from './refusals.ts'
 
 const FLUSH_SAMPLES = 512
@@ -26,8 +28,6 @@ const FLUSH_MS = 2000
 // Each flush rewrites the root, which lists all segments. So the interval grows with the number of segments.
 const FLUSH_MS_PER_SEGMENT = 20
 const PROGRESS_MS = 1000
-
-export type Totals = Omit<Extract<EventBody, { event: 'produce.progress' }>, 'event' | 'total'>
 
 /** Limits of concurrent puts; the weight is in bytes. One put can wait for the disk while another one copies. */
 const PUT_LIMITS = { tasks: 16, weight: 192 * 2 ** 20 }
@@ -47,6 +47,8 @@ interface RunOptions {
   readonly store: FeatureStore
   readonly context: RoleContext
   readonly plan: SourcePlan
+  /** Null or absent: all inputs. */
+  readonly part?: Part | null
   readonly source: FeatureSource
   readonly writer: ManifestWriter
   /** The root of the manifest, links resolved: whose the samples are. */
@@ -79,12 +81,13 @@ export class ProducerRun {
 
   /** Completes the manifest. After an error the manifest stays open and lists all samples that were put before. */
   async publish(): Promise<void> {
-    const { python, writer, source } = this.#given
+    const { python, writer, source, plan, part = null } = this.#given
     try {
       const { vocabSize } = source.contract.shape
       await using counter = new Owned(python, (await python.call('counts.open', { vocabSize })).handle)
       await this.#publishItems(counter)
-      if (this.#totals.samples === 0) throw this.#refusals.first ?? noLossTokens(this.#given.plan.total)
+      // A part may have no input at all, or none with an answer.
+      if (this.#totals.samples === 0 && part === null) throw this.#refusals.first ?? noLossTokens(plan.total)
       // The inputs that these came from are gone or are other ones now.
       for (const sampleId of this.#left) writer.withdraw(sampleId)
       const { pairs } = await python.call('counts.read', { counter: counter.handle })
@@ -104,7 +107,7 @@ export class ProducerRun {
     const abort = async (put: Put) => (put instanceof CodedError ? undefined : store.abort(put.sampleId))
     const puts = new InOrder<Put>(PUT_LIMITS, abort)
     await using _puts = { [Symbol.asyncDispose]: () => this.#publishAll(puts) }
-    for await (const item of source.items((sampleId, tokens) => this.#countKnown(sampleId, counter, tokens))) {
+    for await (const item of source.items((sampleId, about) => this.#countKnown(sampleId, counter, about))) {
       this.#countInput(item)
       if (item.kind === 'sample') await this.#begin(puts, item, counter)
       await this.#flushAndReport()
@@ -177,7 +180,7 @@ export class ProducerRun {
   }
 
   /** True if the sample is published, its object is still stored, and it has `tokens`. Then its tokens are counted. */
-  async #countKnown(sampleId: SampleId, counter: Owned, tokens?: TensorSet): Promise<boolean> {
+  async #countKnown(sampleId: SampleId, counter: Owned, { order, tokens }: Foreknown): Promise<boolean> {
     const { writer, plan } = this.#given
     this.#left.delete(sampleId)
     const ref = writer.published.get(sampleId)
@@ -190,9 +193,16 @@ export class ProducerRun {
       writer.withdraw(sampleId)
       return false
     }
+    if (ref.order !== order) this.#publishAgain({ ...ref, order })
     this.#totals.resumed += 1
     this.#add(ref)
     return true
+  }
+
+  /** Inputs were added or taken out before this one; or the ref is of a version that did not say where it stands. */
+  #publishAgain(ref: SampleRef): void {
+    this.#given.writer.withdraw(ref.sampleId)
+    this.#given.writer.append(ref)
   }
 
   /** Counts the tokens of a published sample. False if it is not stored any more, or has other tokens. */
@@ -256,24 +266,6 @@ export class ProducerRun {
     for (const [why, samples] of this.#copies) context.events.emit({ event: 'produce.copied', samples, why })
     context.events.emit({ event: 'produce.finished', manifest: config.manifest, seconds, ...this.#totals })
   }
-}
-
-/** The totals for a manifest that was already complete at the start. */
-export function totalsOfComplete(refs: RefList, total: number): Totals {
-  const skipped = Math.max(0, total - refs.length)
-  const sums = { refused: 0, cut: 0, linked: 0, tokens: 0, lossTokens: 0, bytes: 0 }
-  const totals = { inputs: total, samples: refs.length, skipped, resumed: refs.length, ...sums }
-  for (const ref of refs) {
-    addSample(totals, ref)
-  }
-  return totals
-}
-
-function addSample(totals: Record<'cut' | 'tokens' | 'lossTokens' | 'bytes', number>, ref: SampleRef): void {
-  totals.cut += Number(ref.truncated === true)
-  totals.tokens += ref.numTokens
-  totals.lossTokens += ref.trainedTokens ?? 0
-  totals.bytes += ref.bytes
 }
 
 /** The error code to record in the manifest. An error without a code is a bug. */

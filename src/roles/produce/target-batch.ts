@@ -61,9 +61,9 @@ export class TargetBatch implements AsyncDisposable {
   }
 }
 
-function sampleOf({ sampleId, where, isPart, about }: EncodedSample, tensors: TensorSet): SourceSample {
+function sampleOf({ sampleId, where, isPart, order, about }: EncodedSample, tensors: TensorSet): SourceSample {
   const { numTokens, lossTokens, truncated } = about
-  const facts = { trainedTokens: lossTokens, truncated }
+  const facts = { trainedTokens: lossTokens, truncated, order }
   const provenance = { from: where.slice(-1000) }
   return { kind: 'sample', sampleId, isPart, origin: where, tensors, numTokens, facts, provenance }
 }
