@@ -36,13 +36,13 @@ it('a complete manifest of schema version 1 gives the same refs', async () => {
   expect(manifest.refs.checkAll()).toHaveLength(refs.length)
 })
 
-it('an open manifest of schema version 1 is continued as version 2, with the refs that it has', async () => {
+it('an open manifest of schema version 1 is continued as version 3, with the refs that it has', async () => {
   const dir = await published()
   await toVersion1(dir, 'open')
   const writer = await ManifestWriter.open(await work(dir))
   expect(writer.published.get(exampleRef(0).sampleId)).toEqual(exampleRef(0))
   writer.append(exampleRef(5))
   await writer.complete([[1, 1]])
-  expect((await readManifestRoot(dir))?.root.schema_version).toBe(2)
+  expect((await readManifestRoot(dir))?.root.schema_version).toBe(3)
   expect([...(await readRefManifest({ dir })).refs]).toEqual([...refs, exampleRef(5)])
 })

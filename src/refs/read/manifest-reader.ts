@@ -2,10 +2,18 @@ import path from 'node:path'
 import { type CodedError, finding, hasCode, isErrno } from '../../core/errors.ts'
 import { readPlain } from '../../core/files/plain-file.ts'
 import type { RunId, StoreId } from '../../core/ids.ts'
+import type { ProducedHealth } from '../../core/produced-health.ts'
 import type { CaptureContract } from '../../core/target-contract.ts'
+import { parseHealth } from '../health-file.ts'
 import { PRODUCE_AGAIN } from '../produce-again.ts'
 import { type RootFile, readManifestRoot } from '../root/manifest-root.ts'
-import { type CountsEntry, type ManifestRoot, ROOT_FILE, type SegmentEntry } from '../root/manifest-schema.ts'
+import {
+  type CountsEntry,
+  type HealthEntry,
+  type ManifestRoot,
+  ROOT_FILE,
+  type SegmentEntry,
+} from '../root/manifest-schema.ts'
 import type { RootKey } from '../root/root-mac.ts'
 import { sha256 } from '../sha256.ts'
 import { RefList } from './ref-list.ts'
@@ -21,6 +29,8 @@ export interface Manifest {
   readonly refs: RefList
   /** `token-counts.ndjson`: lines `[tokenId, count]` of trained tokens, most frequent first, equal ones by id. */
   readonly countsFile: string
+  /** What the producer counted of its inputs; null in manifests of earlier versions. */
+  readonly health: ProducedHealth | null
   /** Of `manifest.json`, which holds the sums of all other files. */
   readonly sha256: string
 }
@@ -30,6 +40,7 @@ export interface ManifestSoFar {
   readonly dir: string
   readonly root: ManifestRoot
   readonly refs: RefList
+  readonly health: ProducedHealth | null
   readonly sha256: string
 }
 
@@ -47,12 +58,12 @@ export interface ReadOptions {
  * @throws MANIFEST_INVALID for one that is damaged, incomplete, of a future version or of another store than `storeId`.
  */
 export async function readRefManifest(options: ReadOptions): Promise<Manifest> {
-  const { dir, root, refs, sha256 } = await readManifestSoFar(options)
+  const { dir, root, refs, health, sha256 } = await readManifestSoFar(options)
   const { contract, token_counts: counts } = root
   if (root.state !== 'complete' || contract === null || counts === null)
     throw incomplete(path.join(dir, ROOT_FILE), root)
   const countsFile = path.join(dir, counts.file)
-  return { dir, runId: root.run_id, storeId: root.store_id, contract, refs, countsFile, sha256 }
+  return { dir, runId: root.run_id, storeId: root.store_id, contract, refs, countsFile, health, sha256 }
 }
 
 const ATTEMPTS = 10
@@ -85,8 +96,13 @@ function onlyDamage(error: unknown): Error {
 async function readAll(dir: string, { root, text }: RootFile): Promise<ManifestSoFar> {
   const segments = await readSegments(dir, root)
   if (root.token_counts !== null) await readListed(dir, root.token_counts)
+  const health = root.health === null ? null : await readHealth(dir, root.health)
   const { run_id: runId, store_id: storeId, specs, provenance_keys: keys } = root
-  return { dir, root, refs: new RefList({ runId, storeId, specs, keys }, segments), sha256: sha256(text) }
+  return { dir, root, refs: new RefList({ runId, storeId, specs, keys }, segments), health, sha256: sha256(text) }
+}
+
+async function readHealth(dir: string, entry: HealthEntry): Promise<ProducedHealth> {
+  return parseHealth(path.join(dir, entry.file), (await readListed(dir, entry)).toString('utf8'))
 }
 
 /** The lines of all listed segments, each compared to its sum. */
@@ -112,7 +128,7 @@ async function requireRoot(dir: string, key: RootKey | null): Promise<RootFile> 
   throw finding('MANIFEST_INVALID', 'there is no manifest', { file, found: 'no such file', fix })
 }
 
-async function readListed(dir: string, entry: SegmentEntry | CountsEntry): Promise<Buffer> {
+async function readListed(dir: string, entry: SegmentEntry | CountsEntry | HealthEntry): Promise<Buffer> {
   const file = path.join(dir, entry.file)
   const refuse = (found: string) => damaged(file, 'file', found)
   if (entry.bytes > MAX_LISTED_BYTES) throw refuse(`the root lists ${entry.bytes} bytes; at most ${MAX_LISTED_BYTES}`)

@@ -24,7 +24,8 @@ import type { RoleContext } from '../context.ts'
 import type { SourcePlan } from './feature-source.ts'
 import { planIngest } from './ingest-source.ts'
 import { planCapture } from './plan-capture.ts'
-import { codeOf, ProducerRun, totalsOfComplete } from './producer-run.ts'
+import { codeOf, ProducerRun } from './producer-run.ts'
+import { totalsOfComplete } from './totals.ts'
 
 const REFS_PER_CHECK = 100_000
 

@@ -6,12 +6,14 @@ import { CodedError, type ErrorCode, finding, hasCode } from '../../core/errors.
 import type { SampleId } from '../../core/ids.ts'
 import { throwIfStopped } from '../../core/interruption.ts'
 import type { Monotonic } from '../../core/liveness/monotonic.ts'
+import type { ProducedHealth } from '../../core/produced-health.ts'
 import type { SampleRef } from '../../core/sample-ref.ts'
-import type { ManifestWriter, RefList } from '../../refs/manifest.ts'
-import type { EventBody } from '../../report/events/events.ts'
+import { architectureOf } from '../../drafts/registry.ts'
+import type { ManifestWriter } from '../../refs/manifest.ts'
 import type { LinkMode } from '../../store/blobs/blobs.ts'
 import type { FeatureStore } from '../../store/feature-store.ts'
 import type { RoleContext } from '../context.ts'
+import { withLayer } from './bad-layer.ts'
 import {
   type FeatureSource,
   type SourceItem,
@@ -19,15 +21,15 @@ import {
   type SourceSample,
   withOrigin,
 } from './feature-source.ts'
+import { HealthCounts } from './health-counts.ts'
 import { Refusals } from './refusals.ts'
+import { addSample, type Totals } from './totals.ts'
 
 const FLUSH_SAMPLES = 512
 const FLUSH_MS = 2000
 // Each flush rewrites the root, which lists all segments. So the interval grows with the number of segments.
 const FLUSH_MS_PER_SEGMENT = 20
 const PROGRESS_MS = 1000
-
-export type Totals = Omit<Extract<EventBody, { event: 'produce.progress' }>, 'event' | 'total'>
 
 /** Limits of concurrent puts; the weight is in bytes. One put can wait for the disk while another one copies. */
 const PUT_LIMITS = { tasks: 16, weight: 192 * 2 ** 20 }
@@ -63,6 +65,7 @@ export class ProducerRun {
   /** By reason: samples that were copied, although `features.link` allows a link. */
   readonly #copies = new Map<string, number>()
   readonly #refusals = new Refusals()
+  readonly #health = new HealthCounts()
   /** Samples that an earlier run published and that this one has not come to yet. */
   readonly #left: Set<SampleId>
   #pending = 0
@@ -88,10 +91,10 @@ export class ProducerRun {
       // The inputs that these came from are gone or are other ones now.
       for (const sampleId of this.#left) writer.withdraw(sampleId)
       const { pairs } = await python.call('counts.read', { counter: counter.handle })
-      await writer.complete(pairs)
+      await writer.complete(pairs, this.#healthNow(true))
     } catch (error) {
       // The samples put so far are good, so publish them. If that fails too, the first error is the one to report.
-      await writer.flush().catch(() => undefined)
+      await writer.flush(this.#healthNow(false)).catch(() => undefined)
       this.#reportRefused()
       throw error
     }
@@ -114,25 +117,27 @@ export class ProducerRun {
 
   #countInput(item: SourceItem): void {
     this.#totals.inputs += Number(item.kind === 'refused' || item.isPart !== true)
-    if (item.kind === 'empty') this.#totals.skipped += 1
+    if (item.kind === 'empty') {
+      this.#totals.skipped += 1
+      this.#health.addEmpty(item)
+    }
     if (item.kind === 'refused') this.#refuse(item.error)
   }
 
-  #refuse(error: Refused): void {
-    const { plan, config } = this.#given
-    if (config.data.onBad === 'stop') throw error
+  #refuse(given: Refused): void {
+    const { plan, config, source } = this.#given
+    const error = withLayer(given, architectureOf(config.draft.architecture), source.contract)
     this.#refusals.add(error)
     this.#totals.refused = this.#refusals.samples
+    if (config.data.onBad === 'stop') throw error
     this.#refusals.expectFew(plan.total, config.data.maxBadShare)
   }
 
   async #begin(puts: InOrder<Put>, sample: SourceSample, counter: Owned): Promise<void> {
-    const { python } = this.#given
     const { tensors, origin } = sample
     try {
       // Before the put: `counts.add` also checks the token ids, and a bad sample must not reach the store.
-      const counted = { counter: counter.handle, set: tensors.handle }
-      await withOrigin(origin, () => python.call('counts.add', counted))
+      await withOrigin(origin, () => this.#count(sample.sampleId, tensors, counter))
       while (!puts.canBegin(tensors.bytes)) await this.#publishNext(puts)
     } catch (error) {
       await tensors[Symbol.asyncDispose]()
@@ -195,6 +200,11 @@ export class ProducerRun {
     return true
   }
 
+  async #count(sampleId: SampleId, tensors: TensorSet, counter: Owned): Promise<void> {
+    const { content } = await this.#given.python.call('counts.add', { counter: counter.handle, set: tensors.handle })
+    this.#health.expect(sampleId, content)
+  }
+
   /** Counts the tokens of a published sample. False if it is not stored any more, or has other tokens. */
   async #counted(ref: SampleRef, counter: Owned, tokens?: TensorSet): Promise<boolean> {
     const { python, store } = this.#given
@@ -203,12 +213,12 @@ export class ProducerRun {
       const { digests } = await python.call('tensor.digest', { handle: tokens.handle })
       const isSame = Object.entries(digests).every(([name, digest]) => ref.digests[name] === digest)
       if (!isSame || (await store.missing([ref])).length > 0) return false
-      await python.call('counts.add', { counter: counter.handle, set: tokens.handle })
+      await this.#count(ref.sampleId, tokens, counter)
       return true
     }
     try {
       await using lease = await store.get(ref, { names: ['input_ids', 'loss_mask'] })
-      await python.call('counts.add', { counter: counter.handle, set: lease.tensors.handle })
+      await this.#count(ref.sampleId, lease.tensors, counter)
       return true
     } catch (error) {
       if (!hasCode(error, 'SAMPLE_NOT_FOUND', 'SAMPLE_STALE', 'SAMPLE_CORRUPT')) throw error
@@ -224,6 +234,11 @@ export class ProducerRun {
   #add(ref: SampleRef): void {
     this.#totals.samples += 1
     addSample(this.#totals, ref)
+    this.#health.addUsed(ref)
+  }
+
+  #healthNow(whole: boolean): ProducedHealth {
+    return this.#health.health(this.#refusals, { inputs: this.#totals.inputs, total: this.#given.plan.total, whole })
   }
 
   /**
@@ -256,24 +271,6 @@ export class ProducerRun {
     for (const [why, samples] of this.#copies) context.events.emit({ event: 'produce.copied', samples, why })
     context.events.emit({ event: 'produce.finished', manifest: config.manifest, seconds, ...this.#totals })
   }
-}
-
-/** The totals for a manifest that was already complete at the start. */
-export function totalsOfComplete(refs: RefList, total: number): Totals {
-  const skipped = Math.max(0, total - refs.length)
-  const sums = { refused: 0, cut: 0, linked: 0, tokens: 0, lossTokens: 0, bytes: 0 }
-  const totals = { inputs: total, samples: refs.length, skipped, resumed: refs.length, ...sums }
-  for (const ref of refs) {
-    addSample(totals, ref)
-  }
-  return totals
-}
-
-function addSample(totals: Record<'cut' | 'tokens' | 'lossTokens' | 'bytes', number>, ref: SampleRef): void {
-  totals.cut += Number(ref.truncated === true)
-  totals.tokens += ref.numTokens
-  totals.lossTokens += ref.trainedTokens ?? 0
-  totals.bytes += ref.bytes
 }
 
 /** The error code to record in the manifest. An error without a code is a bug. */
