@@ -8,7 +8,7 @@ import type { ProducedHealth } from '../../../src/core/produced-health.ts'
 import { readManifestSoFar } from '../../../src/refs/manifest.ts'
 import { produce } from '../../../src/roles/produce/produce.ts'
 import { keyFile } from '../../support/key-files.ts'
-import { producing, stoppingAfter } from '../../support/producing.ts'
+import { finished, producing, stoppingAfter } from '../../support/producing.ts'
 import { checkHandlesAfterEach } from '../../support/python.ts'
 import { tempDir } from '../../support/temp-dir.ts'
 import { pythonProgram, trainingInputs, watched } from '../../support/training.ts'
@@ -141,6 +141,18 @@ describe('the counts of a capture', () => {
     const { config, file } = await scene(lines, { auth: { mode: 'seal', keyFile: await keyFile() } })
     await produce(config, watched())
     expect((await healthOf(config))?.duplicates).toEqual(expectedHealth(lines, file).duplicates)
+  })
+
+  it('are those of the whole in a sealed store that a producer goes on with, and nothing is made again', async () => {
+    const { config, file } = await scene(lines, { auth: { mode: 'seal', keyFile: await keyFile() } })
+    await expect(produce(config, stoppingAfter(30))).rejects.toMatchObject({ code: 'INTERRUPTED' })
+    const before = (await readManifestSoFar({ dir: config.manifest })).refs
+    expect(before.length).toBeGreaterThan(5)
+    const context = watched()
+    await produce(config, context)
+    expect(finished(context)).toMatchObject({ resumed: before.length })
+    const { duplicates, ...rest } = expectedHealth(lines, file)
+    expect(await healthOf(config)).toMatchObject({ ...rest, duplicates: { samples: duplicates.samples } })
   })
 
   it('are published also when too many inputs are bad', async () => {
