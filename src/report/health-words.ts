@@ -42,7 +42,9 @@ function refusedRows(produced: Produced): HealthRow[] {
     row('Repeats', count(duplicates.samples), repeats, duplicates.places),
     row('Refused', count(refused), 'inputs that are bad; not stored'),
     ...reasons.map(({ why, samples, places }) => row('- because', count(samples), why, places)),
-    ...notFinite.map(({ state, samples, places }) => row('NaN or Inf', count(samples), `first in ${state}`, places)),
+    ...notFinite.map(({ state, samples, places }) =>
+      row('NaN or Inf', count(samples), `refused samples, first in ${state}`, places),
+    ),
   ]
 }
 

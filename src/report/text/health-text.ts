@@ -24,7 +24,7 @@ export function healthText(health: DataHealth): string {
 }
 
 function countLines({ name, figure, meaning, places }: HealthRow, width: number): string[] {
-  const head = `${name.toLowerCase().padEnd(NAME)} ${figure.padStart(width)}  `
+  const head = `${lowerFirst(name).padEnd(NAME)} ${figure.padStart(width)}  `
   const rest = ' '.repeat(NAME + width + 3)
   const [first = '', ...others] = wrapped(oneLine(meaning, 400), WIDTH - rest.length)
   return [
@@ -33,6 +33,9 @@ function countLines({ name, figure, meaning, places }: HealthRow, width: number)
     ...places.flatMap((place) => wrapped(oneLine(place, 2 * PLACE_WIDTH), PLACE_WIDTH).map((line) => PLACE + line)),
   ]
 }
+
+/** Names of the report begin with a capital; NaN keeps its own. */
+const lowerFirst = (name: string): string => (name.startsWith('NaN') ? name : name.toLowerCase())
 
 function lengths({ lengths }: DataHealth): string[] {
   const bars = fewBuckets(lengths).map((bucket) => ({ label: lengthLabel(bucket), value: bucket.samples }))
