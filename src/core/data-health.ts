@@ -48,6 +48,7 @@ export const DataHealth = z.object({
   cut: Count,
   tokens: Count,
   trainedTokens: Count,
+  bytes: Count,
   /** Samples by number of tokens. */
   lengths: Histogram,
   /** Samples by trained tokens of 100 tokens. */

@@ -20,6 +20,7 @@ export const sampleHealth = (text = 'talks.jsonl:8: messages.0.content: nothing'
   cut: 61,
   tokens: 123_456_789,
   trainedTokens: 45_678_901,
+  bytes: 2 ** 40,
   lengths: Array.from({ length: 18 }, (_, power) => ({
     from: 2 ** power,
     to: 2 ** (power + 1),

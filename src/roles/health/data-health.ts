@@ -22,21 +22,25 @@ export async function dataHealth(manifest: ManifestSoFar, draftSize: number | nu
   }
 }
 
-type RefFigures = Pick<DataHealth, 'samples' | 'cut' | 'tokens' | 'trainedTokens' | 'lengths' | 'trainedShares'>
+type RefFigures = Pick<
+  DataHealth,
+  'samples' | 'cut' | 'tokens' | 'trainedTokens' | 'bytes' | 'lengths' | 'trainedShares'
+>
 
 /** One pass: a parsed ref takes many times the memory of its line, and there may be a million. */
 function refFigures(refs: RefList): RefFigures {
   const lengths = new Float64Array(refs.length)
   const shares: number[] = []
-  let [cut, tokens, trainedTokens] = [0, 0, 0]
+  let [cut, tokens, trainedTokens, bytes] = [0, 0, 0, 0]
   for (let index = 0; index < refs.length; index += 1) {
-    const { numTokens, trainedTokens: trained, truncated } = refs.at(index)
+    const { numTokens, trainedTokens: trained, truncated, bytes: size } = refs.at(index)
     lengths[index] = numTokens
     cut += Number(truncated === true)
     tokens += numTokens
+    bytes += size
     trainedTokens += trained ?? 0
     if (trained !== undefined && numTokens > 0) shares.push(trained / numTokens)
   }
-  const figures = { samples: refs.length, cut, tokens, trainedTokens }
+  const figures = { samples: refs.length, cut, tokens, trainedTokens, bytes }
   return { ...figures, lengths: lengthHistogram(lengths), trainedShares: shareHistogram(shares) }
 }

@@ -1,6 +1,6 @@
 import type { DataHealth, ShownSamples } from '../../core/data-health.ts'
 import { type CodedError, finding } from '../../core/errors.ts'
-import { type ManifestSoFar, type RefList, readManifestSoFar } from '../../refs/manifest.ts'
+import { type ManifestSoFar, readManifestSoFar } from '../../refs/manifest.ts'
 import { keyText } from '../../store/blob-key.ts'
 import { dataHealth } from '../health/data-health.ts'
 import { markedSamples } from '../health/marked-samples.ts'
@@ -70,7 +70,7 @@ export async function inspectManifest(
     auxLayers: root.contract?.auxLayers ?? null,
     samples: refs.length,
     tokens: health.tokens,
-    bytes: bytesOf(refs),
+    bytes: health.bytes,
     segments: root.segments.length,
     histogram: health.lengths,
     heartbeatSeconds: Math.max(0, Math.round((now - root.heartbeat) / 1000)),
@@ -132,9 +132,3 @@ const notComplete = (file: string, found: string): CodedError =>
     found,
     fix: 'let the producer finish, or start it again: it resumes where it stopped',
   })
-
-function bytesOf(refs: RefList): number {
-  let bytes = 0
-  for (const ref of refs) bytes += ref.bytes
-  return bytes
-}

@@ -42,7 +42,12 @@ export class HealthCounts {
     if (this.#repeats.length < PLACES) this.#repeats.push(short(String(provenance['from'] ?? sampleId)))
   }
 
-  health(refusals: Refusals, about: Pick<ProducedHealth, 'inputs' | 'total' | 'whole'>): ProducedHealth {
+  /** `isSealed`: the store keeps what it holds secret, so nothing of an input is quoted. */
+  health(
+    refusals: Refusals,
+    { isSealed, ...about }: Pick<ProducedHealth, 'inputs' | 'total' | 'whole'> & { readonly isSealed: boolean },
+  ): ProducedHealth {
+    const reasons = isSealed ? refusals.kindsByFile : refusals.kinds
     const kept = <T extends { places: readonly string[] }>(kinds: readonly T[]): T[] =>
       kinds.slice(0, KINDS).map((kind) => ({ ...kind, places: kind.places.map(short) }))
     return {
@@ -51,7 +56,7 @@ export class HealthCounts {
       empty: this.#empty,
       emptyCut: this.#emptyCut,
       refused: refusals.samples,
-      reasons: kept(refusals.kinds).map((kind) => ({ ...kind, why: short(kind.why) })),
+      reasons: kept(reasons).map((kind) => ({ ...kind, why: short(kind.why) })),
       notFinite: kept(refusals.states).map((kind) => ({ ...kind, state: short(kind.state) })),
       duplicates: { samples: this.#duplicates, places: this.#repeats },
     }

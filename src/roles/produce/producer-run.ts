@@ -241,7 +241,9 @@ export class ProducerRun {
   }
 
   #healthNow(whole: boolean): ProducedHealth {
-    return this.#health.health(this.#refusals, { inputs: this.#totals.inputs, total: this.#given.plan.total, whole })
+    const { plan, store } = this.#given
+    const isSealed = store.key?.mode === 'seal'
+    return this.#health.health(this.#refusals, { inputs: this.#totals.inputs, total: plan.total, whole, isSealed })
   }
 
   /**

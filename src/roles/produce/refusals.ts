@@ -15,7 +15,13 @@ export interface NotFiniteKind extends Omit<RefusedKind, 'why'> {
 
 interface Kind {
   samples: number
-  readonly places: string[]
+  readonly places: Place[]
+}
+
+interface Place {
+  readonly file: string
+  /** The file, its field, and what was found: it may quote the input. */
+  readonly finding: string
 }
 
 type Refused = CodedError<'FEATURE_INVALID'>
@@ -32,18 +38,24 @@ export class Refusals {
   }
 
   get kinds(): readonly RefusedKind[] {
-    return [...this.#kinds].map(([why, kind]) => ({ why, ...kind })).sort((a, b) => b.samples - a.samples)
+    return listed(this.#kinds, ({ finding }) => finding).map(([why, kind]) => ({ why, ...kind }))
+  }
+
+  /** `kinds` with places that quote nothing of an input. */
+  get kindsByFile(): readonly RefusedKind[] {
+    return listed(this.#kinds, ({ file }) => file).map(([why, kind]) => ({ why, ...kind }))
   }
 
   get states(): readonly NotFiniteKind[] {
-    return [...this.#states].map(([state, kind]) => ({ state, ...kind })).sort((a, b) => b.samples - a.samples)
+    return listed(this.#states, ({ file }) => file).map(([state, kind]) => ({ state, ...kind }))
   }
 
   add(error: Refused): void {
     const { file = '?', field, found, state } = error.details
     const [what = error.message] = error.message.split('\n')
-    count(this.#kinds, what, [file, field, found].filter((part) => part !== undefined).join(': '))
-    if (state !== undefined) count(this.#states, state, file)
+    const place = { file, finding: [file, field, found].filter((part) => part !== undefined).join(': ') }
+    count(this.#kinds, what, place)
+    if (state !== undefined) count(this.#states, state, place)
     this.#first ??= error
     this.#samples += 1
   }
@@ -73,7 +85,13 @@ export class Refusals {
   }
 }
 
-function count(kinds: Map<string, Kind>, name: string, place: string): void {
+/** The most frequent kinds first. */
+function listed(kinds: ReadonlyMap<string, Kind>, text: (place: Place) => string) {
+  const sorted = [...kinds].sort(([, one], [, other]) => other.samples - one.samples)
+  return sorted.map(([name, { samples, places }]) => [name, { samples, places: places.map(text) }] as const)
+}
+
+function count(kinds: Map<string, Kind>, name: string, place: Place): void {
   const kind = kinds.get(name) ?? { samples: 0, places: [] }
   kind.samples += 1
   if (kind.places.length < PLACES) kind.places.push(place)
