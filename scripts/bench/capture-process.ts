@@ -1,6 +1,6 @@
 // One producer of scripts/bench/capture.ts. Prints when how many tokens were captured, as one line of JSON.
 import { parseArgs } from 'node:util'
-import { embedPython } from '../../src/bridge/python.ts'
+import { embedPython, type Python } from '../../src/bridge/python.ts'
 import { RunConfig } from '../../src/config/schema.ts'
 import type { EventBody } from '../../src/report/events/events.ts'
 import { planCapture } from '../../src/roles/produce/plan-capture.ts'
@@ -14,6 +14,7 @@ const { values } = parseArgs({
     /** A folder for the store and the manifest; without it the features are dropped as soon as they are on the host. */
     dir: { type: 'string' },
     durability: { type: 'string', default: 'fsync' },
+    trace: { type: 'boolean', default: false },
     'batch-tokens': { type: 'string', default: '16384' },
   },
 })
@@ -34,7 +35,22 @@ const config = RunConfig.parse({
   store: { root: `${values.dir}/store`, durability: values.durability },
   manifest: `${values.dir}/manifest`,
 })
-const python = await embedPython()
+const since = (): string => (performance.now() / 1000).toFixed(1)
+if (values.trace) process.stderr.write(`${since()} s: program loaded\n`)
+const embedded = await embedPython()
+if (values.trace) process.stderr.write(`${since()} s: Python started\n`)
+/** With --trace, says of the first long calls when they ended and how long they took. */
+const python: Python = {
+  async call(op, input) {
+    const begun = performance.now()
+    const output = await embedded.call(op, input)
+    const took = performance.now() - begun
+    if (values.trace && took > 200 && begun < 40_000) {
+      process.stderr.write(`${since()} s: ${op} took ${(took / 1000).toFixed(2)} s\n`)
+    }
+    return output
+  },
+}
 
 async function dropped(): Promise<void> {
   const plan = await planCapture(config, python)

@@ -20,6 +20,7 @@ const { values } = parseArgs({
     cases: { type: 'string', default: 'drop,fast,fsync' },
     processes: { type: 'string', default: '1' },
     gpus: { type: 'string', default: '1' },
+    trace: { type: 'boolean', default: false },
     floor: { type: 'string' },
     scratch: { type: 'string', default: tmpdir() },
     'batch-tokens': { type: 'string', default: '16384' },
@@ -51,7 +52,11 @@ async function producer(given: Readonly<Record<string, string>>, gpu: number): P
   const program = path.join(import.meta.dirname, 'capture-process.ts')
   const args = Object.entries(given).flatMap(([name, value]) => [`--${name}`, value])
   const env = { CUDA_VISIBLE_DEVICES: String(gpu) }
-  const { stdout } = await execa(process.execPath, ['--import', 'tsx', program, ...args], { env, stderr: 'inherit' })
+  const { stdout } = await execa(
+    process.execPath,
+    ['--import', 'tsx', program, ...args, ...(values.trace ? ['--trace'] : [])],
+    { env, stderr: 'inherit' },
+  )
   return JSON.parse(stdout.split('\n').at(-1) ?? '') as Timeline
 }
 

@@ -68,12 +68,7 @@ class Capture:
         # CPUs without instructions for a half type are many times slower in it than in float32.
         native = self.device.type == "cuda" or (self.dtype == torch.bfloat16 and cpu_has_bfloat16())
         self.compute_dtype = self.dtype if native else torch.float32
-        whole: Any = target.load_model(model, self.compute_dtype)
-        try:
-            whole.to(self.device)
-        except ValueError as exc:
-            # Quantised weights that their library has placed already.
-            raise target.unloadable(model, "model", exc) from exc
+        whole = self._loaded(model, spread=settings.devices == "all")
         weights = load_target_weights(model)
         self.positions = position_limit(whole.config.get_text_config())
         self.logits, finish = self._probed(whole, model, weights)
@@ -84,6 +79,17 @@ class Capture:
             head = weights.head.to(self.device, self.compute_dtype)
             summarise = architecture.summariser(head, finish.to(self.device, self.compute_dtype))
         self._passes = ForwardPasses(decoder, self.states, self.aux_layers, self.dtype, self.device, summarise)
+
+    def _loaded(self, model: str, *, spread: bool) -> Any:
+        whole: Any = target.load_model(model, self.compute_dtype, spread=spread)
+        if spread:
+            self.device = whole.get_input_embeddings().weight.device
+            return whole
+        try:
+            return whole.to(self.device)
+        except ValueError as exc:
+            # Quantised weights that their library has placed already.
+            raise target.unloadable(model, "model", exc) from exc
 
     def _probed(self, whole: Any, model: str, weights: TargetWeights) -> tuple[LogitRule, LogitFinish]:
         """How logits are rebuilt from the last hidden state, and the proof that training will do so."""
@@ -154,25 +160,23 @@ def _open(payload: Payload) -> Payload:
 @op("capture.encode", "engine")
 def _encode(payload: Payload) -> Payload:
     capture = TABLE.borrow(payload["session"], Capture)
-    return {"results": [_encoded_or_refused(capture, text, payload["maxLength"]) for text in payload["conversations"]]}
+    # Their places in the user's files are known to the caller, who names them in errors.
+    conversations = [{"id": "conversation", **json.loads(text)} for text in payload["conversations"]]
+    # The target does not know positions beyond its own.
+    kept = min(payload["maxLength"], capture.positions)
+    found = conversation_mask.encode_all(capture.tokenizer, conversations, turns=capture.turns, today=capture.today)
+    return {"results": [_result(capture, one, kept) for one in found]}
 
 
-def _encoded_or_refused(capture: Capture, text: str, max_length: int) -> Payload:
+def _result(capture: Capture, found: list[EncodedSample] | BridgeError, kept: int) -> Payload:
     try:
-        return {"samples": _samples(capture, text, max_length)}
+        if isinstance(found, list):
+            return {"samples": [_encoded(capture, sample, kept) for sample in found]}
     except BridgeError as exc:
         if exc.code != "FEATURE_INVALID":
             raise
-        return {"error": {"code": exc.code, "message": str(exc), "details": exc.details}}
-
-
-def _samples(capture: Capture, text: str, max_length: int) -> list[Payload]:
-    # Its place in the user's files is known to the caller, who names it in errors.
-    conversation = {"id": "conversation", **json.loads(text)}
-    samples = conversation_mask.encode(capture.tokenizer, conversation, turns=capture.turns, today=capture.today)
-    # The target does not know positions beyond its own.
-    kept = min(max_length, capture.positions)
-    return [_encoded(capture, sample, kept) for sample in samples]
+        found = exc
+    return {"error": {"code": found.code, "message": str(found), "details": found.details}}
 
 
 def _encoded(capture: Capture, sample: EncodedSample, kept: int) -> Payload:

@@ -109,18 +109,25 @@ class ForwardPasses:
         batch = torch.nn.utils.rnn.pad_sequence(list(ids), batch_first=True)
         real = _real_rows(lengths, batch.shape[1])
         with LayerStates(self._decoder, self._aux_layers) as layers:
-            self._decoder(input_ids=batch.to(self._device), use_cache=False)
+            self._decoder(input_ids=self._on_device(batch), use_cache=False)
             read = {state: layers.read(state) for state in dict.fromkeys((*self._states, FINAL))}
+        real = None if real is None else self._on_device(real)
         kept = {state: self._kept(whole, real) for state, whole in read.items()}
         rows = {state.name: kept[state] for state in self._states}
         finite = {name: torch.isfinite(state.sum(-1, dtype=torch.float32)) for name, state in rows.items()}
         return self._to_host(rows | self._summary(kept[FINAL], lengths), lengths, finite)
 
+    def _on_device(self, tensor: Tensor) -> Tensor:
+        """Copied without waiting for what the device has to do before."""
+        if self._copies is None:
+            return tensor
+        return tensor.pin_memory().to(self._device, non_blocking=True)
+
     def _kept(self, whole: Tensor, real: Tensor | None) -> Tensor:
         """The rows of real tokens of [B, n, width], one sample behind another."""
-        flat = whole.reshape(-1, whole.shape[-1])
+        flat = whole.reshape(-1, whole.shape[-1]).to(self._device, non_blocking=True)
         if real is not None:
-            flat = flat.index_select(0, real.to(flat.device, non_blocking=True))
+            flat = flat.index_select(0, real)
         # What a layer returns may be written to by the layers behind it.
         return flat.to(self._dtype, copy=flat.data_ptr() == whole.data_ptr()).contiguous()
 

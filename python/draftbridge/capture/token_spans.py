@@ -44,6 +44,11 @@ def tokens_of(offsets: Sequence[Span], spans: Sequence[Span]) -> list[range]:
 
 def tokenized(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[list[int], list[Span]]:
     """Ids and offsets of `text`, which has its special tokens already. Raises CONFIG_INVALID without offsets."""
+    return tokenized_all(tokenizer, [text])[0]
+
+
+def tokenized_all(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[tuple[list[int], list[Span]]]:
+    """As `tokenized`, in one call, for which a tokenizer takes all cores."""
     if not tokenizer.is_fast:
         raise BridgeError(
             "CONFIG_INVALID",
@@ -52,8 +57,9 @@ def tokenized(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[list[int],
             found=type(tokenizer).__name__,
             fix="name a folder with a tokenizer.json",
         )
-    encoded: Any = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-    return list(encoded["input_ids"]), _each_its_own(list(encoded["offset_mapping"]), text)
+    encoded: Any = tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True)
+    each = zip(texts, encoded["input_ids"], encoded["offset_mapping"], strict=True)
+    return [(list(ids), _each_its_own(list(offsets), text)) for text, ids, offsets in each]
 
 
 def _each_its_own(offsets: list[Span], text: str) -> list[Span]:

@@ -19,12 +19,15 @@ export interface EncodedSample {
   readonly about: EncodedConversation['samples'][number]
 }
 
-/** How many conversations are encoded in one call. */
-const GROUP = 16
+/** How many conversations are encoded in one call: enough for a tokenizer to use all cores. */
+const GROUP = 32
 
 type Refused = Extract<SourceItem, { kind: 'refused' }>
 
 type Group = ReadonlyArray<NamedConversation | Refused>
+
+/** What became of a group. */
+type Encoding = readonly (EncodedSample | Refused)[] | Error
 
 /** Reads conversations and encodes them. */
 export class EncodedConversations {
@@ -49,26 +52,32 @@ export class EncodedConversations {
   /** The samples that the target must run on, and what becomes of all other inputs. */
   async *items(isKnown: IsKnown): AsyncGenerator<EncodedSample | SourceItem> {
     const { run, data } = this.#config
-    let group: Array<NamedConversation | Refused> = []
-    for await (const item of readConversations(this.#files, run.id, data.limit)) {
-      group.push(item)
-      if (group.length < GROUP) continue
-      yield* this.#finished(group, isKnown)
-      group = []
+    // Encoded in groups, because each call has its price; and one group ahead of the one that is asked for.
+    let ahead: Promise<Encoding> | null = null
+    try {
+      for await (const group of groupsOf(readConversations(this.#files, run.id, data.limit))) {
+        const before: Promise<Encoding> | null = ahead
+        ahead = settled(this.#encode(group))
+        if (before !== null) yield* this.#finished(await before, isKnown)
+      }
+      const last = ahead
+      ahead = null
+      if (last !== null) yield* this.#finished(await last, isKnown)
+    } finally {
+      const unread = await ahead
+      if (unread !== null && !(unread instanceof Error)) await freeAll(this.#python, unread.filter(isSample))
     }
-    yield* this.#finished(group, isKnown)
   }
 
-  /** Encodes a group in one call, because each call has its price. */
-  async *#finished(group: Group, isKnown: IsKnown): AsyncGenerator<EncodedSample | SourceItem> {
-    const waiting = await this.#encode(group)
-    const samples = () => waiting.filter((item) => item.kind === 'encoded')
+  async *#finished(encoding: Encoding, isKnown: IsKnown): AsyncGenerator<EncodedSample | SourceItem> {
+    if (encoding instanceof Error) throw encoding
+    const waiting = [...encoding]
     try {
       for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
-        yield next.kind === 'encoded' ? ((await this.#withoutTarget(next, isKnown)) ?? next) : next
+        yield isSample(next) ? ((await this.#withoutTarget(next, isKnown)) ?? next) : next
       }
     } finally {
-      await freeAll(this.#python, samples())
+      await freeAll(this.#python, waiting.filter(isSample))
     }
   }
 
@@ -108,6 +117,23 @@ export class EncodedConversations {
     return about.lossTokens === 0 ? { kind: 'empty', truncated: about.truncated, isPart } : { kind: 'known', isPart }
   }
 }
+
+async function* groupsOf(items: AsyncIterable<NamedConversation | Refused>): AsyncGenerator<Group> {
+  let group: Array<NamedConversation | Refused> = []
+  for await (const item of items) {
+    group.push(item)
+    if (group.length < GROUP) continue
+    yield group
+    group = []
+  }
+  if (group.length > 0) yield group
+}
+
+const isSample = (item: EncodedSample | Refused): item is EncodedSample => item.kind === 'encoded'
+
+/** The error as a value: nobody may wait for the promise at the moment when it fails. */
+const settled = (encoding: Promise<readonly (EncodedSample | Refused)[]>): Promise<Encoding> =>
+  encoding.catch((error: unknown) => (error instanceof Error ? error : new Error(String(error))))
 
 function refusedBy(error: CodedError, where: string): Refused {
   if (!hasCode(error, 'FEATURE_INVALID')) throw error
