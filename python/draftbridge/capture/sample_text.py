@@ -15,6 +15,7 @@ from draftbridge.target import target
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+
 @dataclass(frozen=True)
 class SampleText:
     """A tokenizer that spells stored samples."""

@@ -8,6 +8,7 @@ import xxhash
 from draftbridge.bridge.errors import BridgeError
 from draftbridge.bridge.handles import TABLE, TensorDict, tensors_of
 from draftbridge.bridge.registry import Payload, op
+from draftbridge.objects.write.object_writer import bytes_of
 
 
 class TokenCounts:
@@ -42,7 +43,7 @@ def content_digest(sample: TensorDict) -> str:
     """32 hex digits over `input_ids` and `loss_mask`, int64 [n] both: equal for samples that train the same tokens."""
     digest = xxhash.xxh3_128()
     for name in ("input_ids", "loss_mask"):
-        digest.update(memoryview(sample[name].contiguous().numpy()))
+        digest.update(bytes_of(sample[name].contiguous()))
     return digest.hexdigest()
 
 

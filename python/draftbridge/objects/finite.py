@@ -19,7 +19,8 @@ def require_finite(sample: TensorDict, names: Iterable[str], file: str) -> None:
 
 
 def refuse_not_finite(suspects: Mapping[str, torch.Tensor], file: str) -> None:
-    """FEATURE_INVALID that names the first bad row and column of a tensor [n, width]; nothing if only sums were too large.
+    """FEATURE_INVALID that names the first bad row and column of a tensor [n, width]; nothing if only sums were too
+    large.
 
     The widest tensor is looked at first: it holds the states of several layers, and what goes wrong in an early layer
     goes wrong in the last one too.

@@ -44,5 +44,8 @@ def test_what_is_no_text_is_shown_as_such() -> None:
     tokenizer = tiny_tokenizer()
     broken = tokenizer("é", add_special_tokens=False)["input_ids"][:1]
     # 319 is a row of the target's table that no token has.
-    assert SampleText(tokenizer).parts([*broken, 319, *broken], [1, 1, 0]) == [("\ufffd\ufffd", True), ("\ufffd", False)]
+    assert SampleText(tokenizer).parts([*broken, 319, *broken], [1, 1, 0]) == [
+        ("\ufffd\ufffd", True),
+        ("\ufffd", False),
+    ]
     assert SampleText(tokenizer).parts([], []) == []
