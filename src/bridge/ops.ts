@@ -7,6 +7,7 @@ import { keyOps } from './key-ops.ts'
 import { objectOps } from './object-ops.ts'
 import { Count, Handle, Int, Nothing, op, Session } from './op.ts'
 import { reportOps } from './report-ops.ts'
+import { textOps } from './text-ops.ts'
 import { trainOps } from './train-ops.ts'
 
 export type { Lane, Minted } from './op.ts'
@@ -57,6 +58,7 @@ export const ops = {
     z.strictObject({ shape: TargetShape, hash: z.string() }),
   ),
   ...captureOps,
+  ...textOps,
   ...trainOps,
   ...reportOps,
 

@@ -6,6 +6,7 @@ import { RefList } from '../read/ref-list.ts'
 import { type Difference, workDifference } from '../root/manifest-identity.ts'
 import { type ManifestRoot, ROOT_FILE } from '../root/manifest-schema.ts'
 import { sha256 } from '../sha256.ts'
+import { joinedHealth } from './joined-health.ts'
 import { type PartSoFar, partStates, stateOfParts } from './part-state.ts'
 
 /**
@@ -25,6 +26,10 @@ export function joinParts(dir: string, count: number, begun: readonly FolderRead
     countsFiles: begun.flatMap(({ dir: folder, root }) => {
       return root.token_counts === null ? [] : [path.join(folder, root.token_counts.file)]
     }),
+    health: joinedHealth(
+      count,
+      begun.map(({ health }) => health),
+    ),
     sha256: sha256(begun.map((part) => `${part.sha256}\n`).join('')),
     parts,
   }
@@ -59,6 +64,7 @@ function joinedRoot(begun: readonly FolderRead[], parts: readonly PartSoFar[]): 
     heartbeat: Math.min(...beats),
     segments: roots.flatMap(({ segments }) => segments),
     token_counts: null,
+    health: null,
     ...(isSigned && mac !== undefined ? { mac } : {}),
   }
 }

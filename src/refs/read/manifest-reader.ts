@@ -1,6 +1,7 @@
 import path from 'node:path'
 import { type CodedError, finding } from '../../core/errors.ts'
 import type { RunId, StoreId } from '../../core/ids.ts'
+import type { ProducedHealth } from '../../core/produced-health.ts'
 import type { CaptureContract } from '../../core/target-contract.ts'
 import { joinParts } from '../parts/join-parts.ts'
 import { manifestLayout } from '../parts/manifest-layout.ts'
@@ -21,6 +22,8 @@ export interface Manifest {
   readonly refs: RefList
   /** One `token-counts.ndjson`, or one for each part: lines `[tokenId, count]` of trained tokens. */
   readonly countsFiles: readonly string[]
+  /** What the producers counted of their inputs; null in manifests of earlier versions. */
+  readonly health: ProducedHealth | null
   /** Of `manifest.json`, which holds the sums of all other files; of those of all parts, where there are parts. */
   readonly sha256: string
 }
@@ -41,10 +44,10 @@ export interface ReadOptions {
  */
 export async function readRefManifest(options: ReadOptions): Promise<Manifest> {
   const found = await readManifestSoFar(options)
-  const { dir, root, refs, countsFiles, sha256 } = found
+  const { dir, root, refs, countsFiles, health, sha256 } = found
   const { contract } = root
   if (root.state !== 'complete' || contract === null || countsFiles.length === 0) throw incomplete(found)
-  return { dir, runId: root.run_id, storeId: root.store_id, contract, refs, countsFiles, sha256 }
+  return { dir, runId: root.run_id, storeId: root.store_id, contract, refs, countsFiles, health, sha256 }
 }
 
 /**
@@ -64,9 +67,9 @@ export async function readManifestSoFar({ dir, storeId, key = null }: ReadOption
   if (layout.kind === 'parts') return joinParts(dir, layout.count, read)
   const [whole] = read
   if (whole === undefined) throw noManifest(dir)
-  const { root, source, sha256 } = whole
+  const { root, source, health, sha256 } = whole
   const countsFiles = root.token_counts === null ? [] : [path.join(dir, root.token_counts.file)]
-  return { dir, root, refs: new RefList([source]), countsFiles, sha256, parts: null }
+  return { dir, root, refs: new RefList([source]), countsFiles, health, sha256, parts: null }
 }
 
 const otherStore = (dir: string, found: StoreId, opened: StoreId): CodedError =>

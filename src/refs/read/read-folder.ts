@@ -1,9 +1,17 @@
 import path from 'node:path'
 import { type CodedError, finding, hasCode, isErrno } from '../../core/errors.ts'
 import { readPlain } from '../../core/files/plain-file.ts'
+import type { ProducedHealth } from '../../core/produced-health.ts'
+import { parseHealth } from '../health-file.ts'
 import { PRODUCE_AGAIN } from '../produce-again.ts'
 import { type RootFile, readManifestRoot } from '../root/manifest-root.ts'
-import { type CountsEntry, type ManifestRoot, ROOT_FILE, type SegmentEntry } from '../root/manifest-schema.ts'
+import {
+  type CountsEntry,
+  type HealthEntry,
+  type ManifestRoot,
+  ROOT_FILE,
+  type SegmentEntry,
+} from '../root/manifest-schema.ts'
 import type { RootKey } from '../root/root-mac.ts'
 import { sha256 } from '../sha256.ts'
 import type { RefSource } from './ref-list.ts'
@@ -14,6 +22,8 @@ export interface FolderRead {
   readonly dir: string
   readonly root: ManifestRoot
   readonly source: RefSource
+  /** What the producer counted; null in manifests of earlier versions, and until it is complete or failed. */
+  readonly health: ProducedHealth | null
   readonly sha256: string
 }
 
@@ -43,8 +53,13 @@ function onlyDamage(error: unknown): Error {
 async function readAll(dir: string, { root, text }: RootFile): Promise<FolderRead> {
   const segments = await readSegments(dir, root)
   if (root.token_counts !== null) await readListed(dir, root.token_counts)
+  const health = root.health === null ? null : await readHealth(dir, root.health)
   const { run_id: runId, store_id: storeId, specs, provenance_keys: keys } = root
-  return { dir, root, source: { root: { runId, storeId, specs, keys }, segments }, sha256: sha256(text) }
+  return { dir, root, health, source: { root: { runId, storeId, specs, keys }, segments }, sha256: sha256(text) }
+}
+
+async function readHealth(dir: string, entry: HealthEntry): Promise<ProducedHealth> {
+  return parseHealth(path.join(dir, entry.file), (await readListed(dir, entry)).toString('utf8'))
 }
 
 /** The lines of all listed segments, each compared to its sum. */
@@ -74,7 +89,7 @@ export function noManifest(dir: string): CodedError {
   return finding('MANIFEST_INVALID', 'there is no manifest', { file, found: 'no such file', fix })
 }
 
-async function readListed(dir: string, entry: SegmentEntry | CountsEntry): Promise<Buffer> {
+async function readListed(dir: string, entry: SegmentEntry | CountsEntry | HealthEntry): Promise<Buffer> {
   const file = path.join(dir, entry.file)
   const refuse = (found: string) => damaged(file, 'file', found)
   if (entry.bytes > MAX_LISTED_BYTES) throw refuse(`the root lists ${entry.bytes} bytes; at most ${MAX_LISTED_BYTES}`)

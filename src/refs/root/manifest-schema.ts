@@ -12,6 +12,7 @@ export const MANIFEST_VERSION = 3
 export const READABLE_VERSIONS = [1, 2, MANIFEST_VERSION] as const
 export const ROOT_FILE = 'manifest.json'
 export const COUNTS_FILE = 'token-counts.ndjson'
+export const HEALTH_FILE = 'health.json'
 
 export const segmentName = (index: number): string => `segment-${String(index).padStart(6, '0')}.ndjson`
 
@@ -25,6 +26,9 @@ export type SegmentEntry = z.infer<typeof SegmentEntry>
 
 const CountsEntry = z.strictObject({ file: z.literal(COUNTS_FILE), ...Listed })
 export type CountsEntry = z.infer<typeof CountsEntry>
+
+const HealthEntry = z.strictObject({ file: z.literal(HEALTH_FILE), ...Listed })
+export type HealthEntry = z.infer<typeof HealthEntry>
 
 /** Read first, so that a manifest of a later version is reported as such and not as a list of unknown keys. */
 export const ManifestVersion = z.looseObject({
@@ -61,6 +65,8 @@ const wireRoot = {
   heartbeat: Count,
   segments: z.array(SegmentEntry),
   token_counts: CountsEntry.nullable(),
+  /** What the producer counted, written when it ends. Versions 1 and 2 have none. */
+  health: HealthEntry.nullable().default(null),
   /** In a store without a key: the checksum of this text, which detects damage. */
   sum: z
     .string()
@@ -106,5 +112,6 @@ export function emptyRoot(
     heartbeat: now,
     segments: [],
     token_counts: null,
+    health: null,
   }
 }

@@ -1,5 +1,6 @@
 import type { RunEvent } from '../events/events.ts'
 import { type Evaluation, type RunHistory, runHistory } from '../events/run-history.ts'
+import { printable } from '../printable.ts'
 import { bytes, count, figure, plural } from '../words.ts'
 import { type Row, training } from './training-summary.ts'
 
@@ -40,7 +41,9 @@ function features({ produced, refused, trainStarted }: RunHistory): Row[] {
   const size = `${plural(samples, 'sample')}, ${count(tokens)} tokens (${count(lossTokens)} loss tokens), ${bytes(produced.bytes)}`
   const remarks = [
     skipped > 0 ? `${plural(skipped, 'sample')} skipped: no loss tokens` : '',
-    ...refused.map(({ samples, why, places }) => `${plural(samples, 'input')} refused: ${why} (${places[0] ?? '?'})`),
+    ...refused.map(({ samples, why, places }) =>
+      printable(`${plural(samples, 'input')} refused: ${why} (${places[0] ?? '?'})`),
+    ),
     cut > 0 ? `${plural(cut, 'sample')} truncated at data.maxLength or the target's positions` : '',
     heldOut > 0 ? `${plural(trained, 'sample')} for training, ${count(heldOut)} held out for validation` : '',
   ].filter((text) => text !== '')

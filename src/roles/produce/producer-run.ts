@@ -7,11 +7,14 @@ import type { SampleId } from '../../core/ids.ts'
 import { throwIfStopped } from '../../core/interruption.ts'
 import type { Monotonic } from '../../core/liveness/monotonic.ts'
 import type { Part } from '../../core/part.ts'
+import type { ProducedHealth } from '../../core/produced-health.ts'
 import type { SampleRef } from '../../core/sample-ref.ts'
+import { architectureOf } from '../../drafts/registry.ts'
 import type { ManifestWriter } from '../../refs/manifest.ts'
 import type { LinkMode } from '../../store/blobs/blobs.ts'
 import type { FeatureStore } from '../../store/feature-store.ts'
 import type { RoleContext } from '../context.ts'
+import { withLayer } from './bad-layer.ts'
 import {
   type FeatureSource,
   type Foreknown,
@@ -20,6 +23,7 @@ import {
   type SourceSample,
   withOrigin,
 } from './feature-source.ts'
+import { HealthCounts } from './health-counts.ts'
 import { addSample, type Totals } from './producer-totals.ts'
 import { Refusals } from './refusals.ts'
 
@@ -65,6 +69,7 @@ export class ProducerRun {
   /** By reason: samples that were copied, although `features.link` allows a link. */
   readonly #copies = new Map<string, number>()
   readonly #refusals = new Refusals()
+  readonly #health = new HealthCounts()
   /** Samples that an earlier run published and that this one has not come to yet. */
   readonly #left: Set<SampleId>
   #pending = 0
@@ -91,10 +96,10 @@ export class ProducerRun {
       // The inputs that these came from are gone or are other ones now.
       for (const sampleId of this.#left) writer.withdraw(sampleId)
       const { pairs } = await python.call('counts.read', { counter: counter.handle })
-      await writer.complete(pairs)
+      await writer.complete(pairs, this.#healthNow(true))
     } catch (error) {
       // The samples put so far are good, so publish them. If that fails too, the first error is the one to report.
-      await writer.flush().catch(() => undefined)
+      await writer.flush(this.#healthNow(false)).catch(() => undefined)
       this.#reportRefused()
       throw error
     }
@@ -117,25 +122,27 @@ export class ProducerRun {
 
   #countInput(item: SourceItem): void {
     this.#totals.inputs += Number(item.kind === 'refused' || item.isPart !== true)
-    if (item.kind === 'empty') this.#totals.skipped += 1
+    if (item.kind === 'empty') {
+      this.#totals.skipped += 1
+      this.#health.addEmpty(item)
+    }
     if (item.kind === 'refused') this.#refuse(item.error)
   }
 
-  #refuse(error: Refused): void {
-    const { plan, config } = this.#given
-    if (config.data.onBad === 'stop') throw error
+  #refuse(given: Refused): void {
+    const { plan, config, source } = this.#given
+    const error = withLayer(given, architectureOf(config.draft.architecture), source.contract)
     this.#refusals.add(error)
     this.#totals.refused = this.#refusals.samples
+    if (config.data.onBad === 'stop') throw error
     this.#refusals.expectFew(plan.total, config.data.maxBadShare)
   }
 
   async #begin(puts: InOrder<Put>, sample: SourceSample, counter: Owned): Promise<void> {
-    const { python } = this.#given
     const { tensors, origin } = sample
     try {
       // Before the put: `counts.add` also checks the token ids, and a bad sample must not reach the store.
-      const counted = { counter: counter.handle, set: tensors.handle }
-      await withOrigin(origin, () => python.call('counts.add', counted))
+      await withOrigin(origin, () => this.#count(sample.sampleId, tensors, counter))
       while (!puts.canBegin(tensors.bytes)) await this.#publishNext(puts)
     } catch (error) {
       await tensors[Symbol.asyncDispose]()
@@ -205,20 +212,28 @@ export class ProducerRun {
     this.#given.writer.append(ref)
   }
 
+  async #count(sampleId: SampleId, tensors: TensorSet, counter: Owned): Promise<void> {
+    const { content } = await this.#given.python.call('counts.add', { counter: counter.handle, set: tensors.handle })
+    this.#health.expect(sampleId, content)
+  }
+
   /** Counts the tokens of a published sample. False if it is not stored any more, or has other tokens. */
   async #counted(ref: SampleRef, counter: Owned, tokens?: TensorSet): Promise<boolean> {
     const { python, store } = this.#given
-    if (tokens !== undefined) {
-      // The digests of the ref tell as much as the stored tokens would, and nothing is read.
-      const { digests } = await python.call('tensor.digest', { handle: tokens.handle })
-      const isSame = Object.entries(digests).every(([name, digest]) => ref.digests[name] === digest)
-      if (!isSame || (await store.missing([ref])).length > 0) return false
-      await python.call('counts.add', { counter: counter.handle, set: tokens.handle })
+    const digestsOf = async ({ handle }: TensorSet) => (await python.call('tensor.digest', { handle })).digests
+    const isIn = (own: SampleRef['digests'], others: SampleRef['digests']) =>
+      Object.entries(own).every(([name, digest]) => others[name] === digest)
+    // In a sealed store the digests of a ref are masked.
+    if (tokens !== undefined && store.key?.mode !== 'seal') {
+      // They tell as much as the stored tokens would, and nothing is read.
+      if (!isIn(await digestsOf(tokens), ref.digests) || (await store.missing([ref])).length > 0) return false
+      await this.#count(ref.sampleId, tokens, counter)
       return true
     }
     try {
       await using lease = await store.get(ref, { names: ['input_ids', 'loss_mask'] })
-      await python.call('counts.add', { counter: counter.handle, set: lease.tensors.handle })
+      if (tokens !== undefined && !isIn(await digestsOf(tokens), await digestsOf(lease.tensors))) return false
+      await this.#count(ref.sampleId, lease.tensors, counter)
       return true
     } catch (error) {
       if (!hasCode(error, 'SAMPLE_NOT_FOUND', 'SAMPLE_STALE', 'SAMPLE_CORRUPT')) throw error
@@ -234,6 +249,13 @@ export class ProducerRun {
   #add(ref: SampleRef): void {
     this.#totals.samples += 1
     addSample(this.#totals, ref)
+    this.#health.addUsed(ref)
+  }
+
+  #healthNow(whole: boolean): ProducedHealth {
+    const { plan, store } = this.#given
+    const isSealed = store.key?.mode === 'seal'
+    return this.#health.health(this.#refusals, { inputs: this.#totals.inputs, total: plan.total, whole, isSealed })
   }
 
   /**

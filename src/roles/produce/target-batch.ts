@@ -72,6 +72,7 @@ const notFinite = (file: string, { field, found }: NonNullable<Outcome['bad']>) 
   finding('FEATURE_INVALID', 'the target gives values that are no numbers', {
     file,
     field,
+    state: field,
     found,
     fix: 'try target.dtype bfloat16 or float32: float16 overflows in some models; or remove this conversation',
   })
