@@ -17,6 +17,8 @@ const Produced = {
   skipped: Count,
   /** Inputs that are bad. */
   refused: Count.default(0),
+  /** Samples with the ids and the mask of an earlier one. They are stored like any other. */
+  repeats: Count.default(0),
   /** Samples truncated at `data.maxLength` or at the target's positions. */
   cut: Count,
   /** Samples that an earlier, interrupted start had already published. */

@@ -74,6 +74,7 @@ function producerRows({ produced, refused }: RunHistory): CountRow[] {
     ['Skipped', count(produced.skipped), 'samples without loss tokens; not stored'],
     ['Refused', count(produced.refused), 'inputs that are bad; not stored'],
     ...refused.map((kind): CountRow => [`- ${kind.why}`, count(kind.samples), kind.places.join('; ')]),
+    ['Repeats', count(produced.repeats), 'samples with the ids and the mask of an earlier one; used all the same'],
     ['Truncated', count(produced.cut), "samples longer than data.maxLength or the target's positions"],
     ['Resumed', count(produced.resumed), 'samples that an earlier, interrupted start had published'],
     ['Tokens', count(produced.tokens), ''],

@@ -33,13 +33,14 @@ export class HealthCounts {
     this.#contents.set(sampleId, content)
   }
 
-  /** A sample that is published. */
-  addUsed({ sampleId, provenance }: SampleRef): void {
+  /** Counts a sample that is published. True if an earlier one has its ids and its mask. */
+  isRepeat({ sampleId, provenance }: SampleRef): boolean {
     const content = this.#contents.get(sampleId)
     this.#contents.delete(sampleId)
-    if (content === undefined || this.#seen.add(content)) return
+    if (content === undefined || this.#seen.add(content)) return false
     this.#duplicates += 1
     if (this.#repeats.length < PLACES) this.#repeats.push(short(String(provenance['from'] ?? sampleId)))
+    return true
   }
 
   /** `isSealed`: the store keeps what it holds secret, so nothing of an input is quoted. */

@@ -107,7 +107,7 @@ export async function produceInto(given: ProduceOptions): Promise<Manifest> {
     const complete = await completeManifest(options, plan)
     if (complete !== null) {
       const seconds = (time.now() - started) / 1000
-      const totals = totalsOfComplete(complete.refs, plan.total)
+      const totals = totalsOfComplete(complete, plan.total)
       context.events.emit({ event: 'produce.finished', manifest: config.manifest, seconds, ...totals })
       // Again, because the producer that completed it may have ended before it could say so.
       await store.protect(await manifestFile(config.manifest))

@@ -80,7 +80,7 @@ export class ProducerRun {
     this.#given = given
     this.#flushed = given.time.now()
     this.#left = new Set(given.writer.published.keys())
-    const counts = { inputs: 0, samples: 0, skipped: 0, refused: 0, cut: 0, resumed: 0, linked: 0 }
+    const counts = { inputs: 0, samples: 0, skipped: 0, refused: 0, repeats: 0, cut: 0, resumed: 0, linked: 0 }
     this.#totals = { ...counts, tokens: 0, lossTokens: 0, bytes: 0 }
   }
 
@@ -249,7 +249,7 @@ export class ProducerRun {
   #add(ref: SampleRef): void {
     this.#totals.samples += 1
     addSample(this.#totals, ref)
-    this.#health.addUsed(ref)
+    this.#totals.repeats += Number(this.#health.isRepeat(ref))
   }
 
   #healthNow(whole: boolean): ProducedHealth {

@@ -110,12 +110,20 @@ describe('the counts of a capture', () => {
 
   it('are those of counting line by line, with the first five places of each kind', async () => {
     const { config, file } = await scene(lines)
-    await produce(config, watched())
+    const context = watched()
+    await produce(config, context)
     const health = await healthOf(config)
-    expect(health).toEqual(expectedHealth(lines, file))
+    const expected = expectedHealth(lines, file)
+    expect(health).toEqual(expected)
+    const totals = { repeats: expected.duplicates.samples, refused: expected.refused, skipped: expected.empty }
+    expect(finished(context)).toMatchObject(totals)
+    // A producer with nothing left to do tells the same.
+    const again = watched()
+    await produce(config, again)
+    const used = lines.filter(({ kind }) => ['used', 'repeat', 'cut'].includes(kind)).length
+    expect(finished(again)).toMatchObject({ ...totals, resumed: used })
     const { refs } = await readManifestSoFar({ dir: config.manifest })
-    const used = lines.filter(({ kind }) => ['used', 'repeat', 'cut'].includes(kind))
-    expect(refs.length).toBe(used.length)
+    expect(refs.length).toBe(used)
     expect(refs.map(({ truncated }) => Number(truncated)).reduce((a, b) => a + b)).toBe(
       lines.filter(({ kind }) => kind === 'cut').length,
     )
