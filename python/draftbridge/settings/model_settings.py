@@ -11,6 +11,7 @@ class TargetSettings:
     model: str
     dtype: Literal["float32", "bfloat16", "float16"]
     tokenizer: str | None
+    devices: Literal["one", "all"] = "one"
 
 
 @dataclass(frozen=True)

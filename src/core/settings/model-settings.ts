@@ -9,6 +9,8 @@ export const TargetSettings = z.strictObject({
   model: z.string().min(1),
   dtype: z.enum(['float32', 'bfloat16', 'float16']).default('bfloat16'),
   tokenizer: z.string().nullable().default(null),
+  /** GPUs that a capture lays the target over: one, or all that the process sees, for a target that one cannot hold. */
+  devices: z.enum(['one', 'all']).default('one'),
 })
 
 /** `data` */
