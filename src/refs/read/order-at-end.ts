@@ -2,12 +2,12 @@ const [COMMA, OPEN, CLOSE, ZERO, NINE] = [0x2c, 0x5b, 0x5d, 0x30, 0x39]
 /** In the facts of a line that says where its input stands; one less in those of another. */
 const COMMAS = 3
 
-/** In the place of an order: the line has none, or only its parsing can tell. */
-export const [NO_ORDER, UNREAD_ORDER] = [-1, -2] as const
+/** In the place of a figure: the line has none, or only its parsing can tell. */
+export const [NO_ORDER, UNREAD] = [-1, -2] as const
 
 /** The order in the facts at the end of a line, which ends at `end`. `digestsEnd`: where its digests end. */
 export function orderAtEnd(bytes: Buffer, digestsEnd: number, end: number): number {
-  if (bytes[end - 1] !== CLOSE || bytes[end - 2] !== CLOSE) return UNREAD_ORDER
+  if (bytes[end - 1] !== CLOSE || bytes[end - 2] !== CLOSE) return UNREAD
   let [at, order, scale] = [end - 3, 0, 1]
   for (let digit = digitAt(bytes, at); digit >= 0; digit = digitAt(bytes, at)) {
     order += digit * scale
@@ -16,7 +16,7 @@ export function orderAtEnd(bytes: Buffer, digestsEnd: number, end: number): numb
   }
   const commas = commasOfFacts(bytes, digestsEnd, at)
   if (commas === COMMAS - 1) return NO_ORDER
-  return commas === COMMAS && scale > 1 ? order : UNREAD_ORDER
+  return commas === COMMAS && scale > 1 ? order : UNREAD
 }
 
 /** The commas between `[` and `end`; none when these are not facts as this program writes them. */

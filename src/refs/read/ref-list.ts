@@ -4,7 +4,7 @@ import type { SampleRef } from '../../core/sample-ref.ts'
 import { LineMaker } from '../lines/line-maker.ts'
 import { badRef, RefParser, type RefRoot } from '../lines/parse-ref.ts'
 import { type SpecTemplate, toLine } from '../lines/ref-line.ts'
-import { NO_ORDER, UNREAD_ORDER } from './order-at-end.ts'
+import { NO_ORDER, UNREAD } from './order-at-end.ts'
 import { presentedOrder } from './presented-order.ts'
 import { SegmentLines } from './segment-lines.ts'
 
@@ -141,16 +141,15 @@ export class RefList implements Iterable<SampleRef> {
     const [tokens, orders] = [new Float64Array(this.length), new Float64Array(this.length)]
     let isOrdered = true
     for (const { lines, parser, first } of this.#segments) {
+      lines.readFigures(first, tokens, orders)
       for (let line = 0; line < lines.length; line += 1) {
-        const read = lines.figures(line)
-        let order = read?.order ?? UNREAD_ORDER
-        if (read === null || (isOrdered && order === UNREAD_ORDER)) {
+        const index = first + line
+        if (tokens[index] === UNREAD || (isOrdered && orders[index] === UNREAD)) {
           const parsed = parser.line(lines.text(line), () => lines.where(line))
-          order = parsed[7]?.[3] ?? NO_ORDER
-          tokens[first + line] = parsed[3]
-        } else tokens[first + line] = read.tokens
-        orders[first + line] = order
-        isOrdered &&= order !== NO_ORDER
+          tokens[index] = parsed[3]
+          orders[index] = parsed[7]?.[3] ?? NO_ORDER
+        }
+        isOrdered &&= orders[index] !== NO_ORDER
       }
     }
     return { tokens, order: isOrdered ? presentedOrder(orders, (published) => this.#id(published)) : null }

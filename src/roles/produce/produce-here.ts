@@ -20,11 +20,13 @@ export async function produceHere(config: RunConfig, context: RoleContext): Prom
  * How many parts to make here; null for one whole manifest. What lies in the folder decides, so that work that was begun
  * goes on as it was begun.
  */
-async function partsHere({ features, store, manifest, launch }: RunConfig): Promise<number | null> {
+async function partsHere({ features, store, manifest, launch, target }: RunConfig): Promise<number | null> {
   if (features.source !== 'capture' || !traitsOf(store).shared) return null
   const layout = await manifestLayout(manifest)
   if (layout.kind === 'whole') return null
   if (layout.kind === 'parts') return layout.count
-  const processes = launch.processes === 'auto' ? (await thisMachine()).gpus : launch.processes
+  // A target that takes all GPUs leaves none for a second process.
+  const perGpu = target.devices === 'all' ? 1 : (await thisMachine()).gpus
+  const processes = launch.processes === 'auto' ? perGpu : launch.processes
   return processes > 1 ? processes : null
 }
