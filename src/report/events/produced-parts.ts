@@ -8,7 +8,7 @@ export type Refused = Pick<Of<'produce.refused'>, 'why' | 'samples' | 'places'>
 export const NAMED_PLACES = 5
 
 export const NO_FIGURES: Figures = {
-  ...{ inputs: 0, samples: 0, skipped: 0, refused: 0, cut: 0, resumed: 0, linked: 0 },
+  ...{ inputs: 0, samples: 0, skipped: 0, refused: 0, cut: 0, resumed: 0, linked: 0, repeats: 0 },
   ...{ tokens: 0, lossTokens: 0, bytes: 0 },
 }
 

@@ -192,11 +192,7 @@ export class ProducerRun {
     this.#left.delete(sampleId)
     const ref = writer.published.get(sampleId)
     if (ref === undefined) return false
-    if (!plan.isCurrent(ref)) {
-      writer.withdraw(sampleId)
-      return false
-    }
-    if (!(await this.#counted(ref, counter, tokens))) {
+    if (!plan.isCurrent(ref) || !(await this.#counted(ref, counter, tokens))) {
       writer.withdraw(sampleId)
       return false
     }
