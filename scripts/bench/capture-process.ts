@@ -15,7 +15,7 @@ const { values } = parseArgs({
     dir: { type: 'string' },
     durability: { type: 'string', default: 'fsync' },
     trace: { type: 'boolean', default: false },
-    'batch-tokens': { type: 'string', default: '16384' },
+    'batch-tokens': { type: 'string', default: 'auto' },
   },
 })
 
@@ -31,7 +31,10 @@ const config = RunConfig.parse({
   version: 1,
   run: { id: 'bench' },
   target: { model: values.target },
-  data: { conversations: values.data, batchTokens: Number(values['batch-tokens']) },
+  data: {
+    conversations: values.data,
+    batchTokens: values['batch-tokens'] === 'auto' ? ('auto' as const) : Number(values['batch-tokens']),
+  },
   store: { root: `${values.dir}/store`, durability: values.durability },
   manifest: `${values.dir}/manifest`,
 })

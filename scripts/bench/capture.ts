@@ -23,7 +23,7 @@ const { values } = parseArgs({
     trace: { type: 'boolean', default: false },
     floor: { type: 'string' },
     scratch: { type: 'string', default: tmpdir() },
-    'batch-tokens': { type: 'string', default: '16384' },
+    'batch-tokens': { type: 'string', default: 'auto' },
   },
 })
 

@@ -23,7 +23,13 @@ export const captureOps = {
       auxLayers: z.array(Count),
       threads: Count,
     }),
-    z.strictObject({ handle: Handle, device: z.enum(['cpu', 'cuda']), contract: CaptureContract }),
+    z.strictObject({
+      handle: Handle,
+      device: z.enum(['cpu', 'cuda']),
+      /** At most so many padded tokens in one forward pass. */
+      batchTokens: Count,
+      contract: CaptureContract,
+    }),
   ),
   'capture.encode': op(
     'engine',

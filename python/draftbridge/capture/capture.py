@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -99,6 +99,19 @@ class Capture:
         kind = final_norm_in(text_decoder(whole)).kind
         return replace(rule, norm=None if kind == "rms" else kind), finish
 
+    def batch_tokens(self, given: int | Literal["auto"]) -> int:
+        """The most padded tokens of one pass.
+
+        On a CPU a batch is no faster, and alone a sample's bits do not depend on other samples. On a GPU `auto` makes a
+        pass of a small target so large that the GPU computes for longer than Python takes to begin it.
+        """
+        if self.device.type == "cpu":
+            return 1
+        if given != "auto":
+            return given
+        weights = self._passes.weights
+        return 65536 if weights < 2e9 else 32768 if weights < 5e9 else 16384
+
     def begin(self, ids: Sequence[torch.Tensor]) -> ForwardPass:
         """A forward pass over `ids` (int64 [n] of each sample)."""
         return self._passes.begin(ids)
@@ -154,7 +167,12 @@ def _open(payload: Payload) -> Payload:
     architecture = architecture_of(draft.architecture)
     capture = Capture(settings, architecture, payload["auxLayers"], data.teacher, data.turns, data.today)
     contract = contract_of(capture, settings.model)
-    return {"handle": TABLE.mint(capture), "device": capture.device.type, "contract": contract}
+    return {
+        "handle": TABLE.mint(capture),
+        "device": capture.device.type,
+        "batchTokens": capture.batch_tokens(data.batch_tokens),
+        "contract": contract,
+    }
 
 
 @op("capture.encode", "engine")

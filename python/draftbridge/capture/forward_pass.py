@@ -98,6 +98,11 @@ class ForwardPasses:
         self._summarise = summarise
         self._copies = torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
 
+    @property
+    def weights(self) -> int:
+        """How many the decoder has."""
+        return sum(weight.numel() for weight in self._decoder.parameters())
+
     @torch.inference_mode()
     def begin(self, ids: Sequence[Tensor]) -> ForwardPass:
         """`ids`: int64 [n] of each sample.

@@ -23,7 +23,7 @@ class DataSettings:
     today: str
     on_bad: Literal["skip", "stop"]
     max_bad_share: float
-    batch_tokens: int
+    batch_tokens: int | Literal["auto"]
     teacher: bool
 
 

@@ -30,8 +30,8 @@ export const DataSettings = z.strictObject({
   onBad: z.enum(['skip', 'stop']).default('skip'),
   /** The run ends when more than this share of the inputs, and more than one, are bad. */
   maxBadShare: z.number().min(0).max(1).default(0.01),
-  /** At most this many padded tokens in one forward pass of the target. */
-  batchTokens: Count.default(16384),
+  /** At most this many padded tokens in one forward pass of the target. `auto`: by the size of the target. */
+  batchTokens: z.union([Count, z.literal('auto')]).default('auto'),
   /** Store the target's likeliest token and logsumexp with each token (8 bytes): training then skips most of its head. */
   teacher: z.boolean().default(false),
 })

@@ -6,19 +6,23 @@ import type { EncodedSample } from './encoded-conversations.ts'
  */
 export class BatchPool {
   readonly #budget: number
-  readonly #capacity: number
+  readonly #batches: number
+  #taken = 0
   /** In the order in which they came. */
   #waiting: EncodedSample[] = []
   #tokens = 0
 
-  /** `budget`: the most padded tokens of a batch. `batches`: of how many full batches the pool holds the tokens. */
+  /**
+   * `budget`: the most padded tokens of a batch. `batches`: of how many full batches the pool holds the tokens. At first
+   * it holds fewer: a device that waits is worse than padding.
+   */
   constructor(budget: number, batches: number) {
     this.#budget = budget
-    this.#capacity = budget * batches
+    this.#batches = batches
   }
 
   get isFull(): boolean {
-    return this.#tokens >= this.#capacity
+    return this.#tokens >= this.#budget * Math.min(this.#batches, 2 + 2 * this.#taken)
   }
 
   get isEmpty(): boolean {
@@ -34,6 +38,7 @@ export class BatchPool {
   take(): EncodedSample[] {
     const [oldest] = this.#waiting
     if (oldest === undefined) return []
+    this.#taken += 1
     const batch = new Set(nearest(this.#waiting, oldest, this.#budget))
     const taken = this.#waiting.filter((sample) => batch.has(sample))
     this.#waiting = this.#waiting.filter((sample) => !batch.has(sample))

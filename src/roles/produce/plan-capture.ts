@@ -38,9 +38,7 @@ export async function planCapture(config: RunConfig, python: Python, part: Part 
     const { shape } = await python.call('target.describe', { model: target.model })
     const auxLayers = await auxLayersOf(draft, shape)
     const opened = await python.call('capture.open', { target, data, draft, auxLayers, threads: 0 })
-    const { handle, device, contract } = opened
-    // On a CPU, a batch is no faster and padding costs time. Alone, a sample's bits do not depend on other samples.
-    const batchTokens = device === 'cpu' ? 1 : data.batchTokens
+    const { handle, device, batchTokens, contract } = opened
     const overlap = device !== 'cpu'
     const given = { config, files, python, part, batchTokens, overlap }
     return new CaptureSource(given, new Owned(python, handle), contract)
