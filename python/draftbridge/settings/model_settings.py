@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class VllmSettings:
+    python: str | None = None
+    args: dict[str, Any] = field(default_factory=dict)
+    scratch: str | None = None
 
 
 @dataclass(frozen=True)
@@ -11,6 +18,8 @@ class TargetSettings:
     model: str
     dtype: Literal["float32", "bfloat16", "float16"]
     tokenizer: str | None
+    engine: Literal["transformers", "vllm"] = "transformers"
+    vllm: VllmSettings = field(default_factory=VllmSettings)
 
 
 @dataclass(frozen=True)
