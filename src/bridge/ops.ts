@@ -76,7 +76,8 @@ export const ops = {
   ),
   'eval.encode': op(
     'engine',
-    z.strictObject({ session: Handle, prompt: z.string() }),
+    /** `conversation`: `{ messages, tools? }` as JSON text. `today`: the date that its template writes. */
+    z.strictObject({ session: Handle, conversation: z.string(), today: z.string() }),
     z.strictObject({ inputIds: z.array(Count) }),
   ),
   'eval.decode': op(

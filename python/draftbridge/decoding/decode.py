@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import torch
 
 from draftbridge.bridge.handles import TABLE
@@ -29,7 +31,7 @@ def _open(payload: Payload) -> Payload:
 
 @op("eval.encode", "engine")
 def _encode(payload: Payload) -> Payload:
-    return {"inputIds": _session(payload).encode(payload["prompt"])}
+    return {"inputIds": _session(payload).encode(json.loads(payload["conversation"]), payload["today"])}
 
 
 @op("eval.decode", "engine")

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from draftbridge.bridge.errors import BridgeError
+from draftbridge.capture.chat import Chat
+from draftbridge.capture.token_spans import tokenized
 from draftbridge.decoding.chain_decoder import ChainDecoder, Decoded
 from draftbridge.decoding.target_decoder import TargetDecoder, embedding_of
 from draftbridge.drafts.architecture import DraftArchitecture, LoadedDraft
@@ -68,8 +70,8 @@ class EvalSession:
         probe_loaded(model, aux_layers)
         return cls(model, (target.model, target.tokenizer), architecture, draft, aux_layers)
 
-    def encode(self, prompt: str) -> list[int]:
-        """Tokens of one user turn in the chat template, up to where the answer begins."""
+    def encode(self, conversation: dict[str, Any], today: str | None) -> list[int]:
+        """Tokens of `{messages, tools?}` in the chat template, up to where the answer begins. `today`: see Chat."""
         if self._tokenizer is None:
             self._tokenizer = load_tokenizer(*self._tokenizer_of)
         if not self._tokenizer.chat_template:
@@ -80,9 +82,8 @@ class EvalSession:
                 found="a tokenizer without one",
                 fix="name a tokenizer that has a chat template, or give prompts as input_ids with loss_start",
             )
-        turn = [{"role": "user", "content": prompt}]
-        ids = self._tokenizer.apply_chat_template(turn, add_generation_prompt=True, tokenize=True, return_dict=False)
-        return [int(token) for token in ids]
+        chat = Chat(self._tokenizer, {"id": "prompt", **conversation}, today)
+        return tokenized(self._tokenizer, chat.text(chat.messages, prompt=True))[0]
 
     def decode(self, prompt: Sequence[int], max_new_tokens: int, steps: int) -> Decoded:
         """See ChainDecoder.decode. Raises CONFIG_INVALID for tokens or lengths that the target does not have."""

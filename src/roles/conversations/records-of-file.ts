@@ -10,24 +10,41 @@ export type FileRecord =
   | { readonly where: string; readonly value: unknown }
   | { readonly where: string; readonly bad: string }
 
-const FIELD = 'data.conversations'
+type Code = 'FEATURE_INVALID' | 'CONFIG_INVALID'
+type Unreadable = (where: string, found: string) => Error
+
 const PARQUET = 'PAR1'
 const LINES_ENDING = /\.(jsonl|ndjson)(\.(gz|zst))?$/i
 
 /**
  * The records of a file: one JSON value on each line, one JSON array of them, objects that span several lines, or the
- * rows of a Parquet file; the text forms plain or packed. @throws FEATURE_INVALID when the file cannot be read to its end.
+ * rows of a Parquet file; the text forms plain or packed. @throws `code` when the file cannot be read to its end.
  */
-export async function* recordsOfFile(file: string): AsyncGenerator<FileRecord> {
-  if (await isParquet(file)) yield* rowsOf(file)
-  else yield* recordsOfText(file)
+export async function* recordsOfFile(
+  file: string,
+  field = 'data.conversations',
+  code: Code = 'FEATURE_INVALID',
+): AsyncGenerator<FileRecord> {
+  const unreadable = (where: string, found: string) =>
+    finding(code, 'the conversations of this file cannot be read', {
+      file: where,
+      field,
+      found,
+      fix: 'name JSON lines, a JSON array or Parquet; text may be packed with gzip or zstd',
+    })
+  if (await isParquet(file, unreadable)) yield* rowsOf(file, unreadable)
+  else yield* recordsOfText(file, linesOfFile(file, field, code), unreadable)
 }
 
-async function* recordsOfText(file: string): AsyncGenerator<FileRecord> {
+async function* recordsOfText(
+  file: string,
+  lines: AsyncIterable<Line>,
+  unreadable: Unreadable,
+): AsyncGenerator<FileRecord> {
   let document: JsonElements | null | undefined
-  for await (const line of linesOfFile(file, FIELD, 'FEATURE_INVALID')) {
+  for await (const line of lines) {
     if (document === undefined) document = documentOf(file, line)
-    for (const element of elementsOf(file, document, line)) yield* ofLine(file, element)
+    for (const element of elementsOf(file, document, line, unreadable)) yield* ofLine(file, element)
   }
   if (document?.isClosed === false) throw unreadable(file, 'the end of the file inside of an array or an object')
 }
@@ -43,7 +60,7 @@ function documentOf(file: string, first: Line): JsonElements | null {
   }
 }
 
-function elementsOf(file: string, document: JsonElements | null, line: Line): Iterable<Line> {
+function elementsOf(file: string, document: JsonElements | null, line: Line, unreadable: Unreadable): Iterable<Line> {
   if (document === null) return [line]
   if ('bad' in line) throw unreadable(`${file}:${line.number}`, line.bad)
   return document.push(line.text, line.number)
@@ -73,7 +90,7 @@ const isListOfConversations = (value: unknown): value is readonly unknown[] =>
 const isMessage = (value: unknown): boolean =>
   typeof value === 'object' && value !== null && ('role' in value || 'from' in value)
 
-async function isParquet(file: string): Promise<boolean> {
+async function isParquet(file: string, unreadable: Unreadable): Promise<boolean> {
   // A pipe would lose the bytes that are looked at.
   if (!/\.(parquet|pq)$/i.test(file)) return false
   await using handle = await open(file, 'r').catch((cause: unknown) => {
@@ -84,7 +101,7 @@ async function isParquet(file: string): Promise<boolean> {
   throw unreadable(file, 'a file that does not begin as Parquet files do')
 }
 
-async function* rowsOf(file: string): AsyncGenerator<FileRecord> {
+async function* rowsOf(file: string, unreadable: Unreadable): AsyncGenerator<FileRecord> {
   let number = 0
   try {
     for await (const value of parquetRows(file)) {
@@ -95,11 +112,3 @@ async function* rowsOf(file: string): AsyncGenerator<FileRecord> {
     throw unreadable(file, `${cause instanceof Error ? cause.message : String(cause)}, after row ${number}`)
   }
 }
-
-const unreadable = (file: string, found: string) =>
-  finding('FEATURE_INVALID', 'the conversations of this file cannot be read', {
-    file,
-    field: FIELD,
-    found,
-    fix: 'name JSON lines, a JSON array or Parquet; text may be packed with gzip or zstd',
-  })

@@ -23,6 +23,7 @@ export async function evaluate(
   context: RoleContext,
 ): Promise<EvalReport> {
   const { maxNewTokens, dtype } = config.eval
+  const { today } = config.data
   const steps = [...new Set(config.eval.steps)]
   const prompts = await promptsOf(config)
   const python = await embedPython()
@@ -39,7 +40,7 @@ export async function evaluate(
   const answers: Answer[] = []
   for (const prompt of prompts) {
     throwIfStopped(context.signal, 'evaluation stopped between two prompts; nothing was written')
-    answers.push(await answer(python, session.handle, prompt, { maxNewTokens, steps }))
+    answers.push(await answer(python, session.handle, prompt, { maxNewTokens, steps, today }))
     context.events.emit({ event: 'eval.prompt', done: answers.length, total: prompts.length })
   }
   const report = buildEvalReport({ draft, target: model, dtype, maxNewTokens }, steps, answers)
@@ -82,10 +83,10 @@ async function answer(
   python: Python,
   session: number,
   prompt: EvalPrompt,
-  { maxNewTokens, steps }: { maxNewTokens: number; steps: readonly number[] },
+  { maxNewTokens, steps, today }: { maxNewTokens: number; steps: readonly number[]; today: string },
 ): Promise<Answer> {
   try {
-    const inputIds = await tokensOf(python, session, prompt)
+    const inputIds = await tokensOf(python, session, prompt, today)
     const decode = (count: number): Promise<Decoded> =>
       python.call('eval.decode', { session, inputIds, maxNewTokens, steps: count })
     const plain = await decode(0)
@@ -94,7 +95,7 @@ async function answer(
     return { id: prompt.id, plain, drafted }
   } catch (error) {
     // Python sees token ids only; the line they came from is known here.
-    if (!hasCode(error, 'CONFIG_INVALID')) throw error
+    if (!hasCode(error, 'CONFIG_INVALID', 'FEATURE_INVALID')) throw error
     const details = { ...error.details, file: prompt.where }
     throw finding('CONFIG_INVALID', 'a prompt cannot be decoded', details, { cause: error })
   }
@@ -104,9 +105,11 @@ async function tokensOf(
   python: Python,
   session: number,
   { content }: EvalPrompt,
+  today: string,
 ): Promise<OpInput<'eval.decode'>['inputIds']> {
   if ('inputIds' in content) return [...content.inputIds]
-  const { inputIds } = await python.call('eval.encode', { session, prompt: content.text })
+  const { conversation } = content
+  const { inputIds } = await python.call('eval.encode', { session, conversation, today })
   return inputIds
 }
 
