@@ -10,7 +10,7 @@ in   first   { model, dtype, layers, scratch, maxModelLen, args }    layers: of 
 out  first   { ready: { vllm } }      the version, once the target is loaded
      then    { id, file, logprobs }   the file is whole and belongs to the reader, who removes it
              { id, error }            vLLM cannot take the sample, or could not write its file
-     or      { failed }               the target cannot be run
+     or      { failed, missing }      the target cannot be run; whether vLLM is missing
 
 The end of stdin ends this process and all that it started, at once: its reader is done, or is dead.
 """
@@ -187,7 +187,8 @@ def main() -> None:
 
         writer = StateWriter(given)
     except Exception as exc:
-        reply({"failed": f"{type(exc).__name__}: {str(exc).strip()[:1000]}"})
+        missing = isinstance(exc, ImportError) and (exc.name or "").split(".")[0] == "vllm"
+        reply({"failed": f"{type(exc).__name__}: {str(exc).strip()[:1000]}", "missing": missing})
         raise
     reply({"ready": {"vllm": vllm.__version__}})
     while True:

@@ -8,6 +8,7 @@ import { objectOps } from './object-ops.ts'
 import { Count, Handle, Int, Nothing, op, Session } from './op.ts'
 import { reportOps } from './report-ops.ts'
 import { trainOps } from './train-ops.ts'
+import { vllmOps } from './vllm-ops.ts'
 
 export type { Lane, Minted } from './op.ts'
 export type { Validated, WatchedStep } from './report-ops.ts'
@@ -57,6 +58,7 @@ export const ops = {
     z.strictObject({ shape: TargetShape, hash: z.string() }),
   ),
   ...captureOps,
+  ...vllmOps,
   ...trainOps,
   ...reportOps,
 

@@ -96,6 +96,11 @@ def _probe(payload: Payload) -> Payload:
     return {"difference": capture.probe.compare(states[:, -1], payload["logprobs"])}
 
 
+@op("vllm.ids", "io")
+def _ids(payload: Payload) -> Payload:
+    return {"ids": tensors_of(payload["tokens"])["input_ids"].tolist()}
+
+
 @op("vllm.read", "bulk")
 def _read(payload: Payload) -> Payload:
     """Like `capture.collect`, for one sample."""

@@ -10,6 +10,7 @@ import { auxLayersOf } from '../train/draft-config-file.ts'
 import { CaptureSource } from './capture-source.ts'
 import type { SourcePlan } from './feature-source.ts'
 import { Refusals } from './refusals.ts'
+import { VllmSource } from './vllm-source.ts'
 
 /** The plan to capture features: the target runs on the conversations of `data.conversations`. */
 export async function planCapture(config: RunConfig, python: Python): Promise<SourcePlan> {
@@ -30,12 +31,14 @@ export async function planCapture(config: RunConfig, python: Python): Promise<So
     'target.dtype': dtype,
     ...(data.turns === 'all' ? {} : { 'data.turns': data.turns }),
     ...(data.teacher ? { 'data.teacher': 'stored' } : {}),
+    ...engineInputs(target),
     'target.tokenizer': tokenizer === null ? 'of-the-model' : sha256(tokenizer).slice(0, 16),
   })
   const open = async () => {
     await using _reads = new Owned(python, (await python.call('target.reads', {})).handle)
     const { shape } = await python.call('target.describe', { model: target.model })
     const auxLayers = await auxLayersOf(draft, shape)
+    if (target.engine === 'vllm') return await VllmSource.open({ config, files, python, auxLayers })
     const opened = await python.call('capture.open', { target, data, draft, auxLayers, threads: 0 })
     const { handle, device, contract } = opened
     // On a CPU, a batch is no faster and padding costs time. Alone, a sample's bits do not depend on other samples.
@@ -57,4 +60,17 @@ async function survey({ run, data }: RunConfig, files: readonly string[]) {
   if (refusals.first !== null && refusals.samples === found.total) throw refusals.first
   refusals.expectFew(found.total, data.maxBadShare)
   return found
+}
+
+/** Engine arguments of vLLM that change how fast it computes and where, not what. */
+const NEUTRAL =
+  /^(tensor_parallel_size|pipeline_parallel_size|gpu_memory_utilization|max_num_batched_tokens|max_num_seqs)$/
+
+/** What decides which numbers the engine gives. A run does not go on with others. */
+function engineInputs({ engine, vllm }: RunConfig['target']): Record<string, string> {
+  if (engine === 'transformers') return {}
+  const args = Object.entries(vllm.args)
+    .filter(([name]) => !NEUTRAL.test(name))
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+  return { 'target.engine': args.length === 0 ? engine : `${engine} ${sha256(JSON.stringify(args)).slice(0, 16)}` }
 }
