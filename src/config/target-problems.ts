@@ -3,6 +3,17 @@ import type { RunConfig } from './schema.ts'
 
 type Found = Omit<Problem, 'where'>
 
+/** Engine arguments of vLLM that the capture itself sets. */
+const SET_BY_CAPTURE = [
+  'model',
+  'tokenizer',
+  'dtype',
+  'max_model_len',
+  'speculative_config',
+  'kv_transfer_config',
+  'skip_tokenizer_init',
+]
+
 /** What a capture by vLLM cannot do, known before anything is loaded. */
 export function targetProblems({
   target,
@@ -14,6 +25,10 @@ export function targetProblems({
   const add = (field: string, found: string, expected: string) => problems.push({ field, found, expected })
   if (target.vllm.python === null) {
     add('target.vllm.python', 'null', 'the python of an environment that has vLLM, such as ~/vllm/bin/python')
+  }
+  for (const name of SET_BY_CAPTURE.filter((each) => each in target.vllm.args)) {
+    const field = `target.vllm.args.${name}`
+    add(field, 'an argument that the capture sets itself', 'none: target.model, target.dtype and data.maxLength decide')
   }
   if (target.model.endsWith('.gguf')) {
     add('target.model', 'a .gguf file, with target.engine vllm', 'a folder in the form of transformers')

@@ -4,28 +4,12 @@ import { Count } from './count.ts'
 // Sections of the config that cross the bridge whole. python/draftbridge/settings/model_settings.py has a dataclass with
 // the same fields for each; a test compares the two.
 
-/** Engine arguments of vLLM that the capture itself sets. */
-const SET_BY_CAPTURE = [
-  'model',
-  'tokenizer',
-  'dtype',
-  'max_model_len',
-  'speculative_config',
-  'kv_transfer_config',
-  'skip_tokenizer_init',
-]
-
 /** `target.vllm` */
 export const VllmSettings = z.strictObject({
   /** The interpreter of an environment that has vLLM. */
   python: z.string().nullable().default(null),
   /** Engine arguments by vLLM's own names, such as `tensor_parallel_size`. */
-  args: z
-    .record(z.string(), z.json())
-    .refine((args) => !SET_BY_CAPTURE.some((name) => name in args), {
-      error: `draftbridge sets these itself: ${SET_BY_CAPTURE.join(', ')}`,
-    })
-    .default({}),
+  args: z.record(z.string(), z.json()).default({}),
   /** The folder for files that wait to be stored. Null: that of temporary files. */
   scratch: z.string().nullable().default(null),
 })
