@@ -39,12 +39,17 @@ const since = (): string => (performance.now() / 1000).toFixed(1)
 if (values.trace) process.stderr.write(`${since()} s: program loaded\n`)
 const embedded = await embedPython()
 if (values.trace) process.stderr.write(`${since()} s: Python started\n`)
+/** Calls and seconds by op, waiting for their lane included. */
+const spent = new Map<string, { calls: number; seconds: number }>()
+
 /** With --trace, says of the first long calls when they ended and how long they took. */
 const python: Python = {
   async call(op, input) {
     const begun = performance.now()
     const output = await embedded.call(op, input)
     const took = performance.now() - begun
+    const before = spent.get(op) ?? { calls: 0, seconds: 0 }
+    spent.set(op, { calls: before.calls + 1, seconds: before.seconds + took / 1000 })
     if (values.trace && took > 200 && begun < 40_000) {
       process.stderr.write(`${since()} s: ${op} took ${(took / 1000).toFixed(2)} s\n`)
     }
@@ -76,4 +81,8 @@ async function stored(): Promise<void> {
 
 await (values.dir === undefined ? dropped() : stored())
 marks.push([Date.now() / 1000, tokens])
+if (values.trace)
+  process.stderr.write(
+    `${[...spent].map(([op, { calls, seconds }]) => `${op} ${calls} x, ${seconds.toFixed(1)} s`).join('; ')}\n`,
+  )
 process.stdout.write(`${JSON.stringify({ started: performance.timeOrigin / 1000, marks })}\n`)

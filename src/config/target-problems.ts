@@ -33,6 +33,9 @@ export function targetProblems({
   if (target.model.endsWith('.gguf')) {
     add('target.model', 'a .gguf file, with target.engine vllm', 'a folder in the form of transformers')
   }
+  if (target.devices === 'all') {
+    add('target.devices', 'all, with target.engine vllm', 'one; target.vllm.args.tensor_parallel_size for several GPUs')
+  }
   if (data.teacher) {
     add('data.teacher', 'true, with target.engine vllm', 'false: only the engine transformers stores the teacher')
   }

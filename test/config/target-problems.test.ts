@@ -21,6 +21,7 @@ describe('target.engine vllm', () => {
     ['target.vllm.python=null', 'target.vllm.python'],
     ['target.model=a.gguf', 'target.model'],
     ['data.teacher=true', 'data.teacher'],
+    ['target.devices=all', 'target.devices'],
     ['target.vllm.args.dtype=float16', 'target.vllm.args.dtype'],
   ])('refuses %s, which only this engine cannot do', async (set, field) => {
     await expect(load('target.engine=vllm', set)).rejects.toThrow(`  ${field}\n    file:     --set ${set}`)

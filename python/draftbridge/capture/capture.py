@@ -62,12 +62,7 @@ class Capture(Encoder):
         # CPUs without instructions for a half type are many times slower in it than in float32.
         native = self.device.type == "cuda" or (self.dtype == torch.bfloat16 and cpu_has_bfloat16())
         self.compute_dtype = self.dtype if native else torch.float32
-        whole: Any = target.load_model(model, self.compute_dtype)
-        try:
-            whole.to(self.device)
-        except ValueError as exc:
-            # Quantised weights that their library has placed already.
-            raise target.unloadable(model, "model", exc) from exc
+        whole = self._loaded(model, spread=settings.devices == "all")
         weights = load_target_weights(model)
         self.positions = position_limit(whole.config.get_text_config())
         self.logits, finish = self._probed(whole, model, weights)
@@ -78,6 +73,17 @@ class Capture(Encoder):
             head = weights.head.to(self.device, self.compute_dtype)
             summarise = architecture.summariser(head, finish.to(self.device, self.compute_dtype))
         self._passes = ForwardPasses(decoder, self.states, self.aux_layers, self.dtype, self.device, summarise)
+
+    def _loaded(self, model: str, *, spread: bool) -> Any:
+        whole: Any = target.load_model(model, self.compute_dtype, spread=spread)
+        if spread:
+            self.device = whole.get_input_embeddings().weight.device
+            return whole
+        try:
+            return whole.to(self.device)
+        except ValueError as exc:
+            # Quantised weights that their library has placed already.
+            raise target.unloadable(model, "model", exc) from exc
 
     def _probed(self, whole: Any, model: str, weights: TargetWeights) -> tuple[LogitRule, LogitFinish]:
         """How logits are rebuilt from the last hidden state, and the proof that training will do so."""

@@ -125,7 +125,7 @@ class ForwardPasses:
 
     def _kept(self, whole: Tensor, real: Tensor | None) -> Tensor:
         """The rows of real tokens of [B, n, width], one sample behind another."""
-        flat = whole.reshape(-1, whole.shape[-1])
+        flat = whole.reshape(-1, whole.shape[-1]).to(self._device, non_blocking=True)
         if real is not None:
             flat = flat.index_select(0, real)
         # What a layer returns may be written to by the layers behind it.

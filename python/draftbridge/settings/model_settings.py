@@ -18,6 +18,7 @@ class TargetSettings:
     model: str
     dtype: Literal["float32", "bfloat16", "float16"]
     tokenizer: str | None
+    devices: Literal["one", "all"] = "one"
     engine: Literal["transformers", "vllm"] = "transformers"
     vllm: VllmSettings = field(default_factory=VllmSettings)
 

@@ -77,7 +77,9 @@ class LayerStates:
     def read(self, state: StateFeature) -> torch.Tensor:
         """[B, n, width] of the last forward pass."""
         if state.source == "aux":
-            return torch.cat([self._outputs[layer] for layer in self._aux_layers], dim=-1)
+            outputs = [self._outputs[layer] for layer in self._aux_layers]
+            # The layers of a large target may lie on several devices.
+            return torch.cat([output.to(outputs[0].device) for output in outputs], dim=-1)
         assert self._final is not None
         return self._final
 

@@ -74,8 +74,11 @@ def _passes(model: Any, ids: Tensor, aux_layers: Sequence[int]) -> tuple[Tensor,
         logits = model(input_ids=ids, use_cache=False).logits[0]
         decoder = text_decoder(model)
         with LayerStates(decoder, aux_layers) as layers:
-            decoder(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)
-            return logits, layers.read(_FINAL), layers.read(_AUX) if aux_layers else None
+            decoder(input_ids=ids, use_cache=False)
+            final, aux = layers.read(_FINAL), layers.read(_AUX) if aux_layers else None
+            decoder(input_ids=ids[:, : (ids.shape[1] + 1) // 2], use_cache=False)
+            _require_causal(final, layers.read(_FINAL))
+            return logits, final, aux
     except (BridgeError, torch.OutOfMemoryError):
         raise
     except Exception as exc:
@@ -86,6 +89,23 @@ def _passes(model: Any, ids: Tensor, aux_layers: Sequence[int]) -> tuple[Tensor,
             found=f"{type(model).__name__}: {type(exc).__name__}: {str(exc).strip()[:300]}",
             fix="choose a decoder-only language model that transformers runs on this machine",
         ) from exc
+
+
+def _require_causal(whole: Tensor, begun: Tensor) -> None:
+    """CONFIG_INVALID unless the states of the first tokens are the same with and without others behind them."""
+    if not isinstance(whole, Tensor) or whole.ndim != begun.ndim:
+        return
+    alone, same = begun.float(), whole[:, : begun.shape[1]].float()
+    difference = float((alone - same).abs().max() / alone.abs().max().clamp(min=1e-30))
+    if difference <= 3 * ROUNDING.get(begun.dtype, 1e-3):
+        return
+    raise BridgeError(
+        "CONFIG_INVALID",
+        "the target's tokens see those behind them",
+        field="target.model",
+        found=f"first tokens whose states differ by {difference:.2g} of the largest with others behind them",
+        fix="choose a causal language model: a draft predicts what follows, and samples share padded batches",
+    )
 
 
 def _compared(own: Tensor, rebuilt: Tensor, tokens: Sequence[int], rounding: float) -> float:

@@ -26,14 +26,15 @@ _MIB = 1 << 20
 _WEIGHTS = ("*.safetensors", "*.bin")
 
 
-def load_model(path: str, dtype: torch.dtype) -> PreTrainedModel:
-    """The causal language model at `path` (a transformers folder or a .gguf file), on the CPU, in eval mode, whole:
-    other parts of a multimodal model are loaded too."""
+def load_model(path: str, dtype: torch.dtype, *, spread: bool = False) -> PreTrainedModel:
+    """The causal language model at `path` (a transformers folder or a .gguf file), in eval mode, whole: other parts of
+    a multimodal model are loaded too. On the CPU; with `spread` over all GPUs, layer behind layer."""
     where = located(path)
+    placed = {"device_map": "auto"} if spread else {}
     try:
         library = _transformers()
         config = library.AutoConfig.from_pretrained(**where, local_files_only=True)
-        model = _class_for(library, config).from_pretrained(**where, dtype=dtype, local_files_only=True)
+        model = _class_for(library, config).from_pretrained(**where, dtype=dtype, local_files_only=True, **placed)
     except Exception as exc:
         raise unloadable(path, "model", exc) from exc
     model.eval().requires_grad_(False)

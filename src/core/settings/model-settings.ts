@@ -23,6 +23,8 @@ export const TargetSettings = z.strictObject({
   /** What runs the target in `capture`: transformers in this process, or vLLM in one of its own. */
   engine: z.enum(['transformers', 'vllm']).default('transformers'),
   vllm: VllmSettings.prefault({}),
+  /** GPUs that a capture lays the target over: one, or all that the process sees, for a target that one cannot hold. */
+  devices: z.enum(['one', 'all']).default('one'),
 })
 
 /** `data` */

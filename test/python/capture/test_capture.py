@@ -280,3 +280,12 @@ def test_a_sum_that_is_too_large_is_no_bad_value() -> None:
     finite = {"hidden_state": torch.isfinite(rows.sum(-1))}
     assert not bool(finite["hidden_state"])
     assert ForwardPass({"hidden_state": rows}, [1], finite, None).not_finite((1,)) == [None]
+
+
+def test_a_target_that_is_laid_over_all_devices_gives_the_same_states(capture: Capture, tiny_target: str) -> None:
+    settings = TargetSettings(tiny_target, "float32", None, devices="all")
+    spread = Capture(settings, Eagle3(), (1, 3, 4))
+    assert spread.logits == capture.logits
+    for one, other in zip(states(spread, IDS), states(capture, IDS), strict=True):
+        assert torch.equal(one[0], other[0])
+        assert torch.equal(one[1], other[1])

@@ -291,3 +291,21 @@ def test_states_of_another_width_than_the_embedding_are_refused(tmp_path: Path) 
         probe(model, weights, LogitFinish(), tokens_of(model), AUX)
     assert caught.value.code == "CONFIG_INVALID"
     assert "auxiliary layers" in str(caught.value)
+
+
+def test_a_target_whose_tokens_see_those_behind_them_is_refused() -> None:
+    model, weights, finish = loaded("Llama")
+
+    def averaged(_module: object, _given: object, output: Any) -> Any:
+        output.last_hidden_state = output.last_hidden_state + output.last_hidden_state.mean(1, keepdim=True)
+        return output
+
+    probe(model, weights, finish, probe_tokens(None, model), AUX)
+    hook = text_decoder(model).register_forward_hook(averaged)
+    try:
+        with pytest.raises(BridgeError) as caught:
+            probe(model, weights, finish, probe_tokens(None, model), AUX)
+    finally:
+        # The model is shared by the tests of this file.
+        hook.remove()
+    assert "see those behind them" in str(caught.value)
