@@ -111,7 +111,7 @@ class StateWriter:
         # A sample needs one pass and no cache of others: graphs and compilation would only delay the first sample.
         usual: Json = {"enforce_eager": True, "enable_prefix_caching": False, "disable_log_stats": True}
         self._engine = LLMEngine.from_engine_args(EngineArgs(**{**usual, **given["args"], **fixed}))
-        self._unwritten: dict[str, tuple[str, Any]] = {}
+        self._unwritten: dict[str, tuple[str | None, Any]] = {}
 
     @property
     def is_idle(self) -> bool:
@@ -137,7 +137,7 @@ class StateWriter:
                 self._unwritten[output.request_id] = (file, output.prompt_logprobs)
         for name, (file, logprobs) in list(self._unwritten.items()):
             if file is None:
-                raise RuntimeError("vLLM names no file of hidden states; is its version older than 0.18?")
+                raise RuntimeError("this version of vLLM does not name the files of hidden states that it writes")
             if not is_written(file):
                 continue
             del self._unwritten[name]
@@ -150,7 +150,7 @@ class StateWriter:
 
 
 def is_written(file: str) -> bool:
-    """Whether vLLM is done with `file`: it holds a lock on a file beside it from before the first pass. Removes that."""
+    """Whether vLLM is done with `file`. Until then it holds a lock on a file beside it, which is removed here."""
     lock = f"{file}.lock"
     try:
         with open(lock) as held:

@@ -68,7 +68,7 @@ class VllmCapture(Encoder):
 
 
 def vllm_layers(aux_layers: Sequence[int], num_layers: int) -> list[int]:
-    """The layers of vLLM whose inputs are the outputs of `aux_layers` and the last hidden state, as its file has them."""
+    """The layers of vLLM that are the outputs of `aux_layers` and the last hidden state, in the order of its files."""
     return sorted({*(layer + 1 for layer in aux_layers), num_layers})
 
 
