@@ -37,6 +37,7 @@ _OP_MODULES = (
     "features.ingest",
     "capture.capture",
     "capture.vllm_capture",
+    "capture.sample_text",
     "capture.target_ops",
     "distributed.dist_ops",
     "training.session",

@@ -58,7 +58,7 @@ const python: Python = {
 }
 
 async function dropped(): Promise<void> {
-  const plan = await planCapture(config, python)
+  const plan = await planCapture(config, python, null)
   await using source = await plan.open()
   for await (const item of source.items(() => Promise.resolve(false))) {
     if (item.kind !== 'sample') continue

@@ -8,9 +8,8 @@ from __future__ import annotations
 import sys
 
 import torch
-from transformers import Qwen2Config, Qwen2ForCausalLM
-
 from draftbridge.target.target import load_tokenizer
+from transformers import Qwen2Config, Qwen2ForCausalLM
 
 
 def main() -> None:

@@ -53,6 +53,7 @@ function bigRef(index: number): SampleRef {
     trainedTokens: n - 90,
     truncated: false,
     sourceBytes: bytes + 2048,
+    order: index,
     provenance: { from },
   }
 }

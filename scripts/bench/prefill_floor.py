@@ -10,7 +10,6 @@ import sys
 import time
 
 import torch
-
 from draftbridge.target.layer_states import text_decoder
 from draftbridge.target.target import load_model
 

@@ -56,7 +56,12 @@ export const ingestOps = {
   /** Null: the file does not exist. */
   'content.compare': op('bulk', Content, z.strictObject({ same: z.boolean().nullable() })),
   'counts.open': op('io', z.strictObject({ vocabSize: Int.positive() }), Session),
-  'counts.add': op('io', z.strictObject({ counter: Handle, set: Handle }), Nothing),
+  /** `content`: a digest of ids and mask. */
+  'counts.add': op(
+    'io',
+    z.strictObject({ counter: Handle, set: Handle }),
+    z.strictObject({ content: z.string().regex(/^[0-9a-f]{32}$/) }),
+  ),
   'counts.read': op(
     'io',
     z.strictObject({ counter: Handle }),

@@ -7,6 +7,7 @@ import { keyOps } from './key-ops.ts'
 import { objectOps } from './object-ops.ts'
 import { Count, Handle, Int, Nothing, op, Session } from './op.ts'
 import { reportOps } from './report-ops.ts'
+import { textOps } from './text-ops.ts'
 import { trainOps } from './train-ops.ts'
 import { vllmOps } from './vllm-ops.ts'
 
@@ -59,6 +60,7 @@ export const ops = {
   ),
   ...captureOps,
   ...vllmOps,
+  ...textOps,
   ...trainOps,
   ...reportOps,
 

@@ -10,6 +10,7 @@ export const PythonError = z.strictObject({
     field: z.string().optional(),
     found: z.string().optional(),
     fix: z.string().optional(),
+    column: z.number().int().nonnegative().optional(),
   }),
 })
 export type PythonError = z.output<typeof PythonError>

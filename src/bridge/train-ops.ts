@@ -63,7 +63,7 @@ export const trainOps = {
       draftConfig: z.record(z.string(), z.json()),
       /** How the features were made. */
       contract: CaptureContract,
-      countsFile: z.string(),
+      countsFiles: z.array(z.string()).readonly(),
       totalSteps: Int.positive(),
       seed: Count,
     }),

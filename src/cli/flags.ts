@@ -12,6 +12,8 @@ export interface RunFlags extends CommonFlags {
   readonly config: string
   readonly set: readonly string[]
   readonly jsonLines?: boolean
+  /** False with `--no-samples`. */
+  readonly samples?: boolean
 }
 
 export const DEFAULT_CONFIG = 'draftbridge.yaml'
@@ -41,6 +43,7 @@ export function withConfigFlags(command: Command): Command {
 export function withRunFlags(command: Command): Command {
   return withConfigFlags(command)
     .option('--json', 'print one JSON document on stdout at the end')
+    .option('--no-samples', 'show no samples as text in report.html')
     .addOption(command.createOption('--json-lines', 'print each event as one JSON line on stdout').conflicts('json'))
 }
 

@@ -53,6 +53,8 @@ const Store = z.strictObject({
 const Launch = z.strictObject({
   nodes: Count.default(1),
   ranksPerNode: z.union([Count, z.literal('auto')]).default('auto'),
+  /** Processes that `capture` runs on this machine, each for one part of the data set. `auto`: one for each GPU. */
+  processes: z.union([Count, z.literal('auto')]).default('auto'),
   rendezvous: z
     .string()
     .regex(/^[A-Za-z0-9.-]+:\d{1,5}$/)

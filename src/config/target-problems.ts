@@ -19,7 +19,8 @@ export function targetProblems({
   target,
   data,
   features,
-}: Pick<RunConfig, 'target' | 'data' | 'features'>): readonly Found[] {
+  launch,
+}: Pick<RunConfig, 'target' | 'data' | 'features' | 'launch'>): readonly Found[] {
   if (target.engine !== 'vllm' || features.source !== 'capture') return []
   const problems: Found[] = []
   const add = (field: string, found: string, expected: string) => problems.push({ field, found, expected })
@@ -35,6 +36,10 @@ export function targetProblems({
   }
   if (target.devices === 'all') {
     add('target.devices', 'all, with target.engine vllm', 'one; target.vllm.args.tensor_parallel_size for several GPUs')
+  }
+  if (launch.processes !== 'auto' && launch.processes > 1) {
+    const expected = '1 or auto; target.vllm.args.tensor_parallel_size for several GPUs, --part for several machines'
+    add('launch.processes', `${launch.processes}, with target.engine vllm`, expected)
   }
   if (data.teacher) {
     add('data.teacher', 'true, with target.engine vllm', 'false: only the engine transformers stores the teacher')

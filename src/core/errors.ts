@@ -11,7 +11,11 @@ export interface Finding {
   readonly fix?: string
 }
 
+/** `column`: of the tensor that `field` names. `state`: the state, with its layer, that holds values which are no numbers. */
+export type BadFeature = Finding & { readonly column?: number; readonly state?: string }
+
 interface Special {
+  FEATURE_INVALID: BadFeature
   SPEC_MISMATCH: Finding & { readonly expected?: string }
   SAMPLE_NOT_FOUND: { readonly sampleId: string; readonly generation: number }
   SAMPLE_STALE: { readonly sampleId: string; readonly generation: number; readonly current: number }
@@ -43,13 +47,13 @@ export class CodedError<C extends ErrorCode = ErrorCode> extends Error {
   }
 }
 
-type FindingCode = Exclude<ErrorCode, Exclude<keyof Special, 'SPEC_MISMATCH'>>
+type FindingCode = Exclude<ErrorCode, Exclude<keyof Special, 'SPEC_MISMATCH' | 'FEATURE_INVALID'>>
 
 /** A CodedError whose text says what failed, where, what was found and what to do, always in that order. */
 export function finding<C extends FindingCode>(
   code: C,
   what: string,
-  where: Finding,
+  where: Details<C> & Finding,
   options?: { cause?: unknown },
 ): CodedError<C> {
   const parts = [what]

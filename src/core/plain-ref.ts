@@ -7,7 +7,7 @@ const FIELDS = [
   ...(['schemaVersion', 'runId', 'sampleId', 'storeId', 'generation'] as const),
   ...(['features', 'digests', 'numTokens', 'bytes', 'provenance'] as const),
 ]
-const OPTIONAL_FIELDS = ['trainedTokens', 'truncated', 'sourceBytes'] as const
+const OPTIONAL_FIELDS = ['trainedTokens', 'truncated', 'sourceBytes', 'order'] as const
 /** Provenance with more keys is left to the schema. */
 const MAX_FAST_FIELDS = 64
 
@@ -46,9 +46,9 @@ function copyOf({ features, digests, provenance, ...ref }: SampleRef): SampleRef
   return { ...ref, features: specs, digests: { ...digests }, provenance: { ...provenance } }
 }
 
-function hasGoodFacts({ trainedTokens, truncated, sourceBytes }: SampleRef): boolean {
+function hasGoodFacts({ trainedTokens, truncated, sourceBytes, order }: SampleRef): boolean {
   if (truncated !== undefined && typeof truncated !== 'boolean') return false
-  return [trainedTokens, sourceBytes].every((count) => count === undefined || isCount(count))
+  return [trainedTokens, sourceBytes, order].every((count) => count === undefined || isCount(count))
 }
 
 const isDigest = ([name, digest]: readonly [string, unknown]): boolean =>

@@ -22,6 +22,8 @@ const facts = {
   truncated: z.boolean().optional(),
   /** Size of the feature file that the sample was read from. */
   sourceBytes: Count.optional(),
+  /** Where its input stands among all inputs of the data set, from 0. Several samples of one input share it. */
+  order: Count.optional(),
 }
 export const SampleFacts = z.strictObject(facts)
 export type SampleFacts = z.infer<typeof SampleFacts>

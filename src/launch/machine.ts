@@ -6,12 +6,21 @@ import type { Machine } from './topology.ts'
 
 /** GPUs and CPU cores of this machine, without loading torch. GPUs are counted by the device files of this container. */
 export async function thisMachine(
-  visibleGpus = process.env['CUDA_VISIBLE_DEVICES'],
+  visible = process.env['CUDA_VISIBLE_DEVICES'],
   deviceFolder = '/dev',
 ): Promise<Machine> {
-  const devices = (await devicesOf(deviceFolder)).filter((name) => /^nvidia\d+$/.test(name)).length
-  const chosen = visibleGpus?.split(',').filter((id) => id.trim() !== '' && id.trim() !== '-1').length
-  return { gpus: chosen === undefined ? devices : Math.min(chosen, devices), cores: os.availableParallelism() }
+  return { gpus: (await visibleGpus(visible, deviceFolder)).length, cores: os.availableParallelism() }
+}
+
+/** Each GPU that this process may use, as CUDA_VISIBLE_DEVICES names it. */
+export async function visibleGpus(
+  visible = process.env['CUDA_VISIBLE_DEVICES'],
+  deviceFolder = '/dev',
+): Promise<readonly string[]> {
+  const devices = (await devicesOf(deviceFolder)).filter((name) => /^nvidia\d+$/.test(name))
+  const chosen = visible?.split(',').map((id) => id.trim())
+  const usable = chosen?.filter((id) => id !== '' && id !== '-1') ?? devices.map((_, index) => String(index))
+  return usable.slice(0, devices.length)
 }
 
 async function devicesOf(folder: string): Promise<readonly string[]> {

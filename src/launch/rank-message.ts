@@ -40,8 +40,12 @@ export function failureMessage(error: unknown): RankFailure {
 }
 
 /** The error that ended a rank, as a CodedError of this process; undefined for a bug, which has no code. */
-export function errorOf(rank: number, { code, message, details, stack }: RankFailure): CodedError | undefined {
+export function errorOf(
+  called: string,
+  rank: number,
+  { code, message, details, stack }: RankFailure,
+): CodedError | undefined {
   if (code === null || !isErrorCode(code)) return undefined
   const where = details as Finding as never
-  return new CodedError(code, `${message}\n  rank:  ${rank}`, where, { cause: new Error(stack) })
+  return new CodedError(code, `${message}\n  ${called.padEnd(6)} ${rank}`, where, { cause: new Error(stack) })
 }

@@ -22,6 +22,10 @@ export interface RankStart {
   readonly rank: number
   readonly program: string
   readonly spec: unknown
+  /** What the process is: the word before its number in errors and in the name of its log. */
+  readonly called: 'rank' | 'part'
+  /** Beside the environment of this process. */
+  readonly env?: Readonly<Record<string, string>>
   /** The folder for `rank-<n>.log`: everything that the process and its libraries print. */
   readonly logDir: string | null
   readonly onEvent: (rank: number, body: unknown) => void
@@ -35,14 +39,14 @@ export type Ending =
 /** Beside this file, with the same ending: `.ts` in a checkout, `.js` in a build. */
 const START = fileURLToPath(import.meta.url).replace('rank-process', 'rank-start')
 
-function spawn(program: string, spec: unknown) {
+function spawn(program: string, spec: unknown, env: RankStart['env']) {
   return execa(process.execPath, [...nodeArguments(START), program], {
     ipc: true,
     serialization: 'json',
     buffer: false,
     reject: false,
     stdio: RANK_STDIO,
-    env: { [RANK_SPEC]: JSON.stringify(spec) },
+    env: { ...env, [RANK_SPEC]: JSON.stringify(spec) },
     // The supervisor decides when SIGKILL follows SIGTERM.
     forceKillAfterDelay: false,
   })
@@ -51,6 +55,7 @@ function spawn(program: string, spec: unknown) {
 /** One Node process that runs one rank. The rank ends itself when this process ends, for whatever reason: see `lifeline.ts`. */
 export class RankProcess {
   readonly rank: number
+  readonly #called: RankStart['called']
   /** Resolves when the rank reports success or failure, or exits without a report. Never rejects. */
   readonly ending: Promise<Ending>
   /** Resolves when the process has exited. */
@@ -62,10 +67,11 @@ export class RankProcess {
   readonly #logFile: string | null
   readonly #child: ReturnType<typeof spawn>
 
-  constructor({ rank, program, spec, logDir, onEvent }: RankStart) {
+  constructor({ rank, called, program, spec, env, logDir, onEvent }: RankStart) {
     this.rank = rank
-    this.#logFile = logDir === null ? null : path.join(logDir, `rank-${rank}.log`)
-    this.#child = spawn(program, spec)
+    this.#called = called
+    this.#logFile = logDir === null ? null : path.join(logDir, `${called}-${rank}.log`)
+    this.#child = spawn(program, spec, env)
     const flushed = this.#keepLines()
     const exitEvent = new Promise<void>((resolve) => this.#child.once('exit', () => resolve()))
     const disconnected = new Promise<void>((resolve) => this.#child.once('disconnect', () => resolve()))
@@ -108,7 +114,7 @@ export class RankProcess {
 
   hung(): Ending {
     const seconds = Math.round(this.silentMs / 1000)
-    const text = this.#withLog(`rank ${this.rank} has sent no heartbeat for ${seconds} s`)
+    const text = this.#withLog(`${this.#called} ${this.rank} has sent no heartbeat for ${seconds} s`)
     return { ok: false, blame: 0, error: new CodedError('RANK_HUNG', text, { rank: this.rank, phase: this.#phase }) }
   }
 
@@ -132,11 +138,11 @@ export class RankProcess {
   }
 
   #failed(failure: RankFailure): Ending {
-    const error = errorOf(this.rank, failure)
+    const error = errorOf(`${this.#called}:`, this.rank, failure)
     // When one rank dies, collectives raise an exception in the others. So an exception is rarely the cause.
     if (error?.code === 'PYTHON_RAISED') return { ok: false, blame: 3, error }
     if (error) return { ok: false, blame: 1, error }
-    const text = this.#withLog(`rank ${this.rank} failed: ${failure.stack}`)
+    const text = this.#withLog(`${this.#called} ${this.rank} failed: ${failure.stack}`)
     const details = { rank: this.rank, phase: this.#phase }
     return { ok: false, blame: 2, error: new CodedError('RANK_DIED', text, details) }
   }
@@ -150,7 +156,7 @@ export class RankProcess {
       ...(exitCode === null ? {} : { exitCode }),
       ...(signalCode === null ? {} : { signal: signalCode }),
     }
-    const error = new CodedError('RANK_DIED', this.#withLog(`rank ${this.rank} ${how}`), details)
+    const error = new CodedError('RANK_DIED', this.#withLog(`${this.#called} ${this.rank} ${how}`), details)
     return { ok: false, blame: signalCode === null ? 2 : 0, error }
   }
 

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { CodedError } from '../core/errors.ts'
 import { makeFolder } from '../core/files/make-folder.ts'
 import { interrupted } from '../core/interruption.ts'
-import { type Ending, RankProcess } from './rank-process.ts'
+import { type Ending, RankProcess, type RankStart } from './rank-process.ts'
 
 /** Failures within this time after the first one are compared, to report the cause and not an effect of it. */
 const BLAME_MS = 400
@@ -13,8 +13,10 @@ const SILENCE_SECONDS = 300
 export interface SuperviseOptions {
   /** The program of one rank. */
   readonly program: string
-  /** One process per rank. It gets its spec as JSON. */
-  readonly ranks: readonly { readonly rank: number; readonly spec: unknown }[]
+  /** One process per rank. It gets its spec as JSON, and `env` beside the environment of this process. */
+  readonly ranks: readonly Pick<RankStart, 'rank' | 'spec' | 'env'>[]
+  /** What the processes are, for errors and the names of their logs. Default: rank. */
+  readonly called?: RankStart['called']
   readonly graceSeconds: number
   /** A rank without a message for this long is RANK_HUNG. Python does not block its event loop while it computes. */
   readonly silenceSeconds?: number
@@ -34,10 +36,10 @@ export interface SuperviseOptions {
  * if that rank ended without one, RANK_HUNG, INTERRUPTED when `lost` is aborted.
  */
 export async function supervise(options: SuperviseOptions): Promise<readonly unknown[]> {
-  const { ranks, program, graceSeconds, signal, logDir = null, onEvent = () => undefined } = options
+  const { ranks, program, graceSeconds, signal, called = 'rank', logDir = null, onEvent = () => undefined } = options
   const graceMs = graceSeconds * 1000
   if (logDir !== null) await makeFolder(logDir, 'run.dir')
-  const processes = ranks.map(({ rank, spec }) => new RankProcess({ rank, spec, program, logDir, onEvent }))
+  const processes = ranks.map((rank) => new RankProcess({ ...rank, called, program, logDir, onEvent }))
   const stop = () => {
     for (const process of processes) process.stop()
   }

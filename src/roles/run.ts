@@ -2,7 +2,9 @@ import type { RunConfig } from '../config/schema.ts'
 import { sharedKinds, traitsOf } from '../config/store-kinds.ts'
 import { finding } from '../core/errors.ts'
 import { nearest } from '../core/nearest.ts'
+import type { Part } from '../core/part.ts'
 import type { RoleContext } from './context.ts'
+import type { Produced } from './produce/produce.ts'
 
 export const roles = ['producer', 'consumer', 'colocated'] as const
 export type Role = (typeof roles)[number]
@@ -12,6 +14,8 @@ export interface RunOutcome {
   readonly role: Role
   readonly checkpoint?: string
   readonly step?: number
+  /** How far the parts of the manifest have come, where it has any. */
+  readonly parts?: Produced['parts']
 }
 
 /**
@@ -50,10 +54,18 @@ export async function run(config: RunConfig, role: Role, context: RoleContext): 
     const { consume } = await import('./train/consume.ts')
     return { role, ...(await consume(config, context)) }
   }
-  const { produce } = await import('./produce/produce.ts')
-  await produce(config, context)
-  return { role }
+  const { produceHere } = await import('./produce/produce-here.ts')
+  return producedOutcome(await produceHere(config, context))
 }
+
+/** Makes one part of the manifest, in this process. */
+export async function runPart(config: RunConfig, part: Part, context: RoleContext): Promise<RunOutcome> {
+  const { produce } = await import('./produce/produce.ts')
+  return producedOutcome(await produce(config, context, part))
+}
+
+const producedOutcome = ({ parts }: Produced): RunOutcome =>
+  parts === null ? { role: 'producer' } : { role: 'producer', parts }
 
 function needsSharedStore(role: Role, { store }: RunConfig): Error {
   return finding('CONFIG_INVALID', `a ${role} needs a store that other processes can reach`, {

@@ -40,7 +40,7 @@ describe('manifest show', slow, () => {
     expect(open.code).toBe(0)
     expect(open.stdout).toMatch(/^state +open$/m)
     expect(open.stdout).toMatch(/^heartbeat +\d+ s ago$/m)
-    expect(open.stdout).toMatch(/^tokens each +4 to 7 +1 #{40}$/m)
+    expect(open.stdout).toMatch(/^tokens each +4 to 7 +1 #{30}$/m)
     await recordFailure({ ...given, code: 'OUT_OF_MEMORY' })
     const failed = await manifest('show', given.dir)
     expect(failed.stdout).toMatch(/^state +failed$/m)

@@ -268,6 +268,12 @@ describe('keys that have no effect in this version', () => {
   })
 })
 
+it('several processes do not go with a target that takes all GPUs', async () => {
+  const text = 'version: 1\ntarget: { model: m, devices: all }\nlaunch: { processes: 2 }\n'
+  expect(await errorText(text)).toContain('launch.processes\n    file:     draftbridge.yaml:3:11\n    found:    2\n')
+  expect((await load(text.replace('2 }', 'auto }'))).launch.processes).toBe('auto')
+})
+
 describe('store.retain: false', () => {
   const once = `${MINIMAL}store: { retain: false }\n`
   const file = () => path.join(folder, 'draftbridge.yaml')

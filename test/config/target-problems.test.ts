@@ -22,6 +22,7 @@ describe('target.engine vllm', () => {
     ['target.model=a.gguf', 'target.model'],
     ['data.teacher=true', 'data.teacher'],
     ['target.devices=all', 'target.devices'],
+    ['launch.processes=2', 'launch.processes'],
     ['target.vllm.args.dtype=float16', 'target.vllm.args.dtype'],
   ])('refuses %s, which only this engine cannot do', async (set, field) => {
     await expect(load('target.engine=vllm', set)).rejects.toThrow(`  ${field}\n    file:     --set ${set}`)

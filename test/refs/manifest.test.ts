@@ -36,16 +36,16 @@ describe('a manifest', () => {
       'token-counts.ndjson',
     ])
     const root = JSON.parse(await readFile(path.join(dir, 'manifest.json'), 'utf8'))
-    expect(root).toMatchObject({ schema_version: 2, store_id: 'store-a', state: 'complete', error: null })
+    expect(root).toMatchObject({ schema_version: 3, store_id: 'store-a', state: 'complete', error: null })
     expect(root.segments.map((entry: { count: number }) => entry.count)).toEqual([3, 2])
     // Refs of different lengths share one template.
     expect(root.specs).toHaveLength(1)
   })
 
   it('orders token counts by count, then id', async () => {
-    const { countsFile } = await readRefManifest({ dir: await published() })
-    expect(await readFile(countsFile, 'utf8')).toBe('[3,9]\n[1,2]\n[7,2]\n')
-    expect(await readTokenCounts(countsFile)).toEqual([
+    const { countsFiles } = await readRefManifest({ dir: await published() })
+    expect(await readFile(countsFiles[0] ?? '', 'utf8')).toBe('[3,9]\n[1,2]\n[7,2]\n')
+    expect(await readTokenCounts(countsFiles)).toEqual([
       [3, 9],
       [1, 2],
       [7, 2],
@@ -83,7 +83,7 @@ describe('a manifest that cannot be trusted', () => {
     [
       'a future version',
       'manifest.json',
-      (text: string) => text.replace('_version": 2', '_version": 3'),
+      (text: string) => text.replace('_version": 3', '_version": 4'),
       'schema_version',
     ],
     ['a root of something else', 'manifest.json', () => '{"refs":[]}', 'format'],
@@ -106,8 +106,8 @@ describe('a manifest that cannot be trusted', () => {
 
   it('says which versions it found and which it reads', async () => {
     const dir = await published()
-    await edit(path.join(dir, 'manifest.json'), (text) => text.replace('_version": 2', '_version": 7'))
-    await expect(readRefManifest({ dir })).rejects.toThrow('7; this program reads 1 and 2')
+    await edit(path.join(dir, 'manifest.json'), (text) => text.replace('_version": 3', '_version": 7'))
+    await expect(readRefManifest({ dir })).rejects.toThrow('7; this program reads 1, 2, and 3')
   })
 
   it('is refused when it belongs to another store, both named', async () => {

@@ -5,6 +5,7 @@ export const produced = {
   samples: 238,
   skipped: 2,
   refused: 0,
+  repeats: 3,
   cut: 13,
   resumed: 0,
   linked: 0,

@@ -123,7 +123,7 @@ describe('tensors that stay in their files', () => {
       const spoil = `import torch,sys; f=sys.argv[1]; d=torch.load(f); d['aux_hidden_state'][0,3,5]=float('nan'); torch.save(d,f)`
       await run(pythonProgram, ['-c', spoil, bad])
       const found = expect.stringContaining('the first at token 3')
-      const details = { file: bad, field: 'aux_hidden_state', found }
+      const details = { file: bad, field: 'aux_hidden_state, layer 1', found }
       await expect(ingest(given, 'stop')).rejects.toMatchObject({ code: 'FEATURE_INVALID', details })
       // What is stored are whole samples, each with its linked file: nothing of the bad one, nor of what is half done.
       const names = await readdir(given.root, { recursive: true })

@@ -44,8 +44,8 @@ describe('the library, in one process and without the command line', () => {
     const offline = watched()
     const { checkpoint } = await (async () => {
       await using store = await localFeatureStore({ python, retain: true })
-      const { refs, contract, countsFile } = await ingest(store, 'local')
-      const data = { refs, contract, countsFile, manifestSha256: null }
+      const { refs, contract, countsFiles } = await ingest(store, 'local')
+      const data = { refs, contract, countsFiles, manifestSha256: null }
       await using runtime = await buildOfflineEagle3Runtime({ config: short('a'), store, data, events: offline.events })
       expect([runtime.totalSteps, runtime.resumedFrom]).toEqual([3, null])
       return await runtime.fit()
@@ -72,8 +72,8 @@ describe('the library, in one process and without the command line', () => {
     const config = trainingConfig(dir, { name: 'f', ranks: 1 })
     const train = async () => {
       await using store = await localFeatureStore({ python, retain: false })
-      const { refs, contract, countsFile } = await ingest(store, 'once')
-      const data = { refs, contract, countsFile, manifestSha256: null }
+      const { refs, contract, countsFiles } = await ingest(store, 'once')
+      const data = { refs, contract, countsFiles, manifestSha256: null }
       await using runtime = await buildOfflineEagle3Runtime({ config, store, data })
       return await runtime.fit()
     }

@@ -1,13 +1,21 @@
 import { readdir, readFile } from 'node:fs/promises'
 
 /** The rank processes that this process has started and that are still there, by rank. */
-export async function rankProcesses(): Promise<ReadonlyMap<number, number>> {
+export const rankProcesses = (): Promise<ReadonlyMap<number, number>> =>
+  ownProcesses(/DRAFTBRIDGE_RANK_SPEC=.*?"rank":(\d+)/)
+
+/** Those that make parts of a manifest, by the index of the part. */
+export const partProcesses = (): Promise<ReadonlyMap<number, number>> =>
+  ownProcesses(/DRAFTBRIDGE_RANK_SPEC=.*?"part":\{"index":(\d+)/)
+
+/** Children of this process whose environment holds a number of this form, by that number. */
+async function ownProcesses(form: RegExp): Promise<ReadonlyMap<number, number>> {
   const found = new Map<number, number>()
   for (const pid of (await readdir('/proc')).filter((name) => /^\d+$/.test(name))) {
     const [stat, environment] = await Promise.all([read(`/proc/${pid}/stat`), read(`/proc/${pid}/environ`)])
     const parent = Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1])
-    const rank = /DRAFTBRIDGE_RANK_SPEC=.*?"rank":(\d+)/.exec(environment)?.[1]
-    if (parent === process.pid && rank !== undefined) found.set(Number(rank), Number(pid))
+    const number = form.exec(environment)?.[1]
+    if (parent === process.pid && number !== undefined) found.set(Number(number), Number(pid))
   }
   return found
 }

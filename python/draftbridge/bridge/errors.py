@@ -49,11 +49,15 @@ class BridgeError(Exception):
         field: str | None = None,
         found: str | None = None,
         fix: str | None = None,
+        column: int | None = None,
     ) -> None:
+        """`column`: of the tensor `field`, for a caller who knows which layer it belongs to. Not in the message."""
         if code not in ERROR_CODES:
             raise ValueError(f"{code} is not in the table of error codes (src/core/error-table.ts)")
         given = {"file": file, "field": field, "found": found, "fix": fix}
         self.code: ErrorCode = code
         self.details: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
         lines = [what, *(f"  {key + ':':<6} {value}" for key, value in self.details.items())]
+        if column is not None:
+            self.details["column"] = column
         super().__init__("\n".join(lines))

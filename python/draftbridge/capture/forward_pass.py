@@ -51,10 +51,10 @@ class ForwardPass:
         return [{name: part[at] for name, part in parts.items()} for at in range(len(self._lengths))]
 
     def not_finite(self, aux_layers: Sequence[int]) -> list[NotFinite | None]:
-        """For each sample the first state that holds values which are no numbers, by layer; None if there is none."""
+        """For each sample the first layer that gives values which are no numbers; None if there is none."""
         self.wait()
         found: list[NotFinite | None] = [None] * len(self._lengths)
-        for name, finite in self._finite.items():
+        for name, finite in sorted(self._finite.items(), key=lambda item: item[0] == FINAL.name):
             if bool(finite.all()):
                 continue
             for at, (flags, rows) in enumerate(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 from weakref import WeakKeyDictionary
@@ -31,6 +31,10 @@ class Reader:
     def spells(self, ids: list[int], text: str) -> bool:
         """Whether `ids` are `text`. Cheap where the tokens are bytes of the text and nothing else."""
         return self._bytes.joined(ids) == text.encode() or self.shown(ids) == text or self._alike(ids, text)
+
+    def spelled(self, ids: Sequence[int]) -> list[bytes]:
+        """The bytes of each token; one that is in no text for a token that nobody knows."""
+        return [self._bytes[number] for number in ids]
 
     def shown(self, ids: list[int]) -> str:
         return str(self._decode(ids, skip_special_tokens=False))

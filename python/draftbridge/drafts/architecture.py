@@ -36,8 +36,8 @@ class BuildInputs:
     contract: CaptureContract
     raw_config: dict[str, Any]
     """The draft's `config.json`."""
-    counts_file: Path
-    """How often each token is trained: `[token id, count]` lines."""
+    counts_files: tuple[Path, ...]
+    """How often each token is trained: `[token id, count]` lines, to be summed over the files."""
     seed: int
     dtype: torch.dtype
     """To compute in. Trained weights are kept in fp32."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,15 @@ class Vocabulary:
             found=f"{self.d2t.numel()} draft ids, {int(self.t2d.sum())} target ids marked",
             fix="choose another checkpoint; these two are not of one draft",
         )
+
+
+def sum_counts(files: Sequence[Path], vocab_size: int) -> list[tuple[int, int]]:
+    """`read_counts` of several files, each token once, with the sum of its counts."""
+    total: Counter[int] = Counter()
+    for file in files:
+        for token, count in read_counts(file, vocab_size):
+            total[token] += count
+    return list(total.items())
 
 
 def read_counts(file: Path, vocab_size: int) -> list[tuple[int, int]]:

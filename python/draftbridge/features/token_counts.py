@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import torch
+import xxhash
 
 from draftbridge.bridge.errors import BridgeError
 from draftbridge.bridge.handles import TABLE, TensorDict, tensors_of
 from draftbridge.bridge.registry import Payload, op
+from draftbridge.objects.write.object_writer import bytes_of
 
 
 class TokenCounts:
@@ -37,6 +39,14 @@ class TokenCounts:
         return sorted(([token, counts[token]] for token in seen), key=lambda pair: (-pair[1], pair[0]))
 
 
+def content_digest(sample: TensorDict) -> str:
+    """32 hex digits over `input_ids` and `loss_mask`, int64 [n] both: equal for samples that train the same tokens."""
+    digest = xxhash.xxh3_128()
+    for name in ("input_ids", "loss_mask"):
+        digest.update(bytes_of(sample[name].contiguous()))
+    return digest.hexdigest()
+
+
 @op("counts.open", "io")
 def _open(payload: Payload) -> Payload:
     return {"handle": TABLE.mint(TokenCounts(payload["vocabSize"]))}
@@ -44,8 +54,9 @@ def _open(payload: Payload) -> Payload:
 
 @op("counts.add", "io")
 def _add(payload: Payload) -> Payload:
-    TABLE.borrow(payload["counter"], TokenCounts).add(tensors_of(payload["set"]))
-    return {}
+    sample = tensors_of(payload["set"])
+    TABLE.borrow(payload["counter"], TokenCounts).add(sample)
+    return {"content": content_digest(sample)}
 
 
 @op("counts.read", "io")

@@ -5,7 +5,7 @@ A sum that is finite cannot hold a value that is not, and takes a fiftieth of th
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import torch
 
@@ -15,15 +15,20 @@ from draftbridge.bridge.handles import TensorDict
 
 def require_finite(sample: TensorDict, names: Iterable[str], file: str) -> None:
     """FEATURE_INVALID when one of these tensors holds a value that is no number."""
-    for name in names:
-        if not bool(torch.isfinite(sample[name].sum())):
-            refuse_not_finite(name, sample[name], file)
+    refuse_not_finite({name: sample[name] for name in names if not bool(torch.isfinite(sample[name].sum()))}, file)
 
 
-def refuse_not_finite(name: str, tensor: torch.Tensor, file: str) -> None:
-    """FEATURE_INVALID that names the first bad row of `tensor` [n, width]; nothing if only its sum was too large."""
-    bad = ~torch.isfinite(tensor)
-    if bool(bad.any()):
+def refuse_not_finite(suspects: Mapping[str, torch.Tensor], file: str) -> None:
+    """FEATURE_INVALID that names the first bad row and column of a tensor [n, width]; nothing if only sums were too
+    large.
+
+    The widest tensor is looked at first: it holds the states of several layers, and what goes wrong in an early layer
+    goes wrong in the last one too.
+    """
+    for name, tensor in sorted(suspects.items(), key=lambda item: -item[1].shape[-1]):
+        bad = ~torch.isfinite(tensor)
+        if not bool(bad.any()):
+            continue
         row = int(bad.any(-1).nonzero()[0])
         found = f"{int(bad.sum())} values that are NaN or infinite, the first at token {row}"
         raise BridgeError(
@@ -33,4 +38,5 @@ def refuse_not_finite(name: str, tensor: torch.Tensor, file: str) -> None:
             field=name,
             found=found,
             fix="make the file again, or take it out of features.files",
+            column=int(bad.flatten(0, -2).any(0).nonzero()[0]),
         )

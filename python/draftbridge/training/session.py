@@ -42,7 +42,7 @@ def _build(payload: Payload) -> Payload:
             target=from_section(TargetSettings, payload["target"], "target"),
             contract=contract,
             raw_config=payload["draftConfig"],
-            counts_file=Path(payload["countsFile"]),
+            counts_files=tuple(Path(file) for file in payload["countsFiles"]),
             seed=payload["seed"],
             dtype=torch.bfloat16 if half else torch.float32,
         )

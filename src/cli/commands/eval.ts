@@ -24,6 +24,7 @@ export function addEval(program: Command, stop: Stop): void {
       const draft = path.resolve(flags.draft)
       await runRole(flags, stop, {
         readOnly: true,
+        hasManifest: false,
         run: (config, context) => evaluate(config, { draft }, context),
         hints: () => ({ draft }),
       })

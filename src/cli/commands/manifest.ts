@@ -1,14 +1,22 @@
 import path from 'node:path'
-import type { Command } from 'commander'
+import { type Command, InvalidArgumentError } from 'commander'
 import { finding } from '../../core/errors.ts'
+import { partText } from '../../core/part.ts'
 import { givesKey } from '../../core/store-key-env.ts'
+import { healthText } from '../../report/text/health-text.ts'
 import type { ManifestSummary } from '../../roles/maintain/inspect-manifest.ts'
 import type { StoreLocation } from '../../roles/maintain/store-location.ts'
 import { type CommonFlags, withCommonFlags, withExamples } from '../flags.ts'
 
 const EXIT_BAD_DATA = 65
-const BAR_WIDTH = 40
 
+type ShowFlags = CommonFlags & {
+  readonly samples?: number
+  readonly seed: number
+  readonly store?: string
+  readonly keyFile?: string
+  readonly tokenizer?: string
+}
 type ConvertFlags = CommonFlags & { readonly to?: string; readonly from?: string }
 type VerifyFlags = CommonFlags & { readonly store?: string; readonly keyFile?: string }
 
@@ -19,9 +27,18 @@ export function addManifest(program: Command): void {
   withExamples(manifest, ['manifest show features/manifest', 'manifest verify features/manifest'])
   const show = manifest
     .command('show')
-    .description('print state, target, sample counts and a histogram of lengths; works before it is complete')
+    .description('print state, target, and what the samples are like; works before it is complete')
     .argument('<dir>', 'the manifest folder')
-  withExamples(show, ['manifest show features/manifest', 'manifest show DIR --json'])
+    .option('--samples <n>', 'also show so many random samples as text, with the trained tokens marked', countOf)
+    .option('--seed <n>', 'which samples: the same seed gives the same ones', countOf, 0)
+    .option('--store <dir>', 'the store of the samples; default: the one in whose folder the manifest lies')
+    .option('--key-file <file>', 'the file with the key of the store; default: DRAFTBRIDGE_STORE_KEY')
+    .option('--tokenizer <dir>', "the tokenizer of the samples; default: the target's, where the producer had it")
+  withExamples(show, [
+    'manifest show features/manifest',
+    'manifest show DIR --json',
+    'manifest show DIR --samples 5 --store /mnt/features',
+  ])
   const verify = manifest
     .command('verify')
     .description('check every hash, every count and every ref; exit 65 if one is bad')
@@ -52,14 +69,22 @@ export function addManifest(program: Command): void {
   })
 }
 
-async function showManifest(dir: string, flags: CommonFlags): Promise<void> {
+async function showManifest(dir: string, flags: ShowFlags): Promise<void> {
   const { inspectManifest } = await import('../../roles/maintain/inspect-manifest.ts')
-  const summary = await inspectManifest(path.resolve(dir), Date.now())
+  const { samples: count = 0, seed, tokenizer = null } = flags
+  const place = tokenizer === null ? null : path.resolve(tokenizer)
+  const samples = count === 0 ? null : { count, seed, store: storeOf(flags), tokenizer: place }
+  const summary = await inspectManifest(path.resolve(dir), Date.now(), samples)
   process.stdout.write(flags.json === true ? `${JSON.stringify(summary, null, 2)}\n` : summaryText(summary))
 }
 
-/** The store that `verify` compares the manifest with; null when none is named. */
-function storeOf({ store: root, keyFile }: VerifyFlags): StoreLocation | null {
+function countOf(text: string): number {
+  if (/^\d{1,9}$/.test(text)) return Number(text)
+  throw new InvalidArgumentError('It must be a whole number, such as 10.')
+}
+
+/** The store that the flags name; null when none is named. */
+function storeOf({ store: root, keyFile }: Pick<VerifyFlags, 'store' | 'keyFile'>): StoreLocation | null {
   if (root !== undefined) return { root, config: null, keyFile: keyFile ?? null }
   if (keyFile === undefined) return null
   const found = '--key-file without --store'
@@ -86,16 +111,15 @@ async function verifyOne(dir: string, flags: VerifyFlags): Promise<void> {
   }
 }
 
-function summaryText({ histogram, heartbeatSeconds, ...summary }: ManifestSummary): string {
-  const lines = Object.entries(summary).map(([name, value]) => `${name.padEnd(12)} ${text(value)}`)
-  if (summary.state !== 'complete') lines.push(`${'heartbeat'.padEnd(12)} ${heartbeatSeconds} s ago`)
-  const highest = Math.max(1, ...histogram.map(({ samples }) => samples))
-  for (const [index, { from, to, samples }] of histogram.entries()) {
-    const bar = '#'.repeat(Math.ceil((samples / highest) * BAR_WIDTH))
-    const range = `${from} to ${to - 1}`.padEnd(16)
-    lines.push(`${(index === 0 ? 'tokens each' : '').padEnd(12)} ${range} ${String(samples).padStart(9)} ${bar}`)
+function summaryText({ histogram: _, heartbeatSeconds, parts, part, health, ...summary }: ManifestSummary): string {
+  const shown = part === null ? summary : { ...summary, part }
+  const lines = Object.entries(shown).map(([name, value]) => `${name.padEnd(12)} ${text(value)}`)
+  for (const { index, state, error, samples } of parts ?? []) {
+    const found = `${state}${error === null ? '' : ` (${error})`}, ${samples} samples`
+    lines.push(`${(index === 0 ? 'parts' : '').padEnd(12)} ${partText({ index, count: parts?.length ?? 0 })} ${found}`)
   }
-  return `${lines.join('\n')}\n`
+  if (summary.state !== 'complete') lines.push(`${'heartbeat'.padEnd(12)} ${heartbeatSeconds} s ago`)
+  return `${lines.join('\n')}\n${healthText(health)}\n`
 }
 
 const text = (value: unknown): string => (typeof value === 'string' ? value : JSON.stringify(value))

@@ -20,6 +20,8 @@ export function addRun(program: Command, stop: Stop): void {
       const role = chooseRole(flags.role, process.env)
       await runRole(flags, stop, {
         consumes: role === 'consumer',
+        // In colocated training each rank has its samples in memory, and the config's manifest is not used.
+        hasManifest: role !== 'colocated',
         run: (config, context) => run(config, role, context),
         hints: ({ checkpoint }, eventNames) => {
           if (checkpoint === undefined) return { next: `${SELF} run ${configFlag(flags)} --role consumer` }

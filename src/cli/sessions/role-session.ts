@@ -23,6 +23,8 @@ export interface RoleTask<T> {
   readonly readOnly?: boolean
   /** True when the role trains from the store. */
   readonly consumes?: boolean
+  /** False when the role makes and reads no manifest: its report shows what an earlier command found in one. */
+  readonly hasManifest?: boolean
   run(config: RunConfig, context: RoleContext): Promise<T>
   /** The last lines of the summary: paths and the next command. `eventNames`: events that this process emitted. */
   hints(result: T, eventNames: ReadonlySet<string>): SummaryHints
@@ -30,7 +32,7 @@ export interface RoleTask<T> {
 
 /** Runs one role from config to summary: events go to the run folder and the screen. Writes the report also on failure. */
 export async function runRole<T>(flags: RunFlags, stop: Stop, task: RoleTask<T>): Promise<T> {
-  const { readOnly = false, consumes = false, run, hints } = task
+  const { readOnly = false, consumes = false, hasManifest = true, run, hints } = task
   const config = await loadConfig({ file: flags.config, env: process.env, sets: flags.set, consumes })
   await makeFolder(config.run.dir, 'run.dir')
   // run.dir may hold a run with other settings. This start then fails, and must not overwrite that run's config.
@@ -50,17 +52,26 @@ export async function runRole<T>(flags: RunFlags, stop: Stop, task: RoleTask<T>)
         .then(() =>
           events.emit({ event: 'failed', ...codeAndMessage(error), ...(readOnly ? { onlyLooked: true } : {}) }),
         )
-        .then(() => writeReport(dir))
+        // Samples are read only where the work is done: it takes seconds, and a user may want to stop.
+        .then(() => healthOf(config, false, hasManifest))
+        .then((health) => writeReport(dir, health))
         .catch(() => undefined)
       throw error
     },
   )
   progress.clear()
   if (!readOnly) await writeResolvedConfig(config, { replace: true })
-  const report = await writeReport(dir)
+  const health = await healthOf(config, flags.samples !== false, hasManifest)
+  const report = await writeReport(dir, health)
   await printSummary(flags, dir, { report, ...hints(result, eventNames) })
   if (flags.json === true) process.stdout.write(`${JSON.stringify(result, null, 2)}\n`)
   return result
+}
+
+/** What the data of the run are like, for its report. */
+async function healthOf(config: RunConfig, samples: boolean, hasManifest: boolean) {
+  const { runHealth } = await import('../../roles/health/run-health.ts')
+  return runHealth(config, { samples, keptOnly: !hasManifest })
 }
 
 /** A bug has no error code, but the events file must still say why the run ended. */

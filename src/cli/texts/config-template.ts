@@ -62,4 +62,5 @@ eval:
 
 launch:
   ranksPerNode: auto        # auto: one rank per GPU
+  processes: auto           # of capture, on this machine; auto: one per GPU
 `

@@ -1,11 +1,13 @@
 import { CodedError } from '../../core/errors.ts'
 import { storageError } from '../../core/files/storage-error.ts'
+import { printable } from '../../report/printable.ts'
 
 /** The stderr text and the exit status of anything thrown. Shows the stack for bugs, and with `verbose`. */
 export function describeError(thrown: unknown, verbose: boolean): { text: string; exitCode: number } {
   // Any file system call may fail. Errors that no code has translated get a code here.
   const error = storageError(thrown, 'unknown path', 'a file or folder')
-  if (error instanceof CodedError) return { text: coded(error, verbose), exitCode: error.exitCode }
+  // An error may quote an input.
+  if (error instanceof CodedError) return { text: printable(coded(error, verbose)), exitCode: error.exitCode }
   const stack = error instanceof Error ? (error.stack ?? error.message) : String(error)
   return { text: `draftbridge: this is a bug, please report it\n${stack}`, exitCode: 70 }
 }

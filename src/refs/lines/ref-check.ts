@@ -49,7 +49,7 @@ export function isPlainlyGood(json: unknown, length: number, { sizes, keys }: Kn
 function hasGoodFacts(line: readonly unknown[]): boolean {
   if (line.length !== 8) return line.length === 7
   const value = line[7]
-  if (!Array.isArray(value) || value.length !== 3) return false
+  if (!Array.isArray(value) || (value.length !== 3 && !(value.length === 4 && isCount(value[3])))) return false
   const [trainedTokens, truncated, sourceBytes] = value as readonly unknown[]
   if (truncated !== null && truncated !== 0 && truncated !== 1) return false
   return (trainedTokens === null || isCount(trainedTokens)) && (sourceBytes === null || isCount(sourceBytes))

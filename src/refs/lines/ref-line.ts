@@ -30,8 +30,11 @@ export interface Shared {
 }
 
 const Count = z.number().int().nonnegative()
-/** Trained tokens, whether the sample was cut (1 or 0), bytes of its source file; null where that is unknown. */
-const FactsLine = z.tuple([Count.nullable(), z.literal([0, 1]).nullable(), Count.nullable()])
+/**
+ * Trained tokens, whether the sample was cut (1 or 0), bytes of its source file; null where that is unknown. Then the place
+ * of its input among all inputs; absent where that is unknown, as it always is under schema version 2.
+ */
+const FactsLine = z.tuple([Count.nullable(), z.literal([0, 1]).nullable(), Count.nullable(), Count.optional()])
 
 /**
  * One ref on one line: sample id, generation, index of its template, tokens, bytes, digests in the template's order
@@ -90,8 +93,10 @@ export function toLine(ref: SampleRef, template: number, provenance: RefLine[6])
     const digest = ref.digests[name] ?? ''
     return (DIGEST.test(digest) ? digest : Digest.parse(digest)).slice(DIGEST_PREFIX.length)
   })
-  const { trainedTokens = null, truncated, sourceBytes = null } = ref
-  const facts: RefLine[7] = [trainedTokens, truncated === undefined ? null : truncated ? 1 : 0, sourceBytes]
+  const { trainedTokens = null, truncated, sourceBytes = null, order } = ref
+  const cut = truncated === undefined ? null : truncated ? 1 : 0
+  const facts: RefLine[7] =
+    order === undefined ? [trainedTokens, cut, sourceBytes] : [trainedTokens, cut, sourceBytes, order]
   return [ref.sampleId, ref.generation, template, ref.numTokens, ref.bytes, digests, provenance, facts]
 }
 
@@ -129,11 +134,12 @@ export function fromLine(
   }
 }
 
-function factsOf([trainedTokens, truncated, sourceBytes]: z.infer<typeof FactsLine>): SampleFacts {
+function factsOf([trainedTokens, truncated, sourceBytes, order]: z.infer<typeof FactsLine>): SampleFacts {
   return {
     ...(trainedTokens === null ? {} : { trainedTokens }),
     ...(truncated === null ? {} : { truncated: truncated === 1 }),
     ...(sourceBytes === null ? {} : { sourceBytes }),
+    ...(order === undefined ? {} : { order }),
   }
 }
 

@@ -1,39 +1,35 @@
 import path from 'node:path'
-import { type CodedError, finding, hasCode, isErrno } from '../../core/errors.ts'
-import { readPlain } from '../../core/files/plain-file.ts'
+import { type CodedError, finding } from '../../core/errors.ts'
 import type { RunId, StoreId } from '../../core/ids.ts'
+import type { ProducedHealth } from '../../core/produced-health.ts'
 import type { CaptureContract } from '../../core/target-contract.ts'
-import { PRODUCE_AGAIN } from '../produce-again.ts'
-import { type RootFile, readManifestRoot } from '../root/manifest-root.ts'
-import { type CountsEntry, type ManifestRoot, ROOT_FILE, type SegmentEntry } from '../root/manifest-schema.ts'
+import { joinParts } from '../parts/join-parts.ts'
+import { manifestLayout } from '../parts/manifest-layout.ts'
+import { unfinishedText } from '../parts/part-state.ts'
+import { ROOT_FILE } from '../root/manifest-schema.ts'
 import type { RootKey } from '../root/root-mac.ts'
-import { sha256 } from '../sha256.ts'
+import type { ManifestSoFar } from './manifest-so-far.ts'
+import { noManifest, readFolder } from './read-folder.ts'
 import { RefList } from './ref-list.ts'
-import { countLines, SegmentLines } from './segment-lines.ts'
 
-/** What a producer published. Apart from the store, nothing else passes between the pools. */
+/** What producers published. Apart from the store, nothing else passes between the pools. */
 export interface Manifest {
   readonly dir: string
   readonly runId: RunId
   readonly storeId: StoreId
   readonly contract: CaptureContract
-  /** In the order in which they were published. */
+  /** In the order of their inputs, or as they were published: see `RefList`. */
   readonly refs: RefList
-  /** `token-counts.ndjson`: lines `[tokenId, count]` of trained tokens, most frequent first, equal ones by id. */
-  readonly countsFile: string
-  /** Of `manifest.json`, which holds the sums of all other files. */
-  readonly sha256: string
-}
-
-/** A manifest in any state: also one that is being written, with what is published so far. */
-export interface ManifestSoFar {
-  readonly dir: string
-  readonly root: ManifestRoot
-  readonly refs: RefList
+  /** One `token-counts.ndjson`, or one for each part: lines `[tokenId, count]` of trained tokens. */
+  readonly countsFiles: readonly string[]
+  /** What the producers counted of their inputs; null in manifests of earlier versions. */
+  readonly health: ProducedHealth | null
+  /** Of `manifest.json`, which holds the sums of all other files; of those of all parts, where there are parts. */
   readonly sha256: string
 }
 
 export interface ReadOptions {
+  /** The folder of a manifest, or of one part of it. */
   readonly dir: string
   /** The store that the refs must point into. */
   readonly storeId?: StoreId
@@ -47,107 +43,47 @@ export interface ReadOptions {
  * @throws MANIFEST_INVALID for one that is damaged, incomplete, of a future version or of another store than `storeId`.
  */
 export async function readRefManifest(options: ReadOptions): Promise<Manifest> {
-  const { dir, root, refs, sha256 } = await readManifestSoFar(options)
-  const { contract, token_counts: counts } = root
-  if (root.state !== 'complete' || contract === null || counts === null)
-    throw incomplete(path.join(dir, ROOT_FILE), root)
-  const countsFile = path.join(dir, counts.file)
-  return { dir, runId: root.run_id, storeId: root.store_id, contract, refs, countsFile, sha256 }
+  const found = await readManifestSoFar(options)
+  const { dir, root, refs, countsFiles, health, sha256 } = found
+  const { contract } = root
+  if (root.state !== 'complete' || contract === null || countsFiles.length === 0) throw incomplete(found)
+  return { dir, runId: root.run_id, storeId: root.store_id, contract, refs, countsFiles, health, sha256 }
 }
-
-const ATTEMPTS = 10
-/** Of one file that a root lists. Segments have 4 MiB; all of them are kept in memory, so a larger one helps nobody. */
-const MAX_LISTED_BYTES = 1024 ** 3
 
 /**
  * What is published so far, in any state of the manifest.
  * @throws MANIFEST_INVALID as `readRefManifest` does it, except for the state.
  */
-export async function readManifestSoFar(options: ReadOptions): Promise<ManifestSoFar> {
-  const { dir, storeId, key = null } = options
-  const file = path.join(dir, ROOT_FILE)
-  for (let attempt = 1; ; attempt += 1) {
-    const found = await requireRoot(dir, key)
-    const { store_id: store } = found.root
-    if (storeId !== undefined && store !== storeId) throw otherStore(file, store, storeId)
-    const read = await readAll(dir, found).catch((error: unknown) => onlyDamage(error))
-    if (!(read instanceof Error)) return read
-    // Its producer may have joined small segments to a larger one since the root was read.
-    if (attempt === ATTEMPTS || (await requireRoot(dir, key)).text === found.text) throw read
+export async function readManifestSoFar({ dir, storeId, key = null }: ReadOptions): Promise<ManifestSoFar> {
+  const layout = await manifestLayout(dir, key)
+  if (layout.kind === 'nothing') throw noManifest(dir)
+  const folders = layout.kind === 'whole' ? [{ ...layout.found, dir }] : layout.begun
+  const read = []
+  for (const seen of folders) {
+    const one = await readFolder(seen.dir, key, seen)
+    if (storeId !== undefined && one.root.store_id !== storeId) throw otherStore(seen.dir, one.root.store_id, storeId)
+    read.push(one)
   }
+  if (layout.kind === 'parts') return joinParts(dir, layout.count, read)
+  const [whole] = read
+  if (whole === undefined) throw noManifest(dir)
+  const { root, source, health, sha256 } = whole
+  const countsFiles = root.token_counts === null ? [] : [path.join(dir, root.token_counts.file)]
+  return { dir, root, refs: new RefList([source]), countsFiles, health, sha256, parts: null }
 }
 
-function onlyDamage(error: unknown): Error {
-  if (hasCode(error, 'MANIFEST_INVALID')) return error
-  throw error
-}
-
-async function readAll(dir: string, { root, text }: RootFile): Promise<ManifestSoFar> {
-  const segments = await readSegments(dir, root)
-  if (root.token_counts !== null) await readListed(dir, root.token_counts)
-  const { run_id: runId, store_id: storeId, specs, provenance_keys: keys } = root
-  return { dir, root, refs: new RefList({ runId, storeId, specs, keys }, segments), sha256: sha256(text) }
-}
-
-/** The lines of all listed segments, each compared to its sum. */
-async function readSegments(dir: string, root: ManifestRoot): Promise<SegmentLines[]> {
-  const segments: SegmentLines[] = []
-  for (const entry of root.segments) {
-    const file = path.join(dir, entry.file)
-    const bytes = await readListed(dir, entry)
-    const count = countLines(bytes)
-    if (count !== entry.count) {
-      throw damaged(file, 'count', `${count ?? 'a cut last line, not'} lines; the root lists ${entry.count}`)
-    }
-    segments.push(new SegmentLines(file, bytes, count))
-  }
-  return segments
-}
-
-async function requireRoot(dir: string, key: RootKey | null): Promise<RootFile> {
-  const found = await readManifestRoot(dir, key)
-  if (found !== null) return found
-  const fix = 'run the producer first, and give both roles the same `manifest`'
-  const file = path.join(dir, ROOT_FILE)
-  throw finding('MANIFEST_INVALID', 'there is no manifest', { file, found: 'no such file', fix })
-}
-
-async function readListed(dir: string, entry: SegmentEntry | CountsEntry): Promise<Buffer> {
-  const file = path.join(dir, entry.file)
-  const refuse = (found: string) => damaged(file, 'file', found)
-  if (entry.bytes > MAX_LISTED_BYTES) throw refuse(`the root lists ${entry.bytes} bytes; at most ${MAX_LISTED_BYTES}`)
-  const content = await readPlain(file, { refuse, maxBytes: entry.bytes }).catch((error: unknown) => {
-    if (isErrno(error, 'ENOENT')) throw refuse('no such file, though the root lists it')
-    throw error
-  })
-  if (content.length !== entry.bytes) {
-    throw damaged(file, 'bytes', `${content.length}; the root lists ${entry.bytes}`)
-  }
-  const sum = sha256(content)
-  if (sum !== entry.sha256) throw damaged(file, 'sha256', `${sum}; the root lists ${entry.sha256}`)
-  return content
-}
-
-const damaged = (file: string, field: string, found: string): CodedError =>
-  finding('MANIFEST_INVALID', 'a file of the manifest is not the one that was published', {
-    file,
-    field,
-    found,
-    fix: PRODUCE_AGAIN,
-  })
-
-const otherStore = (file: string, found: StoreId, opened: StoreId): CodedError =>
+const otherStore = (dir: string, found: StoreId, opened: StoreId): CodedError =>
   finding('MANIFEST_INVALID', 'this manifest belongs to another store', {
-    file,
+    file: path.join(dir, ROOT_FILE),
     field: 'store_id',
     found: `${found}; the opened store is ${opened}`,
     fix: 'point store.root to the store that the producer filled, or manifest to the one of this store',
   })
 
-const incomplete = (file: string, { state, error }: ManifestRoot): CodedError =>
+const incomplete = (found: ManifestSoFar): CodedError =>
   finding('MANIFEST_INVALID', 'this manifest is not complete', {
-    file,
+    file: found.parts === null ? path.join(found.dir, ROOT_FILE) : found.dir,
     field: 'state',
-    found: error === null ? state : `${state} (${error})`,
+    found: unfinishedText(found),
     fix: 'let the producer finish; it goes on where it stopped',
   })

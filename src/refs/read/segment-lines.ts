@@ -1,6 +1,7 @@
+import { orderAtEnd, UNREAD } from './order-at-end.ts'
+
 const [NEWLINE, QUOTE, COMMA, ESCAPE, OPEN, CLOSE] = [0x0a, 0x22, 0x2c, 0x5c, 0x5b, 0x5d]
 const [ZERO, NINE] = [0x30, 0x39]
-
 /** Where in a line, as `JSON.stringify` writes it, the parts lie that can be had without parsing it. */
 interface Parts {
   readonly idEnd: number
@@ -16,7 +17,7 @@ export class SegmentLines {
   /** Beginning of each line, and the end of the last one. */
   readonly #starts: Uint32Array
 
-  /** `bytes` must have exactly `count` lines, each with its newline: see `countLines`. */
+  /** `bytes` must have exactly `count` lines, each with its newline: see `isWhole`. */
   constructor(file: string, bytes: Buffer, count: number) {
     this.file = file
     this.#bytes = bytes
@@ -24,8 +25,14 @@ export class SegmentLines {
     let at = 0
     for (let line = 1; line <= count; line += 1) {
       at = bytes.indexOf(NEWLINE, at) + 1
+      if (at === 0) return
       this.#starts[line] = at
     }
+  }
+
+  /** Whether there are as many lines as there should be. */
+  get isWhole(): boolean {
+    return this.#starts.at(-1) === this.#bytes.length && (this.length === 0) === (this.#bytes.length === 0)
   }
 
   /** The whole segment. */
@@ -51,18 +58,22 @@ export class SegmentLines {
     return this.#bytes.toString('utf8', this.#starts[line], this.#end(line))
   }
 
-  /** Null for a line in another layout than this program writes; it must be parsed. */
-  tokens(line: number): number | null {
-    return this.#parts(line)?.tokens ?? null
+  /** Writes the tokens and the order of each line, from `first` on: NO_ORDER, or UNREAD in a layout that must be parsed. */
+  readFigures(first: number, tokens: Float64Array, orders: Float64Array): void {
+    for (let line = 0; line < this.length; line += 1) {
+      const parts = this.#parts(line)
+      tokens[first + line] = parts?.tokens ?? UNREAD
+      orders[first + line] = parts === null ? UNREAD : orderAtEnd(this.#bytes, parts.digestsEnd, this.#end(line))
+    }
   }
 
-  /** The sample id; null like `tokens`. */
+  /** The sample id. Null for a line in another layout than this program writes; it must be parsed. */
   id(line: number): string | null {
     const parts = this.#parts(line)
     return parts && this.#bytes.toString('latin1', (this.#starts[line] ?? 0) + 2, parts.idEnd)
   }
 
-  /** Writes id, tokens, bytes and digests of a line into `into` and returns where they end; null like `tokens`. */
+  /** Writes id, tokens, bytes and digests of a line into `into` and returns where they end; null like `id`. */
   copyContent(line: number, into: Buffer, at: number): number | null {
     const parts = this.#parts(line)
     if (parts === null) return null
@@ -91,7 +102,7 @@ export class SegmentLines {
     if (idEnd < 0 || bytes[idEnd + 1] !== COMMA || bytesAt < 0) return null
     let tokens = 0
     for (let at = tokensAt; at < bytesAt - 1; at += 1) tokens = tokens * 10 + (bytes[at] ?? 0) - ZERO
-    const digestsEnd = bytes.indexOf(CLOSE, bytesAt)
+    const digestsEnd = endOfDigests(bytes, afterNumber(bytes, bytesAt))
     if (digestsEnd < 0 || digestsEnd >= end) return null
     return { idEnd, tokens, tokensAt, digestsEnd }
   }
@@ -115,6 +126,20 @@ function afterNumber(bytes: Buffer, at: number): number {
     if (byte >= ZERO && byte <= NINE) continue
     return byte === COMMA && end > at ? end + 1 : -1
   }
+}
+
+/** The length of a digest of 16 hex digits, with its quotes. */
+const DIGEST_LENGTH = 18
+
+/** Where the bracket behind a list of digests is; -1 when at `at` there is no such list. */
+function endOfDigests(bytes: Buffer, at: number): number {
+  if (at < 0 || bytes[at] !== OPEN) return -1
+  for (let end = at + 1; bytes[end] === QUOTE && bytes[end + DIGEST_LENGTH - 1] === QUOTE; end += 1) {
+    end += DIGEST_LENGTH
+    if (bytes[end] === CLOSE) return end
+    if (bytes[end] !== COMMA) return -1
+  }
+  return -1
 }
 
 /** How many lines there are; null when the last one has no newline. */

@@ -1,73 +1,65 @@
-import path from 'node:path'
-import { type CodedError, finding } from '../../core/errors.ts'
 import { throwIfStopped } from '../../core/interruption.ts'
 import { type Monotonic, monotonic } from '../../core/liveness/monotonic.ts'
-import { readManifestRoot } from '../root/manifest-root.ts'
-import { type ManifestRoot, ROOT_FILE } from '../root/manifest-schema.ts'
+import { type ManifestLayout, manifestLayout } from '../parts/manifest-layout.ts'
 import type { RootKey } from '../root/root-mac.ts'
 import { type Manifest, readRefManifest } from './manifest-reader.ts'
+import { failedPeer, type PeerRoot, ProducerSigns } from './producer-signs.ts'
 
 const POLL_MS = 500
+
+/** Of a manifest in parts: how many are complete. */
+export interface PartsDone {
+  readonly complete: number
+  readonly count: number
+}
 
 export interface WaitOptions {
   readonly dir: string
   readonly time?: Monotonic
   readonly signal: AbortSignal
-  /** How long to wait without a sign of life from the producer. */
+  /** How long to wait without a sign of life from a producer. */
   readonly timeoutSeconds: number
-  /** Called once, when the manifest is not complete at first. */
-  readonly onWait?: () => void
+  /** Called when the manifest is not complete at first, and whenever another number of its parts is complete. */
+  readonly onWait?: (parts: PartsDone | null) => void
   /** The key of the store, which must have signed the manifest. */
   readonly key?: RootKey | null
 }
 
 /**
- * Waits until the producer has completed the manifest, however long that takes, as long as its heartbeat goes on.
+ * Waits until all producers have completed the manifest, however long that takes, as long as their heartbeats go on.
  * A sign of life is a heartbeat that changes, watched on this process's own time: clocks may differ, and may step.
- * @throws PEER_FAILED at once when the producer has failed, PEER_TIMEOUT, INTERRUPTED.
+ * @throws PEER_FAILED at once when a producer has failed, PEER_TIMEOUT when one that has begun is silent, or when one is
+ * missing and all others are silent; both name the part. INTERRUPTED.
  */
 export async function waitForManifest(options: WaitOptions): Promise<Manifest> {
   const { dir, time = monotonic, signal, timeoutSeconds, key = null } = options
-  let lastSign = time.now()
-  let isAnnounced = false
-  let heartbeat: number | undefined
+  const signs = new ProducerSigns(dir, timeoutSeconds, time)
+  let announced: string | null = null
   for (;;) {
     throwIfStopped(signal, `stopped while waiting for the manifest in ${dir}`)
-    const root = (await readManifestRoot(dir, key))?.root
-    if (root?.state === 'complete') return readRefManifest({ dir, key })
-    if (root?.state === 'failed') throw peerFailed(dir, root)
-    if (root !== undefined && root.heartbeat !== heartbeat) {
-      heartbeat = root.heartbeat
-      lastSign = time.now()
-    }
-    if (time.now() - lastSign > timeoutSeconds * 1000) throw peerTimeout(dir, root, timeoutSeconds)
-    if (!isAnnounced) options.onWait?.()
-    isAnnounced = true
+    const layout = await manifestLayout(dir, key)
+    const roots = rootsOf(dir, layout)
+    const failed = roots.find(({ root }) => root.state === 'failed')
+    if (failed !== undefined) throw failedPeer(failed)
+    const done = partsDone(layout)
+    const complete = roots.filter(({ root }) => root.state === 'complete').length
+    if (roots.length > 0 && complete === (done?.count ?? 1)) return readRefManifest({ dir, key })
+    signs.expectLife(roots, done?.count ?? 1)
+    const text = JSON.stringify(done)
+    if (text !== announced) options.onWait?.(done)
+    announced = text
     await time.sleep(POLL_MS, signal).catch((error: unknown) => {
       if (!signal.aborted) throw error
     })
   }
 }
 
-const peerFailed = (dir: string, root: ManifestRoot): CodedError =>
-  finding('PEER_FAILED', 'the producer has failed', {
-    file: path.join(dir, ROOT_FILE),
-    field: 'state',
-    found: `failed (${root.error ?? 'no code'}) at ${new Date(root.heartbeat).toISOString()}`,
-    fix: 'see what the producer reported and start it again; it goes on where it stopped',
-  })
+function rootsOf(dir: string, layout: ManifestLayout): readonly PeerRoot[] {
+  if (layout.kind === 'nothing') return []
+  return layout.kind === 'parts' ? layout.begun : [{ dir, root: layout.found.root }]
+}
 
-function peerTimeout(dir: string, root: ManifestRoot | undefined, timeoutSeconds: number): CodedError {
-  const file = path.join(dir, ROOT_FILE)
-  const fix = 'start the producer (or find out why it stopped), or raise launch.peerTimeoutSeconds'
-  if (root === undefined) {
-    const found = `no such file for ${timeoutSeconds} s`
-    return finding('PEER_TIMEOUT', 'no producer has begun a manifest', { file, found, fix })
-  }
-  return finding('PEER_TIMEOUT', 'the producer gives no sign of life', {
-    file,
-    field: 'heartbeat',
-    found: `${new Date(root.heartbeat).toISOString()}, unchanged for more than ${timeoutSeconds} s`,
-    fix,
-  })
+function partsDone(layout: ManifestLayout): PartsDone | null {
+  if (layout.kind !== 'parts') return null
+  return { complete: layout.begun.filter(({ root }) => root.state === 'complete').length, count: layout.count }
 }

@@ -6,22 +6,30 @@ import { inputsParts } from './inputs.ts'
 import { type ManifestRoot, ROOT_FILE } from './manifest-schema.ts'
 import { toSnake } from './wire-case.ts'
 
-export type ManifestIdentity = Pick<ManifestRoot, 'run_id' | 'store_id' | 'inputs'> & {
+export type ManifestIdentity = Pick<ManifestRoot, 'run_id' | 'store_id' | 'inputs' | 'part'> & {
   readonly contract: CaptureContract
 }
 
-/** The part of the inputs that may change until the manifest is complete: lines are mended, or taken out. */
+export interface Difference {
+  readonly field: string
+  readonly there: string
+  readonly here: string
+}
+
+/** What of the inputs may change until the manifest is complete: lines are mended, or taken out. */
 const CONVERSATIONS = 'data.conversations'
 
 /**
- * @throws MANIFEST_INVALID unless `found` is an earlier part of the very same work. The conversations may be other ones
- * unless the manifest is complete: the producer compares each sample with its conversation.
+ * @throws MANIFEST_INVALID unless `found` is an earlier state, or another part, of the very same work. The conversations
+ * may be other ones while it `isOpen`, not complete: the producer compares each sample with its conversation.
  */
-export function requireSameWork(dir: string, found: ManifestRoot, wanted: ManifestIdentity): void {
-  const isOpen = found.state !== 'complete'
-  const [difference] = [...differences(facts(found), facts(wanted))].filter(
-    ({ field }) => !(isOpen && field === CONVERSATIONS),
-  )
+export function requireSameWork(
+  dir: string,
+  found: ManifestRoot,
+  wanted: ManifestIdentity,
+  isOpen = found.state !== 'complete',
+): void {
+  const difference = workDifference(found, wanted, isOpen)
   if (difference === undefined) return
   const { field, there, here } = difference
   throw finding('MANIFEST_INVALID', 'the folder holds the manifest of other work', {
@@ -32,16 +40,31 @@ export function requireSameWork(dir: string, found: ManifestRoot, wanted: Manife
   })
 }
 
+/** In which field two roots are of different work. Undefined: in none. */
+export function workDifference(
+  found: ManifestRoot | ManifestIdentity,
+  wanted: ManifestRoot | ManifestIdentity,
+  isOpen: boolean,
+): Difference | undefined {
+  return [...differences(facts(found), facts(wanted))].find(({ field }) => !(isOpen && field === CONVERSATIONS))
+}
+
 // The path to the target is not part of it: the hash says which model it is, and machines mount it in different places.
-function facts({ run_id, store_id, inputs, contract }: ManifestRoot | ManifestIdentity): Record<string, unknown> {
-  return { run_id, store_id, ...inputsParts(inputs), contract: toSnake({ ...contract, target: '' }) }
+function facts({ run_id, store_id, inputs, contract, part }: ManifestRoot | ManifestIdentity): Record<string, unknown> {
+  return {
+    run_id,
+    store_id,
+    'part.count': part?.count,
+    ...inputsParts(inputs),
+    contract: toSnake({ ...contract, target: '' }),
+  }
 }
 
 function* differences(
   there: Record<string, unknown>,
   here: Record<string, unknown>,
   above = '',
-): Generator<{ field: string; there: string; here: string }> {
+): Generator<Difference> {
   for (const key of new Set([...Object.keys(there), ...Object.keys(here)])) {
     const [left, right] = [there[key], here[key]]
     if (isRecord(left) && isRecord(right)) yield* differences(left, right, `${above}${key}.`)

@@ -48,7 +48,7 @@ function parseRoot(file: string, text: string): ManifestRoot {
     throw finding('MANIFEST_INVALID', 'this manifest has a version that this program does not know', {
       file,
       field: 'schema_version',
-      found: `${version.data.schema_version}; this program reads ${READABLE_VERSIONS.join(' and ')}`,
+      found: `${version.data.schema_version}; this program reads ${new Intl.ListFormat('en').format(READABLE_VERSIONS.map(String))}`,
       fix: 'use the version of draftbridge that the producer used',
     })
   }

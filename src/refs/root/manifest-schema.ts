@@ -1,16 +1,18 @@
 import { z } from 'zod'
 import { isErrorCode } from '../../core/errors.ts'
 import { RunId, StoreId } from '../../core/ids.ts'
+import { Part } from '../../core/part.ts'
 import { CaptureContract } from '../../core/target-contract.ts'
 import { KeyList, SpecTemplate } from '../lines/ref-line.ts'
 import { toCamel, toSnake } from './wire-case.ts'
 
 export const MANIFEST_FORMAT = 'draftbridge.manifest'
-/** What is written. Version 1 has lines without facts (ref-line.ts) and is read, and gone on from, as well. */
-export const MANIFEST_VERSION = 2
-export const READABLE_VERSIONS = [1, MANIFEST_VERSION] as const
+/** What is written. Versions 1 and 2 have less in their lines (ref-line.ts) and are read, and gone on from, as well. */
+export const MANIFEST_VERSION = 3
+export const READABLE_VERSIONS = [1, 2, MANIFEST_VERSION] as const
 export const ROOT_FILE = 'manifest.json'
 export const COUNTS_FILE = 'token-counts.ndjson'
+export const HEALTH_FILE = 'health.json'
 
 export const segmentName = (index: number): string => `segment-${String(index).padStart(6, '0')}.ndjson`
 
@@ -24,6 +26,9 @@ export type SegmentEntry = z.infer<typeof SegmentEntry>
 
 const CountsEntry = z.strictObject({ file: z.literal(COUNTS_FILE), ...Listed })
 export type CountsEntry = z.infer<typeof CountsEntry>
+
+const HealthEntry = z.strictObject({ file: z.literal(HEALTH_FILE), ...Listed })
+export type HealthEntry = z.infer<typeof HealthEntry>
 
 /** Read first, so that a manifest of a later version is reported as such and not as a list of unknown keys. */
 export const ManifestVersion = z.looseObject({
@@ -48,6 +53,8 @@ const wireRoot = {
   contract: Contract,
   /** Identity of what is being captured or ingested. A manifest goes on only from the same inputs. */
   inputs: z.string().max(200),
+  /** Which part of the data set this is, where several producers make one manifest. */
+  part: Part.optional(),
   specs: z.array(SpecTemplate),
   /** Names of the provenance fields of the refs. A line holds their values. */
   provenance_keys: z.array(KeyList).max(64),
@@ -58,6 +65,8 @@ const wireRoot = {
   heartbeat: Count,
   segments: z.array(SegmentEntry),
   token_counts: CountsEntry.nullable(),
+  /** What the producer counted, written when it ends. Versions 1 and 2 have none. */
+  health: HealthEntry.nullable().default(null),
   /** In a store without a key: the checksum of this text, which detects damage. */
   sum: z
     .string()
@@ -84,6 +93,7 @@ export function emptyRoot(
     readonly storeId: StoreId
     readonly contract: CaptureContract | null
     readonly inputs?: string
+    readonly part?: Part | undefined
   },
   now: number,
 ): ManifestRoot {
@@ -94,6 +104,7 @@ export function emptyRoot(
     store_id: about.storeId,
     contract: about.contract,
     inputs: about.inputs ?? '',
+    ...(about.part === undefined ? {} : { part: about.part }),
     specs: [],
     provenance_keys: [],
     state: 'open',
@@ -101,5 +112,6 @@ export function emptyRoot(
     heartbeat: now,
     segments: [],
     token_counts: null,
+    health: null,
   }
 }

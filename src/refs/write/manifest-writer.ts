@@ -2,18 +2,23 @@ import path from 'node:path'
 import type { Clock } from '../../core/clock.ts'
 import { finding } from '../../core/errors.ts'
 import type { RunId, SampleId, StoreId } from '../../core/ids.ts'
+import type { Part } from '../../core/part.ts'
+import type { ProducedHealth } from '../../core/produced-health.ts'
 import type { SampleRef } from '../../core/sample-ref.ts'
 import type { CaptureContract } from '../../core/target-contract.ts'
+import { healthText } from '../health-file.ts'
 import { LineMaker } from '../lines/line-maker.ts'
 import { type Lines, PendingLines, without } from '../lines/lines.ts'
 import { RefParser, type RefRoot } from '../lines/parse-ref.ts'
 import { NEW_WORK } from '../new-work.ts'
-import { readManifestSoFar } from '../read/manifest-reader.ts'
-import { requireSameWork } from '../root/manifest-identity.ts'
-import { readManifestRoot } from '../root/manifest-root.ts'
+import { requireFitting } from '../parts/require-fitting.ts'
+import { readFolder } from '../read/read-folder.ts'
+import { RefList } from '../read/ref-list.ts'
 import {
   COUNTS_FILE,
   emptyRoot,
+  HEALTH_FILE,
+  type HealthEntry,
   MANIFEST_VERSION,
   type ManifestRoot,
   ROOT_FILE,
@@ -34,6 +39,8 @@ export interface ManifestOptions {
   readonly contract: CaptureContract
   /** Identity of what is captured or ingested: see `requireSameWork` for what may change. */
   readonly inputs?: string
+  /** `dir` is the folder of this part. Default: it is that of the whole manifest. */
+  readonly part?: Part | undefined
   /** Continue a complete manifest too: some of its samples are missing from the store. */
   readonly reopen?: boolean
   readonly clock: Clock
@@ -72,15 +79,20 @@ export class ManifestWriter implements AsyncDisposable {
     const { dir, clock, contract, key = null } = options
     const fresh = emptyRoot(options, clock.now())
     // Checked before the stage is opened, which would fence the producer of other work.
-    await hasEarlierPart(dir, key, { ...fresh, contract })
+    await requireFitting(options, { ...fresh, contract })
     const stage = await ProducerStage.open(dir)
     try {
-      const earlier = await hasEarlierPart(dir, key, { ...fresh, contract })
+      const earlier = await requireFitting(options, { ...fresh, contract })
       const published = new PublishedRefs(dir)
       const root = earlier ? await loadPublished(published, dir, key) : fresh
       const writer = new ManifestWriter(options, stage, root, published)
       if (writer.isComplete && options.reopen !== true) await stage[Symbol.asyncDispose]()
-      else await writer.#replaceRoot({ state: 'open', error: null, token_counts: null, inputs: fresh.inputs })
+      else {
+        const begun = { state: 'open', error: null, token_counts: null, health: null } as const
+        await writer.#replaceRoot({ ...begun, inputs: fresh.inputs })
+      }
+      // A producer of the other kind, or of other parts, may have begun at the same moment: one of the two sees the other.
+      await requireFitting(options, { ...fresh, contract })
       return writer
     } catch (error) {
       await stage[Symbol.asyncDispose]().catch(() => undefined)
@@ -132,8 +144,11 @@ export class ManifestWriter implements AsyncDisposable {
     if (this.#published.has(sampleId)) this.#withdrawn.add(sampleId)
   }
 
-  /** Publishes the queued refs, and moves the heartbeat even without one. Its cost depends on the new refs only. */
-  async flush(): Promise<void> {
+  /**
+   * Publishes the queued refs, and moves the heartbeat even without one. Its cost depends on the new refs only. `health`:
+   * what a producer counted that ends here; only the first one is written.
+   */
+  async flush(health: ProducedHealth | null = null): Promise<void> {
     this.#requireOpen()
     const published = this.#published
     const pending = this.#pending.seal()
@@ -143,7 +158,8 @@ export class ManifestWriter implements AsyncDisposable {
     const left = published.entries.filter((entry) => !replaced.has(entry))
     const segments = [...left, ...added.map(({ entry }) => entry)]
     const { specs, keys } = this.#lines.shared
-    await this.#replaceRoot({ specs: [...specs], provenance_keys: [...keys], segments })
+    const counted = health === null || this.#root.health !== null ? {} : { health: await this.#writeHealth(health) }
+    await this.#replaceRoot({ specs: [...specs], provenance_keys: [...keys], segments, ...counted })
     published.drop(replaced, withdrawn)
     for (const { entry, ids } of added) published.add(entry, ids)
     // What was appended or withdrawn during this flush waits for the next one.
@@ -153,8 +169,8 @@ export class ManifestWriter implements AsyncDisposable {
   }
 
   /** Publishes the queued refs and marks the manifest complete. `counts`: trained tokens over all refs. */
-  async complete(counts: readonly TokenCount[]): Promise<void> {
-    await this.flush()
+  async complete(counts: readonly TokenCount[], health: ProducedHealth | null = null): Promise<void> {
+    await this.flush(health)
     const { text, count } = countsText(counts)
     await this.#stage.publish(COUNTS_FILE, text)
     const listed = { file: COUNTS_FILE, count, bytes: Buffer.byteLength(text), sha256: sha256(text) } as const
@@ -199,13 +215,21 @@ export class ManifestWriter implements AsyncDisposable {
     return added
   }
 
+  // Once: a root that lists other bytes than the file has is a damaged manifest. Opening takes it off the root.
+  async #writeHealth(health: ProducedHealth): Promise<HealthEntry> {
+    const text = healthText(health)
+    await this.#stage.publish(HEALTH_FILE, text)
+    return { file: HEALTH_FILE, count: 1, bytes: Buffer.byteLength(text), sha256: sha256(text) }
+  }
+
   async #replaceRoot(change: Partial<ManifestRoot>): Promise<void> {
     const { key = null, clock } = this.#options
     // New lines have facts, also in a manifest that was begun under version 1.
     const heartbeat = nextBeat(this.#root.heartbeat, clock.now())
     const root: ManifestRoot = { ...this.#root, ...change, schema_version: MANIFEST_VERSION, heartbeat }
     // The files that the root lists must be on disk before the root is.
-    if (root.segments !== this.#root.segments || root.token_counts !== null) await this.#stage.sync()
+    const isListing = root.token_counts !== null || root.health !== null
+    if (root.segments !== this.#root.segments || isListing) await this.#stage.sync()
     await this.#stage.publish(ROOT_FILE, await signedRootText(root, key))
     await this.#stage.sync()
     this.#root = root
@@ -227,21 +251,9 @@ const nextBeat = (last: number, now: number): number => (now === last ? now + 1 
 
 const sizeOf = (parts: readonly Lines[]): number => parts.reduce((sum, { bytes }) => sum + bytes.length, 0)
 
-/** Whether the folder holds an earlier part of the same work. */
-async function hasEarlierPart(
-  dir: string,
-  key: RootKey | null,
-  wanted: ManifestRoot & { readonly contract: CaptureContract },
-): Promise<boolean> {
-  const found = (await readManifestRoot(dir, key))?.root
-  if (found === undefined || found.contract === null) return false
-  requireSameWork(dir, found, wanted)
-  return true
-}
-
 async function loadPublished(published: PublishedRefs, dir: string, key: RootKey | null): Promise<ManifestRoot> {
-  const { root, refs } = await readManifestSoFar({ dir, key })
-  const ids = refs.checkAll()
+  const { root, source } = await readFolder(dir, key)
+  const ids = new RefList([source]).checkPublished()
   let first = 0
   for (const entry of root.segments) {
     published.add(entry, ids.slice(first, first + entry.count))

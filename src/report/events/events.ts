@@ -1,9 +1,13 @@
 import { z } from 'zod'
+import { Part } from '../../core/part.ts'
 import { trainEvents } from './train-events.ts'
 
 const Count = z.number().int().nonnegative()
 const Measured = z.number().nullable()
 const Series = z.array(Measured)
+
+/** The part of the data set that the event is about, where each part has a producer of its own. */
+const OfPart = { part: Part.optional() }
 
 const Produced = {
   /** Inputs that were come to: conversations or files. One may give no sample, or several. */
@@ -13,6 +17,8 @@ const Produced = {
   skipped: Count,
   /** Inputs that are bad. */
   refused: Count.default(0),
+  /** Samples with the ids and the mask of an earlier one. They are stored like any other. */
+  repeats: Count.default(0),
   /** Samples truncated at `data.maxLength` or at the target's positions. */
   cut: Count,
   /** Samples that an earlier, interrupted start had already published. */
@@ -29,6 +35,7 @@ export const EventBody = z.discriminatedUnion('event', [
     event: z.literal('produce.started'),
     source: z.enum(['capture', 'files']),
     total: Count.nullable(),
+    ...OfPart,
   }),
   /** What lies in `features.files`, by kind, before any of it is read whole. */
   z.strictObject({
@@ -41,17 +48,24 @@ export const EventBody = z.discriminatedUnion('event', [
     /** The data set that the masks are read from. */
     masks: z.string().nullable(),
   }),
-  z.strictObject({ event: z.literal('produce.progress'), total: Count.nullable(), ...Produced }),
-  /** Samples that were copied although `features.link` asked for links. `why`: the reason. */
+  z.strictObject({ event: z.literal('produce.progress'), total: Count.nullable(), ...Produced, ...OfPart }),
   /** Bad inputs of one kind. `places`: the first of them. */
   z.strictObject({
     event: z.literal('produce.refused'),
     why: z.string(),
     samples: Count,
     places: z.array(z.string()).readonly(),
+    ...OfPart,
   }),
-  z.strictObject({ event: z.literal('produce.copied'), samples: Count, why: z.string() }),
-  z.strictObject({ event: z.literal('produce.finished'), manifest: z.string(), seconds: z.number(), ...Produced }),
+  /** Samples that were copied although `features.link` asked for links. `why`: the reason. */
+  z.strictObject({ event: z.literal('produce.copied'), samples: Count, why: z.string(), ...OfPart }),
+  z.strictObject({
+    event: z.literal('produce.finished'),
+    manifest: z.string(),
+    seconds: z.number(),
+    ...Produced,
+    ...OfPart,
+  }),
   /** Another process has worked in the folder, and it cannot be seen from here whether it lives. */
   z.strictObject({ event: z.literal('claim.waiting'), folder: z.string(), seconds: Count }),
   ...trainEvents,
@@ -100,6 +114,20 @@ export type RunEvent = z.output<typeof Stamp> & { readonly body: EventBody }
 export function parseEvent(line: unknown): RunEvent {
   const { v, ts, runId, ...body } = Stamp.parse(line)
   return { v, ts, runId, body: EventBody.parse(body) }
+}
+
+/** The same event, about one part. Events that are about none stay as they are. */
+export function ofPart(body: EventBody, part: Part): EventBody {
+  switch (body.event) {
+    case 'produce.started':
+    case 'produce.progress':
+    case 'produce.refused':
+    case 'produce.copied':
+    case 'produce.finished':
+      return { ...body, part }
+    default:
+      return body
+  }
 }
 
 export interface EventSink {

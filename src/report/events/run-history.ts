@@ -1,4 +1,5 @@
 import type { EventBody, RunEvent } from './events.ts'
+import { producedOf, refusedIn } from './produced-parts.ts'
 
 type Of<K extends EventBody['event']> = Extract<EventBody, { event: K }>
 export type Metrics = Of<'train.metrics'>
@@ -62,18 +63,6 @@ export function runHistory(events: readonly RunEvent[]): RunHistory {
 
 function all<K extends EventBody['event']>(bodies: readonly EventBody[], event: K): Of<K>[] {
   return bodies.filter((body): body is Of<K> => body.event === event)
-}
-
-function producedOf(bodies: readonly EventBody[]): Produced | null {
-  const last = bodies.findLast((body) => body.event === 'produce.finished' || body.event === 'produce.progress')
-  return last?.event === 'produce.finished' || last?.event === 'produce.progress' ? last : null
-}
-
-function refusedIn(bodies: readonly EventBody[]): readonly Of<'produce.refused'>[] {
-  // A start that finds everything produced refuses nothing again, so the last start that did counts.
-  const last = bodies.findLastIndex((body) => body.event === 'produce.refused')
-  const begun = bodies.slice(0, last + 1).findLastIndex((body) => body.event === 'produce.started')
-  return all(bodies.slice(Math.max(begun, 0)), 'produce.refused')
 }
 
 function lostIn(bodies: readonly EventBody[]): readonly Of<'sample.corrupt'>[] {

@@ -11,7 +11,13 @@ const Losses = { loss: Measured, ploss: Series, acc: Series, acceptanceRate: Ser
 
 /** Fields with a default are missing in the files of earlier versions. */
 export const trainEvents = [
-  z.strictObject({ event: z.literal('train.waiting'), manifest: z.string(), timeoutSeconds: z.number() }),
+  z.strictObject({
+    event: z.literal('train.waiting'),
+    manifest: z.string(),
+    timeoutSeconds: z.number(),
+    /** How many parts of the manifest are complete, where it has parts. */
+    parts: z.strictObject({ complete: Count, count: Count }).optional(),
+  }),
   z.strictObject({
     event: z.literal('train.started'),
     ranks: Count,

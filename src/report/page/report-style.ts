@@ -20,6 +20,8 @@ h3 { font-size: 15px; margin: 0; font-weight: 600 }
 figure { margin: 0; padding: 18px 20px 12px; background: var(--card); border: 1px solid var(--line); border-radius: 10px; min-width: 0 }
 figcaption p { font-size: 13px }
 svg { display: block; width: 100%; height: auto; margin-top: 10px; overflow: visible }
+.bar { fill: var(--accent) } .bar:hover { fill: color-mix(in oklab, var(--accent) 70%, var(--ink)) } .below { margin-top: 18px }
+mark { background: color-mix(in oklab, var(--accent) 24%, transparent); color: inherit; border-radius: 3px; box-decoration-break: clone; -webkit-box-decoration-break: clone }
 .grid { stroke: var(--line); stroke-width: 1 }
 .tick { fill: var(--soft); font-size: 11px; font-variant-numeric: tabular-nums }
 .line { fill: none; stroke: var(--c); stroke-width: 2; stroke-linejoin: round; stroke-linecap: round }

@@ -42,17 +42,39 @@ function steps(ranks: number | undefined, seconds: number | undefined): string {
 const fact = (name: string, value: string, note: string): Markup =>
   html`<div><dt>${name}</dt><dd>${value}<small>${note}</small></dd></div>`
 
-/** Counts of the data, and of everything that was skipped, truncated, dropped or lost. */
-export function healthTable(
-  { produced, refused, trainStarted, restarts, lost, spikes }: RunHistory,
-  unreadable: number,
-): Markup {
-  if (produced === null) return html`<p class="lead">No producer has run in this run folder.</p>`
-  const rows: [string, string, string][] = [
+type CountRow = readonly [what: string, count: string, meaning: string]
+
+/**
+ * What happened to the data in this run. `hasHealth`: the counts of the manifest stand above already, and those of the
+ * producer are left out.
+ */
+export function runCounts(history: RunHistory, unreadable: number, hasHealth: boolean): Markup {
+  const { produced, trainStarted, restarts, lost, spikes } = history
+  if (produced === null && !hasHealth) return html`<p class="lead">No producer has run in this run folder.</p>`
+  const broken = 'incomplete lines, usually of a killed process'
+  const rows: CountRow[] = [
+    ...(hasHealth ? [] : producerRows(history)),
+    ['Dropped', count(trainStarted?.leftOver ?? 0), 'samples per epoch, so that every rank has an equal share'],
+    ['Held out', count(trainStarted?.heldOut ?? 0), 'samples for validation only'],
+    ['Lost', count(lost.length), 'samples that training could not read'],
+    ['Spikes', count(spikes.length), 'steps with an unusually high loss or gradient norm'],
+    ['Restarts', count(restarts), 'of the training'],
+    ...(unreadable > 0 ? [['Unreadable events', count(unreadable), broken] as const] : []),
+  ]
+  const body = rows.map(
+    ([name, value, note]) => html`<tr><th scope="row">${name}</th><td>${value}</td><td>${note}</td></tr>`,
+  )
+  return html`<div class="card below"><table class="health"><caption>This run</caption><thead><tr><th scope="col">What</th><th scope="col">Count</th><th scope="col">Meaning</th></tr></thead><tbody>${body}</tbody></table></div>`
+}
+
+function producerRows({ produced, refused }: RunHistory): CountRow[] {
+  if (produced === null) return []
+  return [
     ['Samples', count(produced.samples), 'in the manifest'],
     ['Skipped', count(produced.skipped), 'samples without loss tokens; not stored'],
     ['Refused', count(produced.refused), 'inputs that are bad; not stored'],
-    ...refused.map((kind): [string, string, string] => [`- ${kind.why}`, count(kind.samples), kind.places.join('; ')]),
+    ...refused.map((kind): CountRow => [`- ${kind.why}`, count(kind.samples), kind.places.join('; ')]),
+    ['Repeats', count(produced.repeats), 'samples with the ids and the mask of an earlier one; used all the same'],
     ['Truncated', count(produced.cut), "samples longer than data.maxLength or the target's positions"],
     ['Resumed', count(produced.resumed), 'samples that an earlier, interrupted start had published'],
     ['Tokens', count(produced.tokens), ''],
@@ -64,25 +86,7 @@ export function healthTable(
         : '',
     ],
     ['Bytes', bytes(produced.bytes), 'in the store'],
-    ['Dropped', count(trainStarted?.leftOver ?? 0), 'samples per epoch, so that every rank has an equal share'],
-    ['Held out', count(trainStarted?.heldOut ?? 0), 'samples for validation only'],
-    ['Lost', count(lost.length), 'samples that training could not read'],
-    ['Spikes', count(spikes.length), 'steps with an unusually high loss or gradient norm'],
-    ['Restarts', count(restarts), 'of the training'],
-    ...(unreadable > 0
-      ? [
-          ['Unreadable events', count(unreadable), 'incomplete lines, usually of a killed process'] as [
-            string,
-            string,
-            string,
-          ],
-        ]
-      : []),
   ]
-  const body = rows.map(
-    ([name, value, note]) => html`<tr><th scope="row">${name}</th><td>${value}</td><td>${note}</td></tr>`,
-  )
-  return html`<div class="card"><table class="health"><thead><tr><th scope="col">What</th><th scope="col">Count</th><th scope="col">Meaning</th></tr></thead><tbody>${body}</tbody></table></div>`
 }
 
 /** The memory of the training, by part. */

@@ -1,4 +1,6 @@
+import { partText } from '../../core/part.ts'
 import type { EventBody } from '../events/events.ts'
+import { printable } from '../printable.ts'
 import { bytes, count, duration, figure, plural } from '../words.ts'
 import { trainParts } from './train-lines.ts'
 
@@ -74,6 +76,7 @@ function producedParts(body: EventBody): string[] | null {
     case 'produce.started':
       return [
         body.source === 'capture' ? 'capturing features from the target' : 'ingesting feature files',
+        ...(body.part === undefined ? [] : [`part ${partText(body.part)}`]),
         ...maybe(body.total, 'sample'),
       ]
     case 'produce.found':
@@ -106,7 +109,7 @@ function producedParts(body: EventBody): string[] | null {
         duration(body.seconds),
       ]
     case 'produce.refused':
-      return [`${plural(body.samples, 'input')} refused: ${body.why}`, ...body.places]
+      return [`${plural(body.samples, 'input')} refused: ${body.why}`, ...body.places].map(printable)
     case 'produce.copied':
       return [`${plural(body.samples, 'sample')} copied: ${body.why}`]
     default:

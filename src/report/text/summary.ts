@@ -1,5 +1,6 @@
 import type { RunEvent } from '../events/events.ts'
 import { type Evaluation, type RunHistory, runHistory } from '../events/run-history.ts'
+import { printable } from '../printable.ts'
 import { bytes, count, figure, plural } from '../words.ts'
 import { type Row, training } from './training-summary.ts'
 
@@ -35,12 +36,15 @@ export function summaryText(events: readonly RunEvent[], hints: SummaryHints = {
 
 function features({ produced, refused, trainStarted }: RunHistory): Row[] {
   if (produced === null) return []
-  const { samples, tokens, skipped, cut, lossTokens } = produced
+  const { samples, tokens, skipped, cut, lossTokens, repeats } = produced
   const { samples: trained = samples, heldOut = 0 } = trainStarted ?? {}
   const size = `${plural(samples, 'sample')}, ${count(tokens)} tokens (${count(lossTokens)} loss tokens), ${bytes(produced.bytes)}`
   const remarks = [
     skipped > 0 ? `${plural(skipped, 'sample')} skipped: no loss tokens` : '',
-    ...refused.map(({ samples, why, places }) => `${plural(samples, 'input')} refused: ${why} (${places[0] ?? '?'})`),
+    ...refused.map(({ samples, why, places }) =>
+      printable(`${plural(samples, 'input')} refused: ${why} (${places[0] ?? '?'})`),
+    ),
+    repeats > 0 ? `${plural(repeats, 'sample')} with the ids and the mask of an earlier one; used all the same` : '',
     cut > 0 ? `${plural(cut, 'sample')} truncated at data.maxLength or the target's positions` : '',
     heldOut > 0 ? `${plural(trained, 'sample')} for training, ${count(heldOut)} held out for validation` : '',
   ].filter((text) => text !== '')

@@ -13,6 +13,7 @@ export function trainParts(body: EventBody): string[] {
     case 'train.waiting':
       return [
         `waiting for the producer's manifest in ${body.manifest}`,
+        ...(body.parts === undefined ? [] : [`${body.parts.complete} of ${plural(body.parts.count, 'part')} complete`]),
         `fails after ${duration(body.timeoutSeconds)} without a heartbeat`,
       ]
     case 'train.started':

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { type CodedError, finding } from '../../core/errors.ts'
 import { type RunId, SampleId } from '../../core/ids.ts'
+import { type Part, shareOf, takes } from '../../core/part.ts'
 import { parseConversation } from './parse-conversation.ts'
 import { type FileRecord, recordsOfFile } from './records-of-file.ts'
 
@@ -10,8 +11,13 @@ export interface NamedConversation {
   readonly sampleId: SampleId
   /** `file:line`, for messages. */
   readonly where: string
+  /** Where it stands among all conversations and what is none, from 0. */
+  readonly order: number
   readonly json: string
 }
+
+/** What was read of a record, whose place is known where it is read. */
+type Read = Omit<NamedConversation, 'order'> | RefusedConversation
 
 export interface RefusedConversation {
   readonly kind: 'refused'
@@ -24,50 +30,64 @@ const FIX = 'give each line `messages` (role, content), `conversations` (from, v
 /** Ids that this program makes: no conversation may bring one, or it could take the place of another. */
 const MADE = /^x-[0-9a-f]{24}(-\d+)?$|:turn-\d+$/
 
+export interface Reading {
+  readonly runId: RunId
+  /** At most so many conversations of the whole data set. */
+  readonly limit: number | null
+  /** Only its share is given. Null: all. */
+  readonly part: Part | null
+}
+
 /**
- * The conversations of files, in order, and what is none; at most `limit` conversations. A sample has the id of its
- * conversation. Where there is none, or one that a sample cannot have or another conversation had before, the id is made
+ * The conversations of files, in order, and what is none. All are read and named, also where only a part is given: so a
+ * sample has the same id and the same place in every part. A sample has the id of its conversation. Where there is none, or one that a sample cannot have or another conversation had before, the id is made
  * of the content, so that it stays when other lines come or go.
  */
 export async function* readConversations(
   files: readonly string[],
-  runId: RunId,
-  limit: number | null,
+  { runId, limit, part }: Reading,
 ): AsyncGenerator<NamedConversation | RefusedConversation> {
+  let order = 0
+  for await (const read of allConversations(files, runId, limit)) {
+    if (takes(part, order)) yield read.kind === 'refused' ? read : { ...read, order }
+    order += 1
+  }
+}
+
+async function* allConversations(files: readonly string[], runId: RunId, limit: number | null): AsyncGenerator<Read> {
   const ids = new SampleIds(runId)
   let found = 0
   for (const file of files) {
     for await (const record of recordsOfFile(file)) {
       if (found === limit) return
-      const conversation = conversationOf(record, ids)
-      if (conversation.kind === 'conversation') found += 1
-      yield conversation
+      const read = conversationOf(record, ids)
+      if (read.kind === 'conversation') found += 1
+      yield read
     }
   }
 }
 
 /**
- * Reads all files once, before anything expensive begins. `total`: conversations, and what is none. The SHA-256 digest is of the conversations and not of the files: it
- * is the same however they are packed.
+ * Reads all files once, before anything expensive begins. `total`: conversations, and what is none, of the part. The
+ * SHA-256 digest is of all conversations and not of the files: it is the same for every part, and however they are packed.
  */
 export async function surveyConversations(
   files: readonly string[],
-  runId: RunId,
-  limit: number | null,
+  { part, ...reading }: Reading,
   onRefused: (error: CodedError<'FEATURE_INVALID'>) => void,
 ): Promise<{ readonly total: number; readonly sha256: string }> {
   const hash = createHash('sha256')
-  let total = 0
-  for await (const item of readConversations(files, runId, limit)) {
-    total += 1
-    if (item.kind === 'refused') onRefused(item.error)
-    else hash.update(`${item.sampleId} ${item.json}\n`)
+  let all = 0
+  for await (const item of readConversations(files, { ...reading, part: null })) {
+    if (item.kind === 'refused' && takes(part, all)) onRefused(item.error)
+    all += 1
+    if (item.kind === 'conversation') hash.update(`${item.sampleId} ${item.json}\n`)
   }
-  if (total === 0) throw invalid(files.join(', '), FIELD, 'no conversation', FIX)
-  return { total, sha256: hash.digest('hex') }
+  if (all === 0) throw invalid(files.join(', '), FIELD, 'no conversation', FIX)
+  return { total: shareOf(part, all), sha256: hash.digest('hex') }
 }
 
-function conversationOf(record: FileRecord, ids: SampleIds): NamedConversation | RefusedConversation {
+function conversationOf(record: FileRecord, ids: SampleIds): Read {
   const { where } = record
   if ('bad' in record) return { kind: 'refused', error: invalid(where, '(the whole line)', record.bad, FIX) }
   const parsed = parseConversation(record.value)

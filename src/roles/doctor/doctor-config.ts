@@ -78,7 +78,7 @@ async function firstLine(spec: CheckSpec, file: string, readFirst: () => Promise
 
 async function firstConversation(named: string | readonly string[], run: RunId): Promise<string> {
   const files = await dataFiles(named)
-  for await (const item of readConversations(files, run, 1)) {
+  for await (const item of readConversations(files, { runId: run, limit: 1, part: null })) {
     if (item.kind === 'refused') throw item.error
     return files.length === 1 ? (files[0] ?? '') : `${plural(files.length, 'file')}, ${files[0]} first`
   }

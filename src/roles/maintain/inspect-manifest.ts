@@ -1,6 +1,11 @@
+import type { DataHealth, ShownSamples } from '../../core/data-health.ts'
 import { type CodedError, finding } from '../../core/errors.ts'
-import { type ManifestSoFar, type RefList, readManifestSoFar } from '../../refs/manifest.ts'
+import { partText } from '../../core/part.ts'
+import { type ManifestSoFar, type PartSoFar, readManifestSoFar, unfinishedText } from '../../refs/manifest.ts'
 import { keyText } from '../../store/blob-key.ts'
+import { dataHealth } from '../health/data-health.ts'
+import { markedSamples } from '../health/marked-samples.ts'
+import { openForSamples, type SampleStore } from '../health/sample-store.ts'
 import { openStoreLocation, type StoreLocation } from './store-location.ts'
 
 /** The summary of a manifest that `manifest show` prints. */
@@ -18,6 +23,10 @@ export interface ManifestSummary {
   readonly tokens: number
   readonly bytes: number
   readonly segments: number
+  /** What the producer of each part has come to. Null for the manifest of one producer. */
+  readonly parts: readonly PartSoFar[] | null
+  /** Which part this is. Null for a whole manifest. */
+  readonly part: string | null
   /** Samples by number of tokens: `from` <= tokens < `to`. */
   readonly histogram: readonly { readonly from: number; readonly to: number; readonly samples: number }[]
   /** Seconds since the producer's last heartbeat, by the clock of this machine. No meaning once the state is complete. */
@@ -25,17 +34,37 @@ export interface ManifestSummary {
   /** True if the manifest has a signature (`mac`). The signature is not checked here: that needs the store's key. */
   readonly signed: boolean
   readonly sha256: string
+  /** What the samples are like. */
+  readonly health: DataHealth
+}
+
+/** Which samples to show as text, and where they are. */
+export interface WantedSamples {
+  readonly count: number
+  readonly seed: number
+  /** Null: the store in whose folder the manifest lies. */
+  readonly store: StoreLocation | null
+  /** Null: the target of the capture contract, where the producer had it. */
+  readonly tokenizer: string | null
 }
 
 /**
- * Reads a manifest in any state. Checks every hash and count, and parses every ref.
- * @throws MANIFEST_INVALID or REF_INVALID.
+ * Reads a manifest in any state. Checks every hash and count, and parses every ref. With `samples` it opens their store,
+ * and then checks the signature too.
+ * @throws MANIFEST_INVALID or REF_INVALID; STORE_AUTH for a signature that is not of the store's key.
  */
-export async function inspectManifest(dir: string, now: number): Promise<ManifestSummary> {
-  const manifest = await readManifestSoFar({ dir })
-  const { root, refs, sha256 } = manifest
+export async function inspectManifest(
+  dir: string,
+  now: number,
+  samples: WantedSamples | null = null,
+): Promise<ManifestSummary> {
+  await using opened = samples === null ? null : await openForSamples(dir, samples)
+  const store = opened?.store ?? null
+  const manifest = await readManifestSoFar(store === null ? { dir } : { dir, storeId: store.parts.id, key: store.key })
+  const { root, refs, sha256, parts } = manifest
   refs.checkAll()
-  const lengths = Array.from({ length: refs.length }, (_, index) => refs.tokens(index))
+  const health = await dataHealth(manifest)
+  const shown = samples === null ? null : await shownSamples(manifest, samples, opened)
   return {
     state: root.state,
     error: root.error,
@@ -45,14 +74,28 @@ export async function inspectManifest(dir: string, now: number): Promise<Manifes
     dtype: root.contract?.dtype ?? null,
     auxLayers: root.contract?.auxLayers ?? null,
     samples: refs.length,
-    tokens: lengths.reduce((sum, tokens) => sum + tokens, 0),
-    bytes: bytesOf(refs),
+    tokens: health.tokens,
+    bytes: health.bytes,
     segments: root.segments.length,
-    histogram: histogram(lengths),
+    parts,
+    part: root.part === undefined ? null : partText(root.part),
+    histogram: health.lengths,
     heartbeatSeconds: Math.max(0, Math.round((now - root.heartbeat) / 1000)),
     signed: root.mac !== undefined,
     sha256,
+    health: { ...health, shown },
   }
+}
+
+async function shownSamples(
+  { root, refs }: ManifestSoFar,
+  { count, seed, tokenizer }: WantedSamples,
+  opened: SampleStore | null,
+): Promise<ShownSamples> {
+  const nothing = { seed, samples: [] }
+  if (root.contract === null) return { ...nothing, missing: 'the producer failed before it knew the target' }
+  if (opened?.store == null) return { ...nothing, missing: opened?.why ?? '' }
+  return markedSamples({ refs, contract: root.contract, store: opened.store, tokenizer, count, seed })
 }
 
 export interface ManifestVerdict {
@@ -84,9 +127,8 @@ export async function verifyManifest(dir: string, location: StoreLocation | null
 async function checked(options: Parameters<typeof readManifestSoFar>[0]): Promise<ManifestSoFar> {
   const manifest = await readManifestSoFar(options)
   manifest.refs.checkAll()
-  const { state, error } = manifest.root
-  if (state === 'complete') return manifest
-  throw notComplete(options.dir, error === null ? state : `${state} (${error})`)
+  if (manifest.root.state === 'complete') return manifest
+  throw notComplete(options.dir, unfinishedText(manifest))
 }
 
 const notComplete = (file: string, found: string): CodedError =>
@@ -96,27 +138,3 @@ const notComplete = (file: string, found: string): CodedError =>
     found,
     fix: 'let the producer finish, or start it again: it resumes where it stopped',
   })
-
-function bytesOf(refs: RefList): number {
-  let bytes = 0
-  for (const ref of refs) bytes += ref.bytes
-  return bytes
-}
-
-/** Buckets are powers of two, without the empty buckets at the start and the end. */
-function histogram(lengths: readonly number[]): ManifestSummary['histogram'] {
-  const counts: number[] = []
-  for (const tokens of lengths) {
-    const bucket = tokens < 1 ? 0 : Math.floor(Math.log2(tokens)) + 1
-    counts[bucket] = (counts[bucket] ?? 0) + 1
-  }
-  const buckets = Array.from(counts, (samples = 0, bucket) => {
-    return { from: bucket === 0 ? 0 : 2 ** (bucket - 1), to: 2 ** bucket, samples }
-  })
-  return buckets.slice(
-    Math.max(
-      0,
-      buckets.findIndex(({ samples }) => samples > 0),
-    ),
-  )
-}

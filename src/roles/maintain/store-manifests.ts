@@ -25,7 +25,9 @@ export class StoreManifests {
     const published: Published[] = []
     for (const dir of dirs) {
       const { root, refs: listed } = await readManifestSoFar({ dir, storeId: parts.id, key })
-      published.push({ dir, runId: root.run_id, complete: root.state === 'complete' })
+      // One part by itself does not list the samples of the others, which are of the same run.
+      const complete = root.state === 'complete' && root.part === undefined
+      published.push({ dir, runId: root.run_id, complete })
       for (const ref of listed) refs.set(keyText(ref), ref)
     }
     return new StoreManifests(published, refs)

@@ -1,6 +1,7 @@
 import type { Python } from '../../bridge/python.ts'
 import type { Owned } from '../../bridge/tensor-set.ts'
 import type { RunConfig } from '../../config/schema.ts'
+import type { Part } from '../../core/part.ts'
 import type { CaptureContract } from '../../core/target-contract.ts'
 import { BatchPool } from './batch-pool.ts'
 import { EncodedConversations, type EncodedSample, freeAll } from './encoded-conversations.ts'
@@ -14,6 +15,7 @@ export interface CaptureSourceOptions {
   readonly config: RunConfig
   readonly files: readonly string[]
   readonly python: Python
+  readonly part: Part | null
   /** At most this many padded tokens per forward pass. A longer conversation is a batch of its own. */
   readonly batchTokens: number
   /** The device computes while this process goes on: a batch is begun before the one before it is stored. */
@@ -63,8 +65,8 @@ export class CaptureSource implements FeatureSource {
 
   /** Batches of samples for the target, and what becomes of all other inputs. The receiver owns the batches. */
   async *#batches(isKnown: IsKnown): AsyncGenerator<EncodedSample[] | SourceItem> {
-    const { batchTokens, config, files, python } = this.#options
-    const reader = new EncodedConversations({ config, files, python, session: this.#session.handle })
+    const { batchTokens, config, files, python, part } = this.#options
+    const reader = new EncodedConversations({ config, files, python, part, session: this.#session.handle })
     const pool = new BatchPool(batchTokens, POOL_BATCHES)
     try {
       for await (const item of reader.items(isKnown)) {

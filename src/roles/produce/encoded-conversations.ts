@@ -5,6 +5,7 @@ import { Owned, TensorSet } from '../../bridge/tensor-set.ts'
 import type { RunConfig } from '../../config/schema.ts'
 import { type CodedError, hasCode } from '../../core/errors.ts'
 import { SampleId } from '../../core/ids.ts'
+import type { Part } from '../../core/part.ts'
 import { type NamedConversation, readConversations } from '../conversations/read-conversations.ts'
 import { atOrigin, type IsKnown, type SourceItem } from './feature-source.ts'
 
@@ -15,6 +16,8 @@ export interface EncodedSample {
   readonly where: string
   /** A further sample of a conversation that gave one already. */
   readonly isPart: boolean
+  /** Where its conversation stands among all inputs. */
+  readonly order: number
   readonly tokens: TensorSet
   readonly about: EncodedConversation['samples'][number]
 }
@@ -34,6 +37,7 @@ export class EncodedConversations {
   readonly #config: RunConfig
   readonly #files: readonly string[]
   readonly #python: Python
+  readonly #part: Part | null
   readonly #session: number
 
   /** `session`: from `capture.open`. */
@@ -41,8 +45,10 @@ export class EncodedConversations {
     readonly config: RunConfig
     readonly files: readonly string[]
     readonly python: Python
+    readonly part: Part | null
     readonly session: number
   }) {
+    this.#part = given.part
     this.#config = given.config
     this.#files = given.files
     this.#python = given.python
@@ -52,10 +58,11 @@ export class EncodedConversations {
   /** The samples that the target must run on, and what becomes of all other inputs. */
   async *items(isKnown: IsKnown): AsyncGenerator<EncodedSample | SourceItem> {
     const { run, data } = this.#config
+    const reading = { runId: run.id, limit: data.limit, part: this.#part }
     // Encoded in groups, because each call has its price; and one group ahead of the one that is asked for.
     let ahead: Promise<Encoding> | null = null
     try {
-      for await (const group of groupsOf(readConversations(this.#files, run.id, data.limit))) {
+      for await (const group of groupsOf(readConversations(this.#files, reading))) {
         const before: Promise<Encoding> | null = ahead
         ahead = settled(this.#encode(group))
         if (before !== null) yield* this.#finished(await before, isKnown)
@@ -93,12 +100,13 @@ export class EncodedConversations {
     })
   }
 
-  #samplesOf({ sampleId, where }: NamedConversation, { samples }: EncodedConversation): EncodedSample[] {
+  #samplesOf({ sampleId, where, order }: NamedConversation, { samples }: EncodedConversation): EncodedSample[] {
     return samples.map((about, index) => ({
       kind: 'encoded',
       sampleId: about.turn === null ? sampleId : SampleId.parse(`${sampleId}:turn-${about.turn}`),
       where,
       isPart: index > 0,
+      order,
       tokens: new TensorSet(this.#python, about.set),
       about,
     }))
@@ -106,9 +114,9 @@ export class EncodedConversations {
 
   /** What becomes of a sample without the target, freed then; null when the target must run on it. */
   async #withoutTarget(sample: EncodedSample, isKnown: IsKnown): Promise<SourceItem | null> {
-    const { sampleId, tokens, about, isPart } = sample
+    const { sampleId, tokens, about, isPart, order } = sample
     try {
-      if (about.lossTokens > 0 && !(await isKnown(sampleId, tokens))) return null
+      if (about.lossTokens > 0 && !(await isKnown(sampleId, { order, tokens }))) return null
     } catch (error) {
       await freeAll(this.#python, [sample])
       throw error

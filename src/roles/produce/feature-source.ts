@@ -26,7 +26,7 @@ export interface SourceSample {
   /** The receiver of the item owns them. */
   readonly tensors: TensorSet
   readonly numTokens: number
-  readonly facts: SampleFacts & { readonly trainedTokens: number }
+  readonly facts: SampleFacts & { readonly trainedTokens: number; readonly order: number }
   readonly provenance: Provenance
   /** The file that already holds tensors of this sample. */
   readonly extern?: ExternFile
@@ -34,16 +34,23 @@ export interface SourceSample {
   readonly copied?: string
 }
 
+/** What is known of a sample before its features are. */
+export interface Foreknown {
+  /** Where its input stands among all inputs. */
+  readonly order: number
+  readonly tokens?: TensorSet
+}
+
 /**
  * Whether a sample is already stored and published; with `tokens`, also with the same tokens and mask. Called once per
  * sample; several calls may run at the same time.
  */
-export type IsKnown = (sampleId: SampleId, tokens?: TensorSet) => Promise<boolean>
+export type IsKnown = (sampleId: SampleId, about: Foreknown) => Promise<boolean>
 
 /** A source of samples. It keeps only a few samples in memory, whatever the number of inputs. */
 export interface FeatureSource extends AsyncDisposable {
   readonly contract: CaptureContract
-  /** All inputs in their fixed order. */
+  /** All inputs, or those of the part, in any order: each sample says where its input stands. */
   items(isKnown: IsKnown): AsyncGenerator<SourceItem>
 }
 
@@ -51,6 +58,7 @@ export interface FeatureSource extends AsyncDisposable {
 export interface SourcePlan {
   /** Changes when the inputs or `data.maxLength` change. */
   readonly inputs: string
+  /** Inputs, of the part where only a part is produced. */
   readonly total: number
   /** False when the input of a published ref has changed since it was published. */
   isCurrent(ref: SampleRef): boolean

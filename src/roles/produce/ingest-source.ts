@@ -5,6 +5,7 @@ import { type Owned, TensorSet } from '../../bridge/tensor-set.ts'
 import type { RunConfig } from '../../config/schema.ts'
 import { finding, hasCode, isErrno } from '../../core/errors.ts'
 import { type RunId, SampleId } from '../../core/ids.ts'
+import { type Part, shareOf, takes } from '../../core/part.ts'
 import type { SampleRef } from '../../core/sample-ref.ts'
 import { CaptureContract, type TargetShape } from '../../core/target-contract.ts'
 import { type DraftArchitecture, layersIn } from '../../drafts/architecture.ts'
@@ -34,7 +35,7 @@ const LINKS: Record<RunConfig['features']['link'], Pick<ExternFile, 'link' | 'or
 }
 
 /** The plan to ingest feature files that another program wrote, one sample per file. */
-export async function planIngest(config: RunConfig, python: Python): Promise<SourcePlan> {
+export async function planIngest(config: RunConfig, python: Python, part: Part | null): Promise<SourcePlan> {
   const { features, data } = config
   if (features.files === null) {
     throw finding('CONFIG_INVALID', 'there are no feature files to ingest', {
@@ -57,8 +58,8 @@ export async function planIngest(config: RunConfig, python: Python): Promise<Sou
   })
   const sizes = new Map(files.map(({ bytes }, index) => [fileSampleId(config.run.id, index), bytes]))
   const isCurrent = (ref: SampleRef) => ref.sourceBytes === sizes.get(ref.sampleId)
-  const open = () => IngestSource.open(config, python, input)
-  return { inputs, total: files.length, isCurrent, found: foundEvent(input), open }
+  const open = () => IngestSource.open({ config, python, part }, input)
+  return { inputs, total: shareOf(part, files.length), isCurrent, found: foundEvent(input), open }
 }
 
 /** How each file is read, as `ckpt.load` wants it. */
@@ -105,29 +106,33 @@ async function firstGood<T>(files: readonly FeatureFile[], load: (file: FeatureF
   throw first
 }
 
+interface IngestOptions {
+  readonly config: RunConfig
+  readonly python: Python
+  readonly part: Part | null
+}
+
 class IngestSource implements FeatureSource {
   readonly contract: CaptureContract
-  readonly #config: RunConfig
-  readonly #python: Python
+  readonly #given: IngestOptions
   readonly #files: readonly FeatureFile[]
   readonly #form: Form
   readonly #masks: Owned | null
 
   private constructor(
-    config: RunConfig,
-    python: Python,
+    given: IngestOptions,
     files: readonly FeatureFile[],
     { contract, form, masks }: { contract: CaptureContract; form: Form; masks: Owned | null },
   ) {
     this.contract = contract
-    this.#config = config
-    this.#python = python
+    this.#given = given
     this.#files = files
     this.#form = form
     this.#masks = masks
   }
 
-  static async open(config: RunConfig, python: Python, input: FeatureSurvey): Promise<IngestSource> {
+  static async open(given: IngestOptions, input: FeatureSurvey): Promise<IngestSource> {
+    const { config, python } = given
     const { shape, hash } = await python.call('target.describe', { model: config.target.model })
     const architecture = architectureOf(config.draft.architecture)
     const auxLayers = await auxLayersOf(config.draft, shape)
@@ -137,7 +142,7 @@ class IngestSource implements FeatureSource {
       const layers = layersByState(architecture, auxLayers)
       const form = { layers, layout: input.layout, final, masks: masks?.handle ?? null }
       const contract = await contractOf(config, python, input, { shape, hash, auxLayers, form })
-      return new IngestSource(config, python, input.files, { contract, form, masks })
+      return new IngestSource(given, input.files, { contract, form, masks })
     } catch (error) {
       await masks?.[Symbol.asyncDispose]()
       throw error
@@ -152,6 +157,7 @@ class IngestSource implements FeatureSource {
     const loads = itemsUnderWay(LOAD_LIMITS)
     try {
       for (const [index, file] of this.#files.entries()) {
+        if (!takes(this.#given.part, index)) continue
         while (!loads.canBegin(file.bytes)) yield* nextOf(loads)
         loads.begin(file.bytes, () => this.#item(file, index, isKnown))
       }
@@ -172,15 +178,16 @@ class IngestSource implements FeatureSource {
   }
 
   async #loaded(file: FeatureFile, index: number, isKnown: IsKnown): Promise<SourceItem> {
-    const { run, data, features } = this.#config
+    const { config, python } = this.#given
+    const { run, data, features } = config
     const sampleId = fileSampleId(run.id, index)
-    if (await isKnown(sampleId)) return { kind: 'known' }
+    if (await isKnown(sampleId, { order: index })) return { kind: 'known' }
     const inPlace = features.link !== 'copy'
     // The store keeps this path, so symbolic links are resolved: their target may change later.
     const realFile = inPlace ? await realpath(file.path) : file.path
     const wanted = { maxLength: data.maxLength, ...this.#form, inPlace }
-    const loaded = await this.#python.call('ckpt.load', { path: realFile, ...wanted })
-    const tensors = new TensorSet(this.#python, loaded.set)
+    const loaded = await python.call('ckpt.load', { path: realFile, ...wanted })
+    const tensors = new TensorSet(python, loaded.set)
     try {
       requireSpec(file.path, tensors, this.contract, this.#form.layers)
     } catch (error) {
@@ -192,7 +199,7 @@ class IngestSource implements FeatureSource {
       await tensors[Symbol.asyncDispose]()
       return { kind: 'empty', truncated }
     }
-    const facts = { trainedTokens: lossTokens, truncated, sourceBytes: file.bytes }
+    const facts = { trainedTokens: lossTokens, truncated, sourceBytes: file.bytes, order: index }
     const provenance = { from: file.path.slice(-1000) }
     const { extern, copied } = loaded
     return {

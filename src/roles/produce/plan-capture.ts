@@ -2,6 +2,7 @@ import type { Python } from '../../bridge/python.ts'
 import { Owned } from '../../bridge/tensor-set.ts'
 import type { RunConfig } from '../../config/schema.ts'
 import { finding } from '../../core/errors.ts'
+import type { Part } from '../../core/part.ts'
 import { inputsText } from '../../refs/root/inputs.ts'
 import { sha256 } from '../../refs/sha256.ts'
 import { dataFiles } from '../conversations/data-files.ts'
@@ -13,7 +14,7 @@ import { Refusals } from './refusals.ts'
 import { VllmSource } from './vllm-source.ts'
 
 /** The plan to capture features: the target runs on the conversations of `data.conversations`. */
-export async function planCapture(config: RunConfig, python: Python): Promise<SourcePlan> {
+export async function planCapture(config: RunConfig, python: Python, part: Part | null): Promise<SourcePlan> {
   const { target, data, draft } = config
   if (data.conversations === null) {
     throw finding('CONFIG_INVALID', 'there are no conversations to capture', {
@@ -23,7 +24,7 @@ export async function planCapture(config: RunConfig, python: Python): Promise<So
     })
   }
   const files = await dataFiles(data.conversations)
-  const { total, sha256: sum } = await survey(config, files)
+  const { total, sha256: sum } = await survey(config, files, part)
   const { dtype, tokenizer } = target
   const inputs = inputsText({
     'data.conversations': sum,
@@ -38,26 +39,28 @@ export async function planCapture(config: RunConfig, python: Python): Promise<So
     await using _reads = new Owned(python, (await python.call('target.reads', {})).handle)
     const { shape } = await python.call('target.describe', { model: target.model })
     const auxLayers = await auxLayersOf(draft, shape)
-    if (target.engine === 'vllm') return await VllmSource.open({ config, files, python, auxLayers })
+    if (target.engine === 'vllm') return await VllmSource.open({ config, files, python, part, auxLayers })
     const opened = await python.call('capture.open', { target, data, draft, auxLayers, threads: 0 })
     const { handle, device, contract } = opened
     // On a CPU, a batch is no faster and padding costs time. Alone, a sample's bits do not depend on other samples.
     const batchTokens = device === 'cpu' ? 1 : data.batchTokens
     const overlap = device !== 'cpu'
-    return new CaptureSource({ config, files, python, batchTokens, overlap }, new Owned(python, handle), contract)
+    const given = { config, files, python, part, batchTokens, overlap }
+    return new CaptureSource(given, new Owned(python, handle), contract)
   }
   // A sample is current when it has the tokens of its conversation, which its source compares.
   return { inputs, total, isCurrent: () => true, open }
 }
 
 /** Files with too many bad lines are refused before the target is loaded. */
-async function survey({ run, data }: RunConfig, files: readonly string[]) {
+async function survey({ run, data }: RunConfig, files: readonly string[], part: Part | null) {
   const refusals = new Refusals()
-  const found = await surveyConversations(files, run.id, data.limit, (error) => {
+  const found = await surveyConversations(files, { runId: run.id, limit: data.limit, part }, (error) => {
     if (data.onBad === 'stop') throw error
     refusals.add(error)
   })
-  if (refusals.first !== null && refusals.samples === found.total) throw refusals.first
+  // A part may be a single input. Whether all are bad can only be said of the whole.
+  if (part === null && refusals.first !== null && refusals.samples === found.total) throw refusals.first
   refusals.expectFew(found.total, data.maxBadShare)
   return found
 }

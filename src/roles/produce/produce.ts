@@ -6,17 +6,25 @@ import { finding, hasCode } from '../../core/errors.ts'
 import { makeFolder } from '../../core/files/make-folder.ts'
 import { storageError } from '../../core/files/storage-error.ts'
 import { monotonic } from '../../core/liveness/monotonic.ts'
+import type { Part } from '../../core/part.ts'
 import {
   type Manifest,
   ManifestWriter,
   manifestFile,
+  manifestLayout,
+  type PartSoFar,
   PRODUCE_CLAIM,
+  partFolder,
+  partStates,
   type RefList,
+  type RootKey,
   readManifestRoot,
   readRefManifest,
   recordFailure,
+  requireFitting,
 } from '../../refs/manifest.ts'
 import { NEW_WORK } from '../../refs/new-work.ts'
+import { type EventBody, ofPart } from '../../report/events/events.ts'
 import type { FeatureStore } from '../../store/feature-store.ts'
 import { openStore } from '../../store/open.ts'
 import { claimWork } from '../claim-work.ts'
@@ -24,7 +32,8 @@ import type { RoleContext } from '../context.ts'
 import type { SourcePlan } from './feature-source.ts'
 import { planIngest } from './ingest-source.ts'
 import { planCapture } from './plan-capture.ts'
-import { codeOf, ProducerRun, totalsOfComplete } from './producer-run.ts'
+import { codeOf, ProducerRun } from './producer-run.ts'
+import { totalsOfComplete } from './producer-totals.ts'
 
 const REFS_PER_CHECK = 100_000
 
@@ -34,15 +43,23 @@ export interface ProduceOptions {
   /** Must have been opened with `retain: true`: a resumed producer reads samples it has put, and must not free them. */
   readonly store: FeatureStore
   readonly context: RoleContext
+  /** Only this part of the inputs. Default: all. */
+  readonly part?: Part | null
   /** What to produce, where the caller has looked at the inputs already. */
   readonly plan?: Promise<SourcePlan>
 }
 
+/** How far a manifest is when a producer ends. `parts`: null where it is the manifest of one producer. */
+export interface Produced {
+  readonly parts: readonly PartSoFar[] | null
+}
+
 /**
  * The producer: captures features or ingests feature files into the shared store, and publishes the manifest. Resumes
- * an interrupted run of the same work. Returns at once when the manifest is already complete.
+ * an interrupted run of the same work. Returns at once when the manifest is already complete. With `part` it does this for
+ * one part of the inputs, in a folder of its own below that of the manifest.
  */
-export async function produce(config: RunConfig, context: RoleContext): Promise<void> {
+export async function produce(config: RunConfig, context: RoleContext, part: Part | null = null): Promise<Produced> {
   if (!traitsOf(config.store).shared) {
     throw finding('CONFIG_INVALID', 'the role `produce` needs a store that other processes can open', {
       field: 'store.kind',
@@ -51,7 +68,7 @@ export async function produce(config: RunConfig, context: RoleContext): Promise<
     })
   }
   const python = await embedPython()
-  const plan = planOf({ config, python })
+  const plan = planOf({ config, python, part })
   // Inputs that cannot be read leave no empty store behind.
   const isPlanned = await plan.then(
     () => true,
@@ -62,24 +79,35 @@ export async function produce(config: RunConfig, context: RoleContext): Promise<
     await plan
     throw error
   })
-  await produceInto({ config, python, store, context, plan })
+  await produceInto({ config, python, store, context, part, plan })
+  return part === null ? { parts: null } : { parts: await partsOf(config.manifest, store.key) }
+}
+
+async function partsOf(dir: string, key: RootKey | null): Promise<readonly PartSoFar[]> {
+  const layout = await manifestLayout(dir, key)
+  return layout.kind === 'parts' ? partStates(layout.count, layout.begun) : []
 }
 
 /** `produce` with a store that the caller owns. The manifest must belong to that store, or not exist yet. */
-export async function produceInto(options: ProduceOptions): Promise<Manifest> {
+export async function produceInto(given: ProduceOptions): Promise<Manifest> {
+  const options = inFolderOfPart(given)
   const { config, store, context } = options
   const { time = monotonic } = context
   const started = time.now()
   let begun = false
-  const about = { dir: config.manifest, runId: config.run.id, storeId: store.id, clock: context.clock, key: store.key }
+  const part = options.part ?? undefined
+  const place = { dir: config.manifest, part, key: store.key }
+  const about = { ...place, runId: config.run.id, storeId: store.id, clock: context.clock }
   try {
+    // Before the target is loaded, which may take minutes.
+    await requireFitting(place, null)
     const plan = await (options.plan ?? planOf(options))
     context.events.emit({ event: 'produce.started', source: config.features.source, total: plan.total })
     if (plan.found !== undefined) context.events.emit(plan.found)
     const complete = await completeManifest(options, plan)
     if (complete !== null) {
       const seconds = (time.now() - started) / 1000
-      const totals = totalsOfComplete(complete.refs, plan.total)
+      const totals = totalsOfComplete(complete, plan.total)
       context.events.emit({ event: 'produce.finished', manifest: config.manifest, seconds, ...totals })
       // Again, because the producer that completed it may have ended before it could say so.
       await store.protect(await manifestFile(config.manifest))
@@ -111,8 +139,21 @@ export async function produceInto(options: ProduceOptions): Promise<Manifest> {
   return readRefManifest({ dir: config.manifest, storeId: store.id, key: store.key })
 }
 
-const planOf = ({ config, python }: Pick<ProduceOptions, 'config' | 'python'>): Promise<SourcePlan> =>
-  config.features.source === 'capture' ? planCapture(config, python) : planIngest(config, python)
+/** The same options, with the folder and the events of the part. */
+function inFolderOfPart(options: ProduceOptions): ProduceOptions {
+  const { part = null, config, context } = options
+  if (part === null) return options
+  const emit = (body: EventBody) => context.events.emit(ofPart(body, part))
+  const manifest = partFolder(config.manifest, part.index)
+  return { ...options, config: { ...config, manifest }, context: { ...context, events: { emit } } }
+}
+
+const planOf = ({
+  config,
+  python,
+  part = null,
+}: Pick<ProduceOptions, 'config' | 'python' | 'part'>): Promise<SourcePlan> =>
+  config.features.source === 'capture' ? planCapture(config, python, part) : planIngest(config, python, part)
 
 /**
  * The manifest, if it is complete, was made from the same inputs, and all its samples are stored; otherwise null. Does

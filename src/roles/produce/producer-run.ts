@@ -6,19 +6,25 @@ import { CodedError, type ErrorCode, finding, hasCode } from '../../core/errors.
 import type { SampleId } from '../../core/ids.ts'
 import { throwIfStopped } from '../../core/interruption.ts'
 import type { Monotonic } from '../../core/liveness/monotonic.ts'
+import type { Part } from '../../core/part.ts'
+import type { ProducedHealth } from '../../core/produced-health.ts'
 import type { SampleRef } from '../../core/sample-ref.ts'
-import type { ManifestWriter, RefList } from '../../refs/manifest.ts'
-import type { EventBody } from '../../report/events/events.ts'
+import { architectureOf } from '../../drafts/registry.ts'
+import type { ManifestWriter } from '../../refs/manifest.ts'
 import type { LinkMode } from '../../store/blobs/blobs.ts'
 import type { FeatureStore } from '../../store/feature-store.ts'
 import type { RoleContext } from '../context.ts'
+import { withLayer } from './bad-layer.ts'
 import {
   type FeatureSource,
+  type Foreknown,
   type SourceItem,
   type SourcePlan,
   type SourceSample,
   withOrigin,
 } from './feature-source.ts'
+import { HealthCounts } from './health-counts.ts'
+import { addSample, type Totals } from './producer-totals.ts'
 import { Refusals } from './refusals.ts'
 
 const FLUSH_SAMPLES = 512
@@ -26,8 +32,6 @@ const FLUSH_MS = 2000
 // Each flush rewrites the root, which lists all segments. So the interval grows with the number of segments.
 const FLUSH_MS_PER_SEGMENT = 20
 const PROGRESS_MS = 1000
-
-export type Totals = Omit<Extract<EventBody, { event: 'produce.progress' }>, 'event' | 'total'>
 
 /** Limits of concurrent puts; the weight is in bytes. One put can wait for the disk while another one copies. */
 const PUT_LIMITS = { tasks: 16, weight: 192 * 2 ** 20 }
@@ -47,6 +51,8 @@ interface RunOptions {
   readonly store: FeatureStore
   readonly context: RoleContext
   readonly plan: SourcePlan
+  /** Null or absent: all inputs. */
+  readonly part?: Part | null
   readonly source: FeatureSource
   readonly writer: ManifestWriter
   /** The root of the manifest, links resolved: whose the samples are. */
@@ -63,6 +69,7 @@ export class ProducerRun {
   /** By reason: samples that were copied, although `features.link` allows a link. */
   readonly #copies = new Map<string, number>()
   readonly #refusals = new Refusals()
+  readonly #health = new HealthCounts()
   /** Samples that an earlier run published and that this one has not come to yet. */
   readonly #left: Set<SampleId>
   #pending = 0
@@ -73,25 +80,26 @@ export class ProducerRun {
     this.#given = given
     this.#flushed = given.time.now()
     this.#left = new Set(given.writer.published.keys())
-    const counts = { inputs: 0, samples: 0, skipped: 0, refused: 0, cut: 0, resumed: 0, linked: 0 }
+    const counts = { inputs: 0, samples: 0, skipped: 0, refused: 0, repeats: 0, cut: 0, resumed: 0, linked: 0 }
     this.#totals = { ...counts, tokens: 0, lossTokens: 0, bytes: 0 }
   }
 
   /** Completes the manifest. After an error the manifest stays open and lists all samples that were put before. */
   async publish(): Promise<void> {
-    const { python, writer, source } = this.#given
+    const { python, writer, source, plan, part = null } = this.#given
     try {
       const { vocabSize } = source.contract.shape
       await using counter = new Owned(python, (await python.call('counts.open', { vocabSize })).handle)
       await this.#publishItems(counter)
-      if (this.#totals.samples === 0) throw this.#refusals.first ?? noLossTokens(this.#given.plan.total)
+      // A part may have no input at all, or none with an answer.
+      if (this.#totals.samples === 0 && part === null) throw this.#refusals.first ?? noLossTokens(plan.total)
       // The inputs that these came from are gone or are other ones now.
       for (const sampleId of this.#left) writer.withdraw(sampleId)
       const { pairs } = await python.call('counts.read', { counter: counter.handle })
-      await writer.complete(pairs)
+      await writer.complete(pairs, this.#healthNow(true))
     } catch (error) {
       // The samples put so far are good, so publish them. If that fails too, the first error is the one to report.
-      await writer.flush().catch(() => undefined)
+      await writer.flush(this.#healthNow(false)).catch(() => undefined)
       this.#reportRefused()
       throw error
     }
@@ -104,7 +112,7 @@ export class ProducerRun {
     const abort = async (put: Put) => (put instanceof CodedError ? undefined : store.abort(put.sampleId))
     const puts = new InOrder<Put>(PUT_LIMITS, abort)
     await using _puts = { [Symbol.asyncDispose]: () => this.#publishAll(puts) }
-    for await (const item of source.items((sampleId, tokens) => this.#countKnown(sampleId, counter, tokens))) {
+    for await (const item of source.items((sampleId, about) => this.#countKnown(sampleId, counter, about))) {
       this.#countInput(item)
       if (item.kind === 'sample') await this.#begin(puts, item, counter)
       await this.#flushAndReport()
@@ -114,25 +122,27 @@ export class ProducerRun {
 
   #countInput(item: SourceItem): void {
     this.#totals.inputs += Number(item.kind === 'refused' || item.isPart !== true)
-    if (item.kind === 'empty') this.#totals.skipped += 1
+    if (item.kind === 'empty') {
+      this.#totals.skipped += 1
+      this.#health.addEmpty(item)
+    }
     if (item.kind === 'refused') this.#refuse(item.error)
   }
 
-  #refuse(error: Refused): void {
-    const { plan, config } = this.#given
-    if (config.data.onBad === 'stop') throw error
+  #refuse(given: Refused): void {
+    const { plan, config, source } = this.#given
+    const error = withLayer(given, architectureOf(config.draft.architecture), source.contract)
     this.#refusals.add(error)
     this.#totals.refused = this.#refusals.samples
+    if (config.data.onBad === 'stop') throw error
     this.#refusals.expectFew(plan.total, config.data.maxBadShare)
   }
 
   async #begin(puts: InOrder<Put>, sample: SourceSample, counter: Owned): Promise<void> {
-    const { python } = this.#given
     const { tensors, origin } = sample
     try {
       // Before the put: `counts.add` also checks the token ids, and a bad sample must not reach the store.
-      const counted = { counter: counter.handle, set: tensors.handle }
-      await withOrigin(origin, () => python.call('counts.add', counted))
+      await withOrigin(origin, () => this.#count(sample.sampleId, tensors, counter))
       while (!puts.canBegin(tensors.bytes)) await this.#publishNext(puts)
     } catch (error) {
       await tensors[Symbol.asyncDispose]()
@@ -177,38 +187,49 @@ export class ProducerRun {
   }
 
   /** True if the sample is published, its object is still stored, and it has `tokens`. Then its tokens are counted. */
-  async #countKnown(sampleId: SampleId, counter: Owned, tokens?: TensorSet): Promise<boolean> {
+  async #countKnown(sampleId: SampleId, counter: Owned, { order, tokens }: Foreknown): Promise<boolean> {
     const { writer, plan } = this.#given
     this.#left.delete(sampleId)
     const ref = writer.published.get(sampleId)
     if (ref === undefined) return false
-    if (!plan.isCurrent(ref)) {
+    if (!plan.isCurrent(ref) || !(await this.#counted(ref, counter, tokens))) {
       writer.withdraw(sampleId)
       return false
     }
-    if (!(await this.#counted(ref, counter, tokens))) {
-      writer.withdraw(sampleId)
-      return false
-    }
+    if (ref.order !== order) this.#publishAgain({ ...ref, order })
     this.#totals.resumed += 1
     this.#add(ref)
     return true
   }
 
+  /** Inputs were added or taken out before this one; or the ref is of a version that did not say where it stands. */
+  #publishAgain(ref: SampleRef): void {
+    this.#given.writer.withdraw(ref.sampleId)
+    this.#given.writer.append(ref)
+  }
+
+  async #count(sampleId: SampleId, tensors: TensorSet, counter: Owned): Promise<void> {
+    const { content } = await this.#given.python.call('counts.add', { counter: counter.handle, set: tensors.handle })
+    this.#health.expect(sampleId, content)
+  }
+
   /** Counts the tokens of a published sample. False if it is not stored any more, or has other tokens. */
   async #counted(ref: SampleRef, counter: Owned, tokens?: TensorSet): Promise<boolean> {
     const { python, store } = this.#given
-    if (tokens !== undefined) {
-      // The digests of the ref tell as much as the stored tokens would, and nothing is read.
-      const { digests } = await python.call('tensor.digest', { handle: tokens.handle })
-      const isSame = Object.entries(digests).every(([name, digest]) => ref.digests[name] === digest)
-      if (!isSame || (await store.missing([ref])).length > 0) return false
-      await python.call('counts.add', { counter: counter.handle, set: tokens.handle })
+    const digestsOf = async ({ handle }: TensorSet) => (await python.call('tensor.digest', { handle })).digests
+    const isIn = (own: SampleRef['digests'], others: SampleRef['digests']) =>
+      Object.entries(own).every(([name, digest]) => others[name] === digest)
+    // In a sealed store the digests of a ref are masked.
+    if (tokens !== undefined && store.key?.mode !== 'seal') {
+      // They tell as much as the stored tokens would, and nothing is read.
+      if (!isIn(await digestsOf(tokens), ref.digests) || (await store.missing([ref])).length > 0) return false
+      await this.#count(ref.sampleId, tokens, counter)
       return true
     }
     try {
       await using lease = await store.get(ref, { names: ['input_ids', 'loss_mask'] })
-      await python.call('counts.add', { counter: counter.handle, set: lease.tensors.handle })
+      if (tokens !== undefined && !isIn(await digestsOf(tokens), await digestsOf(lease.tensors))) return false
+      await this.#count(ref.sampleId, lease.tensors, counter)
       return true
     } catch (error) {
       if (!hasCode(error, 'SAMPLE_NOT_FOUND', 'SAMPLE_STALE', 'SAMPLE_CORRUPT')) throw error
@@ -224,6 +245,13 @@ export class ProducerRun {
   #add(ref: SampleRef): void {
     this.#totals.samples += 1
     addSample(this.#totals, ref)
+    this.#totals.repeats += Number(this.#health.isRepeat(ref))
+  }
+
+  #healthNow(whole: boolean): ProducedHealth {
+    const { plan, store } = this.#given
+    const isSealed = store.key?.mode === 'seal'
+    return this.#health.health(this.#refusals, { inputs: this.#totals.inputs, total: plan.total, whole, isSealed })
   }
 
   /**
@@ -256,24 +284,6 @@ export class ProducerRun {
     for (const [why, samples] of this.#copies) context.events.emit({ event: 'produce.copied', samples, why })
     context.events.emit({ event: 'produce.finished', manifest: config.manifest, seconds, ...this.#totals })
   }
-}
-
-/** The totals for a manifest that was already complete at the start. */
-export function totalsOfComplete(refs: RefList, total: number): Totals {
-  const skipped = Math.max(0, total - refs.length)
-  const sums = { refused: 0, cut: 0, linked: 0, tokens: 0, lossTokens: 0, bytes: 0 }
-  const totals = { inputs: total, samples: refs.length, skipped, resumed: refs.length, ...sums }
-  for (const ref of refs) {
-    addSample(totals, ref)
-  }
-  return totals
-}
-
-function addSample(totals: Record<'cut' | 'tokens' | 'lossTokens' | 'bytes', number>, ref: SampleRef): void {
-  totals.cut += Number(ref.truncated === true)
-  totals.tokens += ref.numTokens
-  totals.lossTokens += ref.trainedTokens ?? 0
-  totals.bytes += ref.bytes
 }
 
 /** The error code to record in the manifest. An error without a code is a bug. */

@@ -1,6 +1,5 @@
 import { type CodedError, finding } from '../../core/errors.ts'
-
-const PLACES = 5
+import { PLACES } from '../../core/produced-health.ts'
 
 /** Samples that were refused for one reason. `places`: the first of them, `file:line` or a file. */
 export interface RefusedKind {
@@ -9,11 +8,28 @@ export interface RefusedKind {
   readonly places: readonly string[]
 }
 
+/** Samples with values that are no numbers, by the first state that holds some. */
+export interface NotFiniteKind extends Omit<RefusedKind, 'why'> {
+  readonly state: string
+}
+
+interface Kind {
+  samples: number
+  readonly places: Place[]
+}
+
+interface Place {
+  readonly file: string
+  /** The file, its field, and what was found: it may quote the input. */
+  readonly finding: string
+}
+
 type Refused = CodedError<'FEATURE_INVALID'>
 
 /** Counts the refused samples by reason. One bad sample never ends a run; too large a share of them does. */
 export class Refusals {
-  readonly #kinds = new Map<string, { samples: number; places: string[] }>()
+  readonly #kinds = new Map<string, Kind>()
+  readonly #states = new Map<string, Kind>()
   #first: Refused | null = null
   #samples = 0
 
@@ -22,17 +38,24 @@ export class Refusals {
   }
 
   get kinds(): readonly RefusedKind[] {
-    return [...this.#kinds].map(([why, kind]) => ({ why, ...kind })).sort((a, b) => b.samples - a.samples)
+    return listed(this.#kinds, ({ finding }) => finding).map(([why, kind]) => ({ why, ...kind }))
+  }
+
+  /** `kinds` with places that quote nothing of an input. */
+  get kindsByFile(): readonly RefusedKind[] {
+    return listed(this.#kinds, ({ file }) => file).map(([why, kind]) => ({ why, ...kind }))
+  }
+
+  get states(): readonly NotFiniteKind[] {
+    return listed(this.#states, ({ file }) => file).map(([state, kind]) => ({ state, ...kind }))
   }
 
   add(error: Refused): void {
-    const { file = '?', field, found } = error.details
+    const { file = '?', field, found, state } = error.details
     const [what = error.message] = error.message.split('\n')
-    const kind = this.#kinds.get(what) ?? { samples: 0, places: [] }
-    kind.samples += 1
-    if (kind.places.length < PLACES)
-      kind.places.push([file, field, found].filter((part) => part !== undefined).join(': '))
-    this.#kinds.set(what, kind)
+    const place = { file, finding: [file, field, found].filter((part) => part !== undefined).join(': ') }
+    count(this.#kinds, what, place)
+    if (state !== undefined) count(this.#states, state, place)
     this.#first ??= error
     this.#samples += 1
   }
@@ -60,4 +83,17 @@ export class Refusals {
       fix: 'mend or remove these inputs, or raise data.maxBadShare; the same command then goes on with what is stored',
     })
   }
+}
+
+/** The most frequent kinds first. */
+function listed(kinds: ReadonlyMap<string, Kind>, text: (place: Place) => string) {
+  const sorted = [...kinds].sort(([, one], [, other]) => other.samples - one.samples)
+  return sorted.map(([name, { samples, places }]) => [name, { samples, places: places.map(text) }] as const)
+}
+
+function count(kinds: Map<string, Kind>, name: string, place: Place): void {
+  const kind = kinds.get(name) ?? { samples: 0, places: [] }
+  kind.samples += 1
+  if (kind.places.length < PLACES) kind.places.push(place)
+  kinds.set(name, kind)
 }

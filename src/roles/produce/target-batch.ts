@@ -61,9 +61,9 @@ export class TargetBatch implements AsyncDisposable {
   }
 }
 
-export function sampleOf({ sampleId, where, isPart, about }: EncodedSample, tensors: TensorSet): SourceSample {
+export function sampleOf({ sampleId, where, isPart, order, about }: EncodedSample, tensors: TensorSet): SourceSample {
   const { numTokens, lossTokens, truncated } = about
-  const facts = { trainedTokens: lossTokens, truncated }
+  const facts = { trainedTokens: lossTokens, truncated, order }
   const provenance = { from: where.slice(-1000) }
   return { kind: 'sample', sampleId, isPart, origin: where, tensors, numTokens, facts, provenance }
 }
@@ -72,6 +72,7 @@ export const notFinite = (file: string, { field, found }: NonNullable<Outcome['b
   finding('FEATURE_INVALID', 'the target gives values that are no numbers', {
     file,
     field,
+    state: field,
     found,
     fix: 'try target.dtype bfloat16 or float32: float16 overflows in some models; or remove this conversation',
   })

@@ -5,6 +5,7 @@ import type { Python } from '../../bridge/python.ts'
 import { Owned, TensorSet } from '../../bridge/tensor-set.ts'
 import type { RunConfig } from '../../config/schema.ts'
 import { finding, hasCode } from '../../core/errors.ts'
+import type { Part } from '../../core/part.ts'
 import type { CaptureContract } from '../../core/target-contract.ts'
 import { VllmProcess } from '../../launch/vllm-process.ts'
 import { EncodedConversations, type EncodedSample, freeAll } from './encoded-conversations.ts'
@@ -22,6 +23,7 @@ export interface VllmSourceOptions {
   readonly config: RunConfig
   readonly files: readonly string[]
   readonly python: Python
+  readonly part: Part | null
   readonly auxLayers: readonly number[]
 }
 
@@ -44,7 +46,7 @@ export class VllmSource implements FeatureSource {
 
   /** @throws CONTRACT_MISMATCH when training would not rebuild the logits of vLLM from what it stores. */
   static async open(options: VllmSourceOptions): Promise<VllmSource> {
-    const { config, python, auxLayers } = options
+    const { config, python, part, auxLayers } = options
     const { target, data, draft } = config
     const opened = await python.call('vllm.open', { target, data, draft, auxLayers: [...auxLayers] })
     const session = new Owned(python, opened.handle)
@@ -53,7 +55,8 @@ export class VllmSource implements FeatureSource {
       engine = await VllmProcess.start({
         python: target.vllm.python ?? 'python3',
         scratch: target.vllm.scratch,
-        log: path.join(config.run.dir, 'logs', 'vllm.log'),
+        // Producers of several parts may share the run folder.
+        log: path.join(config.run.dir, 'logs', part === null ? 'vllm.log' : `vllm-part-${part.index}.log`),
         ...{ model: target.model, dtype: target.dtype, layers: opened.layers, args: target.vllm.args },
         maxModelLen: Math.min(data.maxLength, opened.positions) + 1,
       })
@@ -72,8 +75,8 @@ export class VllmSource implements FeatureSource {
   }
 
   async *items(isKnown: IsKnown): AsyncGenerator<SourceItem> {
-    const { config, files, python } = this.#options
-    const reader = new EncodedConversations({ config, files, python, session: this.#session.handle })
+    const { config, files, python, part } = this.#options
+    const reader = new EncodedConversations({ config, files, python, part, session: this.#session.handle })
     const underWay = itemsUnderWay(LIMITS)
     let next: EncodedSample | null = null
     try {

@@ -63,9 +63,9 @@ export async function assembleOffline(options: AssembleOptions): Promise<Trainin
 /** What Python builds a training session from: sections of the config as they are, and what the run adds to them. */
 export function buildPayload(config: TrainingConfig, data: TrainingData, run: PreparedRun): OpInput<'train.build'> {
   const { train, draft, target } = config
-  const { contract, countsFile } = data
+  const { contract, countsFiles } = data
   const { totalSteps } = run.plan
-  return { train, draft, target, draftConfig: run.draft, contract, countsFile, totalSteps, seed: config.run.seed }
+  return { train, draft, target, draftConfig: run.draft, contract, countsFiles, totalSteps, seed: config.run.seed }
 }
 
 /** `assembleOffline` for an EAGLE3 draft, whatever `draft.architecture` says. */

@@ -2,7 +2,7 @@ import type { RunConfig } from '../../config/schema.ts'
 import { sharedKinds, traitsOf } from '../../config/store-kinds.ts'
 import { finding } from '../../core/errors.ts'
 import type { RankPlace } from '../../launch/topology.ts'
-import { type Manifest, waitForManifest } from '../../refs/manifest.ts'
+import { type Manifest, type PartsDone, waitForManifest } from '../../refs/manifest.ts'
 import { verify } from '../../train/checkpoints/checkpoint.ts'
 import type { RoleContext } from '../context.ts'
 import { dataOf, type PreparedRun, prepareRun } from './prepare-run.ts'
@@ -51,7 +51,9 @@ export async function readyToTrain(config: RunConfig, context: RoleContext): Pro
 
 async function waitFor(dir: string, config: RunConfig, { signal, events }: RoleContext): Promise<Manifest> {
   const timeoutSeconds = config.launch.peerTimeoutSeconds
-  const onWait = () => events.emit({ event: 'train.waiting', manifest: dir, timeoutSeconds })
+  const onWait = (parts: PartsDone | null) => {
+    events.emit({ event: 'train.waiting', manifest: dir, timeoutSeconds, ...(parts === null ? {} : { parts }) })
+  }
   const manifest = await waitForManifest({ dir, signal, timeoutSeconds, onWait })
   // Checked once, here: a rank checks only the refs that it trains.
   manifest.refs.checkAll()

@@ -18,8 +18,8 @@ import { type SampleSet, split } from './held-out-set.ts'
 export interface TrainingData {
   readonly refs: RefList
   readonly contract: CaptureContract
-  /** `token-counts.ndjson`: how often each token is trained, from which the draft vocabulary is chosen. */
-  readonly countsFile: string
+  /** `token-counts.ndjson` of each part: how often each token is trained, from which the draft vocabulary is chosen. */
+  readonly countsFiles: readonly string[]
   /** Null where no manifest stands between producer and consumer. */
   readonly manifestSha256: string | null
   /** Samples of train.validation.manifest, in the same store. */
@@ -27,10 +27,10 @@ export interface TrainingData {
 }
 
 export function dataOf(
-  { refs, contract, countsFile, sha256 }: Manifest,
+  { refs, contract, countsFiles, sha256 }: Manifest,
   validation: Manifest | null = null,
 ): TrainingData {
-  return { refs, contract, countsFile, manifestSha256: sha256, validation }
+  return { refs, contract, countsFiles, manifestSha256: sha256, validation }
 }
 
 /** The part of a config that training reads. */

@@ -14,7 +14,7 @@ import torch
 from draftbridge.bridge.errors import BridgeError
 from draftbridge.features.ingest import load_features
 from draftbridge.features.layouts import Form
-from draftbridge.features.token_counts import TokenCounts
+from draftbridge.features.token_counts import TokenCounts, content_digest
 from safetensors.torch import save_file
 
 LENGTH, HIDDEN = 6, 4
@@ -230,3 +230,14 @@ def test_a_token_that_the_target_does_not_have_is_refused_also_where_it_is_not_t
         TokenCounts(10).add({"input_ids": torch.tensor([10, 1]), "loss_mask": torch.tensor([0, 1])})
     assert caught.value.code == "FEATURE_INVALID"
     assert "10" in caught.value.details["found"]
+
+
+def test_contents_are_equal_when_ids_and_mask_are() -> None:
+    def content(ids: list[int], mask: list[int]) -> str:
+        given = {"input_ids": torch.tensor(ids), "loss_mask": torch.tensor(mask), "hidden_state": torch.rand(3)}
+        return content_digest(given)
+
+    assert content([1, 2, 3], [0, 1, 1]) == content([1, 2, 3], [0, 1, 1])
+    others = [content([1, 2, 3], [0, 0, 1]), content([1, 3, 2], [0, 1, 1]), content([1, 2], [0, 1]), content([], [])]
+    others.append(content([1, 2, 3], [0, 1, 1]))
+    assert len(set(others)) == len(others)

@@ -247,7 +247,7 @@ def built(tmp_path: Path) -> Iterator[dict[str, Any]]:
         "target": as_section(TargetSettings(str(tmp_path / "target"), "float32", None)),
         "draftConfig": RAW_CONFIG,
         "contract": as_section(CONTRACT),
-        "countsFile": str(tmp_path / "token-counts.ndjson"),
+        "countsFiles": [str(tmp_path / "token-counts.ndjson")],
         "totalSteps": 10,
         "seed": 3,
     }

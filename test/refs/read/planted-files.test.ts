@@ -18,7 +18,7 @@ async function readings(dir: string, name: string): Promise<(() => Promise<unkno
   if (name === 'manifest.json') {
     return [...all, () => readManifestRoot(dir), () => ManifestWriter.open(given), () => waitForManifest(wait)]
   }
-  return name === 'token-counts.ndjson' ? [...all, () => readTokenCounts(path.join(dir, name))] : all
+  return name === 'token-counts.ndjson' ? [...all, () => readTokenCounts([path.join(dir, name)])] : all
 }
 
 describe.each(FILES)('%s', (name) => {

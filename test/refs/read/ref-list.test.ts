@@ -50,7 +50,7 @@ describe('a list of refs', () => {
     const close = (line: string) => line.replaceAll(/ ([[\]",])|([[\]",]) /g, '$1$2').replace('"run:', '"\\u0072un:')
     for (const written of [lines, lines.map((line) => close(line.trim()).concat('\n'))]) {
       const segment = new SegmentLines('f', Buffer.from(written.join('')), refs.length)
-      const list = new RefList({ ...shared, keys: [] }, [segment])
+      const list = new RefList([{ root: { ...shared, keys: [] }, segments: [segment] }])
       expect([...list]).toEqual(refs)
       expect(list.checkAll()).toEqual(refs.map(({ sampleId }) => sampleId))
       expect(list.tokens(3)).toBe(refs[3]?.numTokens)
@@ -63,7 +63,7 @@ it('a line that goes on in the next one is no ref', () => {
   const { specs } = RefList.of(refs)
   const bytes = Buffer.from('["run:1",1,0,5,120,["0123456789abcdef"\n"x"],{}]\n')
   const root = { runId: 'run' as never, storeId: 'store-a' as never, specs, keys: [] }
-  const list = new RefList(root, [new SegmentLines('f', bytes, 2)])
+  const list = new RefList([{ root, segments: [new SegmentLines('f', bytes, 2)] }])
   for (const ask of [() => list.at(0), () => list.tokens(0), () => list.contentDigest()])
     expect(ask).toThrow(expect.objectContaining({ code: 'REF_INVALID' }))
 })

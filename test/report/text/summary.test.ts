@@ -12,6 +12,7 @@ describe('summary', () => {
     expect(text).toContain('1.413 at 3 draft steps, 1.450 at 5 draft steps (8 held-out prompts)')
     expect(text).toContain('\n            draft /runs/demo/checkpoints/step-000100')
     expect(text).toContain('2 samples skipped: no loss tokens')
+    expect(text).toContain('3 samples with the ids and the mask of an earlier one; used all the same')
     expect(text).toContain('13 samples truncated at data.maxLength or')
     expect(text).toContain('1 sample per epoch dropped')
     expect(text).toContain('238 samples, 61,880 tokens (45,220 loss tokens), 272 MiB')

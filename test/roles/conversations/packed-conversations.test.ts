@@ -59,7 +59,7 @@ async function packed(name: string, base64: string, bytes?: number): Promise<str
 
 async function read(file: string): Promise<readonly unknown[]> {
   const all: unknown[] = []
-  for await (const item of readConversations([file], RunId.parse('run'), null)) {
+  for await (const item of readConversations([file], { runId: RunId.parse('run'), limit: null, part: null })) {
     if (item.kind === 'conversation') all.push([item.sampleId, JSON.parse(item.json)])
     else all.push([path.basename(item.error.details.file ?? ''), item.error.details.field])
   }

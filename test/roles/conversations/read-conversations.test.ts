@@ -7,6 +7,7 @@ import { readConversations, surveyConversations } from '../../../src/roles/conve
 import { tempDir } from '../../support/temp-dir.ts'
 
 const run = RunId.parse('run')
+const whole = { runId: run, limit: null, part: null }
 
 async function fileOf(content: string | Buffer | readonly unknown[], name = 'talks.jsonl'): Promise<string> {
   const file = path.join(await tempDir(), name)
@@ -19,7 +20,11 @@ async function fileOf(content: string | Buffer | readonly unknown[], name = 'tal
 /** Ids and content of what was read; of what was refused, its place and reason. */
 async function read(file: string | readonly string[], limit: number | null = null): Promise<readonly unknown[]> {
   const all: unknown[] = []
-  for await (const item of readConversations(typeof file === 'string' ? [file] : file, run, limit)) {
+  for await (const item of readConversations(typeof file === 'string' ? [file] : file, {
+    runId: run,
+    limit,
+    part: null,
+  })) {
     const { file: at = '', field, found } = item.kind === 'refused' ? item.error.details : {}
     if (item.kind === 'refused') all.push(`${path.basename(at)} ${field}: ${found}`)
     else all.push([item.sampleId, JSON.parse(item.json)])
@@ -143,7 +148,7 @@ describe('conversations', () => {
         },
       ],
     ])
-    for await (const item of readConversations([file], run, 1))
+    for await (const item of readConversations([file], { runId: run, limit: 1, part: null }))
       expect(item).toMatchObject({ json: expect.stringContaining('"n":1.0') })
   })
 
@@ -182,7 +187,7 @@ describe('conversations', () => {
       `${JSON.stringify({ id: 'a', messages })}\n${JSON.stringify({ id: 'b', messages })}\nnot JSON`,
     )
     expect(await read(file, 2)).toHaveLength(2)
-    expect((await surveyConversations([file], run, 2, () => undefined)).total).toBe(2)
+    expect((await surveyConversations([file], { ...whole, limit: 2 }, () => undefined)).total).toBe(2)
   })
 
   it('have a sum that follows their content and not the form of the file', async () => {
@@ -191,7 +196,7 @@ describe('conversations', () => {
       fileOf([{ messages, id: 'a', extra: 1 }], 'talks.jsonl.gz'),
       fileOf([{ id: 'b', messages }]),
     ])
-    const sums = await Promise.all(files.map((file) => surveyConversations([file], run, null, () => undefined)))
+    const sums = await Promise.all(files.map((file) => surveyConversations([file], whole, () => undefined)))
     expect(sums[0]).toEqual(sums[1])
     expect(sums[2]).not.toEqual(sums[0])
   })
@@ -268,7 +273,7 @@ describe('a file is refused', () => {
 
   it('that is not there, or holds nothing', async () => {
     await expect(read('/nowhere/talks.jsonl')).rejects.toMatchObject({ code: 'FEATURE_INVALID' })
-    const survey = surveyConversations([await fileOf('\n')], run, null, () => undefined)
+    const survey = surveyConversations([await fileOf('\n')], whole, () => undefined)
     await expect(survey).rejects.toThrow('found: no conversation')
   })
 })

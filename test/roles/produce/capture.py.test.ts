@@ -48,7 +48,7 @@ describe('capture', () => {
     const { config } = await captureScene()
     const context = watched()
     await produce(config, context)
-    const { refs, contract, countsFile } = await readRefManifest({ dir: config.manifest })
+    const { refs, contract, countsFiles } = await readRefManifest({ dir: config.manifest })
     expect(refs.map(({ sampleId }) => sampleId)).toEqual([
       'test:one',
       expect.stringMatching(/^test:x-[0-9a-f]{24}$/),
@@ -62,7 +62,7 @@ describe('capture', () => {
     ])
     expect(contract).toMatchObject({ maskRule: 'assistant-tokens', finalNorm: 'post', computeDtype: 'float32' })
     expect(finished(context)).toMatchObject({ samples: 3, skipped: 1, cut: 2, resumed: 0 })
-    const counts = await readTokenCounts(countsFile)
+    const counts = await readTokenCounts(countsFiles)
     // A sample's last token is in its mask and is counted, but no row is trained on it.
     expect(counts.reduce((sum, [, count]) => sum + count, 0)).toBe(
       [...refs].reduce((sum, ref) => sum + (ref.trainedTokens ?? 0) + 1, 0),

@@ -92,7 +92,7 @@ describe('ingest', () => {
     expect(one?.refs.map(({ sampleId, digests }) => ({ sampleId, digests }))).toEqual(
       other?.refs.map(({ sampleId, digests }) => ({ sampleId, digests })),
     )
-    expect(await readTokenCounts(one?.countsFile ?? '')).toEqual(await readTokenCounts(other?.countsFile ?? ''))
+    expect(await readTokenCounts(one?.countsFiles ?? [])).toEqual(await readTokenCounts(other?.countsFiles ?? []))
   })
 
   it('makes again what is lost or damaged in the store, and only that', async () => {
@@ -119,7 +119,7 @@ describe('ingest', () => {
     expect(await listing(store)).toHaveLength(11)
     const digests = ({ refs }: typeof after) => new Map(refs.map((ref) => [ref.sampleId, ref.digests]))
     expect(digests(after)).toEqual(digests(before))
-    expect(await readTokenCounts(after.countsFile)).toEqual(await readTokenCounts(before.countsFile))
+    expect(await readTokenCounts(after.countsFiles)).toEqual(await readTokenCounts(before.countsFiles))
   })
 
   it('lets one producer at a time write a manifest', async () => {

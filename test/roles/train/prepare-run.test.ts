@@ -59,7 +59,7 @@ function ref(index: number, { generation = 1, numTokens = 10, width = 8, digest 
 const data = (refs: readonly SampleRef[]): TrainingData => ({
   refs: RefList.of(refs),
   contract,
-  countsFile: 'counts',
+  countsFiles: ['counts'],
   manifestSha256: null,
 })
 const eight = Array.from({ length: 8 }, (_, index) => ref(index))

@@ -27,7 +27,7 @@ from draftbridge.drafts.eagle3.row_kernel_choice import row_kernels
 from draftbridge.drafts.eagle3.teacher import Teacher
 from draftbridge.drafts.eagle3.unrolling import FusedUnrolling, PlainUnrolling
 from draftbridge.drafts.teacher_summary import TeacherSummary
-from draftbridge.drafts.vocabulary import Vocabulary, choose_vocabulary, read_counts
+from draftbridge.drafts.vocabulary import Vocabulary, choose_vocabulary, sum_counts
 from draftbridge.target.layer_states import StateFeature
 from draftbridge.target.logit_finish import LogitFinish
 
@@ -79,7 +79,7 @@ class Eagle3(DraftArchitecture):
     def build(self, inputs: BuildInputs) -> BuiltDraft:
         config = self.read_config(inputs.raw_config)
         weights = target_for(config, inputs)
-        counts = read_counts(inputs.counts_file, config.vocab_size)
+        counts = sum_counts(inputs.counts_files, config.vocab_size)
         vocabulary = choose_vocabulary(counts, config.draft_vocab_size, config.vocab_size)
         draft = initial_draft(config, inputs.seed)
         if inputs.draft.init == "target-head":

@@ -81,6 +81,7 @@ def _check_outside(
 ) -> None:
     """Make the digests and checks of the tensors that stay in their file. Raises FEATURE_INVALID when it changed."""
     found = changed(file, given.size, given.mtime_ns)
+    suspects: TensorDict = {}
     for name, entry in extern.entries.items():
         if found is None and entry.end > given.size:
             found = f"{given.size} bytes; {name} needs {entry.end}"
@@ -88,7 +89,9 @@ def _check_outside(
             data = TensorInSource(file, entry)
             draft.put(name, data, None)
             if not data.finite:
-                refuse_not_finite(name, tensors[name], given.file)
+                suspects[name] = tensors[name]
+    if found is None:
+        refuse_not_finite(suspects, given.file)
     found = found or changed(file, given.size, given.mtime_ns)
     if found is not None:
         fix = "let nothing write to the feature files while they are ingested, and run again"

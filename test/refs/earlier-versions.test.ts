@@ -36,13 +36,27 @@ it('a complete manifest of schema version 1 gives the same refs', async () => {
   expect(manifest.refs.checkAll()).toHaveLength(refs.length)
 })
 
-it('an open manifest of schema version 1 is continued as version 2, with the refs that it has', async () => {
+it('a manifest of schema version 2, whose lines have no order, gives its refs as they were published', async () => {
+  const given = await work()
+  const writer = await ManifestWriter.open(given)
+  const backwards = refs.toReversed()
+  for (const ref of backwards) writer.append(ref)
+  await writer.complete([[1, 1]])
+  const file = path.join(given.dir, 'manifest.json')
+  const { sum: _, ...root } = JSON.parse(await readFile(file, 'utf8'))
+  await writeFile(file, JSON.stringify({ ...root, schema_version: 2 }))
+  const manifest = await readRefManifest({ dir: given.dir })
+  expect([...manifest.refs]).toEqual(backwards)
+  expect(manifest.refs.checkAll()).toEqual(backwards.map(({ sampleId }) => sampleId))
+})
+
+it('an open manifest of schema version 1 is continued as version 3, with the refs that it has', async () => {
   const dir = await published()
   await toVersion1(dir, 'open')
   const writer = await ManifestWriter.open(await work(dir))
   expect(writer.published.get(exampleRef(0).sampleId)).toEqual(exampleRef(0))
   writer.append(exampleRef(5))
   await writer.complete([[1, 1]])
-  expect((await readManifestRoot(dir))?.root.schema_version).toBe(2)
+  expect((await readManifestRoot(dir))?.root.schema_version).toBe(3)
   expect([...(await readRefManifest({ dir })).refs]).toEqual([...refs, exampleRef(5)])
 })

@@ -1,0 +1,50 @@
+import path from 'node:path'
+import { fileURLToPath } from 'node:url'
+import type { RunConfig } from '../../config/schema.ts'
+import { interrupted } from '../../core/interruption.ts'
+import { monotonic } from '../../core/liveness/monotonic.ts'
+import { visibleGpus } from '../../launch/machine.ts'
+import { supervise } from '../../launch/supervisor.ts'
+import { manifestLayout, partStates } from '../../refs/manifest.ts'
+import { EventBody } from '../../report/events/events.ts'
+import type { RoleContext } from '../context.ts'
+import { PartEvents } from './part-events.ts'
+import type { Produced } from './produce.ts'
+import { PartOutcome } from './produce-part.ts'
+
+/**
+ * All `count` parts of a manifest, each by a process of its own; with GPUs, part k on GPU k modulo their number. Their
+ * events come as those of one producer. The first failure ends all; the same command goes on with what is stored.
+ * @throws INTERRUPTED once all have stopped between two samples; the error of the part that failed first; RANK_DIED,
+ * naming the part, for one that ended without an error.
+ */
+export async function captureParts(config: RunConfig, count: number, context: RoleContext): Promise<Produced> {
+  const { signal, events, time = monotonic } = context
+  const gpus = await visibleGpus()
+  const ranks = Array.from({ length: count }, (_, index) => {
+    const gpu = gpus[index % Math.max(1, gpus.length)]
+    const env = gpu === undefined ? {} : { CUDA_VISIBLE_DEVICES: gpu }
+    return { rank: index, spec: { config, part: { index, count } }, env }
+  })
+  const sums = new PartEvents({ count, manifest: config.manifest, events, time })
+  const here = fileURLToPath(import.meta.url)
+  const results = await supervise({
+    program: path.join(path.dirname(here), `produce-part-main${path.extname(here)}`),
+    called: 'part',
+    ranks,
+    graceSeconds: config.launch.graceSeconds,
+    signal,
+    logDir: path.join(config.run.dir, 'logs'),
+    onEvent: (index, body) => sums.take(index, EventBody.parse(body)),
+  }).catch((error: unknown) => {
+    sums.endEarly()
+    throw error
+  })
+  if (results.some((result) => PartOutcome.parse(result).stopped)) {
+    sums.endEarly()
+    throw interrupted('the producers stopped between two samples; run the same command to resume', signal)
+  }
+  sums.finish()
+  const layout = await manifestLayout(config.manifest)
+  return { parts: layout.kind === 'parts' ? partStates(layout.count, layout.begun) : [] }
+}
