@@ -14,6 +14,12 @@ const SET_BY_CAPTURE = [
   'skip_tokenizer_init',
 ]
 
+/**
+ * Engine arguments that let vLLM compute another model than the files hold. The probe cannot tell: the states and the
+ * logits of that other model agree with each other.
+ */
+const OTHER_MODEL = ['hf_overrides', 'hf_config_path', 'enable_lora']
+
 /** What a capture by vLLM cannot do, known before anything is loaded. */
 export function targetProblems({
   target,
@@ -30,6 +36,10 @@ export function targetProblems({
   for (const name of SET_BY_CAPTURE.filter((each) => each in target.vllm.args)) {
     const field = `target.vllm.args.${name}`
     add(field, 'an argument that the capture sets itself', 'none: target.model, target.dtype and data.maxLength decide')
+  }
+  for (const name of OTHER_MODEL.filter((each) => each in target.vllm.args)) {
+    const field = `target.vllm.args.${name}`
+    add(field, 'an argument that makes another model', 'none: the features must be of the model in target.model')
   }
   if (target.model.endsWith('.gguf')) {
     add('target.model', 'a .gguf file, with target.engine vllm', 'a folder in the form of transformers')

@@ -21,6 +21,7 @@ describe('target.engine vllm', () => {
     ['target.vllm.python=null', 'target.vllm.python'],
     ['target.model=a.gguf', 'target.model'],
     ['data.teacher=true', 'data.teacher'],
+    ['target.vllm.args.hf_overrides={}', 'target.vllm.args.hf_overrides'],
     ['target.devices=all', 'target.devices'],
     ['launch.processes=2', 'launch.processes'],
     ['target.vllm.args.dtype=float16', 'target.vllm.args.dtype'],

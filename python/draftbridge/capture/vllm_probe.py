@@ -1,7 +1,8 @@
 """The proof that training rebuilds the logits of vLLM from the state that vLLM stores, without loading the target.
 
 vLLM is asked for the logprobs of a few tokens along with their states. The same logprobs are rebuilt from the stored
-last state with the norm and the head of the target's files.
+last state with the norm and the head of the target's files. It says nothing of the layers below: a vLLM that computes
+another model in them agrees with itself.
 """
 
 from __future__ import annotations
@@ -67,8 +68,8 @@ class VllmProbe:
             field="target.engine",
             found=f"largest difference {largest:.2g} of the largest logit, at position {at} "
             f"(token {self.tokens[at]}); {self.rounding:.2g} is rounding{self._hint(states, logprobs)}",
-            fix="check that vLLM and draftbridge read the same files; without target.vllm.args that change the model "
-            "(quantization, hf_overrides, LoRA); or set target.engine to transformers",
+            fix="check that vLLM and draftbridge read the same files and that target.vllm.args leave the norm and the "
+            "head as they are; or set target.engine to transformers",
         )
 
     def _logits(self, normed: Tensor) -> Tensor:
