@@ -36,6 +36,7 @@ _OP_MODULES = (
     "keys.store_key",
     "features.ingest",
     "capture.capture",
+    "capture.vllm_capture",
     "capture.sample_text",
     "capture.target_ops",
     "distributed.dist_ops",

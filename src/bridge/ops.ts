@@ -9,6 +9,7 @@ import { Count, Handle, Int, Nothing, op, Session } from './op.ts'
 import { reportOps } from './report-ops.ts'
 import { textOps } from './text-ops.ts'
 import { trainOps } from './train-ops.ts'
+import { vllmOps } from './vllm-ops.ts'
 
 export type { Lane, Minted } from './op.ts'
 export type { Validated, WatchedStep } from './report-ops.ts'
@@ -58,6 +59,7 @@ export const ops = {
     z.strictObject({ shape: TargetShape, hash: z.string() }),
   ),
   ...captureOps,
+  ...vllmOps,
   ...textOps,
   ...trainOps,
   ...reportOps,

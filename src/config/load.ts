@@ -7,6 +7,7 @@ import { RunConfig } from './schema.ts'
 import type { KeyPath } from './schema-tree.ts'
 import { type ConfigSource, readConfigSource } from './source.ts'
 import { storeProblems } from './store-problems.ts'
+import { targetProblems } from './target-problems.ts'
 import { consumerProblems, trainProblems } from './train-problems.ts'
 
 export interface ConfigRequest {
@@ -33,7 +34,12 @@ export async function loadConfig({ file, env, sets = [], consumes = false }: Con
   const parsed = RunConfig.safeParse(tree)
   if (!parsed.success) throw configInvalid([...problemsOf(parsed.error.issues, { tree, locate }), ...problems])
   const { config, unset } = resolvePaths(parsed.data, { folder: path.dirname(path.resolve(file)), env })
-  const conflicts = [...storeProblems(parsed.data), ...trainProblems(config), ...launchProblems(config)]
+  const conflicts = [
+    ...storeProblems(parsed.data),
+    ...trainProblems(config),
+    ...targetProblems(config),
+    ...launchProblems(config),
+  ]
   if (consumes) conflicts.push(...consumerProblems(config))
   const unlocated = [...unset, ...conflicts]
   problems.push(...unlocated.map((problem) => ({ ...problem, where: locate(problem.field.split('.')) })))

@@ -15,6 +15,8 @@ const PATHS: readonly (readonly string[])[] = [
   ['run', 'dir'],
   ['target', 'model'],
   ['target', 'tokenizer'],
+  ['target', 'vllm', 'python'],
+  ['target', 'vllm', 'scratch'],
   ['data', 'conversations'],
   ['features', 'files'],
   ['features', 'masks'],

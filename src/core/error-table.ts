@@ -125,6 +125,12 @@ export const errorTable = {
     cause: 'A GPU or the host does not have enough memory.',
     fix: 'Lower data.maxLength, train.batch, data.batchTokens or train.ttt.steps, or use more ranks.',
   },
+  ENGINE_DIED: {
+    exit: 70,
+    retryable: false,
+    cause: 'The process of the engine that runs the target (target.engine: vllm) ended, or could not load the target.',
+    fix: 'The message shows the last lines of its log. Check target.vllm.args and the memory of the GPUs. The same command goes on with what is stored.',
+  },
   RANK_DIED: {
     exit: 70,
     retryable: false,

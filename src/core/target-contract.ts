@@ -51,6 +51,8 @@ export const CaptureContract = z.strictObject({
   dtype: z.enum(['float32', 'bfloat16', 'float16']),
   /** What the target ran in: float32 on a CPU, rounded once when stored. Unknown for features from files. */
   computeDtype: z.enum(['float32', 'bfloat16', 'float16']).optional(),
+  /** The engine and its version, where it is not transformers in this program's own process. */
+  engine: z.string().optional(),
   maskRule: z.enum(['assistant-tokens', 'from-file']),
   tokenizerHash: z.string().nullable(),
   templateHash: z.string().nullable(),

@@ -22,6 +22,7 @@ ErrorCode = Literal[
     "PEER_FAILED",
     "PYTHON_RAISED",
     "OUT_OF_MEMORY",
+    "ENGINE_DIED",
     "RANK_DIED",
     "RANK_HUNG",
     "STORE_CLOSED",

@@ -14,8 +14,8 @@ from draftbridge.bridge.errors import BridgeError
 from draftbridge.bridge.handles import TABLE, TensorDict, minted, tensors_of
 from draftbridge.bridge.registry import Payload, op
 from draftbridge.capture import conversation_mask
-from draftbridge.capture.chat_template import writes_date
 from draftbridge.capture.conversation_mask import EncodedSample, Turns
+from draftbridge.capture.encoder import Encoder, contract_of
 from draftbridge.capture.forward_pass import ForwardPass, ForwardPasses
 from draftbridge.drafts.architecture import DraftArchitecture
 from draftbridge.drafts.registry import architecture_of
@@ -29,7 +29,7 @@ from draftbridge.target.final_norm import final_norm_in
 from draftbridge.target.layer_states import text_decoder
 from draftbridge.target.logit_finish import LogitFinish
 from draftbridge.target.logit_probe import probe, probe_tokens
-from draftbridge.target.logit_rule import finish_of, logit_rule, rule_json
+from draftbridge.target.logit_rule import finish_of, logit_rule
 from draftbridge.target.target_shape import position_limit
 from draftbridge.target.target_weights import TargetWeights, load_target_weights
 
@@ -43,8 +43,8 @@ def cpu_has_bfloat16() -> bool:
     return any(f" {name}" in flags for name in ("avx512_bf16", "amx_bf16"))
 
 
-class Capture:
-    """Runs a target and reads its hidden states. Owns the model and the tokenizer."""
+class Capture(Encoder):
+    """Runs a target in transformers and reads its hidden states. Owns the model and the tokenizer."""
 
     def __init__(
         self,
@@ -56,15 +56,9 @@ class Capture:
         today: str | None = None,
     ) -> None:
         """`store_teacher`: also store a summary of the target's logits. `turns`, `today`: see conversation_mask."""
+        super().__init__(settings, architecture, aux_layers, turns, today)
         model = settings.model
-        self.shape = target.describe(model)
-        self.aux_layers = tuple(aux_layers)
-        self.states = architecture.states
-        self.turns: Turns = turns
-        self.today = today
-        self.tokenizer = target.load_tokenizer(model, settings.tokenizer)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.dtype: torch.dtype = getattr(torch, settings.dtype)
         # CPUs without instructions for a half type are many times slower in it than in float32.
         native = self.device.type == "cuda" or (self.dtype == torch.bfloat16 and cpu_has_bfloat16())
         self.compute_dtype = self.dtype if native else torch.float32
@@ -131,32 +125,6 @@ class PassOfSamples:
     aux_layers: Sequence[int]
 
 
-def contract_of(capture: Capture, model: str) -> Payload:
-    """The CaptureContract (src/core/target-contract.ts) of what `capture` makes."""
-    tokenizer: Any = capture.tokenizer
-    template = tokenizer.chat_template
-    logits = rule_json(capture.logits)
-    return {
-        **({"logits": logits} if logits else {}),
-        "target": model,
-        "targetHash": target.identity(model),
-        "shape": capture.shape,
-        "auxLayers": list(capture.aux_layers),
-        "layerConvention": "output",
-        "finalNorm": "post",
-        "dtype": str(capture.dtype).removeprefix("torch."),
-        "computeDtype": str(capture.compute_dtype).removeprefix("torch."),
-        "maskRule": "assistant-tokens",
-        "tokenizerHash": target.text_hash(tokenizer.backend_tokenizer.to_str()) if tokenizer.is_fast else None,
-        "templateHash": None if template is None else target.text_hash(_template_text(template)),
-        **({"templateDate": capture.today} if writes_date(tokenizer) else {}),
-    }
-
-
-def _template_text(template: str | dict[str, str]) -> str:
-    return template if isinstance(template, str) else json.dumps(template, sort_keys=True)
-
-
 @op("capture.open", "engine")
 def _open(payload: Payload) -> Payload:
     if payload["threads"]:
@@ -177,19 +145,19 @@ def _open(payload: Payload) -> Payload:
 
 @op("capture.encode", "engine")
 def _encode(payload: Payload) -> Payload:
-    capture = TABLE.borrow(payload["session"], Capture)
+    encoder = TABLE.borrow(payload["session"], Encoder)
     # Their places in the user's files are known to the caller, who names them in errors.
     conversations = [{"id": "conversation", **json.loads(text)} for text in payload["conversations"]]
     # The target does not know positions beyond its own.
-    kept = min(payload["maxLength"], capture.positions)
-    found = conversation_mask.encode_all(capture.tokenizer, conversations, turns=capture.turns, today=capture.today)
-    return {"results": [_result(capture, one, kept) for one in found]}
+    kept = min(payload["maxLength"], encoder.positions)
+    found = conversation_mask.encode_all(encoder.tokenizer, conversations, turns=encoder.turns, today=encoder.today)
+    return {"results": [_result(encoder, one, kept) for one in found]}
 
 
-def _result(capture: Capture, found: list[EncodedSample] | BridgeError, kept: int) -> Payload:
+def _result(encoder: Encoder, found: list[EncodedSample] | BridgeError, kept: int) -> Payload:
     try:
         if isinstance(found, list):
-            return {"samples": [_encoded(capture, sample, kept) for sample in found]}
+            return {"samples": [_encoded(encoder, sample, kept) for sample in found]}
     except BridgeError as exc:
         if exc.code != "FEATURE_INVALID":
             raise
@@ -197,8 +165,8 @@ def _result(capture: Capture, found: list[EncodedSample] | BridgeError, kept: in
     return {"error": {"code": found.code, "message": str(found), "details": found.details}}
 
 
-def _encoded(capture: Capture, sample: EncodedSample, kept: int) -> Payload:
-    _check_ids(sample.ids, capture.shape["vocabSize"])
+def _encoded(encoder: Encoder, sample: EncodedSample, kept: int) -> Payload:
+    _check_ids(sample.ids, encoder.shape["vocabSize"])
     tensors = {"input_ids": torch.tensor(sample.ids[:kept]), "loss_mask": torch.tensor(sample.mask[:kept])}
     return {**encoded(tensors, truncated=len(sample.ids) > kept), "turn": sample.turn}
 

@@ -49,5 +49,6 @@ class CaptureContract:
     tokenizer_hash: str | None
     template_hash: str | None
     compute_dtype: TorchDtype | None = None
+    engine: str | None = None
     template_date: str | None = None
     logits: LogitRule | None = None

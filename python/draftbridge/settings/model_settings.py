@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class VllmSettings:
+    python: str | None = None
+    args: dict[str, Any] = field(default_factory=dict)
+    scratch: str | None = None
 
 
 @dataclass(frozen=True)
@@ -12,6 +19,8 @@ class TargetSettings:
     dtype: Literal["float32", "bfloat16", "float16"]
     tokenizer: str | None
     devices: Literal["one", "all"] = "one"
+    engine: Literal["transformers", "vllm"] = "transformers"
+    vllm: VllmSettings = field(default_factory=VllmSettings)
 
 
 @dataclass(frozen=True)

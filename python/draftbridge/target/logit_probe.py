@@ -16,7 +16,7 @@ from draftbridge.target.target_shape import position_limit
 from draftbridge.target.target_weights import TargetWeights
 
 # The largest difference that rounding explains, as a share of the largest logit.
-_ROUNDING = {torch.float64: 1e-6, torch.float32: 1e-3, torch.float16: 1e-2, torch.bfloat16: 3e-2}
+ROUNDING = {torch.float64: 1e-6, torch.float32: 1e-3, torch.float16: 1e-2, torch.bfloat16: 3e-2}
 _FINAL, _AUX = StateFeature("hidden_state", "final"), StateFeature("aux_hidden_state", "aux")
 _TEXT = "The capital of France is Paris, and 2 + 3 = 5."
 _TOKENS = 24
@@ -65,7 +65,7 @@ def probe(
     _require_embedding(embedding[ids[0]], stored.to(device, dtype), tokens)
     head, finish = weights.head.to(device, dtype), finish.to(device, dtype)
     rebuilt = finish(hidden[0].to(device) @ head.T, slice(None))
-    return _compared(logits.to(device), rebuilt, tokens, _ROUNDING.get(dtype, 1e-3))
+    return _compared(logits.to(device), rebuilt, tokens, ROUNDING.get(dtype, 1e-3))
 
 
 def _passes(model: Any, ids: Tensor, aux_layers: Sequence[int]) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -97,7 +97,7 @@ def _require_causal(whole: Tensor, begun: Tensor) -> None:
         return
     alone, same = begun.float(), whole[:, : begun.shape[1]].float()
     difference = float((alone - same).abs().max() / alone.abs().max().clamp(min=1e-30))
-    if difference <= 3 * _ROUNDING.get(begun.dtype, 1e-3):
+    if difference <= 3 * ROUNDING.get(begun.dtype, 1e-3):
         return
     raise BridgeError(
         "CONFIG_INVALID",

@@ -4,11 +4,25 @@ import { Count } from './count.ts'
 // Sections of the config that cross the bridge whole. python/draftbridge/settings/model_settings.py has a dataclass with
 // the same fields for each; a test compares the two.
 
+/** `target.vllm` */
+export const VllmSettings = z.strictObject({
+  /** The interpreter of an environment that has vLLM. */
+  python: z.string().nullable().default(null),
+  /** Engine arguments by vLLM's own names, such as `tensor_parallel_size`. */
+  args: z.record(z.string(), z.json()).default({}),
+  /** The folder for files that wait to be stored. Null: that of temporary files. */
+  scratch: z.string().nullable().default(null),
+})
+export type VllmSettings = z.output<typeof VllmSettings>
+
 /** `target` */
 export const TargetSettings = z.strictObject({
   model: z.string().min(1),
   dtype: z.enum(['float32', 'bfloat16', 'float16']).default('bfloat16'),
   tokenizer: z.string().nullable().default(null),
+  /** What runs the target in `capture`: transformers in this process, or vLLM in one of its own. */
+  engine: z.enum(['transformers', 'vllm']).default('transformers'),
+  vllm: VllmSettings.prefault({}),
   /** GPUs that a capture lays the target over: one, or all that the process sees, for a target that one cannot hold. */
   devices: z.enum(['one', 'all']).default('one'),
 })

@@ -3,7 +3,6 @@ import type { OpInput } from '../../bridge/ops.ts'
 import type { Python } from '../../bridge/python.ts'
 import { type Owned, TensorSet } from '../../bridge/tensor-set.ts'
 import type { RunConfig } from '../../config/schema.ts'
-import { InOrder } from '../../core/concurrency/in-order.ts'
 import { finding, hasCode, isErrno } from '../../core/errors.ts'
 import { type RunId, SampleId } from '../../core/ids.ts'
 import { type Part, shareOf, takes } from '../../core/part.ts'
@@ -18,6 +17,7 @@ import { auxLayersOf } from '../train/draft-config-file.ts'
 import type { FeatureFile } from './feature-files.ts'
 import { atOrigin, type FeatureSource, type IsKnown, type SourceItem, type SourcePlan } from './feature-source.ts'
 import { type FeatureSurvey, foundEvent, openMasks, surveyFeatures } from './feature-survey.ts'
+import { itemsUnderWay, nextOf } from './items-under-way.ts'
 
 /** Limits of concurrent loads. The weight is in bytes: about three long samples of a 7B target. */
 const LOAD_LIMITS = { tasks: 16, weight: 192 * 2 ** 20 }
@@ -154,7 +154,7 @@ class IngestSource implements FeatureSource {
   }
 
   async *items(isKnown: IsKnown): AsyncGenerator<SourceItem> {
-    const loads = new InOrder<SourceItem>(LOAD_LIMITS, discard)
+    const loads = itemsUnderWay(LOAD_LIMITS)
     try {
       for (const [index, file] of this.#files.entries()) {
         if (!takes(this.#given.part, index)) continue
@@ -218,15 +218,6 @@ const unreachable = (file: string, cause: NodeJS.ErrnoException) =>
     { file, found: cause.message, fix: 'remove it or make it readable; if it is a link, check that its target exists' },
     { cause },
   )
-
-async function* nextOf(loads: InOrder<SourceItem>): AsyncGenerator<SourceItem> {
-  const item = await loads.next()
-  if (item !== undefined) yield item.value
-}
-
-async function discard(item: SourceItem): Promise<void> {
-  if (item.kind === 'sample') await item.tensors[Symbol.asyncDispose]()
-}
 
 /** The position in the sorted list of files, as in the reference implementation (SpecForge). */
 const fileSampleId = (runId: RunId, index: number): SampleId =>

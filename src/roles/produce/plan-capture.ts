@@ -11,6 +11,7 @@ import { auxLayersOf } from '../train/draft-config-file.ts'
 import { CaptureSource } from './capture-source.ts'
 import type { SourcePlan } from './feature-source.ts'
 import { Refusals } from './refusals.ts'
+import { VllmSource } from './vllm-source.ts'
 
 /** The plan to capture features: the target runs on the conversations of `data.conversations`. */
 export async function planCapture(config: RunConfig, python: Python, part: Part | null): Promise<SourcePlan> {
@@ -31,12 +32,14 @@ export async function planCapture(config: RunConfig, python: Python, part: Part 
     'target.dtype': dtype,
     ...(data.turns === 'all' ? {} : { 'data.turns': data.turns }),
     ...(data.teacher ? { 'data.teacher': 'stored' } : {}),
+    ...engineInputs(target),
     'target.tokenizer': tokenizer === null ? 'of-the-model' : sha256(tokenizer).slice(0, 16),
   })
   const open = async () => {
     await using _reads = new Owned(python, (await python.call('target.reads', {})).handle)
     const { shape } = await python.call('target.describe', { model: target.model })
     const auxLayers = await auxLayersOf(draft, shape)
+    if (target.engine === 'vllm') return await VllmSource.open({ config, files, python, part, auxLayers })
     const opened = await python.call('capture.open', { target, data, draft, auxLayers, threads: 0 })
     const { handle, device, batchTokens, contract } = opened
     const overlap = device !== 'cpu'
@@ -58,4 +61,17 @@ async function survey({ run, data }: RunConfig, files: readonly string[], part: 
   if (part === null && refusals.first !== null && refusals.samples === found.total) throw refusals.first
   refusals.expectFew(found.total, data.maxBadShare)
   return found
+}
+
+/** Engine arguments of vLLM that change how fast it computes and where, not what. */
+const NEUTRAL =
+  /^(tensor_parallel_size|pipeline_parallel_size|gpu_memory_utilization|max_num_batched_tokens|max_num_seqs)$/
+
+/** What decides which numbers the engine gives. A run does not go on with others. */
+function engineInputs({ engine, vllm }: RunConfig['target']): Record<string, string> {
+  if (engine === 'transformers') return {}
+  const args = Object.entries(vllm.args)
+    .filter(([name]) => !NEUTRAL.test(name))
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+  return { 'target.engine': args.length === 0 ? engine : `${engine} ${sha256(JSON.stringify(args)).slice(0, 16)}` }
 }

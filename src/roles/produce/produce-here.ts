@@ -25,8 +25,8 @@ async function partsHere({ features, store, manifest, launch, target }: RunConfi
   const layout = await manifestLayout(manifest)
   if (layout.kind === 'whole') return null
   if (layout.kind === 'parts') return layout.count
-  // A target that takes all GPUs leaves none for a second process.
-  const perGpu = target.devices === 'all' ? 1 : (await thisMachine()).gpus
+  // A target that takes all GPUs leaves none for a second process, and vLLM itself takes as many as it is told.
+  const perGpu = target.devices === 'all' || target.engine === 'vllm' ? 1 : (await thisMachine()).gpus
   const processes = launch.processes === 'auto' ? perGpu : launch.processes
   return processes > 1 ? processes : null
 }

@@ -61,14 +61,14 @@ export class TargetBatch implements AsyncDisposable {
   }
 }
 
-function sampleOf({ sampleId, where, isPart, order, about }: EncodedSample, tensors: TensorSet): SourceSample {
+export function sampleOf({ sampleId, where, isPart, order, about }: EncodedSample, tensors: TensorSet): SourceSample {
   const { numTokens, lossTokens, truncated } = about
   const facts = { trainedTokens: lossTokens, truncated, order }
   const provenance = { from: where.slice(-1000) }
   return { kind: 'sample', sampleId, isPart, origin: where, tensors, numTokens, facts, provenance }
 }
 
-const notFinite = (file: string, { field, found }: NonNullable<Outcome['bad']>) =>
+export const notFinite = (file: string, { field, found }: NonNullable<Outcome['bad']>) =>
   finding('FEATURE_INVALID', 'the target gives values that are no numbers', {
     file,
     field,
