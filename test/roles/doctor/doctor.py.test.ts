@@ -54,12 +54,13 @@ describe('doctor', () => {
 
   it('detects a file of another format, and an empty file', async () => {
     await writeFile(at('prompts.jsonl'), '')
-    const checks = await found({ data: { conversations: at('prompts.jsonl') }, eval: { prompts: at('train.jsonl') } })
+    await writeFile(at('other.jsonl'), '{"text":"a line of a book"}\n')
+    const checks = await found({ data: { conversations: at('prompts.jsonl') }, eval: { prompts: at('other.jsonl') } })
     expect(checks['data.conversations']).toMatchObject({
       state: 'error',
       reason: expect.stringContaining('no conversation'),
     })
-    expect(checks['eval.prompts']).toMatchObject({ state: 'error', reason: expect.stringContaining('train.jsonl:1: ') })
+    expect(checks['eval.prompts']).toMatchObject({ state: 'error', reason: expect.stringContaining('other.jsonl:1: ') })
     expect((await found({ draft: { config: dir } }))['draft.config']).toMatchObject({ state: 'error' })
   })
 
