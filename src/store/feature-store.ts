@@ -92,7 +92,7 @@ export class FeatureStore implements AsyncDisposable {
 
   /** Samples that are leased right now, by this store object. */
   get leases(): number {
-    return this.#parts.leases.size
+    return this.#parts.leases.size + this.#parts.claims.size
   }
 
   /** Publishes a copy of `tensors` as the newest generation of the sample; older ones are gone when it returns. */

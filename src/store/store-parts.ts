@@ -33,6 +33,8 @@ export interface StoreParts extends StorePorts {
   readonly manifests: CompleteManifests
   /** Removes one generation of a sample, whoever holds it, and takes its bytes off the count. The bytes that became free. */
   remove(key: BlobKey): Promise<number>
+  /** Frees one generation of a sample. The bytes that became free; null when somebody living has leased or claimed it. */
+  retire(key: BlobKey): Promise<number | null>
   /** Takes one generation out of reach and off the count. On a full disk that matters more than the reason. */
   quarantine(key: BlobKey, reason: string): Promise<void>
 }
@@ -70,10 +72,10 @@ export function assembleParts(
     await storedGenerations.removed(key)
     await freed(bytes)
   }
-  const leases = new SharedLeases(coordination, members, blobs, remove)
-  const claims = new Claims(notes, members)
-  const manifests = new CompleteManifests(notes)
   const { id, retain } = options
+  const leases = new SharedLeases(coordination, members, { retain, has: (key) => blobs.has(key), free: remove })
+  const claims = new Claims(coordination, members)
+  const manifests = new CompleteManifests(notes)
   return {
     id,
     retain,
@@ -87,6 +89,20 @@ export function assembleParts(
     space,
     manifests,
     remove,
+    retire: (key) => retireUnclaimed(key, claims, leases),
     quarantine,
   }
+}
+
+// With the claim of its own, nobody else's work on the sample is under way or begins.
+async function retireUnclaimed(key: BlobKey, claims: Claims, leases: SharedLeases): Promise<number | null> {
+  try {
+    const outcome = await claims.take(key)
+    if (outcome === 'gone') return await leases.retire(key)
+  } catch (error) {
+    if (hasCode(error, 'STORE_BUSY')) return null
+    throw error
+  }
+  await using _claim = { [Symbol.asyncDispose]: async () => void (await claims.giveBack(key)) }
+  return await leases.retire(key)
 }

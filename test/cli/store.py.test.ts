@@ -69,7 +69,7 @@ describe('store ls', () => {
     await using _ = await open.claim(ref)
     const { stdout } = await store('ls', '--json')
     const { runs, members } = JSON.parse(stdout)
-    expect([runs[0].leases, runs[0].claims, members]).toEqual([1, 1, { living: 1, dead: 0 }])
+    expect([runs[0].leases, runs[0].claims, members]).toEqual([0, 1, { living: 1, dead: 0 }])
     const rows = (await store('ls', '--samples')).stdout.split('\n').map((line) => line.split('\t'))
     const holders = Object.fromEntries(rows.map(([name, ...cells]) => [name, cells[3]]))
     const by = expect.stringMatching(new RegExp(`^claimed by process ${process.pid} on \\S+ \\(m[0-9a-f]{16}\\)$`))

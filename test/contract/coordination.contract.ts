@@ -37,12 +37,26 @@ export function describeCoordination(name: string, open: OpenClients): void {
       expect(await there.publish('blobs/k', 'y')).toBe(true)
     })
 
+    it('signs a name once, for everybody, and says again that it is its own', async () => {
+      const { here, there } = await entered()
+      const outcomes = await Promise.all([here, there].map((each) => each.sign('claims/k')))
+      expect(outcomes.filter((won) => won)).toHaveLength(1)
+      const [winner, loser] = outcomes[0] ? [here, there] : [there, here]
+      for (const each of [here, there]) expect(await each.notes.read('claims/k')).toBe(winner.memberId)
+      expect([await winner.sign('claims/k'), await loser.sign('claims/k')]).toEqual([true, false])
+      await loser.publishOver('claims/k', loser.memberId)
+      expect(await winner.sign('claims/k')).toBe(false)
+      await here.notes.create('leases/k/m1', '')
+      expect(await here.sign('leases/k')).toBe(false)
+    })
+
     it('lets a fenced member publish and withdraw nothing, and keeps what it published before', async () => {
       const { here, there } = await entered()
       await there.publish('blobs/before', 'x')
       await here.fence(there.memberId)
       await here.fence(there.memberId)
       await expect(there.publish('blobs/after', 'x')).rejects.toThrow()
+      for (const name of ['before', 'after']) await expect(there.publishOver(`blobs/${name}`, 'x')).rejects.toThrow()
       await expect(there.withdraw('blobs/before')).rejects.toThrow()
       expect(await here.notes.list('blobs')).toEqual(['before'])
       expect(await here.withdraw('blobs/before')).toBe(true)

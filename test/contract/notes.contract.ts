@@ -68,17 +68,35 @@ export function describeNotes(name: string, open: () => Promise<Notes>): void {
       expect(await notes.read('members/m1')).toBe('x2')
     })
 
-    it('enters and says whether the sign is there; leaves and takes an empty folder along', async () => {
+    it('enters; leaves, takes an empty folder along and says whether the sign is there', async () => {
       const notes = await open()
-      expect(await notes.enter('leases/k/m1', 'leases/k/freed')).toBe(false)
-      await notes.create('leases/k/freed', '')
-      expect(await notes.enter('leases/k/m2', 'leases/k/freed')).toBe(true)
+      for (const name of ['m1', 'm1', 'm2']) expect(await notes.enter(`leases/k/${name}`)).toBe(true)
       expect(await notes.leave('leases/k/m1', 'consumed/k')).toBe(false)
       await notes.create('consumed/k', '')
+      expect(await notes.list('leases/k')).toEqual(['m2'])
       expect(await notes.leave('leases/k/m2', 'consumed/k')).toBe(true)
-      expect(await notes.list('leases/k')).toEqual(['freed'])
-      await notes.leave('leases/k/freed', 'consumed/k')
       expect(await notes.list('leases')).toEqual([])
+    })
+
+    it('a name is a note or a folder: of one that becomes the note and one that enters the folder, one succeeds', async () => {
+      const notes = await open()
+      for (let round = 0; round < 20; round += 1) {
+        const name = `leases/k${round}`
+        const [noted, entered] = await Promise.all([notes.create(name, ''), notes.enter(`${name}/m1`)])
+        expect([noted, entered].filter((won) => won)).toHaveLength(1)
+        expect(await notes.isNote(name)).toBe(noted)
+        expect(await notes.list(name)).toEqual(entered ? ['m1'] : [])
+        expect(await notes.create(name, '')).toBe(false)
+        expect(await notes.enter(`${name}/m2`)).toBe(entered)
+      }
+      expect([await notes.isNote('leases/none'), await notes.isNote('leases')]).toEqual([false, false])
+    })
+
+    it('removes no folder as a note', async () => {
+      const notes = await open()
+      await notes.enter('leases/k/m1')
+      expect(await notes.remove('leases/k')).toBe(false)
+      expect(await notes.list('leases/k')).toEqual(['m1'])
     })
   })
 }

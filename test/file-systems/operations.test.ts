@@ -133,6 +133,8 @@ describeOnFuse('other moods', () => {
     for (const round of [1, 2, 3, 4]) {
       expect(await mine.notes.createAlone(`claims/k${round}/mine`, '')).toBe(true)
       expect(await theirs.notes.createAlone(`claims/k${round}/theirs`, '')).toBe(false)
+      expect(await mine.sign(`claims/signed${round}`)).toBe(true)
+      expect(await theirs.sign(`claims/signed${round}`)).toBe(false)
       expect(await mine.notes.create(`epochs/${round}`, 'mine')).toBe(true)
       expect(await theirs.notes.create(`epochs/${round}`, 'theirs')).toBe(false)
     }

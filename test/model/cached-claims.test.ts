@@ -1,16 +1,27 @@
-import path from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { hasCode } from '../../src/core/errors.ts'
 import { RunId, SampleId, StoreId } from '../../src/core/ids.ts'
 import type { SampleRef } from '../../src/core/sample-ref.ts'
 import type { Blobs, StoredBlob } from '../../src/store/blobs/blobs.ts'
+import type { Coordination } from '../../src/store/coordination/coordination.ts'
 import type { Notes } from '../../src/store/coordination/notes.ts'
+import type { Claim } from '../../src/store/feature-store.ts'
 import { FeatureStore } from '../../src/store/feature-store.ts'
 import { everyInterleaving, type Step } from '../support/interleavings.ts'
 import { hollowPorts, hollowSet, type SharedMemory, sharedMemory } from '../support/watched-ports.ts'
 
-/** How a claim is decided. The last two are wrong and must be found. */
-type Rule = 'by the server' | 'a look finds the sample' | 'a look finds nobody'
+/** How a claim is decided. All but the first are wrong and must be found. */
+type Rule =
+  | 'by the server'
+  | 'a look finds the sample'
+  | 'a look finds nobody'
+  | 'a takeover does not look again'
+  | 'a fence comes too late for an acknowledgement'
+
+/** Of takeovers. A machine that waits for it takes no steps. */
+interface Lock {
+  held: boolean
+}
 
 /** One machine of the model. What the server decides waits for its turn; what is only read comes out of its cache. */
 class Machine {
@@ -18,13 +29,15 @@ class Machine {
   step: Step = async () => undefined
   /** As the server has it: a machine that is fenced right afterwards does not learn of it. */
   acknowledged = 0
+  holds: Claim | undefined
   readonly #rule: Rule
 
-  constructor(memory: SharedMemory, rule: Rule) {
+  constructor(memory: SharedMemory, lock: Lock, rule: Rule) {
     this.#rule = rule
     const { blobs, coordination } = hollowPorts(memory)
-    const notes = { ...coordination.notes, ...this.#notes(coordination.notes) }
-    const ports = { blobs: { ...blobs, ...this.#blobs(blobs) }, coordination: { ...coordination, notes } }
+    const notes = { ...coordination.notes, ...this.#notes(coordination.notes, lock) }
+    const decided = { ...coordination, ...this.#decided(coordination, memory.facts.notes), notes }
+    const ports = { blobs: { ...blobs, ...this.#blobs(blobs) }, coordination: decided }
     this.store = new FeatureStore(ports, { id: StoreId.parse('store'), retain: false })
   }
 
@@ -50,28 +63,50 @@ class Machine {
     }
   }
 
-  #notes(notes: Notes): Pick<Notes, 'createAlone' | 'enter' | 'move' | 'remove'> {
+  #decided(coordination: Coordination, shared: Notes): Pick<Coordination, 'sign' | 'publishOver' | 'withdraw'> {
     return {
+      sign: async (name) => {
+        await this.step()
+        if (this.#rule !== 'a look finds nobody' || !name.startsWith('claims/')) return coordination.sign(name)
+        if ((await shared.read(name)) !== null) return false
+        await this.step()
+        await shared.write(name, coordination.memberId)
+        return true
+      },
+      publishOver: async (name, text) => {
+        await this.step()
+        if (this.#rule === 'a fence comes too late for an acknowledgement') await shared.write(name, text)
+        else await coordination.publishOver(name, text)
+        if (name.startsWith('consumed/')) this.acknowledged += 1
+      },
+      withdraw: async (name) => {
+        await this.step()
+        return coordination.withdraw(name)
+      },
+    }
+  }
+
+  #notes(notes: Notes, lock: Lock): Pick<Notes, 'createAlone' | 'read' | 'remove'> {
+    let claimant: string | null = null
+    return {
+      // The lock of takeovers: a machine that waits for it asks again only when it may get it.
       createAlone: async (name, text) => {
-        await this.step()
-        if (this.#rule !== 'a look finds nobody' || !name.startsWith('claims/')) return notes.createAlone(name, text)
-        if ((await notes.list(path.posix.dirname(name))).length > 0) return false
-        await this.step()
-        return notes.create(name, text)
+        await this.step(() => !lock.held)
+        lock.held = await notes.createAlone(name, text)
+        return lock.held
       },
-      enter: async (name, sign) => {
+      read: async (name) => {
+        if (!name.startsWith('claims/')) return notes.read(name)
+        if (this.#rule === 'a takeover does not look again' && claimant !== null) return claimant
         await this.step()
-        return notes.enter(name, sign)
-      },
-      move: async (from, to) => {
-        await this.step()
-        const moved = await notes.move(from, to)
-        if (moved && to.endsWith('/acked')) this.acknowledged += 1
-        return moved
+        claimant = await notes.read(name)
+        return claimant
       },
       remove: async (name) => {
-        if (name.endsWith('/acked')) await this.step()
-        return notes.remove(name)
+        if (name.startsWith('claims/')) await this.step()
+        const removed = await notes.remove(name)
+        if (removed && name.startsWith('takeover/')) lock.held = false
+        return removed
       },
     }
   }
@@ -82,11 +117,13 @@ const about = { runId: RunId.parse('run'), numTokens: 2, provenance: {} }
 /** A sample that both machines have read, so that both have it in their cache. */
 async function readByBoth(rule: Rule) {
   const memory = sharedMemory()
-  const [here, there] = [new Machine(memory, rule), new Machine(memory, rule)]
+  const lock = { held: false }
+  const [here, there] = [new Machine(memory, lock, rule), new Machine(memory, lock, rule)]
   await using tensors = hollowSet()
   const ref = await here.store.put(SampleId.parse('s'), tensors, about)
   for (const { store } of [here, there]) await (await store.claim(ref))[Symbol.asyncDispose]()
-  return { here, there, ref, stored: () => memory.tensors.held.size > 0 }
+  const dead = new Machine(memory, lock, 'by the server')
+  return { here, there, dead, ref, stored: () => memory.tensors.held.size > 0 }
 }
 
 async function work({ store }: Machine, ref: SampleRef): Promise<void> {
@@ -107,10 +144,11 @@ async function explored(rule: Rule, deeds: (model: Model) => readonly ((step: St
     const model = await readByBoth(rule)
     await run(deeds(model))
     for (const machine of [model.here, model.there]) machine.step = async () => undefined
+    if (model.here.holds !== undefined && model.there.holds !== undefined) wrongs.add('claimed by both')
     const times = model.here.acknowledged + model.there.acknowledged
     if (times > 1) wrongs.add('acknowledged twice')
     if (times === 0 && !model.stored()) wrongs.add('lost')
-    for (const { store } of [model.here, model.there]) await store.close()
+    for (const { store } of [model.here, model.there, model.dead]) await store.close()
     return wrongs.size === 0
   })
   return { orders, wrongs: [...wrongs] }
@@ -142,20 +180,41 @@ const oneIsFenced = ({ here, there, ref }: Model) => [
   },
 ]
 
+/** Both find the claim of a dead machine, and take it over. */
+const bothTakeOver = ({ here, there, dead, ref }: Model) => {
+  let found: Promise<void> | undefined
+  const died = async () => {
+    await dead.store.claim(ref)
+    await here.store.fence(dead.store.memberId)
+  }
+  return [here, there].map((machine) => async (step: Step) => {
+    found ??= died()
+    await found
+    machine.step = step
+    machine.holds = await machine.store.claim(ref).catch((error: unknown) => {
+      if (!hasCode(error, 'STORE_BUSY')) throw error
+      return undefined
+    })
+  })
+}
+
 describe('two machines that have cached a sample, in every order of what the server decides', () => {
   it.each([
     ['claim it', bothWork],
     ['claim it, and one is fenced', oneIsFenced],
+    ['take over the claim of a dead one', bothTakeOver],
   ])('%s: its work is acknowledged once at most, and it is never lost', async (_, deeds) => {
     const { orders, wrongs } = await explored('by the server', deeds)
     expect(wrongs).toEqual([])
     expect(orders).toBeGreaterThan(100)
   })
 
-  it.each(['a look finds the sample', 'a look finds nobody'] as const)(
-    'a rule that is wrong is found: %s',
-    async (rule) => {
-      expect((await explored(rule, bothWork)).wrongs).toEqual(['acknowledged twice'])
-    },
-  )
+  it.each([
+    ['a look finds the sample', bothWork, 'acknowledged twice'],
+    ['a look finds nobody', bothWork, 'acknowledged twice'],
+    ['a fence comes too late for an acknowledgement', oneIsFenced, 'acknowledged twice'],
+    ['a takeover does not look again', bothTakeOver, 'claimed by both'],
+  ] as const)('a rule that is wrong is found: %s', async (rule, deeds, wrong) => {
+    expect((await explored(rule, deeds)).wrongs).toEqual([wrong])
+  })
 })

@@ -1,5 +1,5 @@
-/** Waits for its task's turn. */
-export type Step = () => Promise<void>
+/** Waits for its task's turn, which does not come before `ready` says so. */
+export type Step = (ready?: () => boolean) => Promise<void>
 type Task = (step: Step) => Promise<void>
 
 /**
@@ -28,7 +28,7 @@ interface Choice {
 const isLast = (choice: Choice | undefined): boolean => choice !== undefined && choice.taken + 1 >= choice.of
 
 async function play(tasks: readonly Task[], path: readonly Choice[], choices: Choice[]): Promise<void> {
-  const waiting = new Map<number, () => void>()
+  const waiting = new Map<number, { readonly go: () => void; readonly ready: () => boolean }>()
   let idle: () => void = () => undefined
   let running = tasks.length
   const paused = () => {
@@ -41,24 +41,25 @@ async function play(tasks: readonly Task[], path: readonly Choice[], choices: Ch
       if (running === 0) resolve()
     })
   const ends = tasks.map(async (task, index) => {
-    const step = () =>
-      new Promise<void>((resolve) => {
-        waiting.set(index, resolve)
+    const step: Step = (ready = () => true) =>
+      new Promise<void>((go) => {
+        waiting.set(index, { go, ready })
         paused()
       })
     await task(step).finally(paused)
   })
   for (;;) {
     await allPaused()
-    const ready = [...waiting.keys()].sort()
-    if (ready.length === 0) break
+    if (waiting.size === 0) break
+    const ready = [...waiting].flatMap(([index, { ready }]) => (ready() ? [index] : [])).sort()
+    if (ready.length === 0) throw new Error('every task waits for another one')
     const taken = ready.length === 1 ? 0 : (path[choices.length]?.taken ?? 0)
     if (ready.length > 1) choices.push({ taken, of: ready.length })
     const chosen = ready[taken] ?? 0
-    const go = waiting.get(chosen)
+    const next = waiting.get(chosen)
     waiting.delete(chosen)
     running += 1
-    go?.()
+    next?.go()
   }
   await Promise.all(ends)
 }

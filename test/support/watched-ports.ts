@@ -134,7 +134,9 @@ function watchedCoordination(coordination: Coordination, called: (call: Call) =>
     spansProcesses,
     notes: watchedNotes(notes, called),
     publish: (name, text) => coordination.publish(name, text),
+    publishOver: (name, text) => coordination.publishOver(name, text),
     withdraw: (name) => coordination.withdraw(name),
+    sign: (name) => coordination.sign(name),
     enter: () => coordination.enter(),
     fence: (member) => coordination.fence(member),
     leave: () => coordination.leave(),
@@ -154,11 +156,12 @@ function watchedNotes(notes: Notes, called: (call: Call) => Promise<void>): Note
     has: (name) => notes.has(name),
     move: (from, to) => notes.move(from, to),
     remove: (name) => notes.remove(name),
-    enter: async (name, sign) => {
+    enter: async (name) => {
       await called('enter')
-      return notes.enter(name, sign)
+      return notes.enter(name)
     },
     leave: (name, sign) => notes.leave(name, sign),
+    isNote: (name) => notes.isNote(name),
     removeFolder: (folder) => notes.removeFolder(folder),
     list: (folder) => notes.list(folder),
     rewrite: (name, text) => notes.rewrite(name, text),

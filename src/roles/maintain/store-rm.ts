@@ -57,7 +57,7 @@ export async function removeRun(location: StoreLocation, options: RmOptions): Pr
   for (let at = 0; at < ordered.length; at += AT_ONCE) {
     signal.throwIfAborted()
     const some = ordered.slice(at, at + AT_ONCE)
-    // `retire` keeps an object on which another process has taken a lease in the meantime.
+    // `retire` keeps an object that another process has leased or claimed in the meantime.
     const removed = await Promise.all(some.map(({ key }) => retired(store, key)))
     const kept = some.find((_, index) => removed[index] === null)
     if (kept !== undefined) throw inUse(run, keySegment(kept.key), 'a running process')
@@ -68,7 +68,7 @@ export async function removeRun(location: StoreLocation, options: RmOptions): Pr
 // Without room for the notes of a removal the sample goes without them: nobody held it a moment ago.
 async function retired({ parts }: MaintenanceStore, key: BlobKey): Promise<number | null> {
   try {
-    return await parts.leases.retire(key)
+    return await parts.retire(key)
   } catch (error) {
     if (!hasCode(error, 'STORE_FULL')) throw error
     return await parts.remove(key)

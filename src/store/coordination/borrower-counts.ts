@@ -32,6 +32,10 @@ export class BorrowerCounts {
     return entry.consumed ? 'consumed' : 'released'
   }
 
+  has(key: BlobKey): boolean {
+    return this.#entries.has(keyText(key))
+  }
+
   /** Forgets all borrowers and returns what they held. */
   clear(): readonly BlobKey[] {
     const keys = [...this.#entries.values()].map((entry) => entry.key)

@@ -1,42 +1,50 @@
-import { type CodedError, finding, hasCode } from '../../core/errors.ts'
+import { type CodedError, finding, hasCode, isErrno } from '../../core/errors.ts'
 import { type BlobKey, keySegment, keyText } from '../blob-key.ts'
-
+import type { Coordination } from './coordination.ts'
 import type { Members } from './members.ts'
-import type { Notes } from './notes.ts'
+import { NoteLock } from './note-lock.ts'
 
-const ACKED = 'acked'
+const LOCK = 'takeover/lock'
 const ROUNDS = 20
 
-/** `gone`: some member has acknowledged the work on the sample. */
+/** `gone`: the sample is consumed, and is being freed. */
 export type ClaimOutcome = 'ours' | 'gone'
 
 /**
  * Claims: the right of one member, among all processes, to do the work on a sample. k stands for <sampleId>.<generation>.
- * The folder claims/k holds at most one note: the holder's, named by the member, or `acked`.
+ * The note claims/k says who has it.
  *
- * claim:       create claims/k/<me>, alone in its folder. If that fails, list the folder. `acked`: too late. A living
- *              member: busy. A dead member: fence it, then move its note to claims/k/<me>; of several that try, one succeeds.
- * acknowledge: move claims/k/<me> to claims/k/acked: THE COMMIT POINT. If the note is gone, this member was taken for dead
- *              and another does the work. Then the sample is consumed and freed (see SharedLeases), `acked` last.
- * give back:   remove claims/k/<me>, then the folder.
+ * claim:       create claims/k. If it is there, read it. A living member: busy. A dead member: fence it, and under the lock
+ *              of takeovers read claims/k again. If it still names the dead member and there is no consumed/k, replace it.
+ * acknowledge: publish consumed/k: THE COMMIT POINT. It fails once this member was fenced. Then the sample is freed (see
+ *              SharedLeases), and claims/k after it.
+ * give back:   withdraw claims/k, which also fails once this member was fenced.
  *
- * A holder also has a lease, so nothing frees the sample meanwhile.
- * Whoever gets a claim must see afterwards that the sample is stored (`Blobs.has`): `acked` is removed after the sample.
+ * Whoever gets a claim must see afterwards that the sample is stored (`Blobs.has`): claims/k is removed after the sample.
  * A file system may answer a look out of its cache, so no look decides: only an exclusive creation, a rename, a removal or
  * a link does.
- * Nothing is acknowledged twice: there is one note, and both the takeover and the acknowledgement move it away.
- * A crash loses nothing: before the commit point the note of the dead member is there and is taken over; after it `acked`
- * is there until the sample is gone, and any member that finds it frees the sample.
- * A fenced process that wakes up does no harm: its move finds no note, and its acknowledgement fails.
+ * Nothing is acknowledged twice: claims/k is there from the claim until the sample is gone, so nobody else can create it. It
+ * is replaced only after its member was fenced, when an acknowledgement of that member either stands or cannot come any more.
+ * No living member's claim is replaced: only a takeover replaces claims/k, and takeovers are made one at a time.
+ * A crash loses nothing: before the commit point the claim of the dead member is taken over; after it consumed/k is there
+ * until the sample is gone, and any member that finds it frees the sample.
+ * A fenced process that does not know it may still create claims/k. It counts as the claim of a dead member.
  */
 export class Claims {
-  readonly #notes: Notes
+  readonly #coordination: Coordination
   readonly #members: Members
+  readonly #takeovers: NoteLock
   readonly #held = new Map<string, BlobKey>()
 
-  constructor(notes: Notes, members: Members) {
-    this.#notes = notes
+  constructor(coordination: Coordination, members: Members) {
+    this.#coordination = coordination
     this.#members = members
+    this.#takeovers = new NoteLock(coordination.notes, LOCK, coordination.memberId, members)
+  }
+
+  /** Samples that this process has claimed. */
+  get size(): number {
+    return this.#held.size
   }
 
   /** @throws STORE_BUSY while another living member has it. */
@@ -44,13 +52,9 @@ export class Claims {
     if (this.#held.has(keyText(key))) throw claimed(key, 'this process')
     this.#held.set(keyText(key), key)
     try {
-      for (let round = 0; round < ROUNDS; round += 1) {
-        if (await this.#notes.createAlone(this.#mine(key), '')) return 'ours'
-        const taken = await this.#takeOver(key)
-        if (taken === 'gone') this.#held.delete(keyText(key))
-        if (taken !== 'again') return taken
-      }
-      throw claimed(key, 'several processes in turn')
+      const outcome = await this.#take(key)
+      if (outcome === 'gone') this.#held.delete(keyText(key))
+      return outcome
     } catch (error) {
       // After an error of the store the claim may stand, and then it would for as long as this process lives.
       if (!hasCode(error, 'STORE_BUSY')) await this.giveBack(key).catch(() => undefined)
@@ -61,17 +65,23 @@ export class Claims {
 
   /** False when the claim was lost: another member may have it. */
   async acknowledge(key: BlobKey): Promise<boolean> {
-    const moved = await this.#notes.move(this.#mine(key), `${folderOf(key)}/${ACKED}`)
+    const { memberId } = this.#coordination
+    const publish = () => this.#coordination.publishOver(consumedNote(key), memberId)
+    const stands = await unlessFenced(() => this.#coordination.inReserve(publish))
     this.#held.delete(keyText(key))
-    return moved
+    return stands !== null
   }
 
   /** False when the claim was lost: another member may have it. */
   async giveBack(key: BlobKey): Promise<boolean> {
-    const ours = await this.#notes.remove(this.#mine(key))
+    const ours = await unlessFenced(() => this.#coordination.withdraw(claimNote(key)))
     this.#held.delete(keyText(key))
-    if (ours) await this.#notes.removeFolder(folderOf(key))
-    return ours
+    return ours === true
+  }
+
+  /** The member that has claimed the sample, alive or not. */
+  holder(key: BlobKey): Promise<string | null> {
+    return this.#coordination.notes.read(claimNote(key))
   }
 
   /** Gives back all claims of this process. */
@@ -79,27 +89,47 @@ export class Claims {
     for (const key of [...this.#held.values()]) await this.giveBack(key)
   }
 
-  async #takeOver(key: BlobKey): Promise<ClaimOutcome | 'again'> {
-    for (const holder of await this.#notes.list(folderOf(key))) {
-      if (holder === ACKED) return 'gone'
-      // Our own: the move succeeded and NFS lost its answer.
-      if (holder === this.#members.id) return 'ours'
+  async #take(key: BlobKey): Promise<ClaimOutcome> {
+    const { notes } = this.#coordination
+    for (let round = 0; round < ROUNDS; round += 1) {
+      // In the reserve: on a full disk a claim comes before whatever frees room.
+      if (await this.#coordination.inReserve(() => this.#coordination.sign(claimNote(key)))) return 'ours'
+      const holder = await this.holder(key)
+      if (holder === null) continue
+      // The takeover succeeded, and the file system lost its answer.
+      if (holder === this.#coordination.memberId) return 'ours'
+      if (await notes.has(consumedNote(key))) return 'gone'
       const verdict = await this.#members.look(holder)
       if (verdict.state !== 'dead') throw claimed(key, await this.#members.describe(holder, verdict))
-      await this.#members.fence(holder)
-      if (!(await this.#notes.move(`${folderOf(key)}/${holder}`, this.#mine(key)))) continue
-      await this.#notes.remove(`leases/${keySegment(key)}/${holder}`)
-      return 'ours'
+      const taken = await this.#takeovers.run(() => this.#takeOver(key, holder))
+      if (taken !== 'again') return taken
     }
-    return 'again'
+    throw claimed(key, 'several processes in turn')
   }
 
-  #mine(key: BlobKey): string {
-    return `${folderOf(key)}/${this.#members.id}`
+  async #takeOver(key: BlobKey, dead: string): Promise<ClaimOutcome | 'again'> {
+    const { notes, memberId } = this.#coordination
+    await this.#members.fence(dead)
+    // Its acknowledgement, if there is one, is to be seen from here on.
+    if ((await this.holder(key)) !== dead) return 'again'
+    if (await notes.has(consumedNote(key))) return 'gone'
+    await this.#coordination.publishOver(claimNote(key), memberId)
+    return 'ours'
   }
 }
 
-const folderOf = (key: BlobKey): string => `claims/${keySegment(key)}`
+export const claimNote = (key: BlobKey): string => `claims/${keySegment(key)}`
+export const consumedNote = (key: BlobKey): string => `consumed/${keySegment(key)}`
+
+/** Null when this member was fenced: then it may publish and withdraw nothing. */
+async function unlessFenced<T>(task: () => Promise<T>): Promise<T | null> {
+  try {
+    return await task()
+  } catch (error) {
+    if (isErrno(error, 'ENOENT') || hasCode(error, 'STORE_BUSY')) return null
+    throw error
+  }
+}
 
 function claimed(key: BlobKey, by: string): CodedError {
   return finding('STORE_BUSY', 'this sample is claimed already', {

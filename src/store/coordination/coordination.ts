@@ -9,6 +9,8 @@ import type { Notes } from './notes.ts'
 export interface PublishRight {
   /** Puts a new note, whole. `text` must not be empty. False when the name is taken. Throws once this member is fenced. */
   publish(name: string, text: string): Promise<boolean>
+  /** Puts a note, whole, in place of what has its name. Throws once this member is fenced. */
+  publishOver(name: string, text: string): Promise<void>
   /** Removes a note. False when it was not there. Throws once this member is fenced. */
   withdraw(name: string): Promise<boolean>
 }
@@ -25,7 +27,12 @@ export interface Coordination extends PublishRight {
   readonly spansProcesses: boolean
   readonly notes: Notes
   /**
-   * Makes this member's place, without which it can publish, withdraw and write nothing. Call it before any of that; once,
+   * Puts a note that has this member's id as its text. False when something else has the name; true when this
+   * member has signed it before. Cheaper than `publish`, but a fence does not prevent it.
+   */
+  sign(name: string): Promise<boolean>
+  /**
+   * Makes this member's place, without which it can publish, withdraw, sign and write nothing. Call it before any of that; once,
    * or again after it failed.
    */
   enter(): Promise<void>

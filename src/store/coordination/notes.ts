@@ -19,13 +19,15 @@ export interface Notes {
   move(from: string, to: string): Promise<boolean>
   /** False when it was not there. */
   remove(name: string): Promise<boolean>
-  /** Creates an empty note unless it is there already, and returns whether the note `sign` in the same folder is there. */
-  enter(name: string, sign: string): Promise<boolean>
+  /** Creates an empty note unless it is there already. False when a note has the name of the folder. */
+  enter(name: string): Promise<boolean>
   /** Removes a note, and its folder if that is empty then, and returns whether the note `sign` elsewhere is there. */
   leave(name: string, sign: string): Promise<boolean>
+  /** Whether there is a note, and not a folder, of this name. */
+  isNote(name: string): Promise<boolean>
   /** Removes an empty folder. False when something is in it; true also when there is no such folder. */
   removeFolder(folder: string): Promise<boolean>
-  /** The names in a folder, without their path: notes and folders. */
+  /** The names in a folder, without their path: notes and folders. None when a note has the name. */
   list(folder: string): Promise<readonly string[]>
   /** Replaces the text of a note by one of the same length, not in one step. False when the note is gone: none is made. */
   rewrite(name: string, text: string): Promise<boolean>

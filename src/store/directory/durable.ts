@@ -1,4 +1,4 @@
-import { stat, writeFile } from 'node:fs/promises'
+import { lstat, writeFile } from 'node:fs/promises'
 import { errnoName, isErrno } from '../../core/errors.ts'
 import { removedAtEnd } from '../../core/files/removed-at-end.ts'
 import { unavailable } from '../../core/files/storage-error.ts'
@@ -26,7 +26,7 @@ export async function publish(staged: string, final: string, calls = remoteCalls
     if (!isErrno(error, 'EEXIST')) throw error
     // NFS may do the link and lose the answer; the second try then says EEXIST of our own file.
     // Exact: inode numbers of Lustre and others do not fit into a JavaScript number.
-    const [ours, theirs] = await Promise.all([staged, final].map((file) => stat(file, { bigint: true })))
+    const [ours, theirs] = await Promise.all([staged, final].map((file) => lstat(file, { bigint: true })))
     return ours?.ino === theirs?.ino && ours?.dev === theirs?.dev
   }
 }

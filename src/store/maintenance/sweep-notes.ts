@@ -1,3 +1,4 @@
+import { hasCode } from '../../core/errors.ts'
 import { type BlobKey, keyOfSegment } from '../blob-key.ts'
 
 import type { StoreParts } from '../store-parts.ts'
@@ -44,29 +45,48 @@ export class NoteSweep {
   }
 
   async #claims(): Promise<void> {
-    const { dryRun, countRemoved, retire } = this.#options
-    await this.#perKey('claims', async (key, holder, folder) => {
-      // The work was acknowledged, and its holder died before the sample was freed.
-      if (holder === 'acked') {
-        countRemoved('claims', (dryRun ? await retire(key) : await this.#parts.leases.consume(key)) ?? 0)
-      } else if (await this.isDead(holder)) {
-        countRemoved('claims', 0)
-        if (!dryRun) await this.#removeHolder(folder, holder)
-      }
+    const { claims, coordination } = this.#parts
+    for (const name of await coordination.notes.list('claims')) {
+      const key = keyOfSegment(name)
+      const holder = key === null ? null : await claims.holder(key)
+      if (key === null || holder === null || !(await this.isDead(holder))) continue
+      this.#options.countRemoved('claims', 0)
+      if (!this.#options.dryRun) await this.#endClaim(key)
+    }
+  }
+
+  // Where the sample is consumed its claim goes with it: see `#consumed`.
+  async #endClaim(key: BlobKey): Promise<void> {
+    const { claims } = this.#parts
+    const outcome = await claims.take(key).catch((error: unknown) => {
+      if (hasCode(error, 'STORE_BUSY')) return 'busy'
+      throw error
     })
+    if (outcome === 'ours') await claims.giveBack(key)
   }
 
   async #leases(): Promise<void> {
-    const { dryRun, countRemoved, retire } = this.#options
-    await this.#perKey('leases', async (key, holder, folder) => {
+    const { countRemoved, retire } = this.#options
+    const { notes } = this.#parts.coordination
+    for (const name of await notes.list('leases')) {
+      const key = keyOfSegment(name)
+      if (key === null) continue
       // The process that was freeing the sample died before it had finished.
-      if (holder === 'freed') {
-        countRemoved('leases', (await retire(key)) ?? 0)
-      } else if (await this.isDead(holder)) {
-        countRemoved('leases', 0)
-        if (!dryRun) await this.#removeHolder(folder, holder)
-      }
-    })
+      if (await notes.isNote(`leases/${name}`)) countRemoved('leases', (await retire(key)) ?? 0)
+      else await this.#endLeases(`leases/${name}`)
+    }
+  }
+
+  async #endLeases(folder: string): Promise<void> {
+    const { dryRun, countRemoved } = this.#options
+    const { notes } = this.#parts.coordination
+    const holders = await notes.list(folder)
+    if (holders.length === 0 && !dryRun) await notes.removeFolder(folder)
+    for (const holder of holders) {
+      if (!(await this.isDead(holder))) continue
+      countRemoved('leases', 0)
+      if (!dryRun) await this.#removeHolder(folder, holder)
+    }
   }
 
   // Consumed samples whose last holder died before it could free them.
@@ -87,24 +107,9 @@ export class NoteSweep {
 
   async #heldByLiving(name: string): Promise<boolean> {
     for (const holder of await this.#parts.coordination.notes.list(`leases/${name}`)) {
-      if (holder !== 'freed' && !(await this.isDead(holder))) return true
+      if (!(await this.isDead(holder))) return true
     }
     return false
-  }
-
-  async #perKey(
-    part: 'claims' | 'leases',
-    each: (key: BlobKey, holder: string, folder: string) => Promise<void>,
-  ): Promise<void> {
-    const { notes } = this.#parts.coordination
-    for (const name of await notes.list(part)) {
-      const key = keyOfSegment(name)
-      if (key === null) continue
-      const folder = `${part}/${name}`
-      const holders = await notes.list(folder)
-      for (const holder of holders) await each(key, holder, folder)
-      if (holders.length === 0 && !this.#options.dryRun) await notes.removeFolder(folder)
-    }
   }
 
   // Asked once for each member: within one sweep the answer is kept.

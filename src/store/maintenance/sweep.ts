@@ -166,7 +166,7 @@ class Sweep {
 
   /** Frees a sample, or in a dry run only computes it. The bytes that become free; null when a living process holds it. */
   async retire(key: BlobKey): Promise<number | null> {
-    if (!this.#options.dryRun) return this.#parts.leases.retire(key)
+    if (!this.#options.dryRun) return this.#parts.retire(key)
     if (await this.#isHeld(key)) return null
     const object = await this.#inventory.object(key)
     return object === null ? 0 : this.#wouldFree.add(object)
@@ -183,10 +183,9 @@ class Sweep {
   }
 
   async #isHeld(key: BlobKey): Promise<boolean> {
-    for (const holder of await this.#parts.coordination.notes.list(`leases/${keySegment(key)}`)) {
-      if (MEMBER.test(holder) && !(await this.#parts.members.dead(holder))) return true
-    }
-    return false
+    const { claims, leases, members } = this.#parts
+    const holder = await claims.holder(key)
+    return (holder !== null && !(await members.dead(holder))) || (await leases.held(key))
   }
 
   async #dropFile(kind: SweepKind, { file, bytes }: FoundFile): Promise<void> {

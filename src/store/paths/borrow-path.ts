@@ -50,7 +50,7 @@ export class BorrowPath {
     // At the same time: SharedLeases says why that is safe. A read is wasted when the lease fails, which is rare.
     const [found, taken] = await Promise.all([
       this.#read(wanted, options),
-      outcomes(refs, (ref) => this.#parts.leases.takeStored(ref)),
+      outcomes(refs, (ref) => this.#parts.leases.take(ref)),
     ])
     const copies = await this.#settle(refs, taken, found, giveBack)
     const failed = copies.find((copy) => copy instanceof Error)
@@ -132,18 +132,13 @@ export class BorrowPath {
   /** False when the sample is gone. */
   async #takeClaim(ref: SampleRef): Promise<boolean> {
     const { blobs, leases, claims } = this.#parts
-    if (!(await leases.take(ref))) return false
-    const outcome = await claims.take(ref).catch(async (error: unknown) => {
-      await leases.drop(ref, false).catch(() => undefined)
-      throw error
-    })
-    if (outcome === 'gone') {
-      await leases.drop(ref, true)
+    if ((await claims.take(ref)) === 'gone') {
+      await leases.retire(ref)
       return false
     }
     let stored = false
     try {
-      // `acked` goes after the sample: who got the claim because it has gone already does not find the sample.
+      // The note of a claim goes after the sample: who got the claim because it has gone already does not find the sample.
       stored = await blobs.has(ref)
     } finally {
       if (!stored) await this.#giveBack(ref)
@@ -153,7 +148,6 @@ export class BorrowPath {
 
   async #giveBack(ref: SampleRef): Promise<void> {
     await this.#parts.claims.giveBack(ref)
-    await this.#parts.leases.drop(ref, false)
   }
 
   #leaseOf(ref: SampleRef, tensors: TensorSet): Lease {
@@ -183,7 +177,8 @@ export class BorrowPath {
     const { claims, leases, retain } = this.#parts
     if (!this.#held.has(tensors)) throw claimLost(ref, 'the claim has already been given back')
     const ours = retain ? await claims.giveBack(ref) : await claims.acknowledge(ref)
-    await this.#end(tensors, () => (ours && !retain ? leases.dropAcknowledged(ref) : leases.drop(ref, false)))
+    const free = async () => void (ours && !retain ? await leases.retire(ref) : undefined)
+    await this.#end(tensors, free)
     if (!ours) throw claimLost(ref, 'this process was taken for dead, and another one may have the sample now')
   }
 

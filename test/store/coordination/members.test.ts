@@ -68,8 +68,8 @@ it('refuses a claim at once, says how long its holder was watched, and takes it 
   await elsewhere(A)
   const { sampleId, generation } = exampleRef(0)
   const key = { sampleId, generation }
-  await coordination.notes.create(`claims/${sampleId}.${generation}/${A}`, '')
-  const claims = new Claims(coordination.notes, mine)
+  await coordination.notes.create(`claims/${sampleId}.${generation}`, A)
+  const claims = new Claims(coordination, mine)
   const found = expect.stringMatching(/process 7 on elsewhere .* after 30 s more/)
   await expect(claims.take(key)).rejects.toMatchObject({ code: 'STORE_BUSY', details: { found } })
   time.advance(SILENT_MS)

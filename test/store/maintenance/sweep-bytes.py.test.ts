@@ -146,17 +146,23 @@ describe('a sweep counts exactly what it frees', () => {
       return [await put(store, 'keep:a', 1), await put(store, 'keep:b', 2), await put(store, 'keep:c', 3)]
     })()
     const notes = path.join(root, 'notes')
-    const parts = [['consumed'], ['claims', 'acked'], ['leases', 'freed']] as const
+    // Consumed by a get; acknowledged; and one that is being freed.
+    const parts = [['consumed'], ['consumed', 'claims'], ['leases']] as const
     for (const [index, ref] of refs.entries()) {
-      const [part, name] = parts[index] ?? ['consumed']
-      const file = path.join(notes, part, keySegment(ref), ...(name === undefined ? [] : [name]))
-      await mkdir(path.dirname(file), { recursive: true })
-      await writeFile(file, '')
+      for (const part of parts[index] ?? []) {
+        const file = path.join(notes, part, keySegment(ref))
+        await mkdir(path.dirname(file), { recursive: true })
+        await writeFile(file, DEAD)
+      }
     }
     const { found } = await expectExact()
-    for (const kind of ['consumed', 'claims', 'leases'] as const) {
-      expect([found[kind].count, found[kind].bytes > 0], kind).toEqual([1, true])
-    }
+    const counts = (['consumed', 'claims', 'leases'] as const).map((kind) => [found[kind].count, found[kind].bytes > 0])
+    expect(counts).toEqual([
+      [2, true],
+      [1, false],
+      [1, true],
+    ])
+    for (const part of ['consumed', 'claims', 'leases']) expect(await filesIn(notes, part)).toEqual([])
     expect(await filesIn(root, 'objects')).toEqual([])
   })
 

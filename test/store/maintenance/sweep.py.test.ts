@@ -31,13 +31,13 @@ const counts = ({ found }: SweepReport) =>
 /** A member whose process is gone, with all that it may leave. Its age is that of its note: this is a fresh one. */
 async function leaveThingsOfTheDead(held: { readonly sampleId: string; readonly generation: number }): Promise<void> {
   const key = `${held.sampleId}.${held.generation}`
-  for (const folder of ['members', `leases/${key}`, `claims/${key}`]) {
+  for (const folder of ['members', `leases/${key}`, 'claims']) {
     await mkdir(path.join(root, 'notes', folder), { recursive: true })
   }
   await mkdir(path.join(root, 'staging', DEAD))
   await writeFile(path.join(root, 'staging', DEAD, 'half.safetensors'), 'half of an object')
   await writeFile(path.join(root, 'notes/leases', key, DEAD), '')
-  await writeFile(path.join(root, 'notes/claims', key, DEAD), '')
+  await writeFile(path.join(root, 'notes/claims', key), DEAD)
 }
 
 describe('a sweep', () => {

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { isErrno } from '../../../core/errors.ts'
 import { MountRecord } from '../../directory/mount-record.ts'
 import type { NameCalls } from '../../directory/name-calls.ts'
 import type { Coordination, MemberFolder } from '../coordination.ts'
@@ -37,6 +38,21 @@ export class DirectoryCoordination implements Coordination {
     // An empty note is made in its place and not linked out of the member's folder, so a fence would not stop it.
     if (text === '') throw new Error(`a published note needs text: ${name}`)
     return this.notes.create(name, text)
+  }
+
+  publishOver(name: string, text: string): Promise<void> {
+    return this.notes.write(name, text)
+  }
+
+  async sign(name: string): Promise<boolean> {
+    try {
+      return await this.notes.link(name, this.#folder.identity)
+    } catch (error) {
+      // A file may have 65,000 names on ext4.
+      if (!isErrno(error, 'EMLINK')) throw error
+      await this.#folder.renewIdentity()
+      return this.notes.link(name, this.#folder.identity)
+    }
   }
 
   withdraw(name: string): Promise<boolean> {

@@ -59,6 +59,11 @@ export class DirectoryNotes implements Notes {
     })
   }
 
+  /** Gives `source`, a file of this member, one more name. False when that is taken; true when it is a name of it already. */
+  link(name: string, source: string): Promise<boolean> {
+    return this.#at(name, (file) => inFolder(this.#root, file, source, () => publish(source, file, this.#calls)))
+  }
+
   write(name: string, text: string): Promise<void> {
     return this.#at(name, async (file) => {
       const staged = await this.#stage(text)
@@ -96,7 +101,7 @@ export class DirectoryNotes implements Notes {
     return this.#at(name, async (file) => {
       await unlink(file)
       return true
-    }).catch(absent(false))
+    }).catch((error: unknown) => this.#whyNotRemoved(name, error))
   }
 
   /** As `remove`, by way of `staging`: fails once a fence has taken that folder away. */
@@ -116,12 +121,9 @@ export class DirectoryNotes implements Notes {
     })
   }
 
-  enter(name: string, sign: string): Promise<boolean> {
-    const [file, signFile] = [this.#path(name), this.#path(sign)]
-    return this.#at(path.dirname(name), async (folder) => {
-      await this.#makeIn(folder, file)
-      return this.#calls.sees(signFile)
-    })
+  enter(name: string): Promise<boolean> {
+    const file = this.#path(name)
+    return this.#at(path.dirname(name), (folder) => this.#makeIn(folder, file))
   }
 
   leave(name: string, sign: string): Promise<boolean> {
@@ -133,12 +135,20 @@ export class DirectoryNotes implements Notes {
     })
   }
 
+  isNote(name: string): Promise<boolean> {
+    return this.#at(name, async (file) => {
+      await this.#calls.refresh(file)
+      return (await this.#calls.stat(file))?.isFile() === true
+    })
+  }
+
   removeFolder(folder: string): Promise<boolean> {
     return this.#at(folder, removeEmptyFolder).catch(absent(true))
   }
 
   list(folder: string): Promise<readonly string[]> {
     return this.#at(folder, async (dir) => {
+      if ((await this.#calls.stat(dir))?.isFile() === true) return []
       if ((await isPlainDirectory(dir, this.#calls)) || (await this.#isThereNow(dir))) return readdir(dir)
       if (!(await isPlainDirectory(this.#root))) throw noNotes(this.#root)
       return []
@@ -179,30 +189,47 @@ export class DirectoryNotes implements Notes {
     return isPlainDirectory(dir, this.#calls)
   }
 
-  /** Makes the empty `file`, and its folder if needed. Does nothing when the file is there already. */
-  async #makeIn(folder: string, file: string): Promise<void> {
+  /** Makes the empty `file`, and its folder if needed. True also when the file is there already; false for a note `folder`. */
+  async #makeIn(folder: string, file: string): Promise<boolean> {
     for (let attempt = 0; ; attempt += 1) {
       try {
-        await this.#ownFolder(folder)
-        return await this.#calls.makeFile(file)
+        if (!(await this.#ownFolder(folder))) return false
+        await this.#calls.makeFile(file)
+        return true
       } catch (error) {
-        if (isErrno(error, 'EEXIST')) return
-        // Another process found the folder empty and removed it in between.
-        if (attempt === TRIES || !isErrno(error, 'ENOENT')) throw error
+        if (isErrno(error, 'EEXIST')) return true
+        // Another process found the folder empty and removed it in between; a note may have its name now.
+        if (attempt === TRIES || !isErrno(error, 'ENOENT', 'ENOTDIR')) throw error
+        await this.#calls.refresh(folder)
         await pauseAfter(attempt)
       }
     }
   }
 
-  // A folder that was made just now is a plain one.
-  async #ownFolder(folder: string): Promise<void> {
+  /** False when a note has the name of the folder. */
+  async #ownFolder(folder: string): Promise<boolean> {
     try {
       await this.#calls.makeFolder(folder)
+      return true
     } catch (error) {
       if (isErrno(error, 'ENOENT')) await makeDirectories(folder, 0o700, this.#root)
       else if (!isErrno(error, 'EEXIST')) throw error
-      await isPlainDirectory(folder, this.#calls)
     }
+    if ((await this.#calls.stat(folder))?.isFile() !== true) {
+      await isPlainDirectory(folder, this.#calls)
+      return true
+    }
+    // The note may have gone, and a folder come, while this machine has the note in its cache.
+    await this.#calls.refresh(folder)
+    return (await this.#calls.stat(folder))?.isFile() !== true
+  }
+
+  // A folder has the name now: the note was removed before.
+  async #whyNotRemoved(name: string, error: unknown): Promise<boolean> {
+    if (isErrno(error, 'ENOENT')) return false
+    const mayBeFolder = isErrno(error, 'EISDIR', 'EPERM') || isErrno((error as Error).cause, 'EISDIR', 'EPERM')
+    if (mayBeFolder && (await this.#calls.stat(this.#path(name)))?.isDirectory() === true) return false
+    throw error
   }
 
   async #at<T>(name: string, task: (file: string, folderIsThere: boolean) => Promise<T>): Promise<T> {

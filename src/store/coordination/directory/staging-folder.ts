@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { lstat, mkdir, rename, rm } from 'node:fs/promises'
+import { lstat, mkdir, rename, rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { isErrno } from '../../../core/errors.ts'
 import { storageError } from '../../../core/files/storage-error.ts'
@@ -21,6 +21,17 @@ export class StagingFolder implements MemberFolder {
     this.dir = path.join(staging, memberId)
   }
 
+  /** A file with the member's id as its text. Each note that the member signs is another name of it. */
+  get identity(): string {
+    return this.file('identity')
+  }
+
+  async renewIdentity(): Promise<void> {
+    const staged = this.file(`${randomUUID()}.identity`)
+    await writeFile(staged, path.basename(this.dir), { mode: 0o600, flag: 'wx', flush: true })
+    await rename(staged, this.identity)
+  }
+
   file(name: string): string {
     return path.join(this.dir, name)
   }
@@ -32,7 +43,9 @@ export class StagingFolder implements MemberFolder {
         // Made before, by a call after which something else failed: the id is nobody else's.
         if (!isErrno(error, 'EEXIST')) throw error
       })
-      return await expectFit(this.dir)
+      const fits = await expectFit(this.dir)
+      await this.renewIdentity()
+      return fits
     } catch (error) {
       // So that it can be made again.
       await rm(this.dir, { recursive: true, force: true }).catch(() => undefined)

@@ -32,9 +32,18 @@ export class MemoryCoordination implements Coordination {
     return this.notes.create(name, text)
   }
 
+  async publishOver(name: string, text: string): Promise<void> {
+    this.#expectNotFenced()
+    await this.notes.write(name, text)
+  }
+
   async withdraw(name: string): Promise<boolean> {
     this.#expectNotFenced()
     return this.notes.remove(name)
+  }
+
+  async sign(name: string): Promise<boolean> {
+    return (await this.notes.create(name, this.memberId)) || (await this.notes.read(name)) === this.memberId
   }
 
   async enter(): Promise<void> {}

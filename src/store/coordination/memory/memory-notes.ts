@@ -7,7 +7,7 @@ export class MemoryNotes implements Notes {
   readonly #folders = new Map<string, Map<string, number>>()
 
   async create(name: string, text: string): Promise<boolean> {
-    if (this.#notes.has(name)) return false
+    if (this.#notes.has(name) || this.#folders.has(name)) return false
     this.#set(name, text)
     return true
   }
@@ -42,14 +42,19 @@ export class MemoryNotes implements Notes {
     return this.#delete(name)
   }
 
-  async enter(name: string, sign: string): Promise<boolean> {
+  async enter(name: string): Promise<boolean> {
+    if (this.#notes.has(folderOf(name))) return false
     await this.create(name, '')
-    return this.#notes.has(sign)
+    return true
   }
 
   async leave(name: string, sign: string): Promise<boolean> {
     this.#delete(name)
     return this.#notes.has(sign)
+  }
+
+  async isNote(name: string): Promise<boolean> {
+    return this.#notes.has(name)
   }
 
   async removeFolder(folder: string): Promise<boolean> {

@@ -13,7 +13,6 @@ beforeEach(async () => {
 })
 
 const ME = 'leases/k/m1'
-const FREED = 'leases/k/freed'
 const DONE = 'consumed/k'
 
 describe.each([
@@ -22,20 +21,28 @@ describe.each([
 ])('notes on a %s file system', (_, calls) => {
   const open = () => new DirectoryNotes(path.join(root, 'notes'), path.join(root, 'staging'), calls)
 
-  it('enter puts the note, whatever is there already, and says whether the sign is', async () => {
+  it('enter puts the note, whatever is there already', async () => {
     const notes = open()
-    expect(await notes.enter(ME, FREED)).toBe(false)
-    expect(await notes.enter(ME, FREED)).toBe(false)
+    for (const name of [ME, ME, 'leases/k/m2']) expect(await notes.enter(name)).toBe(true)
     expect(await notes.read(ME)).toBe('')
-    await notes.create(FREED, '')
-    expect(await notes.enter('leases/k/m2', FREED)).toBe(true)
-    expect([...(await notes.list('leases/k'))].sort()).toEqual(['freed', 'm1', 'm2'])
+    expect([...(await notes.list('leases/k'))].sort()).toEqual(['m1', 'm2'])
+  })
+
+  it('link gives one file many names, each of which is taken once', async () => {
+    const notes = open()
+    const [mine, theirs] = ['mine', 'theirs'].map((name) => path.join(root, 'staging', name)) as [string, string]
+    for (const file of [mine, theirs]) await writeFile(file, path.basename(file))
+    for (const name of ['claims/a', 'claims/b']) expect(await notes.link(name, mine)).toBe(true)
+    expect([await notes.link('claims/a', mine), await notes.link('claims/a', theirs)]).toEqual([true, false])
+    expect(await notes.read('claims/b')).toBe('mine')
+    await symlink(theirs, path.join(root, 'notes/claims/planted'))
+    expect(await notes.link('claims/planted', theirs)).toBe(false)
   })
 
   it('leave removes the note and the folder that is empty then, and says whether the sign is there', async () => {
     const notes = open()
     expect(await notes.leave(ME, DONE)).toBe(false)
-    for (const name of [ME, 'leases/k/m2']) await notes.enter(name, FREED)
+    for (const name of [ME, 'leases/k/m2']) await notes.enter(name)
     expect(await notes.leave(ME, DONE)).toBe(false)
     expect(await notes.list('leases/k')).toEqual(['m2'])
     await notes.create(DONE, '')
@@ -47,7 +54,7 @@ describe.each([
     const notes = open()
     const come = async (name: string) => {
       for (let round = 0; round < 50; round++) {
-        await notes.enter(`leases/k/${name}`, FREED)
+        await notes.enter(`leases/k/${name}`)
         expect(await notes.read(`leases/k/${name}`)).toBe('')
         await notes.leave(`leases/k/${name}`, DONE)
       }
@@ -58,14 +65,14 @@ describe.each([
 
   it.each(['leases', 'leases/k', 'consumed'])('a link in the place of %s leads nowhere', async (part) => {
     const notes = open()
-    await notes.enter(ME, FREED)
+    await notes.enter(ME)
     await notes.create(DONE, '')
     const [inside, outside] = [path.join(root, 'notes', part), path.join(root, 'outside')]
     await rename(inside, outside)
     await symlink(outside, inside)
     const before = [await readdir(outside, { recursive: true }), (await stat(outside)).mtimeMs]
     const refused = { code: 'STORE_UNAVAILABLE' }
-    if (part !== 'consumed') await expect(notes.enter('leases/k/m2', FREED)).rejects.toMatchObject(refused)
+    if (part !== 'consumed') await expect(notes.enter('leases/k/m2')).rejects.toMatchObject(refused)
     await expect(notes.leave(ME, DONE)).rejects.toMatchObject(refused)
     expect([await readdir(outside, { recursive: true }), (await stat(outside)).mtimeMs]).toEqual(before)
   })
