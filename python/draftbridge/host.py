@@ -38,6 +38,7 @@ _OP_MODULES = (
     "capture.capture",
     "capture.vllm_capture",
     "capture.sample_text",
+    "generation.generate_ops",
     "capture.target_ops",
     "distributed.dist_ops",
     "training.session",

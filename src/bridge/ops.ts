@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { DraftSettings, EvalSettings, TargetSettings } from '../core/settings/model-settings.ts'
 import { TargetShape } from '../core/target-contract.ts'
 import { captureOps } from './capture-ops.ts'
+import { generateOps } from './generate-ops.ts'
 import { ingestOps } from './ingest-ops.ts'
 import { keyOps } from './key-ops.ts'
 import { objectOps } from './object-ops.ts'
@@ -48,6 +49,7 @@ export const ops = {
   ...objectOps,
   ...keyOps,
   ...ingestOps,
+  ...generateOps,
 
   /** The target's hash alone. Imports less than `target.describe`, so it is faster on the first call. */
   'target.identity': op('io', z.strictObject({ model: z.string() }), z.strictObject({ hash: z.string() })),

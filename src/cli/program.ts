@@ -3,6 +3,7 @@ import { addCapture } from './commands/capture.ts'
 import { addDoctor } from './commands/doctor.ts'
 import { addEval } from './commands/eval.ts'
 import { addExplain } from './commands/explain.ts'
+import { addGenerate } from './commands/generate.ts'
 import { addIngest } from './commands/ingest.ts'
 import { addInit } from './commands/init.ts'
 import { addManifest } from './commands/manifest.ts'
@@ -29,6 +30,7 @@ export function buildProgram(version: string, stop: Stop): Command {
   ])
   addInit(program)
   addDoctor(program)
+  addGenerate(program, stop)
   addCapture(program, stop)
   addIngest(program, stop)
   addTrain(program, stop)

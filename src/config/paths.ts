@@ -18,6 +18,7 @@ const PATHS: readonly (readonly string[])[] = [
   ['target', 'vllm', 'python'],
   ['target', 'vllm', 'scratch'],
   ['data', 'conversations'],
+  ['generate', 'out'],
   ['features', 'files'],
   ['features', 'masks'],
   ['store', 'root'],

@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { RunId } from '../core/ids.ts'
 import { Bytes } from '../core/settings/bytes.ts'
 import { Count } from '../core/settings/count.ts'
+import { GenerateSettings } from '../core/settings/generate-settings.ts'
 import { DataSettings, DraftSettings, EvalSettings, TargetSettings } from '../core/settings/model-settings.ts'
 import { TrainSettings } from '../core/settings/train-settings.ts'
 import { storeKinds } from './store-kinds.ts'
@@ -73,6 +74,7 @@ export const RunConfig = z.strictObject({
   run: Run.prefault({}),
   target: TargetSettings,
   data: DataSettings.prefault({}),
+  generate: GenerateSettings.prefault({}),
   features: Features.prefault({}),
   store: Store.prefault({}),
   manifest: z.string().default('manifest'),

@@ -66,10 +66,10 @@ def contract_of(encoder: Encoder, model: str) -> Payload:
         "computeDtype": str(encoder.compute_dtype).removeprefix("torch."),
         "maskRule": "assistant-tokens",
         "tokenizerHash": target.text_hash(tokenizer.backend_tokenizer.to_str()) if tokenizer.is_fast else None,
-        "templateHash": None if template is None else target.text_hash(_template_text(template)),
+        "templateHash": None if template is None else target.text_hash(template_text(template)),
         **({"templateDate": encoder.today} if writes_date(tokenizer) else {}),
     }
 
 
-def _template_text(template: str | dict[str, str]) -> str:
+def template_text(template: str | dict[str, str]) -> str:
     return template if isinstance(template, str) else json.dumps(template, sort_keys=True)

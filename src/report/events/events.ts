@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { Part } from '../../core/part.ts'
+import { generateEvents } from './generate-events.ts'
 import { trainEvents } from './train-events.ts'
 
 const Count = z.number().int().nonnegative()
@@ -69,6 +70,7 @@ export const EventBody = z.discriminatedUnion('event', [
   /** Another process has worked in the folder, and it cannot be seen from here whether it lives. */
   z.strictObject({ event: z.literal('claim.waiting'), folder: z.string(), seconds: Count }),
   ...trainEvents,
+  ...generateEvents,
   z.strictObject({
     event: z.literal('sample.corrupt'),
     sampleId: z.string(),

@@ -7,6 +7,7 @@ export type Validation = Of<'train.validation'>
 export type Spike = Of<'train.spike'>
 export type Produced = Of<'produce.progress'> | Of<'produce.finished'>
 export type Evaluation = Of<'eval.finished'>
+export type Generated = Of<'generate.finished'>
 
 /** A run computed from its events. Each step occurs once, also when a restart repeated it. */
 export interface RunHistory {
@@ -30,6 +31,7 @@ export interface RunHistory {
   readonly trainSeconds: number
   readonly restarts: number
   readonly evaluation: Evaluation | null
+  readonly generated: Generated | null
   readonly failure: Of<'failed'> | null
 }
 
@@ -56,6 +58,7 @@ export function runHistory(events: readonly RunEvent[]): RunHistory {
     trainSeconds: trained.reduce((sum, body) => sum + body.seconds, 0),
     restarts: Math.max(0, starts.length - 1),
     evaluation: all(bodies, 'eval.finished').at(-1) ?? null,
+    generated: all(bodies, 'generate.finished').at(-1) ?? null,
     // Only a failure after which nothing else happened is the state of the run.
     failure: last?.event === 'failed' ? last : null,
   }

@@ -2,11 +2,12 @@ import { partText } from '../../core/part.ts'
 import type { EventBody } from '../events/events.ts'
 import { printable } from '../printable.ts'
 import { bytes, count, duration, figure, plural } from '../words.ts'
+import { generatedParts } from './generated-lines.ts'
 import { trainParts } from './train-lines.ts'
 
 /** Progress of a phase: `done` of `total` units. */
 export interface Step {
-  readonly phase: 'produce' | 'train' | 'eval'
+  readonly phase: 'generate' | 'produce' | 'train' | 'eval'
   /** When it was shown, in milliseconds of a time that does not step. */
   readonly at: number
   readonly done: number
@@ -20,6 +21,8 @@ export function stepOf(body: EventBody, at: number): Step | undefined {
       return { phase: 'produce', at, done: inputsOf(body), total: body.total }
     case 'train.metrics':
       return { phase: 'train', at, done: body.step, total: body.totalSteps }
+    case 'generate.progress':
+      return { phase: 'generate', at, done: body.written + body.leftOut + body.refused, total: body.total }
     case 'eval.prompt':
       return { phase: 'eval', at, done: body.done, total: body.total }
     default:
@@ -47,7 +50,7 @@ export function progressLine(body: EventBody, step?: Step, first?: Step): string
 function paceOf(step: Step | undefined, first: Step | undefined): string[] {
   if (step === undefined || first === undefined || step.done <= first.done || step.at <= first.at) return []
   const perSecond = (step.done - first.done) / ((step.at - first.at) / 1000)
-  const unit = { produce: 'samples/s', train: 'steps/s', eval: 'prompts/s' }[step.phase]
+  const unit = { generate: 'conversations/s', produce: 'samples/s', train: 'steps/s', eval: 'prompts/s' }[step.phase]
   const rate = `${figure(Number(perSecond.toPrecision(2)))} ${unit}`
   return step.total === null ? [rate] : [rate, `${duration((step.total - step.done) / perSecond)} left`]
 }
@@ -63,7 +66,7 @@ function parts(body: EventBody): string[] {
     case 'eval.finished':
       return body.bySteps.map(({ steps, tau }) => `tau ${tau.toFixed(3)} at ${plural(steps, 'draft step')}`)
     default:
-      return producedParts(body) ?? trainParts(body)
+      return producedParts(body) ?? generatedParts(body) ?? trainParts(body)
   }
 }
 

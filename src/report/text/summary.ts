@@ -2,6 +2,7 @@ import type { RunEvent } from '../events/events.ts'
 import { type Evaluation, type RunHistory, runHistory } from '../events/run-history.ts'
 import { printable } from '../printable.ts'
 import { bytes, count, figure, plural } from '../words.ts'
+import { generatedRows } from './generated-lines.ts'
 import { type Row, training } from './training-summary.ts'
 
 /** Lines at the end of the summary: where the results are, and what to do next. */
@@ -19,6 +20,7 @@ export function summaryText(events: readonly RunEvent[], hints: SummaryHints = {
   const history = runHistory(events)
   const draft = hints.draft ?? history.trained?.checkpoint
   const rows: Row[] = [
+    ...generatedRows(history.generated),
     ...features(history),
     ...training(history),
     ...lost(history),

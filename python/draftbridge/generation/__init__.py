@@ -1,0 +1,1 @@
+"""Conversations in which the target itself says what the assistant says."""
