@@ -40,14 +40,14 @@ await using session = new Owned(python, handle)
 const before = rss()
 
 const surveyed = performance.now()
-await surveyConversations([file], { runId: config.run.id, limit: null, part: null }, (error) => {
+const { sha256 } = await surveyConversations([file], { runId: config.run.id, limit: null, part: null }, (error) => {
   throw error
 })
 const surveySeconds = (performance.now() - surveyed) / 1000
 const afterSurvey = rss()
 
 const begun = performance.now()
-const reader = new EncodedConversations({ config, files: [file], python, part: null, session: session.handle })
+const reader = new EncodedConversations({ config, files: [file], python, part: null, sha256, session: session.handle })
 let [done, tokens, most, early] = [0, 0, 0, 0]
 for await (const item of reader.items(() => Promise.resolve(false))) {
   if (item.kind !== 'encoded') continue

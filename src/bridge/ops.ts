@@ -52,7 +52,12 @@ export const ops = {
   ...generateOps,
 
   /** The target's hash alone. Imports less than `target.describe`, so it is faster on the first call. */
-  'target.identity': op('io', z.strictObject({ model: z.string() }), z.strictObject({ hash: z.string() })),
+  'target.identity': op(
+    'io',
+    z.strictObject({ model: z.string(), tokenizer: z.string().nullable() }),
+    /** `templateHash`: of the chat template; null where only the tokenizer can tell. */
+    z.strictObject({ hash: z.string(), templateHash: z.string().nullable() }),
+  ),
   /** While the handle lives, a target's GGUF file is read once and not by each op anew. */
   'target.reads': op('io', Nothing, Session),
   'target.describe': op(

@@ -147,7 +147,7 @@ describe('store rm', () => {
     await using open = await openStore(root)
     const busy = await store('rm', 'one', '--yes')
     expect([busy.code, busy.stderr]).toEqual([75, expect.stringContaining(`process ${process.pid}`)])
-    await using _ = await open.get(ref)
+    await using _ = await open.claim(ref)
     const held = await store('rm', 'one', '--yes', '--force')
     expect([held.code, held.stderr]).toEqual([75, expect.stringContaining('run one cannot be removed')])
     expect(await filesIn(root, 'objects')).toHaveLength(2)

@@ -54,23 +54,16 @@ export class StoreModel {
   }
 
   claim(client: number, one: Known): Expected {
-    if (one.acknowledged) {
-      this.#take(client, one)
-      this.#drop(client, one, true)
-      return this.#missing(one)
-    }
     const { claimant } = one
-    if (claimant !== null && !this.#dead.has(claimant)) {
-      this.#take(client, one)
-      this.#drop(client, one, false)
-      return 'STORE_BUSY'
-    }
-    this.#take(client, one)
-    one.claimant = null
-    if (!one.stored) {
-      this.#drop(client, one, false)
+    if (claimant === client) return 'STORE_BUSY'
+    // Its work is done: it only waits for those who read it.
+    if (one.acknowledged || (claimant !== null && one.consumed)) {
+      this.#freeIfDone(one)
       return this.#missing(one)
     }
+    if (claimant !== null && !this.#dead.has(claimant)) return 'STORE_BUSY'
+    one.claimant = null
+    if (!one.stored) return this.#missing(one)
     one.claimant = client
     return 'ours'
   }
@@ -83,13 +76,13 @@ export class StoreModel {
     if (one.claimant !== client) return 'STORE_BUSY'
     one.claimant = null
     one.acknowledged = !this.#retain
-    this.#drop(client, one, !this.#retain)
+    one.consumed ||= one.acknowledged
+    this.#freeIfDone(one)
     return 'ours'
   }
 
   giveBack(client: number, one: Known): void {
     if (one.claimant === client) one.claimant = null
-    this.#drop(client, one, false)
   }
 
   /** Everything it held comes back unused. */
@@ -114,7 +107,6 @@ export class StoreModel {
   sweep(): void {
     for (const one of this.known) {
       if (one.claimant !== null && this.#dead.has(one.claimant)) one.claimant = null
-      one.consumed ||= one.acknowledged
       this.#freeIfDone(one)
     }
   }

@@ -68,10 +68,9 @@ def _said(message: Message, reply: str) -> Iterator[tuple[Reason, str, str]]:
         if split is not None:
             parts = (("reasoning-dropped", split[0]), ("words-dropped", split[1]))
         yield from ((reason, key, part) for reason, part in parts if part)
-    for key in _REASONING:
-        text = _plain(message.get(key))
-        if text:
-            yield "reasoning-dropped", key, text
+    # Templates know the thoughts by one of these names, so a message may have the same thoughts under several.
+    thoughts = {_plain(message.get(key)): key for key in reversed(_REASONING)}
+    yield from (("reasoning-dropped", key, text) for text, key in thoughts.items() if text)
 
 
 def _require_calls(chat: Chat, turn: int, rest: str) -> None:

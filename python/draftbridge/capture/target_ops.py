@@ -5,7 +5,7 @@ from __future__ import annotations
 from draftbridge.bridge.handles import TABLE
 from draftbridge.bridge.registry import Payload, op
 from draftbridge.target.gguf_reads import GgufReads
-from draftbridge.target.target import describe, identity, located, unloadable
+from draftbridge.target.target import describe, identity, located, template_on_disk, text_hash, unloadable
 
 
 @op("target.reads", "io")
@@ -18,8 +18,9 @@ def _identity(payload: Payload) -> Payload:
     """Does not import transformers, which takes seconds: ranks ask only this."""
     model = str(payload["model"])
     located(model)
+    template = template_on_disk(str(payload["tokenizer"] or model))
     try:
-        return {"hash": identity(model)}
+        return {"hash": identity(model), "templateHash": None if template is None else text_hash(template)}
     except (OSError, ValueError) as exc:
         raise unloadable(model, "configuration", exc) from exc
 

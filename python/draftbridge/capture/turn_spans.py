@@ -52,6 +52,10 @@ def turn_by_markers(chat: Chat, index: int) -> Turn:
     own = spans[-1:] if len(spans) == turns else spans[len(chat.marked(index)) if index else 0 :]
     if not own:
         raise refused("markers-not-followed", chat.name, f"messages[{index}]", "no marked text for this turn")
+    before = chat.tried(chat.messages[:index]) if index else ""
+    if before is not None and text.startswith(before) and own[0][0] < len(before):
+        found = "marked text that stands before the turn: the markers are around what others say"
+        raise refused("markers-not-followed", chat.name, f"messages[{index}]", found)
     return Turn(index, text, tuple(own), tuple(text[begin:end] for begin, end in own))
 
 

@@ -96,6 +96,14 @@ def _require_causal(whole: Tensor, begun: Tensor) -> None:
     if not isinstance(whole, Tensor) or whole.ndim != begun.ndim:
         return
     alone, same = begun.float(), whole[:, : begun.shape[1]].float()
+    if not (alone.isfinite().all() and same.isfinite().all()):
+        raise BridgeError(
+            "CONFIG_INVALID",
+            "the target gives values that are no numbers",
+            field="target.model",
+            found="NaN or infinity in its states of a plain sentence",
+            fix="try target.dtype bfloat16 or float32, because float16 overflows in some models; or download it again",
+        )
     difference = float((alone - same).abs().max() / alone.abs().max().clamp(min=1e-30))
     if difference <= 3 * ROUNDING.get(begun.dtype, 1e-3):
         return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -23,7 +24,11 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TRANSFORMERS_OFFLINE"] = "1"
 
 _MIB = 1 << 20
+_PIECES, _PIECE = 64, 1 << 16
 _WEIGHTS = ("*.safetensors", "*.bin")
+_LAYER = re.compile(r"\.(?:layers|h|blocks)\.(\d+)\.")
+# Buffers that follow from the configuration.
+_MADE_AT_LOAD = re.compile(r"(rotary_emb|inv_freq|position_ids|masked_bias|attn\.bias)")
 
 
 def load_model(path: str, dtype: torch.dtype, *, spread: bool = False) -> PreTrainedModel:
@@ -34,11 +39,35 @@ def load_model(path: str, dtype: torch.dtype, *, spread: bool = False) -> PreTra
     try:
         library = _transformers()
         config = library.AutoConfig.from_pretrained(**where, local_files_only=True)
-        model = _class_for(library, config).from_pretrained(**where, dtype=dtype, local_files_only=True, **placed)
+        model, info = _class_for(library, config).from_pretrained(
+            **where, dtype=dtype, local_files_only=True, output_loading_info=True, **placed
+        )
     except Exception as exc:
         raise unloadable(path, "model", exc) from exc
+    _require_whole(path, config, info)
     model.eval().requires_grad_(False)
     return cast("PreTrainedModel", model)
+
+
+def _require_whole(path: str, config: Any, info: dict[str, Any]) -> None:
+    """CONFIG_INVALID for weights that are in no file, where transformers takes random numbers, and for layers in the files
+    that the configuration does not count."""
+    missing = sorted(str(name) for name in info["missing_keys"] if not _MADE_AT_LOAD.search(str(name)))
+    layers = int(getattr(config.get_text_config(), "num_hidden_layers", 1 << 30))
+    numbered = [(found, name) for name in info["unexpected_keys"] if (found := _LAYER.search(str(name)))]
+    beyond = sorted(str(name) for found, name in numbered if int(found[1]) >= layers)
+    if not missing and not beyond:
+        return
+    names = missing or beyond
+    what = "weights are missing from its files" if missing else f"its files have more than {layers} layers"
+    raise BridgeError(
+        "CONFIG_INVALID",
+        f"the target is not whole: {what}",
+        file=path,
+        field="target.model",
+        found=f"{len(names)}, such as {names[0]}",
+        fix="download the target again, or use the config.json that belongs to these weights",
+    )
 
 
 def empty_model(path: str) -> PreTrainedModel:
@@ -88,9 +117,9 @@ def describe(path: str) -> dict[str, Any]:
 
 def identity(path: str) -> str:
     """A hash that changes when the model does, cheap enough for any size: `xxh3_64:` over the configuration's JSON and,
-    for each weight file in name order, its name, its size, and its first and last MiB (a safetensors or GGUF header
-    lies in the first). Neither the place nor the file times count, so a copy has
-    the same identity."""
+    for each weight file in name order, its name, its size, its first and last MiB (a safetensors or GGUF header lies in
+    the first), and 64 pieces of 64 KiB in between. Neither the place nor the file times count, so a copy has the same
+    identity."""
     digest = xxhash.xxh3_64()
     place = Path(path)
     try:
@@ -99,10 +128,25 @@ def identity(path: str) -> str:
         for file in _weight_files(place):
             size = file.stat().st_size
             name = "model.gguf" if place.is_file() else file.name
-            digest.update(json.dumps([name, size]).encode() + _ends(file, size))
+            digest.update(json.dumps([name, size]).encode() + _samples(file, size))
     except NotPlain as exc:
         raise unloadable(str(exc.filename), "file", exc) from exc
     return f"xxh3_64:{digest.hexdigest()}"
+
+
+def template_on_disk(path: str) -> str | None:
+    """The chat template of the transformers folder at `path`, read without transformers. None where it is not one text in
+    a place that is known here: only the tokenizer can tell then."""
+    folder = Path(path)
+    try:
+        return read_text(folder / "chat_template.jinja", follow=True)
+    except OSError:
+        pass
+    try:
+        found = json.loads(read_text(folder / "tokenizer_config.json", follow=True)).get("chat_template")
+    except (OSError, ValueError, AttributeError):
+        return None
+    return found if isinstance(found, str) else None
 
 
 def text_hash(text: str) -> str:
@@ -120,11 +164,16 @@ def _canonical(file: Path) -> bytes:
     return json.dumps(json.loads(read_text(file, follow=True)), sort_keys=True, separators=(",", ":")).encode()
 
 
-def _ends(file: Path, size: int) -> bytes:
+def _samples(file: Path, size: int) -> bytes:
     with os.fdopen(open_plain(file, follow=True), "rb") as stream:
         head = stream.read(_MIB)
+        between = bytearray()
+        # Merged adapters change some layers only, and neither the first nor the last tensor.
+        for piece in range(_PIECES):
+            stream.seek(len(head) + (size - len(head)) * piece // _PIECES)
+            between += stream.read(_PIECE)
         stream.seek(max(size - _MIB, len(head)))
-        return head + stream.read()
+        return head + bytes(between) + stream.read()
 
 
 def located(path: str, field: str = "target.model") -> dict[str, str]:

@@ -35,8 +35,9 @@ const Content = z.union([z.string(), z.array(Part).transform((parts) => parts.jo
   error: ({ input }) => `${shown(input)}, where a text or a list of text parts should be`,
 })
 const Role = z.string().transform((name, context) => {
-  const role = ROLES[name.toLowerCase()]
-  if (role !== undefined) return { name: name.toLowerCase(), role }
+  const key = name.toLowerCase()
+  const role = Object.hasOwn(ROLES, key) ? ROLES[key] : undefined
+  if (role !== undefined) return { name: key, role }
   context.addIssue({ code: 'custom', message: `${JSON.stringify(name)}, which is no role of a conversation` })
   return z.NEVER
 })

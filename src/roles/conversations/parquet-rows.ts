@@ -22,7 +22,20 @@ export async function* parquetRows(file: string): AsyncGenerator<unknown> {
   const rows = Number(metadata.num_rows)
   for (let first = 0; first < rows; first += ROWS) {
     const part = { rowStart: first, rowEnd: Math.min(first + ROWS, rows) }
-    for (const row of await parquetReadObjects({ file: source, metadata, compressors, ...part })) yield plain(row)
+    const read = { file: source, metadata, compressors, utf8: false, parsers: { stringFromBytes: textOf }, ...part }
+    for (const row of await parquetReadObjects(read)) yield plain(row)
+  }
+}
+
+const strict = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+
+/** Bytes that are no UTF-8 as half a character, which no conversation may hold: the row is refused and named. */
+function textOf(bytes: Uint8Array | undefined): string | undefined {
+  if (bytes === undefined) return undefined
+  try {
+    return strict.decode(bytes)
+  } catch {
+    return '\udfff'
   }
 }
 
@@ -30,7 +43,7 @@ export async function* parquetRows(file: string): AsyncGenerator<unknown> {
 function plain(value: unknown): unknown {
   if (typeof value === 'bigint') return Number.isSafeInteger(Number(value)) ? Number(value) : String(value)
   if (Array.isArray(value)) return value.map(plain)
-  if (value instanceof Uint8Array) return Buffer.from(value).toString('utf8')
+  if (value instanceof Uint8Array) return textOf(value)
   if (typeof value !== 'object' || value === null || value instanceof Date) return value
   return Object.fromEntries(Object.entries(value).map(([name, each]) => [name, plain(each)]))
 }

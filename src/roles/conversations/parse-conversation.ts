@@ -43,7 +43,11 @@ export function parseConversation(record: unknown): ParsedConversation | NoConve
   if (!id.success) return { field: 'id', found: shown(fields['id']) }
   const content = 'input_ids' in fields ? tokens(fields) : talk(fields)
   if ('found' in content) return content
-  return halfCharacter(content.parsed) ?? { id: id.data, json: stringifyExact(content.parsed) }
+  const unfit = unfitValue(content.parsed)
+  if (unfit !== null) return unfit
+  const json = stringifyExact(content.parsed)
+  if (json.length <= MAX_CHARACTERS) return { id: id.data, json }
+  return { field: WHOLE, found: `a conversation of ${json.length} characters, where ${MAX_CHARACTERS} are the most` }
 }
 
 type Fields = Readonly<Record<string, unknown>>
@@ -92,20 +96,31 @@ function problemOf(error: z.ZodError, name: string): NoConversation {
   return { field: field || WHOLE, found: issue?.message ?? 'another value' }
 }
 
-/** The first text with half a surrogate pair: it is no character, and no tokenizer takes it. */
-function halfCharacter(value: unknown, path: readonly string[] = []): NoConversation | null {
-  if (typeof value === 'string') {
-    return isWellFormed(value) ? null : { field: path.join('.'), found: 'half a character (a lone surrogate)' }
-  }
+/** The first value that Python or a tokenizer does not take. */
+function unfitValue(value: unknown, path: readonly string[] = []): NoConversation | null {
+  if (typeof value === 'string') return isWellFormed(value) ? null : { field: path.join('.'), found: HALF }
   if (typeof value !== 'object' || value === null) return null
+  if (isLosslessNumber(value)) return longNumber(value.toString(), path)
+  if (path.length === MAX_DEPTH) return { field: path.slice(0, 8).join('.'), found: `more than ${MAX_DEPTH} levels` }
   for (const [key, each] of Object.entries(value)) {
-    if (!isWellFormed(key))
-      return { field: [...path, '(a key)'].join('.'), found: 'half a character (a lone surrogate)' }
-    const found = halfCharacter(each, [...path, key])
+    if (!isWellFormed(key)) return { field: [...path, '(a key)'].join('.'), found: HALF }
+    const found = unfitValue(each, [...path, key])
     if (found !== null) return found
   }
   return null
 }
+
+function longNumber(digits: string, path: readonly string[]): NoConversation | null {
+  if (digits.length <= MAX_DIGITS) return null
+  return { field: path.join('.'), found: `a number of ${digits.length} digits, where ${MAX_DIGITS} are the most` }
+}
+
+const HALF = 'half a character (a lone surrogate), or bytes that are no UTF-8'
+/** Far beyond what any target reads: a tokenizer would work on more for hours. */
+const MAX_CHARACTERS = 8_000_000
+/** Python's JSON reader ends at about a thousand levels. */
+const MAX_DEPTH = 200
+const MAX_DIGITS = 1000
 
 const LONE = /[\uD800-\uDBFF](?![\uDC00-\uDFFF])|(?<![\uD800-\uDBFF])[\uDC00-\uDFFF]/
 const isWellFormed = (text: string): boolean => !LONE.test(text)

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { createHash, type Hash } from 'node:crypto'
 import { type CodedError, finding } from '../../core/errors.ts'
 import { type RunId, SampleId } from '../../core/ids.ts'
 import { type Part, shareOf, takes } from '../../core/part.ts'
@@ -30,12 +30,17 @@ const FIX = 'give each line `messages` (role, content), `conversations` (from, v
 /** Ids that this program makes: no conversation may bring one, or it could take the place of another. */
 const MADE = /^x-[0-9a-f]{24}(-\d+)?$|:turn-\d+$/
 
+/** A conversation may become several samples, named by their turns. */
+const LONGEST_TURN = ':turn-9999999'
+
 export interface Reading {
   readonly runId: RunId
   /** At most so many conversations of the whole data set. */
   readonly limit: number | null
   /** Only its share is given. Null: all. */
   readonly part: Part | null
+  /** Takes up all conversations, also those of other parts. */
+  readonly hash?: Hash
 }
 
 /**
@@ -45,10 +50,11 @@ export interface Reading {
  */
 export async function* readConversations(
   files: readonly string[],
-  { runId, limit, part }: Reading,
+  { runId, limit, part, hash }: Reading,
 ): AsyncGenerator<NamedConversation | RefusedConversation> {
   let order = 0
   for await (const read of allConversations(files, runId, limit)) {
+    if (read.kind === 'conversation') hash?.update(`${read.sampleId} ${read.json}\n`)
     if (takes(part, order)) yield read.kind === 'refused' ? read : { ...read, order }
     order += 1
   }
@@ -78,13 +84,32 @@ export async function surveyConversations(
 ): Promise<{ readonly total: number; readonly sha256: string }> {
   const hash = createHash('sha256')
   let all = 0
-  for await (const item of readConversations(files, { ...reading, part: null })) {
+  for await (const item of readConversations(files, { ...reading, part: null, hash })) {
     if (item.kind === 'refused' && takes(part, all)) onRefused(item.error)
     all += 1
-    if (item.kind === 'conversation') hash.update(`${item.sampleId} ${item.json}\n`)
   }
   if (all === 0) throw invalid(files.join(', '), FIELD, 'no conversation', FIX)
   return { total: shareOf(part, all), sha256: hash.digest('hex') }
+}
+
+/**
+ * As `readConversations`, after a survey that gave `sha256`.
+ * @throws FEATURE_INVALID at the end when the files were others then.
+ */
+export async function* readSurveyed(
+  files: readonly string[],
+  reading: Reading,
+  sha256: string,
+): AsyncGenerator<NamedConversation | RefusedConversation> {
+  const hash = createHash('sha256')
+  yield* readConversations(files, { ...reading, hash })
+  if (hash.digest('hex') === sha256) return
+  throw finding('FEATURE_INVALID', 'the conversations have changed while they were read', {
+    file: files.join(', '),
+    field: FIELD,
+    found: 'other conversations than at the start of this command',
+    fix: 'let nothing write to the files meanwhile, and run the same command again',
+  })
 }
 
 function conversationOf(record: FileRecord, ids: SampleIds): Read {
@@ -106,7 +131,8 @@ class SampleIds {
 
   of(id: string | null, json: string): SampleId {
     const given = id === null || MADE.test(id) ? null : SampleId.safeParse(`${this.#runId}:${id}`)
-    const sampleId = given?.success === true && !this.#used.has(given.data) ? given.data : this.#made(json)
+    const fits = given?.success === true && SampleId.safeParse(`${given.data}${LONGEST_TURN}`).success
+    const sampleId = fits && !this.#used.has(given.data) ? given.data : this.#made(json)
     this.#used.add(sampleId)
     return sampleId
   }

@@ -33,15 +33,28 @@ async function* chained(head: Buffer, rest: AsyncIterator<Buffer>): AsyncGenerat
 
 async function* gunzipped(packed: AsyncGenerator<Buffer>): AsyncGenerator<Buffer> {
   const { Readable } = await import('node:stream')
-  const source = Readable.from(packed, { objectMode: false })
+  const given = { bytes: 0, meant: 0 }
+  const source = Readable.from(counted(packed, given), { objectMode: false })
   const plain = createGunzip()
   // pipe() does not forward errors, and an 'error' event without a listener would end the process.
   source.on('error', (error) => plain.destroy(error))
   try {
     yield* source.pipe(plain) as AsyncIterable<Buffer>
+    // zlib ends at zeros behind a stream, and leaves out what follows them.
+    if (given.meant > plain.bytesWritten) throw new Error('data behind the end of the gzip stream')
   } finally {
     source.destroy()
     plain.destroy()
+  }
+}
+
+/** `meant`: where the last byte ends that is not zero. */
+async function* counted(packed: AsyncGenerator<Buffer>, given: { bytes: number; meant: number }) {
+  for await (const chunk of packed) {
+    const last = chunk.findLastIndex((byte) => byte !== 0)
+    if (last >= 0) given.meant = given.bytes + last + 1
+    given.bytes += chunk.length
+    yield chunk
   }
 }
 

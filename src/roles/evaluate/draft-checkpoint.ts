@@ -55,7 +55,7 @@ export async function requireDraftFor(
 ): Promise<void> {
   const file = path.join(draft, RECORD)
   await verify({ dir: draft, record })
-  const { hash } = await python.call('target.identity', { model })
+  const { hash } = await python.call('target.identity', { model, tokenizer: null })
   const trained = record.identity['target.model']
   if (hash === trained) return
   throw finding('CONTRACT_MISMATCH', 'the draft was trained for another target', {

@@ -133,5 +133,5 @@ const inUse = (run: string, what: string, process: string) =>
   finding('STORE_BUSY', `run ${run} cannot be removed: the store is in use`, {
     field: what,
     found: `${process} uses it`,
-    fix: 'end that process first; if it works on another run, use --force, which never removes a held sample',
+    fix: 'end that process first; if it works on another run, use --force, which never removes a claimed sample',
   })

@@ -16,6 +16,8 @@ export interface CaptureSourceOptions {
   readonly files: readonly string[]
   readonly python: Python
   readonly part: Part | null
+  /** Of the conversations, as their survey found them. */
+  readonly sha256: string
   /** At most this many padded tokens per forward pass. A longer conversation is a batch of its own. */
   readonly batchTokens: number
   /** The device computes while this process goes on: a batch is begun before the one before it is stored. */
@@ -65,8 +67,8 @@ export class CaptureSource implements FeatureSource {
 
   /** Batches of samples for the target, and what becomes of all other inputs. The receiver owns the batches. */
   async *#batches(isKnown: IsKnown): AsyncGenerator<EncodedSample[] | SourceItem> {
-    const { batchTokens, config, files, python, part } = this.#options
-    const reader = new EncodedConversations({ config, files, python, part, session: this.#session.handle })
+    const { batchTokens, config, files, python, part, sha256 } = this.#options
+    const reader = new EncodedConversations({ config, files, python, part, sha256, session: this.#session.handle })
     const pool = new BatchPool(batchTokens, POOL_BATCHES)
     try {
       for await (const item of reader.items(isKnown)) {

@@ -6,7 +6,7 @@ import type { RunConfig } from '../../config/schema.ts'
 import { type CodedError, hasCode } from '../../core/errors.ts'
 import { SampleId } from '../../core/ids.ts'
 import type { Part } from '../../core/part.ts'
-import { type NamedConversation, readConversations } from '../conversations/read-conversations.ts'
+import { type NamedConversation, readSurveyed } from '../conversations/read-conversations.ts'
 import { atOrigin, type IsKnown, type SourceItem } from './feature-source.ts'
 
 /** The tokens and the mask of a sample, before the target has run on it. Its receiver owns `tokens`. */
@@ -38,6 +38,7 @@ export class EncodedConversations {
   readonly #files: readonly string[]
   readonly #python: Python
   readonly #part: Part | null
+  readonly #sha256: string
   readonly #session: number
 
   /** `session`: from `capture.open`. */
@@ -46,8 +47,11 @@ export class EncodedConversations {
     readonly files: readonly string[]
     readonly python: Python
     readonly part: Part | null
+    /** What the survey found. */
+    readonly sha256: string
     readonly session: number
   }) {
+    this.#sha256 = given.sha256
     this.#part = given.part
     this.#config = given.config
     this.#files = given.files
@@ -62,7 +66,7 @@ export class EncodedConversations {
     // Encoded in groups, because each call has its price; and one group ahead of the one that is asked for.
     let ahead: Promise<Encoding> | null = null
     try {
-      for await (const group of groupsOf(readConversations(this.#files, reading))) {
+      for await (const group of groupsOf(readSurveyed(this.#files, reading, this.#sha256))) {
         const before: Promise<Encoding> | null = ahead
         ahead = settled(this.#encode(group))
         if (before !== null) yield* this.#finished(await before, isKnown)

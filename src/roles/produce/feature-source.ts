@@ -13,7 +13,12 @@ export type SourceItem =
   /** The sample has no loss tokens, so it is skipped. */
   | { readonly kind: 'empty'; readonly truncated: boolean; readonly isPart?: boolean }
   /** The input is bad. Its error names the input. */
-  | { readonly kind: 'refused'; readonly error: CodedError<'FEATURE_INVALID'> }
+  | {
+      readonly kind: 'refused'
+      readonly error: CodedError<'FEATURE_INVALID'>
+      /** A further sample of an input that gave one already. */
+      readonly isPart?: boolean
+    }
   | SourceSample
 
 export interface SourceSample {

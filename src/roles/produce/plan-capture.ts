@@ -39,11 +39,11 @@ export async function planCapture(config: RunConfig, python: Python, part: Part 
     await using _reads = new Owned(python, (await python.call('target.reads', {})).handle)
     const { shape } = await python.call('target.describe', { model: target.model })
     const auxLayers = await auxLayersOf(draft, shape)
-    if (target.engine === 'vllm') return await VllmSource.open({ config, files, python, part, auxLayers })
+    if (target.engine === 'vllm') return await VllmSource.open({ config, files, python, part, sha256: sum, auxLayers })
     const opened = await python.call('capture.open', { target, data, draft, auxLayers, threads: 0 })
     const { handle, device, batchTokens, contract } = opened
     const overlap = device !== 'cpu'
-    const given = { config, files, python, part, batchTokens, overlap }
+    const given = { config, files, python, part, sha256: sum, batchTokens, overlap }
     return new CaptureSource(given, new Owned(python, handle), contract)
   }
   // A sample is current when it has the tokens of its conversation, which its source compares.

@@ -163,8 +163,12 @@ async function completeManifest({ config, python, store }: ProduceOptions, plan:
   const root = (await readManifestRoot(config.manifest, store.key))?.root
   if (root?.state !== 'complete' || root.contract === null) return null
   if (root.run_id !== config.run.id || root.store_id !== store.id || root.inputs !== plan.inputs) return null
-  const { hash } = await python.call('target.identity', { model: config.target.model })
+  const { model, tokenizer } = config.target
+  const { hash, templateHash } = await python.call('target.identity', { model, tokenizer })
   if (hash !== root.contract.targetHash) return null
+  // With another template the conversations are other samples: the contract that the target gives is compared then.
+  const isCapture = config.features.source === 'capture'
+  if (isCapture && templateHash !== null && templateHash !== root.contract.templateHash) return null
   const manifest = await readRefManifest({ dir: config.manifest, storeId: store.id, key: store.key })
   const changed = findIn(manifest.refs, (ref) => !plan.isCurrent(ref))
   // Samples may have been deleted from the store since. The producer makes missing samples again.

@@ -121,7 +121,7 @@ export class ProducerRun {
   }
 
   #countInput(item: SourceItem): void {
-    this.#totals.inputs += Number(item.kind === 'refused' || item.isPart !== true)
+    this.#totals.inputs += Number(item.isPart !== true)
     if (item.kind === 'empty') {
       this.#totals.skipped += 1
       this.#health.addEmpty(item)

@@ -54,7 +54,7 @@ export class TargetBatch implements AsyncDisposable {
   #item(at: number, { bad }: Outcome, sets: TensorSet[]): SourceItem {
     const sample = this.#samples[at]
     if (sample === undefined) throw new Error(`capture.collect returned ${at + 1} samples of ${this.#samples.length}`)
-    if (bad !== null) return { kind: 'refused', error: notFinite(sample.where, bad) }
+    if (bad !== null) return { kind: 'refused', error: notFinite(sample.where, bad), isPart: sample.isPart }
     const tensors = sets.shift()
     if (tensors === undefined) throw new Error('capture.collect returned too few sets')
     return sampleOf(sample, tensors)

@@ -24,6 +24,8 @@ export interface VllmSourceOptions {
   readonly files: readonly string[]
   readonly python: Python
   readonly part: Part | null
+  /** Of the conversations, as their survey found them. */
+  readonly sha256: string
   readonly auxLayers: readonly number[]
 }
 
@@ -75,8 +77,8 @@ export class VllmSource implements FeatureSource {
   }
 
   async *items(isKnown: IsKnown): AsyncGenerator<SourceItem> {
-    const { config, files, python, part } = this.#options
-    const reader = new EncodedConversations({ config, files, python, part, session: this.#session.handle })
+    const { config, files, python, part, sha256 } = this.#options
+    const reader = new EncodedConversations({ config, files, python, part, sha256, session: this.#session.handle })
     const underWay = itemsUnderWay(LIMITS)
     let next: EncodedSample | null = null
     try {
@@ -109,12 +111,12 @@ export class VllmSource implements FeatureSource {
       const { file } = await this.#engine.run(ids)
       const given = { session: this.#session.handle, tokens: sample.tokens.handle, file }
       const { set, bad } = await python.call('vllm.read', given).finally(() => rm(file, { force: true }))
-      if (bad !== null) return { kind: 'refused', error: notFinite(sample.where, bad) }
+      if (bad !== null) return { kind: 'refused', error: notFinite(sample.where, bad), isPart: sample.isPart }
       if (set === null) throw new Error('vllm.read returned no sample')
       return sampleOf(sample, new TensorSet(python, set))
     } catch (error) {
       if (!hasCode(error, 'FEATURE_INVALID')) throw error
-      return { kind: 'refused', error: atOrigin(error, sample.where) }
+      return { kind: 'refused', error: atOrigin(error, sample.where), isPart: sample.isPart }
     } finally {
       await freeAll(python, [sample])
     }

@@ -104,7 +104,7 @@ async function load(python: Python, session: number, { dir, record }: NonNullabl
 
 /** The head and embedding come from the target's files, and must be those that the features were made with. */
 async function requireSameTarget(python: Python, model: string, { contract }: TrainingData): Promise<void> {
-  const { hash } = await python.call('target.identity', { model })
+  const { hash } = await python.call('target.identity', { model, tokenizer: null })
   if (hash === contract.targetHash) return
   throw finding('CONTRACT_MISMATCH', 'the features come from another target than target.model', {
     file: model,

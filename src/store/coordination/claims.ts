@@ -35,6 +35,8 @@ export class Claims {
   readonly #members: Members
   readonly #takeovers: NoteLock
   readonly #held = new Map<string, BlobKey>()
+  /** Acknowledged, and not known to be freed: a borrower may still keep them. Their notes are this member's own. */
+  readonly #acknowledged = new Set<string>()
 
   constructor(coordination: Coordination, members: Members) {
     this.#coordination = coordination
@@ -49,6 +51,7 @@ export class Claims {
 
   /** @throws STORE_BUSY while another living member has it. */
   async take(key: BlobKey): Promise<ClaimOutcome> {
+    if (this.#acknowledged.has(keyText(key))) return 'gone'
     if (this.#held.has(keyText(key))) throw claimed(key, 'this process')
     this.#held.set(keyText(key), key)
     try {
@@ -67,9 +70,15 @@ export class Claims {
   async acknowledge(key: BlobKey): Promise<boolean> {
     const { memberId } = this.#coordination
     const publish = () => this.#coordination.publishOver(consumedNote(key), memberId)
-    const stands = await unlessFenced(() => this.#coordination.inReserve(publish))
+    const done = await unlessFenced(() => this.#coordination.inReserve(publish))
     this.#held.delete(keyText(key))
-    return stands !== null
+    if (done !== null) this.#acknowledged.add(keyText(key))
+    return done !== null
+  }
+
+  /** Call it when an acknowledged sample is freed: its key never comes back. */
+  freed(key: BlobKey): void {
+    this.#acknowledged.delete(keyText(key))
   }
 
   /** False when the claim was lost: another member may have it. */
@@ -90,21 +99,24 @@ export class Claims {
   }
 
   async #take(key: BlobKey): Promise<ClaimOutcome> {
-    const { notes } = this.#coordination
     for (let round = 0; round < ROUNDS; round += 1) {
       // In the reserve: on a full disk a claim comes before whatever frees room.
       if (await this.#coordination.inReserve(() => this.#coordination.sign(claimNote(key)))) return 'ours'
       const holder = await this.holder(key)
-      if (holder === null) continue
-      // The takeover succeeded, and the file system lost its answer.
-      if (holder === this.#coordination.memberId) return 'ours'
-      if (await notes.has(consumedNote(key))) return 'gone'
-      const verdict = await this.#members.look(holder)
-      if (verdict.state !== 'dead') throw claimed(key, await this.#members.describe(holder, verdict))
-      const taken = await this.#takeovers.run(() => this.#takeOver(key, holder))
+      const taken = holder === null ? 'again' : await this.#takeFrom(key, holder)
       if (taken !== 'again') return taken
     }
     throw claimed(key, 'several processes in turn')
+  }
+
+  async #takeFrom(key: BlobKey, holder: string): Promise<ClaimOutcome | 'again'> {
+    const { notes, memberId } = this.#coordination
+    if (await notes.has(consumedNote(key))) return 'gone'
+    // The takeover succeeded, and the file system lost its answer.
+    if (holder === memberId) return 'ours'
+    const verdict = await this.#members.look(holder)
+    if (verdict.state !== 'dead') throw claimed(key, await this.#members.describe(holder, verdict))
+    return this.#takeovers.run(() => this.#takeOver(key, holder))
   }
 
   async #takeOver(key: BlobKey, dead: string): Promise<ClaimOutcome | 'again'> {

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { closeSync, fsync, linkSync, lstatSync, mkdirSync, openSync, type Stats } from 'node:fs'
-import { constants, link, lstat, mkdir, open, rmdir, statfs, unlink } from 'node:fs/promises'
+import { constants, link, lstat, lutimes, mkdir, open, rmdir, statfs, unlink } from 'node:fs/promises'
 import path from 'node:path'
 import { promisify } from 'node:util'
 import { isErrno } from '../../core/errors.ts'
@@ -13,7 +13,7 @@ export interface NameCalls {
   sees(file: string): Promise<boolean>
   /**
    * Whether the file that a name stands for still has a name, decided by a step of the server that only a living file
-   * allows. `aside`: a free name in a folder of one's own, on the same file system; it is free again afterwards.
+   * allows: its times are set, to what they are. `aside`, for a file of another user, whose times one may not set: a free name in a folder of one's own, on the same file system; it is free again afterwards.
    * @throws ENOENT when that folder is gone.
    */
   holds(file: string, aside: string): Promise<boolean>
@@ -60,7 +60,7 @@ export const localCalls: NameCalls = {
 export const remoteCalls: NameCalls = {
   stat: (file) => lstat(file).catch(nothing),
   sees: isTaken,
-  holds: isLinkable,
+  holds: stillHas,
   refresh: async (file) => void (await isTaken(file)),
   makeFolder: (dir) => mkdir(dir, FOLDER),
   makeFile: async (file) => (await open(file, 'wx', FILE_MODE)).close(),
@@ -97,6 +97,8 @@ export async function nameCallsFor(dir: string): Promise<NameCalls> {
   return type === NFS ? nfsCalls : remoteCalls
 }
 
+const NO_TIMES = ['EPERM', 'EACCES', 'EINVAL', 'ENOSYS', 'ENOTSUP', 'EOPNOTSUPP'] as const
+
 // A name that is taken is EEXIST before anything else is looked at.
 const FREE = ['EPERM', 'ENOENT', 'EXDEV', 'EACCES', 'EROFS'] as const
 
@@ -115,20 +117,36 @@ async function isTaken(file: string): Promise<boolean> {
   throw new Error(`this file system gave a folder a second name: ${file}`)
 }
 
+async function stillHas(file: string, aside: string): Promise<boolean> {
+  try {
+    const info = await lstat(file)
+    await lutimes(file, info.atimeMs / 1000, info.mtimeMs / 1000)
+    // A removed file that somebody has open still takes times. With them the server has told how many names it has.
+    return (await lstat(file)).nlink > 0
+  } catch (error) {
+    if (isErrno(error, ...NO_TIMES)) return isLinkable(file, aside)
+    return isGone(error, file, aside)
+  }
+}
+
 async function isLinkable(file: string, aside: string): Promise<boolean> {
   try {
     await link(file, aside)
   } catch (error) {
     // Refused for another reason: no plain file, one of another user, or one with all the names that it may have.
     if (isErrno(error, 'EPERM', 'EMLINK')) return isTaken(file)
-    // GlusterFS may say EIO of a file that another machine removes at this moment.
-    const isGone = isErrno(error, 'ENOENT', 'ESTALE') || (isErrno(error, 'EIO') && !(await isTaken(file)))
-    if (!isGone) throw error
-    await expectOwnFolder(path.dirname(aside))
-    return false
+    return isGone(error, file, aside)
   }
   await unlink(aside)
   return true
+}
+
+/** False for an error that says that the file is gone; throws all others. */
+async function isGone(error: unknown, file: string, aside: string): Promise<false> {
+  // GlusterFS may say EIO of a file that another machine removes at this moment.
+  if (!isErrno(error, 'ENOENT', 'ESTALE') && !(isErrno(error, 'EIO') && !(await isTaken(file)))) throw error
+  await expectOwnFolder(path.dirname(aside))
+  return false
 }
 
 /** Makes something in a folder of one's own, because a look might come out of a cache. @throws ENOENT when it was taken away. */

@@ -177,8 +177,9 @@ export class BorrowPath {
     const { claims, leases, retain } = this.#parts
     if (!this.#held.has(tensors)) throw claimLost(ref, 'the claim has already been given back')
     const ours = retain ? await claims.giveBack(ref) : await claims.acknowledge(ref)
-    const free = async () => void (ours && !retain ? await leases.retire(ref) : undefined)
-    await this.#end(tensors, free)
+    await this.#end(tensors, async () => {
+      if (ours && !retain && (await leases.retire(ref)) !== null) claims.freed(ref)
+    })
     if (!ours) throw claimLost(ref, 'this process was taken for dead, and another one may have the sample now')
   }
 

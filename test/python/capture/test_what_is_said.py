@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -230,3 +231,42 @@ def test_the_proof_catches_a_template_rule_that_finds_other_words(monkeypatch: p
 
     monkeypatch.setattr(conversation_mask, "turn_by_prompt", broken)
     assert reason(made(IM), [user("user words"), said("hello")]) == "proof-failed"
+
+
+def test_thoughts_under_two_names_are_said_once() -> None:
+    thoughts = "Let me think of it."
+    message = said("Four.", reasoning_content=thoughts, thinking=thoughts)
+    template = CHATML.replace(
+        "+ m.content + '<|im_end|>\n' }}",
+        "}}{% if m.reasoning_content %}{{ '<think>' + m.reasoning_content + '</think>' }}{% endif %}"
+        "{{ m.content + '<|im_end|>\n' }}",
+    )
+    assert template != CHATML
+    [sample] = encode(made(template), {"id": "c", "messages": [user("2 + 2?"), message]})
+    assert sum(sample.mask) > 0
+    with pytest.raises(BridgeError, match="reasoning"):
+        encode(made(CHATML), {"id": "c", "messages": [user("2 + 2?"), message]})
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        # Around what the user says.
+        CHATML.replace(
+            "+ m.content + '<|im_end|>\n' }}",
+            "}}{% if m.role == 'user' %}{% generation %}{{ m.content }}{% endgeneration %}{% else %}{{ m.content }}"
+            "{% endif %}{{ '<|im_end|>\n' }}",
+        ),
+        # Around each turn, whoever speaks.
+        CHATML.replace("+ m.content + '<|im_end|>\n' }}", "}}{% generation %}{{ m.content }}{% endgeneration %}"),
+    ],
+)
+def test_markers_around_what_others_say_are_refused(template: str) -> None:
+    talk = [user("say yes or no"), said("yes")]
+    if "{% if m.role == 'user'" in template:
+        with pytest.raises(BridgeError, match=re.escape(SENTENCES["markers-not-followed"][0])):
+            encode(made(template), {"id": "c", "messages": talk})
+        return
+    # The last of the marked parts is the answer.
+    [sample] = encode(made(template), {"id": "c", "messages": talk})
+    assert sum(sample.mask) > 0

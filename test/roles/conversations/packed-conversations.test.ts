@@ -1,5 +1,6 @@
 import { writeFile } from 'node:fs/promises'
 import path from 'node:path'
+import { gzipSync } from 'node:zlib'
 import { describe, expect, it } from 'vitest'
 import { RunId } from '../../../src/core/ids.ts'
 import { readConversations } from '../../../src/roles/conversations/read-conversations.ts'
@@ -98,6 +99,16 @@ describe('packed conversations', () => {
       ['run:a', { messages: [asks, says] }],
       ['run:b', { messages: second }],
     ])
+  })
+
+  it('in a gzip file with zeros and more behind its end are refused by name; zeros alone are none', async () => {
+    const [one, two] = [1, 2].map((id) => gzipSync(`${JSON.stringify({ id, messages: [asks, says] })}\n`))
+    const zeros = Buffer.alloc(512)
+    const file = path.join(await tempDir(), 'lines.jsonl.gz')
+    await writeFile(file, Buffer.concat([one ?? zeros, two ?? zeros, zeros]))
+    expect(await read(file)).toHaveLength(2)
+    await writeFile(file, Buffer.concat([one ?? zeros, zeros, two ?? zeros]))
+    await expect(read(file)).rejects.toMatchObject({ code: 'FEATURE_INVALID', details: { file } })
   })
 
   it('in a zstd file that is cut are refused by name', async () => {

@@ -2,6 +2,7 @@ import { writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { Owned } from '../../../src/bridge/tensor-set.ts'
+import { surveyConversations } from '../../../src/roles/conversations/read-conversations.ts'
 import { CaptureSource } from '../../../src/roles/produce/capture-source.ts'
 import type { SourceItem } from '../../../src/roles/produce/feature-source.ts'
 import { producing } from '../../support/producing.ts'
@@ -40,7 +41,9 @@ async function captured(batchTokens: number, overlap: boolean, stopAfter = Numbe
   const bridge = python
   const opened = await bridge.call('capture.open', { target, data, draft, auxLayers: [1, 3, 4], threads: 0 })
   const session = new Owned(bridge, opened.handle)
-  const given = { config, files: [file], python: bridge, part: null, batchTokens, overlap }
+  const reading = { runId: config.run.id, limit: null, part: null }
+  const { sha256 } = await surveyConversations([file], reading, () => undefined)
+  const given = { config, files: [file], python: bridge, part: null, sha256, batchTokens, overlap }
   await using source = new CaptureSource(given, session, opened.contract)
   const samples: Seen[] = []
   const others: SourceItem[] = []

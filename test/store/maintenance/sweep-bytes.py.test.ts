@@ -64,6 +64,9 @@ async function expectExact(): Promise<SweepReport> {
   const judge = async ({ key }: { key: { sampleId: string } }) =>
     key.sampleId.startsWith('keep') ? 'listed' : 'orphan'
   const options = { graceMs: 0, judge: judge as never }
+  // A sweep joins the store, and a member that signs has a file of its own.
+  await store.parts.members.join()
+  await store.parts.coordination.sign('signed/before')
   const before = await diskUsage(root, DATA)
   const dry = await sweep(store.parts, store.files, { ...options, dryRun: true })
   expect(await diskUsage(root, DATA)).toBe(before)

@@ -6,9 +6,10 @@ import { SILENT_MS, Watch } from '../../../src/core/liveness/watch.ts'
 import { keyText } from '../../../src/store/blob-key.ts'
 
 import { type SweepOptions, type SweepReport, sweep } from '../../../src/store/maintenance/sweep.ts'
+import { sharedDirFeatureStore } from '../../../src/store/open.ts'
 import { FakeMonotonic } from '../../support/fake-monotonic.ts'
 import { care, filesIn, fillStore, objectFile, openStore, putSample } from '../../support/filled-store.ts'
-import { checkHandlesAfterEach } from '../../support/python.ts'
+import { checkHandlesAfterEach, digestsOf, python } from '../../support/python.ts'
 import { tempDir } from '../../support/temp-dir.ts'
 
 checkHandlesAfterEach()
@@ -92,10 +93,10 @@ describe('a sweep', () => {
     const report = await sweep(store.parts, store.files, { dryRun: false, graceMs: 0, judge: null, wait })
     expect(counts(report)).toEqual({ staging: 1, leases: 1, claims: 1, members: 1 })
     expect([waits[0], time.now()]).toEqual([SILENT_MS, SILENT_MS])
-    expect(await filesIn(root, 'staging')).toEqual([])
+    expect(await filesIn(root, 'staging')).toEqual([`staging/${store.parts.members.id}/identity`])
   })
 
-  it('frees a generation that a newer one replaced, unless it is leased or listed', async () => {
+  it('frees a generation that a newer one replaced, unless it is claimed or listed', async () => {
     const [old] = await fillStore(root, { run: 1 })
     if (old === undefined) throw new Error('no ref')
     const kept = await tempDir()
@@ -105,15 +106,31 @@ describe('a sweep', () => {
     const file = (await filesIn(root, 'objects')).map((name) => path.join(root, path.dirname(name)))[0] ?? ''
     await cp(path.join(kept, 'old'), path.join(file, `${old.sampleId}.${old.generation}.safetensors`))
     expect(counts(await swept({ judge: async () => 'listed' }))).toEqual({})
-    const lease = await store.get(old)
+    const claim = await store.claim(old)
     const held = await swept()
     expect([counts(held), held.held]).toEqual([{}, 1])
-    await lease[Symbol.asyncDispose]()
+    await claim[Symbol.asyncDispose]()
     expect(counts(await swept())).toEqual({ superseded: 1 })
     expect(await filesIn(root, 'objects')).toHaveLength(1)
   })
 
-  it('frees orphans only when somebody can say what is one, and none that is leased or young', async () => {
+  it('keeps what a client that consumes reads; one that retains keeps its copy, whatever is freed', async () => {
+    const [leased, read] = await fillStore(root, { run: 2 })
+    if (leased === undefined || read === undefined) throw new Error('no ref')
+    await using retaining = await openStore(root)
+    await using consuming = await sharedDirFeatureStore({ python, root })
+    await using lease = await consuming.get(leased)
+    await using copy = await retaining.get(read)
+    for (const dryRun of [true, false]) {
+      const report = await swept({ judge: async () => 'orphan', dryRun })
+      expect([counts(report), report.held]).toEqual([{ orphans: 1 }, 1])
+    }
+    expect(await digestsOf(copy.tensors)).toEqual(read.digests)
+    expect(await digestsOf(lease.tensors)).toEqual(leased.digests)
+    await expect(retaining.get(read)).rejects.toMatchObject({ code: 'SAMPLE_NOT_FOUND' })
+  })
+
+  it('frees orphans only when somebody can say what is one, and none that is claimed or young', async () => {
     const refs = await fillStore(root, { run: 3 })
     const listed = new Set(refs.slice(0, 1).map(keyText))
     const judge: SweepOptions['judge'] = async ({ key }) => (listed.has(keyText(key)) ? 'listed' : 'orphan')
@@ -124,7 +141,7 @@ describe('a sweep', () => {
       await using store = await openStore(root)
       const orphan = refs[1]
       if (orphan === undefined) throw new Error('no ref')
-      await using _ = await store.get(orphan)
+      await using _ = await store.claim(orphan)
       expect(counts(await swept({ judge, dryRun: true }))).toEqual({ orphans: 1 })
       expect(counts(await swept({ judge }))).toEqual({ orphans: 1 })
       expect(await filesIn(root, 'objects')).toHaveLength(2)

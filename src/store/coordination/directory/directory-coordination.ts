@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { isErrno } from '../../../core/errors.ts'
+import { storageError } from '../../../core/files/storage-error.ts'
 import { MountRecord } from '../../directory/mount-record.ts'
 import type { NameCalls } from '../../directory/name-calls.ts'
 import type { Coordination, MemberFolder } from '../coordination.ts'
@@ -15,6 +16,7 @@ export class DirectoryCoordination implements Coordination {
   readonly #folder: StagingFolder
   readonly #reserve: Reserve
   readonly #mount: MountRecord
+  #identity: Promise<void> | undefined
 
   /** `notes`, `staging` and `reserve` are folders of one file system. */
   constructor(root: {
@@ -46,12 +48,25 @@ export class DirectoryCoordination implements Coordination {
 
   async sign(name: string): Promise<boolean> {
     try {
+      // Made late: most members sign nothing, and on a full disk each file counts.
+      this.#identity ??= this.#newIdentity()
+      await this.#identity
       return await this.notes.link(name, this.#folder.identity)
     } catch (error) {
       // A file may have 65,000 names on ext4.
       if (!isErrno(error, 'EMLINK')) throw error
-      await this.#folder.renewIdentity()
+      this.#identity = this.#newIdentity()
+      await this.#identity
       return this.notes.link(name, this.#folder.identity)
+    }
+  }
+
+  async #newIdentity(): Promise<void> {
+    try {
+      await this.#folder.renewIdentity()
+    } catch (error) {
+      this.#identity = undefined
+      throw isErrno(error, 'ENOENT') ? error : storageError(error, this.#folder.identity)
     }
   }
 

@@ -1,11 +1,15 @@
 import { randomUUID } from 'node:crypto'
-import { lstat, mkdir, rename, rm, writeFile } from 'node:fs/promises'
+import { constants } from 'node:fs'
+import { lstat, mkdir, open, rename, rm } from 'node:fs/promises'
 import path from 'node:path'
 import { isErrno } from '../../../core/errors.ts'
+import { removedAtEnd } from '../../../core/files/removed-at-end.ts'
 import { storageError } from '../../../core/files/storage-error.ts'
 import { takeAway } from '../../../core/liveness/publishing-folder.ts'
 import { expectOwnFolder } from '../../directory/name-calls.ts'
 import type { MemberFolder } from '../coordination.ts'
+
+const SYNCHRONOUS = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_DSYNC
 
 /**
  * `staging/<memberId>`: everything that one member has not published yet. Publishing is a link or rename out of the folder
@@ -26,9 +30,14 @@ export class StagingFolder implements MemberFolder {
     return this.file('identity')
   }
 
+  /** Makes the file anew. Synchronous, because others read it as soon as it has a second name. */
   async renewIdentity(): Promise<void> {
     const staged = this.file(`${randomUUID()}.identity`)
-    await writeFile(staged, path.basename(this.dir), { mode: 0o600, flag: 'wx', flush: true })
+    await using _staged = removedAtEnd(staged)
+    {
+      await using handle = await open(staged, SYNCHRONOUS, 0o600)
+      await handle.writeFile(path.basename(this.dir))
+    }
     await rename(staged, this.identity)
   }
 
@@ -43,9 +52,7 @@ export class StagingFolder implements MemberFolder {
         // Made before, by a call after which something else failed: the id is nobody else's.
         if (!isErrno(error, 'EEXIST')) throw error
       })
-      const fits = await expectFit(this.dir)
-      await this.renewIdentity()
-      return fits
+      return await expectFit(this.dir)
     } catch (error) {
       // So that it can be made again.
       await rm(this.dir, { recursive: true, force: true }).catch(() => undefined)
