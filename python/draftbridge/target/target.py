@@ -50,8 +50,8 @@ def load_model(path: str, dtype: torch.dtype, *, spread: bool = False) -> PreTra
 
 
 def _require_whole(path: str, config: Any, info: dict[str, Any]) -> None:
-    """CONFIG_INVALID for weights that are in no file, where transformers takes random numbers, and for layers in the files
-    that the configuration does not count."""
+    """CONFIG_INVALID for weights that are in no file, where transformers takes random numbers, and for layers in the
+    files that the configuration does not count."""
     missing = sorted(str(name) for name in info["missing_keys"] if not _MADE_AT_LOAD.search(str(name)))
     layers = int(getattr(config.get_text_config(), "num_hidden_layers", 1 << 30))
     numbered = [(found, name) for name in info["unexpected_keys"] if (found := _LAYER.search(str(name)))]
@@ -135,8 +135,8 @@ def identity(path: str) -> str:
 
 
 def template_on_disk(path: str) -> str | None:
-    """The chat template of the transformers folder at `path`, read without transformers. None where it is not one text in
-    a place that is known here: only the tokenizer can tell then."""
+    """The chat template of the transformers folder at `path`, read without transformers. None where it is not one text
+    in a place that is known here: only the tokenizer can tell then."""
     folder = Path(path)
     try:
         return read_text(folder / "chat_template.jinja", follow=True)

@@ -126,13 +126,13 @@ export class ProducerRun {
       this.#totals.skipped += 1
       this.#health.addEmpty(item)
     }
-    if (item.kind === 'refused') this.#refuse(item.error)
+    if (item.kind === 'refused') this.#refuse(item.error, item.isPart)
   }
 
-  #refuse(given: Refused): void {
+  #refuse(given: Refused, isPart = false): void {
     const { plan, config, source } = this.#given
     const error = withLayer(given, architectureOf(config.draft.architecture), source.contract)
-    this.#refusals.add(error)
+    this.#refusals.add(error, isPart)
     this.#totals.refused = this.#refusals.samples
     if (config.data.onBad === 'stop') throw error
     this.#refusals.expectFew(plan.total, config.data.maxBadShare)

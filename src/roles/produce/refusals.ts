@@ -32,6 +32,8 @@ export class Refusals {
   readonly #states = new Map<string, Kind>()
   #first: Refused | null = null
   #samples = 0
+  /** Inputs with a refused sample; one may give several. */
+  #inputs = 0
 
   get samples(): number {
     return this.#samples
@@ -50,7 +52,8 @@ export class Refusals {
     return listed(this.#states, ({ file }) => file).map(([state, kind]) => ({ state, ...kind }))
   }
 
-  add(error: Refused): void {
+  /** `isPart`: a further sample of an input that was counted already. */
+  add(error: Refused, isPart = false): void {
     const { file = '?', field, found, state } = error.details
     const [what = error.message] = error.message.split('\n')
     const place = { file, finding: [file, field, found].filter((part) => part !== undefined).join(': ') }
@@ -58,11 +61,12 @@ export class Refusals {
     if (state !== undefined) count(this.#states, state, place)
     this.#first ??= error
     this.#samples += 1
+    this.#inputs += Number(!isPart)
   }
 
   /** @throws FEATURE_INVALID when more than `share` of `total` inputs, and more than one, were refused. */
   expectFew(total: number, share: number): void {
-    if (this.#samples > Math.max(1, share * total)) throw this.tooMany(total, share)
+    if (this.#inputs > Math.max(1, share * total)) throw this.tooMany(total, share)
   }
 
   /** Why a run without a single good sample ends: as the first refused sample says. Null when none was refused. */
@@ -79,7 +83,7 @@ export class Refusals {
     return finding('FEATURE_INVALID', 'too many samples are bad', {
       file: first?.places[0]?.split(': ')[0] ?? '?',
       field: 'data.maxBadShare',
-      found: `${this.#samples} of ${total}, where ${share * 100} % are allowed\n         ${places.join('\n         ')}`,
+      found: `${this.#inputs} of ${total}, where ${share * 100} % are allowed\n         ${places.join('\n         ')}`,
       fix: 'mend or remove these inputs, or raise data.maxBadShare; the same command then goes on with what is stored',
     })
   }
