@@ -31,7 +31,10 @@ class SeededChoice:
 
 
 def draw(logits: torch.Tensor, numbers: torch.Tensor, top_p: float) -> torch.Tensor:
-    """The token (int64 [rows]) that each row's number (float64 [rows], in [0, 1)) falls on. `logits`: float [rows, V]."""
+    """The token (int64 [rows]) that each row's number (float64 [rows], in [0, 1)) falls on.
+
+    `logits`: float [rows, V].
+    """
     # Likeliest first: a small difference of the logits moves few of the limits between tokens.
     probabilities, order = torch.softmax(logits, dim=-1).double().sort(dim=-1, descending=True, stable=True)
     upto = probabilities.cumsum(dim=-1)
