@@ -3,7 +3,7 @@ import type { OpOutput } from '../../bridge/ops.ts'
 import { embedPython } from '../../bridge/python.ts'
 import { Owned } from '../../bridge/tensor-set.ts'
 import type { RunConfig } from '../../config/schema.ts'
-import { type CodedError, finding } from '../../core/errors.ts'
+import { finding } from '../../core/errors.ts'
 import { throwIfStopped } from '../../core/interruption.ts'
 import { monotonic } from '../../core/liveness/monotonic.ts'
 import { type Part, shareOf, takes } from '../../core/part.ts'
@@ -11,6 +11,7 @@ import type { RoleContext } from '../context.ts'
 import { dataFiles } from '../conversations/data-files.ts'
 import { readConversations, surveyConversations } from '../conversations/read-conversations.ts'
 import { Refusals } from '../produce/refusals.ts'
+import type { GenerateInput } from './generate-input.ts'
 import { type GenerateReport, GenerateRun } from './generate-run.ts'
 import { GeneratedFile } from './generated-file.ts'
 
@@ -35,11 +36,6 @@ export async function generate(config: RunConfig, part: Part | null, context: Ro
   }
   return await run.finish(() => (monotonic.now() - began) / 1000)
 }
-
-/** A conversation to write, or an input that is none. */
-export type GenerateInput =
-  | { readonly kind: 'conversation'; readonly id: string; readonly where: string; readonly json: string }
-  | { readonly kind: 'refused'; readonly error: CodedError<'FEATURE_INVALID'> }
 
 interface Inputs {
   readonly total: number
