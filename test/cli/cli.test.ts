@@ -24,6 +24,7 @@ describe('help', () => {
     const commands = [
       'init',
       'doctor',
+      'generate',
       'capture',
       'ingest',
       'train',

@@ -6,6 +6,8 @@ import { NoteLock } from './note-lock.ts'
 
 const LOCK = 'takeover/lock'
 const ROUNDS = 20
+const MEMBER = /^m[0-9a-f]{16}$/
+const DEAD = { state: 'dead' } as const
 
 /** `gone`: the sample is consumed, and is being freed. */
 export type ClaimOutcome = 'ours' | 'gone'
@@ -114,14 +116,15 @@ export class Claims {
     if (await notes.has(consumedNote(key))) return 'gone'
     // The takeover succeeded, and the file system lost its answer.
     if (holder === memberId) return 'ours'
-    const verdict = await this.#members.look(holder)
+    // A note that names no member is planted, or was cut by a power failure.
+    const verdict = MEMBER.test(holder) ? await this.#members.look(holder) : DEAD
     if (verdict.state !== 'dead') throw claimed(key, await this.#members.describe(holder, verdict))
     return this.#takeovers.run(() => this.#takeOver(key, holder))
   }
 
   async #takeOver(key: BlobKey, dead: string): Promise<ClaimOutcome | 'again'> {
     const { notes, memberId } = this.#coordination
-    await this.#members.fence(dead)
+    if (MEMBER.test(dead)) await this.#members.fence(dead)
     // Its acknowledgement, if there is one, is to be seen from here on.
     if ((await this.holder(key)) !== dead) return 'again'
     if (await notes.has(consumedNote(key))) return 'gone'

@@ -122,7 +122,9 @@ async function stillHas(file: string, aside: string): Promise<boolean> {
     const info = await lstat(file)
     await lutimes(file, info.atimeMs / 1000, info.mtimeMs / 1000)
     // A removed file that somebody has open still takes times. With them the server has told how many names it has.
-    return (await lstat(file)).nlink > 0
+    if ((await lstat(file)).nlink > 0) return true
+    await expectOwnFolder(path.dirname(aside))
+    return false
   } catch (error) {
     if (isErrno(error, ...NO_TIMES)) return isLinkable(file, aside)
     return isGone(error, file, aside)

@@ -78,6 +78,16 @@ it('refuses a claim at once, says how long its holder was watched, and takes it 
   await mine.leave()
 })
 
+it.each(['', 'no member', '../x'])('takes over a claim that names nobody: %j', async (text) => {
+  const { coordination, mine } = await members()
+  const { sampleId, generation } = exampleRef(0)
+  await coordination.notes.write(`claims/${sampleId}.${generation}`, text)
+  const claims = new Claims(coordination, mine)
+  expect(await claims.take({ sampleId, generation })).toBe('ours')
+  expect(await claims.holder({ sampleId, generation })).toBe(mine.id)
+  await mine.leave()
+})
+
 it('is never taken for dead in a store of one process, as long as it has its note', async () => {
   const facts = new SharedFacts()
   const [one, two] = [1, 2].map(() => new Members(new MemoryCoordination(facts)))

@@ -3,7 +3,6 @@ import { constants } from 'node:fs'
 import { lstat, mkdir, open, rename, rm } from 'node:fs/promises'
 import path from 'node:path'
 import { isErrno } from '../../../core/errors.ts'
-import { removedAtEnd } from '../../../core/files/removed-at-end.ts'
 import { storageError } from '../../../core/files/storage-error.ts'
 import { takeAway } from '../../../core/liveness/publishing-folder.ts'
 import { expectOwnFolder } from '../../directory/name-calls.ts'
@@ -32,13 +31,9 @@ export class StagingFolder implements MemberFolder {
 
   /** Makes the file anew. Synchronous, because others read it as soon as it has a second name. */
   async renewIdentity(): Promise<void> {
-    const staged = this.file(`${randomUUID()}.identity`)
-    await using _staged = removedAtEnd(staged)
-    {
-      await using handle = await open(staged, SYNCHRONOUS, 0o600)
-      await handle.writeFile(path.basename(this.dir))
-    }
-    await rename(staged, this.identity)
+    await rm(this.identity, { force: true })
+    await using handle = await open(this.identity, SYNCHRONOUS, 0o600)
+    await handle.writeFile(path.basename(this.dir))
   }
 
   file(name: string): string {
