@@ -17,11 +17,11 @@ target:
   # tokenizer: path         # default: the tokenizer in the model's folder
 
 data:                       # read when features.source is capture
-  conversations: train.jsonl   # one JSON object per line: {"id", "messages"} or {"id", "input_ids", "loss_start"}; may be .gz
+  conversations: train.jsonl   # messages or ShareGPT: JSON lines, a JSON array or Parquet, also .gz and .zst; see docs/conversations.md
   maxLength: 2048           # tokens; longer samples are truncated
 
 features:
-  source: capture           # capture: run the target on conversations | files: read existing .ckpt files
+  source: capture           # capture: run the target on conversations | files: read existing feature files
   # files: "features/**/*.ckpt*"
 
 store:

@@ -46,7 +46,7 @@ function charts({ lengths, trainedShares, vocabulary }: DataHealth): BarChart[] 
           {
             id: 'health-vocabulary',
             title: 'Reach of a draft vocabulary',
-            note: `Share of the ${count(vocabulary.trained)} trained tokens, ${count(vocabulary.distinct)} different ones, that the most frequent tokens make up.`,
+            note: `Share of the ${count(vocabulary.trained)} tokens of answers, ${count(vocabulary.distinct)} different ones, that the most frequent tokens make up.`,
             axis: 'most frequent tokens',
             bars: vocabulary.coverage.map(({ tokens, share }) => ({ label: count(tokens), value: share })),
             format: coverageText,

@@ -53,8 +53,8 @@ function vocabulary({ vocabulary }: DataHealth): string[] {
   const bars = vocabulary.coverage.map(({ tokens, share }) => {
     return { label: count(tokens), value: share, shown: coverageText(share) }
   })
-  const about = `${count(vocabulary.trained)} trained tokens, ${count(vocabulary.distinct)} different ones; covered by the`
-  const head = [`${'vocabulary'.padEnd(NAME)} ${about}`, `${INDENT}most frequent`]
+  const about = `${count(vocabulary.trained)} tokens of answers, ${count(vocabulary.distinct)} different ones;`
+  const head = [`${'vocabulary'.padEnd(NAME)} ${about}`, `${INDENT}covered by the most frequent`]
   return [...head, ...barRows(bars, 1).map((row) => INDENT + row)]
 }
 
