@@ -1,3 +1,4 @@
+import { setTimeout as pause } from 'node:timers/promises'
 import { type CodedError, finding, hasCode, isErrno } from '../../core/errors.ts'
 import { type BlobKey, keySegment, keyText } from '../blob-key.ts'
 import type { Coordination } from './coordination.ts'
@@ -6,6 +7,7 @@ import { NoteLock } from './note-lock.ts'
 
 const LOCK = 'takeover/lock'
 const ROUNDS = 20
+const PAUSE_MS = 100
 const MEMBER = /^m[0-9a-f]{16}$/
 const DEAD = { state: 'dead' } as const
 
@@ -118,8 +120,17 @@ export class Claims {
     if (holder === memberId) return 'ours'
     // A note that names no member is planted, or was cut by a power failure.
     const verdict = MEMBER.test(holder) ? await this.#members.look(holder) : DEAD
-    if (verdict.state !== 'dead') throw claimed(key, await this.#members.describe(holder, verdict))
+    if (verdict.state !== 'dead') {
+      if (await this.#isListed(key)) throw claimed(key, await this.#members.describe(holder, verdict))
+      await pause(PAUSE_MS)
+      return 'again'
+    }
     return this.#takeovers.run(() => this.#takeOver(key, holder))
+  }
+
+  /** GlusterFS may answer out of a cache for a second that a note is there which was given back. Its folder is read anew. */
+  async #isListed(key: BlobKey): Promise<boolean> {
+    return (await this.#coordination.notes.list('claims')).includes(keySegment(key))
   }
 
   async #takeOver(key: BlobKey, dead: string): Promise<ClaimOutcome | 'again'> {

@@ -28,7 +28,7 @@ export interface Coordination extends PublishRight {
   readonly notes: Notes
   /**
    * Puts a note that has this member's id as its text. False when something else has the name; true when this
-   * member has signed it before. Cheaper than `publish`, but a fence does not prevent it.
+   * member has signed it before and does not know that it was replaced since. Cheaper than `publish`, but a fence does not prevent it.
    */
   sign(name: string): Promise<boolean>
   /**

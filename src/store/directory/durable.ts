@@ -25,6 +25,7 @@ export async function publish(staged: string, final: string, calls = remoteCalls
     if (isErrno(error, ...NO_LINKS)) throw withoutLinks(error, final)
     if (!isErrno(error, 'EEXIST')) throw error
     // NFS may do the link and lose the answer; the second try then says EEXIST of our own file.
+    await calls.refresh(final)
     // Exact: inode numbers of Lustre and others do not fit into a JavaScript number.
     const [ours, theirs] = await Promise.all([staged, final].map((file) => lstat(file, { bigint: true })))
     return ours?.ino === theirs?.ino && ours?.dev === theirs?.dev
