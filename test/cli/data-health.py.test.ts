@@ -48,7 +48,7 @@ it('a capture shows ten samples in its report, the same ones each time, or none'
     10,
   )
   expect(first).not.toContain('<img')
-  expect(await report('--no-samples')).not.toContain('answer')
+  expect(await report('--no-samples')).not.toMatch(/answer \d/)
   expect(await report()).toBe(first)
 })
 
@@ -59,7 +59,7 @@ it('manifest show tells the health as text and as JSON, and samples on request',
   const { stdout: plain } = await show()
   expect(plain).toMatch(/^inputs +13 {2}conversations or files$/m)
   expect(plain).toMatch(/^repeats +2 /m)
-  expect(plain).not.toContain('answer')
+  expect(plain).not.toMatch(/answer \d/)
   const { stdout: marked } = await show('--samples', '2', '--seed', '3')
   expect(marked.match(/^ {2}>>answer \d <img src=x onerror=alert\(1\)><\|im_end\|>$/gm)).toHaveLength(2)
   expect((await show('--samples', '2', '--seed', '3')).stdout).toBe(marked)

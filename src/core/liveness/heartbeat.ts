@@ -1,3 +1,4 @@
+import { isErrno } from '../errors.ts'
 import { beatText, type HolderNote, ownNote } from './holder-note.ts'
 import { type Monotonic, monotonic } from './monotonic.ts'
 import { Witness } from './witness.ts'
@@ -25,6 +26,7 @@ export class Heartbeat {
   #last: Promise<boolean> = Promise.resolve(true)
   #isBeating = false
   #isFenced = false
+  #readOnly: Error | null = null
   #timer: { stop(): void } | undefined
 
   static async prepare(options: HeartbeatOptions): Promise<Heartbeat> {
@@ -51,6 +53,11 @@ export class Heartbeat {
   /** True once a beat has found the note gone. */
   get isFenced(): boolean {
     return this.#isFenced
+  }
+
+  /** Why the last beat failed, where no later one can succeed: the file system is read-only now. */
+  get readOnly(): Error | null {
+    return this.#readOnly
   }
 
   /** The note must be in place. */
@@ -81,8 +88,13 @@ export class Heartbeat {
     try {
       this.#count += 1
       this.#isFenced = !(await this.#write(this.text))
+      this.#readOnly = null
       if (this.#isFenced) this.#onFenced()
       return !this.#isFenced
+    } catch (error) {
+      const failed = error instanceof Error ? error : new Error(String(error))
+      this.#readOnly = isErrno(failed, 'EROFS') || isErrno(failed.cause, 'EROFS') ? failed : null
+      throw failed
     } finally {
       this.#isBeating = false
     }

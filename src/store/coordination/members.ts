@@ -40,7 +40,10 @@ export class Members {
     return this.#coordination.memberId
   }
 
-  /** @throws STORE_BUSY when this process was taken for dead. */
+  /**
+   * @throws STORE_BUSY when this process was taken for dead, STORE_UNAVAILABLE when it will be: a store that has become
+   * read-only takes no heartbeat, and a client that only reads would not notice.
+   */
   async join(): Promise<void> {
     this.#joined ??= this.#join().catch((error: unknown) => {
       this.#joined = undefined
@@ -48,6 +51,8 @@ export class Members {
     })
     await this.#joined
     if (this.#fenced || this.#heartbeat?.isFenced === true) throw this.fencedError()
+    const readOnly = this.#heartbeat?.readOnly ?? null
+    if (readOnly !== null) throw readOnly
   }
 
   /** Whether this process was taken for dead, as the store says now. */

@@ -167,7 +167,7 @@ def test_a_missing_model_is_named_and_never_looked_for_on_a_hub(tmp_path: Path, 
 def test_a_configuration_that_is_no_json_is_a_coded_error(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(BridgeError, match="cannot be loaded") as caught:
-        OPS["target.identity"][1]({"model": str(tmp_path)})
+        OPS["target.identity"][1]({"model": str(tmp_path), "tokenizer": None})
     assert caught.value.details["file"] == str(tmp_path)
 
 
