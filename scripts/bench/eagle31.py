@@ -26,7 +26,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from chain_tau import Answer, count_passes, right_guesses
 from draftbridge.bridge.handles import TensorDict
-from draftbridge.distributed.parallel import World, join, leave, share_draft
+from draftbridge.distributed.share_draft import share_draft
+from draftbridge.distributed.world import World, join, leave
 from draftbridge.drafts.eagle3.draft import DraftConfig, initial_draft
 from draftbridge.drafts.eagle3.frozen import Frozen
 from draftbridge.drafts.eagle3.fused.buffers import Buffers

@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "python"))
 
 from draftbridge.bridge.handles import TABLE
 from draftbridge.bridge.registry import OPS
-from draftbridge.distributed.parallel import choose_device, join, leave
+from draftbridge.distributed.world import choose_device, join, leave
 from draftbridge.features.ingest import load_features
 from draftbridge.training.train_session import MicroStep, TrainSession
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from draftbridge.distributed.parallel import World
+    from draftbridge.distributed.world import World
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
@@ -32,7 +32,7 @@ def tiny_target(tmp_path_factory: pytest.TempPathFactory) -> str:
 def world() -> Iterator[World]:
     """A process group of this one rank, on the CPU and with one thread: small tensors gain nothing from more."""
     import torch
-    from draftbridge.distributed.parallel import join, leave
+    from draftbridge.distributed.world import join, leave
 
     torch.set_num_threads(1)
     yield join(0, 1, torch.device("cpu"), "", 60)

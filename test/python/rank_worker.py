@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from draftbridge.bridge.errors import BridgeError
 from draftbridge.bridge.handles import TensorDict
-from draftbridge.distributed.parallel import World, join, leave
+from draftbridge.distributed.world import World, join, leave
 from draftbridge.training.batch import Batch
 from draftbridge.training.train_files import load_session
 from draftbridge.training.train_session import MicroStep, TrainSession

@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 from draftbridge.bridge.handles import TensorDict
-from draftbridge.distributed.parallel import World, share_draft
+from draftbridge.distributed.share_draft import share_draft
+from draftbridge.distributed.world import World
 from draftbridge.drafts.eagle3.draft import Draft, DraftConfig, initial_draft
 from draftbridge.drafts.eagle3.frozen import Frozen
 from draftbridge.drafts.eagle3.teacher import Teacher

@@ -7,7 +7,7 @@ import torch.distributed as dist
 
 from draftbridge.bridge.registry import Payload, op
 from draftbridge.device import determinism
-from draftbridge.distributed.parallel import choose_device, join, leave, world
+from draftbridge.distributed.world import choose_device, join, leave, world
 
 
 @op("dist.init", "engine")

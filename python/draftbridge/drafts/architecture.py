@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from draftbridge.bridge.errors import BridgeError
 from draftbridge.bridge.handles import TensorDict
-from draftbridge.distributed.parallel import World
+from draftbridge.distributed.world import World
 from draftbridge.drafts.draft_decoder import DraftDecoder
 from draftbridge.drafts.draft_trainer import DraftTrainer
 from draftbridge.drafts.teacher_summary import TeacherSummary

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from draftbridge.bridge.handles import TensorDict
-from draftbridge.distributed.parallel import SharedDraft
+from draftbridge.distributed.shared_draft import SharedDraft
 from draftbridge.drafts.draft_description import DraftDescription
 from draftbridge.drafts.step_sums import StepSums
 from draftbridge.drafts.teacher_summary import TeacherSummary

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from draftbridge.distributed.parallel import SharedDraft, World
+from draftbridge.distributed.shared_draft import SharedDraft
+from draftbridge.distributed.world import World
 from draftbridge.drafts.eagle3.eagle3 import Eagle3
 from draftbridge.drafts.eagle3.frozen import Frozen
 from draftbridge.drafts.eagle3.unrolling import FusedUnrolling, PlainUnrolling

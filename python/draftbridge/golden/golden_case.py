@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from draftbridge.distributed.parallel import World, share_draft
+from draftbridge.distributed.share_draft import share_draft
+from draftbridge.distributed.world import World
 from draftbridge.drafts.draft_files import read_tensors
 from draftbridge.drafts.eagle3.draft import Draft, DraftConfig
 from draftbridge.drafts.eagle3.frozen import Frozen

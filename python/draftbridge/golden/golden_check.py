@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from draftbridge.bridge.errors import BridgeError
-from draftbridge.distributed.parallel import World, choose_device, join, leave
+from draftbridge.distributed.world import World, choose_device, join, leave
 from draftbridge.golden.golden_case import GoldenCase
 from draftbridge.training.train_session import TrainSession
 

@@ -10,7 +10,8 @@ import torch
 from draftbridge.bridge.handles import TABLE, tensors_of
 from draftbridge.bridge.registry import Payload, op
 from draftbridge.device.determinism import nondeterminism_coded
-from draftbridge.distributed.parallel import share_draft, world
+from draftbridge.distributed.share_draft import share_draft
+from draftbridge.distributed.world import world
 from draftbridge.drafts.architecture import BuildInputs
 from draftbridge.drafts.registry import architecture_of
 from draftbridge.settings.capture_contract import CaptureContract

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from draftbridge.bridge.errors import BridgeError
 from draftbridge.bridge.handles import TensorDict
-from draftbridge.distributed.parallel import SharedDraft, World
+from draftbridge.distributed.shared_draft import SharedDraft
+from draftbridge.distributed.world import World
 from draftbridge.drafts.draft_description import DraftDescription
 from draftbridge.memory.slab import Slab
 from draftbridge.training.optimizer import Optimizer

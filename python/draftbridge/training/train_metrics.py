@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from draftbridge.device import kernel_builds
-from draftbridge.distributed.parallel import World
+from draftbridge.distributed.world import World
 from draftbridge.drafts.step_sums import StepSums
 
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from draftbridge.distributed.parallel import SharedDraft, World
+from draftbridge.distributed.shared_draft import SharedDraft
+from draftbridge.distributed.world import World
 from draftbridge.drafts.draft_trainer import DraftTrainer, LossScale
 from draftbridge.drafts.step_sums import StepSums
 from draftbridge.settings.train_settings import OptimizerSettings

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from draftbridge.distributed.parallel import SharedDraft, World
+from draftbridge.distributed.shared_draft import SharedDraft
+from draftbridge.distributed.world import World
 from draftbridge.drafts.draft_trainer import DraftTrainer
 from draftbridge.drafts.step_sums import StepSums
 from draftbridge.training.staging import Staged

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from draftbridge.distributed.parallel import SharedDraft, World
+from draftbridge.distributed.shared_draft import SharedDraft
+from draftbridge.distributed.world import World
 from draftbridge.drafts.architecture import (
     BuildInputs,
     BuiltDraft,

@@ -9,7 +9,8 @@ import pytest
 import torch
 from decoding_rig import AUX_LAYERS, HIDDEN, VOCAB, Rig, half_vocabulary, prompts
 from draftbridge.decoding.chain_decoder import ChainDecoder
-from draftbridge.distributed.parallel import World, share_draft
+from draftbridge.distributed.share_draft import share_draft
+from draftbridge.distributed.world import World
 from draftbridge.drafts.eagle3.eagle3_decoder import Eagle3Decoder
 from draftbridge.drafts.eagle3.frozen import Frozen
 from draftbridge.drafts.eagle3.fused.buffers import Buffers

@@ -7,7 +7,7 @@ import torch
 from draftbridge.bridge.errors import BridgeError
 from draftbridge.bridge.handles import TensorDict
 from draftbridge.capture.capture import Capture
-from draftbridge.distributed.parallel import World
+from draftbridge.distributed.world import World
 from draftbridge.drafts.eagle3.eagle3 import Eagle3
 from draftbridge.settings.model_settings import TargetSettings
 from draftbridge.target import target

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from draftbridge.distributed.parallel import World
+from draftbridge.distributed.world import World
 from draftbridge.golden.golden_case import GoldenCase
 from draftbridge.golden.golden_check import LIMIT, Verdict, check, main, relative
 

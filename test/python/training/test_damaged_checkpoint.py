@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from draftbridge.bridge.errors import BridgeError
-from draftbridge.distributed.parallel import World
+from draftbridge.distributed.world import World
 from draftbridge.training.train_files import load_session
 from rank_worker import session_of
 from safetensors.torch import load_file, save_file

@@ -20,7 +20,7 @@ from draftbridge.bridge.handles import TABLE
 from draftbridge.device import determinism, device_peak
 from draftbridge.device.determinism import nondeterminism_coded
 from draftbridge.device.device_peak import measured_peak
-from draftbridge.distributed.parallel import World
+from draftbridge.distributed.world import World
 from draftbridge.drafts.eagle3.eagle3 import uses_fused
 from draftbridge.training.session_memory import host_peak, memory_figures
 from draftbridge.training.tensorboard_file import EventFile

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import torch
 from draftbridge.bridge.errors import BridgeError
-from draftbridge.distributed.parallel import World, join, leave, share_draft
+from draftbridge.distributed.share_draft import share_draft
+from draftbridge.distributed.world import World, join, leave
 from draftbridge.drafts import draft_files
 from draftbridge.drafts.eagle3.draft import initial_draft
 from draftbridge.files.plain import open_plain

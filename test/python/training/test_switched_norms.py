@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from draftbridge.bridge.errors import BridgeError
-from draftbridge.distributed.parallel import World
+from draftbridge.distributed.world import World
 from draftbridge.drafts.draft_files import load_draft
 from draftbridge.drafts.eagle3.draft import DraftConfig
 from draftbridge.drafts.eagle3.eagle3 import Eagle3

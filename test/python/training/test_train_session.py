@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 from draftbridge.bridge.errors import BridgeError
-from draftbridge.distributed.parallel import World, choose_device
+from draftbridge.distributed.world import World, choose_device
 from draftbridge.drafts.draft_files import load_draft
 from draftbridge.drafts.eagle3.eagle3 import Eagle3
 from draftbridge.settings.train_settings import TttSettings

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from draftbridge.distributed.parallel import World
+from draftbridge.distributed.world import World
 from draftbridge.settings.train_settings import TttSettings
 from draftbridge.training.train_session import MicroStep, TrainSession
 from small_case import LAYOUT, MASKS, SmallCase, batch_of, ttt_settings

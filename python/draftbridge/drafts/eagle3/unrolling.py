@@ -8,7 +8,8 @@ from contextlib import nullcontext
 import torch
 from torch import Tensor
 
-from draftbridge.distributed.parallel import ReplicatedDraft, SharedDraft, World
+from draftbridge.distributed.shared_draft import ReplicatedDraft, SharedDraft
+from draftbridge.distributed.world import World
 from draftbridge.drafts.draft_description import DraftDescription
 from draftbridge.drafts.draft_trainer import DraftTrainer, LossScale, Plan, Rows
 from draftbridge.drafts.eagle3.draft import Draft
