@@ -73,8 +73,13 @@ export function assembleParts(
     await freed(bytes)
   }
   const { id, retain } = options
-  const leases = new SharedLeases(coordination, members, { retain, has: (key) => blobs.has(key), free: remove })
   const claims = new Claims(coordination, members)
+  const leases = new SharedLeases(coordination, members, {
+    retain,
+    has: (key) => blobs.has(key),
+    free: remove,
+    endClaims: (key) => claims.end(key),
+  })
   const manifests = new CompleteManifests(notes)
   return {
     id,

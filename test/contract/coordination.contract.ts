@@ -44,8 +44,9 @@ export function describeCoordination(name: string, open: OpenClients): void {
       const [winner, loser] = outcomes[0] ? [here, there] : [there, here]
       for (const each of [here, there]) expect(await each.notes.read('claims/k')).toBe(winner.memberId)
       expect([await winner.sign('claims/k'), await loser.sign('claims/k')]).toEqual([true, false])
-      await loser.publishOver('claims/k', loser.memberId)
-      expect(await winner.notes.read('claims/k')).toBe(loser.memberId)
+      expect([await loser.signAway('claims/k:1'), await winner.signAway('claims/k:1')]).toEqual([true, false])
+      expect([await winner.sign('claims/k:1'), await winner.signAway('claims/k')]).toEqual([false, false])
+      for (const each of [here, there]) expect(await each.notes.read('claims/k:1')).toBe('nobody')
       await here.notes.create('leases/k/m1', '')
       expect(await here.sign('leases/k')).toBe(false)
     })

@@ -137,6 +137,7 @@ function watchedCoordination(coordination: Coordination, called: (call: Call) =>
     publishOver: (name, text) => coordination.publishOver(name, text),
     withdraw: (name) => coordination.withdraw(name),
     sign: (name) => coordination.sign(name),
+    signAway: (name) => coordination.signAway(name),
     enter: () => coordination.enter(),
     fence: (member) => coordination.fence(member),
     leave: () => coordination.leave(),

@@ -28,9 +28,11 @@ export interface Coordination extends PublishRight {
   readonly notes: Notes
   /**
    * Puts a note that has this member's id as its text. False when something else has the name; true when this
-   * member has signed it before and does not know that it was replaced since. Cheaper than `publish`, but a fence does not prevent it.
+   * member has signed it before. Cheaper than `publish`, but a fence does not prevent it.
    */
   sign(name: string): Promise<boolean>
+  /** As `sign`, but the note's text is `nobody`. Not to be repeated. */
+  signAway(name: string): Promise<boolean>
   /**
    * Makes this member's place, without which it can publish, withdraw, sign and write nothing. Call it before any of that; once,
    * or again after it failed.

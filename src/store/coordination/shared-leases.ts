@@ -1,7 +1,7 @@
 import { type BlobKey, keySegment, keyText } from '../blob-key.ts'
 import { SerialQueue } from '../serial-queue.ts'
 import { BorrowerCounts } from './borrower-counts.ts'
-import { claimNote, consumedNote } from './claims.ts'
+import { consumedNote } from './claim-notes.ts'
 import type { Coordination } from './coordination.ts'
 import type { Members } from './members.ts'
 import type { Notes } from './notes.ts'
@@ -15,6 +15,8 @@ export interface LeaseOptions {
   readonly has: (key: BlobKey) => Promise<boolean>
   /** Removes a sample. The bytes that became free. */
   readonly free: (key: BlobKey) => Promise<number>
+  /** Removes all claims on a sample that is not stored any more. */
+  readonly endClaims: (key: BlobKey) => Promise<void>
 }
 
 /**
@@ -29,7 +31,7 @@ export interface LeaseOptions {
  *          2 remove the folder leases/k, which fails while any member's note is in it, and create the note leases/k, which
  *          fails while the folder is there: THE COMMIT POINT.
  *          3 finish.
- * finish:  remove the sample, then consumed/k, then claims/k, then leases/k.
+ * finish:  remove the sample, then consumed/k, then the claims on k, then leases/k.
  *
  * No lease is ignored: leases/k is a folder or a note and never both, so either there is no lease or it is not freed.
  * No sample stays for ever: the member that removes the last note looks for consumed/k afterwards, and consumed/k was there
@@ -150,7 +152,7 @@ export class SharedLeases {
   async #finish(key: BlobKey): Promise<number> {
     const bytes = await this.#options.free(key)
     await this.#notes.remove(consumedNote(key))
-    await this.#notes.remove(claimNote(key))
+    await this.#options.endClaims(key)
     await this.#notes.remove(leaseFolder(key))
     return bytes
   }

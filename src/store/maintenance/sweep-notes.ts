@@ -1,6 +1,6 @@
 import { hasCode } from '../../core/errors.ts'
 import { type BlobKey, keyOfSegment } from '../blob-key.ts'
-
+import { lastTurns, NOBODY, turnNote } from '../coordination/claim-notes.ts'
 import type { StoreParts } from '../store-parts.ts'
 import type { SweepKind } from './sweep-kinds.ts'
 
@@ -45,18 +45,26 @@ export class NoteSweep {
   }
 
   async #claims(): Promise<void> {
-    const { claims, coordination } = this.#parts
-    for (const name of await coordination.notes.list('claims')) {
-      const key = keyOfSegment(name)
-      const holder = key === null ? null : await claims.holder(key)
-      if (key === null || holder === null || !(await this.isDead(holder))) continue
-      this.#options.countRemoved('claims', 0)
-      if (!this.#options.dryRun) await this.#endClaim(key)
+    const { notes } = this.#parts.coordination
+    for (const [segment, last] of await lastTurns(notes)) {
+      const key = keyOfSegment(segment)
+      const holder = await notes.read(turnNote(segment, last))
+      if (key !== null && holder !== null) await this.#endDeadClaims(key, last, holder)
     }
   }
 
+  async #endDeadClaims(key: BlobKey, last: number, holder: string): Promise<void> {
+    const { blobs, claims } = this.#parts
+    const isClaimed = holder !== NOBODY
+    if (isClaimed && !(await this.isDead(holder))) return
+    if (isClaimed) this.#options.countRemoved('claims', 0)
+    if (this.#options.dryRun) return
+    if (!(await blobs.has(key))) await claims.end(key, last)
+    else if (isClaimed) await this.#giveBack(key)
+  }
+
   // Where the sample is consumed its claim goes with it: see `#consumed`.
-  async #endClaim(key: BlobKey): Promise<void> {
+  async #giveBack(key: BlobKey): Promise<void> {
     const { claims } = this.#parts
     const outcome = await claims.take(key).catch((error: unknown) => {
       if (hasCode(error, 'STORE_BUSY')) return 'busy'

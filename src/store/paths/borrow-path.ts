@@ -138,8 +138,9 @@ export class BorrowPath {
     }
     let stored = false
     try {
-      // The note of a claim goes after the sample: who got the claim because it has gone already does not find the sample.
+      // Claims go after the sample: who got one because they have gone already does not find the sample.
       stored = await blobs.has(ref)
+      if (!stored) await claims.end(ref)
     } finally {
       if (!stored) await this.#giveBack(ref)
     }
@@ -178,7 +179,7 @@ export class BorrowPath {
     if (!this.#held.has(tensors)) throw claimLost(ref, 'the claim has already been given back')
     const ours = retain ? await claims.giveBack(ref) : await claims.acknowledge(ref)
     await this.#end(tensors, async () => {
-      if (ours && !retain && (await leases.retire(ref)) !== null) claims.freed(ref)
+      if (ours && !retain) await leases.retire(ref)
     })
     if (!ours) throw claimLost(ref, 'this process was taken for dead, and another one may have the sample now')
   }

@@ -5,8 +5,9 @@ import type { Notes } from '../coordination/notes.ts'
 import type { OpenSpace, Reservation, Space, SpaceUsage } from './space.ts'
 import { parseUsage, takenBytes, type Usage, usageText } from './usage-note.ts'
 
-const USAGE = 'space/usage'
-const LOCK = 'space/lock'
+const FOLDER = 'space'
+const USAGE = `${FOLDER}/usage`
+const LOCK = `${FOLDER}/lock`
 /** While there is no count, a process that only frees checks for one at this interval. A put always checks. */
 const CHECK_INTERVAL_MS = 1000
 
@@ -184,6 +185,8 @@ export class CountedSpace implements Space {
   }
 
   async #change(pending: readonly PendingReservation[]): Promise<ReadonlyMap<PendingReservation, Error>> {
+    // GlusterFS may give a note as it was a second ago, before another process replaced it, unless its folder is listed.
+    await this.#notes.list(FOLDER)
     const known = await this.#noted()
     let found = known === null || this.#stale ? await this.#recounted(known) : { usage: known, covered: [] }
     let entry = this.#entry(found, pending)

@@ -1,4 +1,4 @@
-import { cp, mkdir, writeFile } from 'node:fs/promises'
+import { cp, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { beforeEach, describe, expect, it } from 'vitest'
 import { ownNote } from '../../../src/core/liveness/holder-note.ts'
@@ -60,9 +60,14 @@ describe('a sweep', () => {
     expect(await filesIn(root, 'staging')).toHaveLength(1)
     expect(counts(await swept())).toEqual(expected)
     expect([...(await filesIn(root, 'staging')), ...(await filesIn(root, 'notes/leases'))]).toEqual([])
-    expect(await filesIn(root, 'notes/claims')).toEqual([])
+    // The last turn is nobody's. The notes of claims stay as long as the sample does.
+    const turns = await filesIn(root, 'notes/claims')
+    expect(await readFile(path.join(root, turns.at(-1) ?? ''), 'utf8')).toBe('nobody')
     expect(await filesIn(root, 'objects')).toHaveLength(1)
     expect(counts(await swept())).toEqual({})
+    for (const object of await filesIn(root, 'objects')) await rm(path.join(root, object))
+    expect(counts(await swept())).toEqual({})
+    expect(await filesIn(root, 'notes/claims')).toEqual([])
   })
 
   it('leaves the place of a process that is just beginning', async () => {
@@ -93,7 +98,8 @@ describe('a sweep', () => {
     const report = await sweep(store.parts, store.files, { dryRun: false, graceMs: 0, judge: null, wait })
     expect(counts(report)).toEqual({ staging: 1, leases: 1, claims: 1, members: 1 })
     expect([waits[0], time.now()]).toEqual([SILENT_MS, SILENT_MS])
-    expect(await filesIn(root, 'staging')).toEqual([`staging/${store.parts.members.id}/identity`])
+    const mine = `staging/${store.parts.members.id}`
+    expect(await filesIn(root, 'staging')).toEqual([`${mine}/identity`, `${mine}/nobody`])
   })
 
   it('frees a generation that a newer one replaced, unless it is claimed or listed', async () => {

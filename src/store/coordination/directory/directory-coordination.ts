@@ -1,11 +1,11 @@
 import { randomBytes } from 'node:crypto'
-import { isErrno } from '../../../core/errors.ts'
-import { storageError } from '../../../core/files/storage-error.ts'
 import { MountRecord } from '../../directory/mount-record.ts'
 import type { NameCalls } from '../../directory/name-calls.ts'
+import { NOBODY } from '../claim-notes.ts'
 import type { Coordination, MemberFolder } from '../coordination.ts'
 import { DirectoryNotes } from './directory-notes.ts'
 import { Reserve } from './reserve.ts'
+import { SignedNotes } from './signed-notes.ts'
 import { StagingFolder } from './staging-folder.ts'
 
 /** Coordination of clients in any process or machine that has this directory mounted. */
@@ -16,7 +16,8 @@ export class DirectoryCoordination implements Coordination {
   readonly #folder: StagingFolder
   readonly #reserve: Reserve
   readonly #mount: MountRecord
-  #identity: Promise<void> | undefined
+  readonly #identity: SignedNotes
+  readonly #nobody: SignedNotes
 
   /** `notes`, `staging` and `reserve` are folders of one file system. */
   constructor(root: {
@@ -28,6 +29,8 @@ export class DirectoryCoordination implements Coordination {
     this.#reserve = new Reserve(root.reserve)
     this.#folder = new StagingFolder(root.staging, this.memberId)
     this.notes = new DirectoryNotes(root.notes, this.#folder.dir, root.calls)
+    this.#identity = new SignedNotes(this.notes, this.#folder, 'identity', this.memberId)
+    this.#nobody = new SignedNotes(this.notes, this.#folder, 'nobody', NOBODY)
     this.#mount = new MountRecord(root.staging, this.notes, root.calls)
   }
 
@@ -46,28 +49,12 @@ export class DirectoryCoordination implements Coordination {
     return this.notes.write(name, text)
   }
 
-  async sign(name: string): Promise<boolean> {
-    try {
-      // Made late: most members sign nothing, and on a full disk each file counts.
-      this.#identity ??= this.#newIdentity()
-      await this.#identity
-      return await this.notes.link(name, this.#folder.identity)
-    } catch (error) {
-      // A file may have 65,000 names on ext4.
-      if (!isErrno(error, 'EMLINK')) throw error
-      this.#identity = this.#newIdentity()
-      await this.#identity
-      return this.notes.link(name, this.#folder.identity)
-    }
+  sign(name: string): Promise<boolean> {
+    return this.#identity.link(name)
   }
 
-  async #newIdentity(): Promise<void> {
-    try {
-      await this.#folder.renewIdentity()
-    } catch (error) {
-      this.#identity = undefined
-      throw isErrno(error, 'ENOENT') ? error : storageError(error, this.#folder.identity)
-    }
+  signAway(name: string): Promise<boolean> {
+    return this.#nobody.link(name)
   }
 
   withdraw(name: string): Promise<boolean> {

@@ -24,16 +24,12 @@ export class StagingFolder implements MemberFolder {
     this.dir = path.join(staging, memberId)
   }
 
-  /** A file with the member's id as its text. Each note that the member signs is another name of it. */
-  get identity(): string {
-    return this.file('identity')
-  }
-
-  /** Makes the file anew. Synchronous, because others read it as soon as it has a second name. */
-  async renewIdentity(): Promise<void> {
-    await rm(this.identity, { force: true })
-    await using handle = await open(this.identity, SYNCHRONOUS, 0o600)
-    await handle.writeFile(path.basename(this.dir))
+  /** Makes a file anew. Synced: its other names will be notes, which others read at once. */
+  async renew(name: string, text: string): Promise<void> {
+    const file = this.file(name)
+    await rm(file, { force: true })
+    await using handle = await open(file, SYNCHRONOUS, 0o600)
+    await handle.writeFile(text)
   }
 
   file(name: string): string {

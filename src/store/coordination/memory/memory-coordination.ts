@@ -1,5 +1,6 @@
 import { randomBytes, randomInt } from 'node:crypto'
 import { finding } from '../../../core/errors.ts'
+import { NOBODY } from '../claim-notes.ts'
 import type { Coordination } from '../coordination.ts'
 import { MemoryNotes } from './memory-notes.ts'
 
@@ -44,6 +45,11 @@ export class MemoryCoordination implements Coordination {
 
   async sign(name: string): Promise<boolean> {
     return (await this.notes.create(name, this.memberId)) || (await this.notes.read(name)) === this.memberId
+  }
+
+  // Memory never loses an answer, so nothing is ever signed away again.
+  signAway(name: string): Promise<boolean> {
+    return this.notes.create(name, NOBODY)
   }
 
   async enter(): Promise<void> {}
