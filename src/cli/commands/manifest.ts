@@ -31,7 +31,7 @@ export function addManifest(program: Command): void {
     .argument('<dir>', 'the manifest folder')
     .option('--samples <n>', 'also show so many random samples as text, with the trained tokens marked', countOf)
     .option('--seed <n>', 'which samples: the same seed gives the same ones', countOf, 0)
-    .option('--store <dir>', 'the store of the samples; default: the one in whose folder the manifest lies')
+    .option('--store <dir>', 'the store of the samples; default: the one around the manifest or beside it')
     .option('--key-file <file>', 'the file with the key of the store; default: DRAFTBRIDGE_STORE_KEY')
     .option('--tokenizer <dir>', "the tokenizer of the samples; default: the target's, where the producer had it")
   withExamples(show, [

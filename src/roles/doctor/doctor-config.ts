@@ -1,7 +1,7 @@
 import { lazyPython } from '../../bridge/lazy-python.ts'
 import type { RunConfig } from '../../config/schema.ts'
 import { traitsOf } from '../../config/store-kinds.ts'
-import { finding } from '../../core/errors.ts'
+import { type CodedError, finding } from '../../core/errors.ts'
 import type { RunId } from '../../core/ids.ts'
 import { STORE_KEY_ENV } from '../../core/store-key-env.ts'
 import { architectureOf } from '../../drafts/registry.ts'
@@ -13,24 +13,25 @@ import { readEvalPrompts } from '../evaluate/eval-prompts.ts'
 import { findFeatureFiles } from '../produce/feature-files.ts'
 import { readDraftConfig } from '../train/draft-config-file.ts'
 import { type Check, type CheckSpec, checked, readable } from './doctor-check.ts'
+import { checkTarget } from './doctor-target.ts'
 
 const FIX = {
-  'target.model': 'set it to a model folder or a .gguf file',
-  'target.tokenizer': 'set it to the folder of a tokenizer, or leave it out to use the tokenizer of the model',
   'data.conversations':
     'set it to files of conversations: JSON lines, a JSON array or Parquet, also packed with gzip or zstd',
   'features.files': 'set it to a folder or a pattern such as "features/**/*.ckpt*"',
   'draft.config': 'set it to a draft config.json, or to auto',
-  'eval.prompts': 'set it to a .jsonl or .jsonl.gz file of held-out prompts',
+  'eval.prompts':
+    'set it to a file of held-out prompts: JSON lines, a JSON array or Parquet, also packed with gzip or zstd',
   'store.auth': `name the key file in store.auth.keyFile, or set ${STORE_KEY_ENV}`,
 } as const
+/** Enough to show what kind of data it is, read within a second. */
+const FIRST_CONVERSATIONS = 1000
 const specOf = (id: keyof typeof FIX): CheckSpec => ({ id, fix: FIX[id] })
 
 /** Checks the input files that a config names, and the key of its store. Outputs of a run may be missing. */
 export async function checkConfig(config: RunConfig): Promise<readonly Check[]> {
   const { target, draft, store } = config
-  const checks = [await readable(specOf('target.model'), target.model)]
-  if (target.tokenizer !== null) checks.push(await readable(specOf('target.tokenizer'), target.tokenizer))
+  const checks = [...(await checkTarget(target, config.features.source === 'capture'))]
   checks.push(await producerInput(config))
   if (draft.config !== 'auto') checks.push(await draftConfig(draft.config, draft.architecture))
   if (config.eval.prompts !== null) checks.push(await prompts(config.eval.prompts))
@@ -46,7 +47,7 @@ async function producerInput({ features, data, run }: RunConfig): Promise<Check>
     const named = data.conversations
     if (named === null) return unset
     const found = typeof named === 'string' && !/[*?{]/.test(named) ? await readable(spec, named) : null
-    return found?.state === 'error' ? found : checked(spec, () => firstConversation(named, run.id))
+    return found?.state === 'error' ? found : conversations(spec, named, run.id)
   }
   const input = features.files
   if (input === null) return unset
@@ -76,13 +77,25 @@ async function firstLine(spec: CheckSpec, file: string, readFirst: () => Promise
   })
 }
 
-async function firstConversation(named: string | readonly string[], run: RunId): Promise<string> {
-  const files = await dataFiles(named)
-  for await (const item of readConversations(files, { runId: run, limit: 1, part: null })) {
-    if (item.kind === 'refused') throw item.error
-    return files.length === 1 ? (files[0] ?? '') : `${plural(files.length, 'file')}, ${files[0]} first`
-  }
-  throw finding('FEATURE_INVALID', 'there is no conversation in these files', { file: files.join(', ') })
+/** Reads the first conversations only. A few bad ones among them are a warning: the capture counts them. */
+async function conversations(spec: CheckSpec, named: string | readonly string[], run: RunId): Promise<Check> {
+  const bad: CodedError[] = []
+  const check = await checked(spec, async () => {
+    const files = await dataFiles(named)
+    let good = 0
+    for await (const item of readConversations(files, { runId: run, limit: FIRST_CONVERSATIONS, part: null })) {
+      if (item.kind === 'refused') bad.push(item.error)
+      else good += 1
+    }
+    if (good === 0)
+      throw bad[0] ?? finding('FEATURE_INVALID', 'there is no conversation in these files', { file: files.join(', ') })
+    const read = `${good === FIRST_CONVERSATIONS ? 'the first ' : ''}${plural(good, 'conversation')} can be read`
+    return files.length === 1 ? `${files[0]}: ${read}` : `${plural(files.length, 'file')}, ${files[0]} first: ${read}`
+  })
+  const [first] = bad
+  if (check.state !== 'ok' || first === undefined) return check
+  const { reason, fix = spec.fix } = await checked(spec, async () => Promise.reject(first))
+  return { ...spec, state: 'warning', reason: `${check.reason}, ${count(bad.length)} cannot: ${reason}`, fix }
 }
 
 /** Python reads the key and reports only whether it opens the store. A store without a key gets no line if all is well. */

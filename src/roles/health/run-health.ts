@@ -59,7 +59,7 @@ async function healthOf(
     const shown = samples ? { seed: config.run.seed, samples: [], missing: SEALED } : null
     return { manifest, health: { ...(await dataHealth(manifest, draftSize)), shown } }
   }
-  await using opened = await openForSamples(config.manifest, { store: { root: null, config, keyFile: null } })
+  await using opened = await openForSamples(async () => ({ root: null, config, keyFile: null }))
   const { store, why } = opened
   const signed = store === null ? {} : { storeId: store.parts.id, key: store.key }
   const manifest = await readManifestSoFar({ dir: config.manifest, ...signed })

@@ -5,7 +5,7 @@ import { type ManifestSoFar, type PartSoFar, readManifestSoFar, unfinishedText }
 import { keyText } from '../../store/blob-key.ts'
 import { dataHealth } from '../health/data-health.ts'
 import { markedSamples } from '../health/marked-samples.ts'
-import { openForSamples, type SampleStore } from '../health/sample-store.ts'
+import { openForSamples, type SampleStore, storeNear } from '../health/sample-store.ts'
 import { openStoreLocation, type StoreLocation } from './store-location.ts'
 
 /** The summary of a manifest that `manifest show` prints. */
@@ -42,7 +42,7 @@ export interface ManifestSummary {
 export interface WantedSamples {
   readonly count: number
   readonly seed: number
-  /** Null: the store in whose folder the manifest lies. */
+  /** Null: the store around the manifest, or beside it. */
   readonly store: StoreLocation | null
   /** Null: the target of the capture contract, where the producer had it. */
   readonly tokenizer: string | null
@@ -58,7 +58,7 @@ export async function inspectManifest(
   now: number,
   samples: WantedSamples | null = null,
 ): Promise<ManifestSummary> {
-  await using opened = samples === null ? null : await openForSamples(dir, samples)
+  await using opened = samples === null ? null : await openedStore(dir, samples)
   const store = opened?.store ?? null
   const manifest = await readManifestSoFar(store === null ? { dir } : { dir, storeId: store.parts.id, key: store.key })
   const { root, refs, sha256, parts } = manifest
@@ -85,6 +85,11 @@ export async function inspectManifest(
     sha256,
     health: { ...health, shown },
   }
+}
+
+async function openedStore(dir: string, { store }: WantedSamples): Promise<SampleStore> {
+  const { root } = await readManifestSoFar({ dir })
+  return openForSamples(async () => store ?? storeNear(dir, root.store_id))
 }
 
 async function shownSamples(

@@ -99,6 +99,7 @@ export class Claims {
     const next = claimNote(key, held.turn + 1)
     this.#next.set(keyText(key), held.turn + 1)
     const made = await unlessFenced(() => this.#coordination.inReserve(() => this.#coordination.signAway(next)))
+    if (made === true) this.#next.set(keyText(key), held.turn + 2)
     return made ?? false
   }
 

@@ -49,22 +49,14 @@ export class NoteSweep {
     for (const [segment, last] of await lastTurns(notes)) {
       const key = keyOfSegment(segment)
       const holder = await notes.read(turnNote(segment, last))
-      if (key !== null && holder !== null) await this.#endDeadClaims(key, last, holder)
+      if (key === null || holder === null || holder === NOBODY || !(await this.isDead(holder))) continue
+      this.#options.countRemoved('claims', 0)
+      if (!this.#options.dryRun) await this.#endClaim(key)
     }
   }
 
-  async #endDeadClaims(key: BlobKey, last: number, holder: string): Promise<void> {
-    const { blobs, claims } = this.#parts
-    const isClaimed = holder !== NOBODY
-    if (isClaimed && !(await this.isDead(holder))) return
-    if (isClaimed) this.#options.countRemoved('claims', 0)
-    if (this.#options.dryRun) return
-    if (!(await blobs.has(key))) await claims.end(key, last)
-    else if (isClaimed) await this.#giveBack(key)
-  }
-
   // Where the sample is consumed its claim goes with it: see `#consumed`.
-  async #giveBack(key: BlobKey): Promise<void> {
+  async #endClaim(key: BlobKey): Promise<void> {
     const { claims } = this.#parts
     const outcome = await claims.take(key).catch((error: unknown) => {
       if (hasCode(error, 'STORE_BUSY')) return 'busy'

@@ -1,7 +1,8 @@
 import { inBatches } from '../../core/concurrency/in-batches.ts'
 import type { WaitOptions } from '../../core/liveness/watch.ts'
-import { type BlobKey, keySegment } from '../blob-key.ts'
+import { type BlobKey, keyOfSegment, keySegment } from '../blob-key.ts'
 import type { FoundFile, FoundObject, Inventory, StagedEntry } from '../blobs/inventory.ts'
+import { lastTurns } from '../coordination/claim-notes.ts'
 import type { StoreParts } from '../store-parts.ts'
 import { type SweepKind, sweepKinds } from './sweep-kinds.ts'
 import { NoteSweep } from './sweep-notes.ts'
@@ -58,6 +59,7 @@ export async function sweep(parts: StoreParts, inventory: Inventory, options: Sw
   await notes.run()
   await swept.objects()
   await swept.attachments()
+  if (!dryRun) await swept.claims()
   if (!dryRun) await coordination.inReserve(() => space.recount())
   return swept.report()
 }
@@ -127,6 +129,16 @@ class Sweep {
     for await (const batch of inBatches(newest.values(), AT_ONCE)) {
       signal?.throwIfAborted()
       await Promise.all(batch.map((object) => this.#freeIfOrphan(object, judge)))
+    }
+  }
+
+  /** Removes the claims on samples that are gone. Runs after all objects were listed. */
+  async claims(): Promise<void> {
+    const { blobs, claims, coordination } = this.#parts
+    for (const [segment, last] of await lastTurns(coordination.notes)) {
+      const key = keyOfSegment(segment)
+      if (key === null || this.#stored.has(segment) || (await blobs.has(key))) continue
+      await claims.end(key, last)
     }
   }
 
