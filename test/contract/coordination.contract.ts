@@ -51,6 +51,15 @@ export function describeCoordination(name: string, open: OpenClients): void {
       expect(await here.sign('leases/k')).toBe(false)
     })
 
+    // A file system may limit how many names a file has: GlusterFS on ext4 to 46.
+    it('signs many names, also at the same time', async () => {
+      const { here, there } = await entered()
+      const names = Array.from({ length: 150 }, (_, index) => `claims/k${index}`)
+      expect(new Set(await Promise.all(names.map((name) => here.sign(name))))).toEqual(new Set([true]))
+      for (const name of names) expect([name, await there.sign(name)]).toEqual([name, false])
+      for (const name of names) expect(await here.signAway(`${name}:1`)).toBe(true)
+    })
+
     it('lets a fenced member publish and withdraw nothing, and keeps what it published before', async () => {
       const { here, there } = await entered()
       await there.publish('blobs/before', 'x')

@@ -44,7 +44,7 @@ describeOnFuse('round trips to the server where names are cached for a second', 
     await each('consume', async (index) => (await consumer.claim(fresh[index] as SampleRef)).acknowledge())
     // Stated in docs/file-systems.md. A new step of a protocol shows here first.
     expect(costs['put']).toBeLessThanOrEqual(33)
-    expect(costs['get']).toBeLessThanOrEqual(6)
+    expect(costs['get']).toBeLessThanOrEqual(7)
     expect(costs['claim']).toBeLessThanOrEqual(11)
     expect(costs['claim and acknowledge']).toBeLessThanOrEqual(12)
     expect(costs['consume']).toBeLessThanOrEqual(36)

@@ -99,7 +99,7 @@ describe('a sweep', () => {
     expect(counts(report)).toEqual({ staging: 1, leases: 1, claims: 1, members: 1 })
     expect([waits[0], time.now()]).toEqual([SILENT_MS, SILENT_MS])
     const mine = `staging/${store.parts.members.id}`
-    expect(await filesIn(root, 'staging')).toEqual([`${mine}/identity`, `${mine}/nobody`])
+    expect(await filesIn(root, 'staging')).toEqual([`${mine}/identity-0`, `${mine}/nobody-0`])
   })
 
   it('frees a generation that a newer one replaced, unless it is claimed or listed', async () => {

@@ -1,17 +1,31 @@
+import { rm } from 'node:fs/promises'
 import { isErrno } from '../../../core/errors.ts'
 import { storageError } from '../../../core/files/storage-error.ts'
 import type { DirectoryNotes } from './directory-notes.ts'
 import type { StagingFolder } from './staging-folder.ts'
 
-/** Notes of one text: further names of one file in a member's own folder. So each costs one call of the file system. */
+/** How many names one file gets. GlusterFS on ext4 refuses the 47th, with ENOSPC; others allow thousands. */
+const NAMES = 32
+
+/** A file whose other names are notes. */
+interface Source {
+  readonly file: string
+  readonly made: Promise<void>
+  names: number
+  /** Calls that are giving it a name now. */
+  users: number
+}
+
+/** Notes of one text: further names of a file in a member's own folder. So most of them cost one call of the file system. */
 export class SignedNotes {
   readonly #notes: DirectoryNotes
   readonly #folder: StagingFolder
   readonly #name: string
   readonly #text: string
-  #made: Promise<void> | undefined
+  #sources = 0
+  #source: Source | undefined
 
-  /** `file`: what the file is called in the folder. */
+  /** `file`: what the files are called in the folder; a number follows. */
   constructor(notes: DirectoryNotes, folder: StagingFolder, file: string, text: string) {
     this.#notes = notes
     this.#folder = folder
@@ -19,32 +33,31 @@ export class SignedNotes {
     this.#text = text
   }
 
-  /** False when something else has the name; true when this member has made the note before. */
+  /** False when something else has the name; true when it is this note already. */
   async link(name: string): Promise<boolean> {
+    // Made late: most members sign nothing, and on a full disk each file counts.
+    this.#source ??= this.#newSource()
+    const source = this.#source
+    source.names += 1
+    source.users += 1
+    if (source.names === NAMES) this.#source = undefined
     try {
-      // Made late: most members sign nothing, and on a full disk each file counts.
-      this.#made ??= this.#make()
-      await this.#made
-      return await this.#notes.link(name, this.#file)
-    } catch (error) {
-      // A file may have 65,000 names on ext4.
-      if (!isErrno(error, 'EMLINK')) throw error
-      this.#made = this.#make()
-      await this.#made
-      return this.#notes.link(name, this.#file)
+      await source.made
+      return await this.#notes.link(name, source.file)
+    } finally {
+      source.users -= 1
+      // What stays goes with the folder.
+      if (source !== this.#source && source.users === 0) await rm(source.file, { force: true }).catch(() => undefined)
     }
   }
 
-  get #file(): string {
-    return this.#folder.file(this.#name)
-  }
-
-  async #make(): Promise<void> {
-    try {
-      await this.#folder.renew(this.#name, this.#text)
-    } catch (error) {
-      this.#made = undefined
-      throw isErrno(error, 'ENOENT') ? error : storageError(error, this.#file)
-    }
+  #newSource(): Source {
+    const file = `${this.#name}-${this.#sources}`
+    this.#sources += 1
+    const made = this.#folder.makeSynced(file, this.#text).catch((error: unknown) => {
+      this.#source = undefined
+      throw isErrno(error, 'ENOENT') ? error : storageError(error, this.#folder.file(file))
+    })
+    return { file: this.#folder.file(file), made, names: 0, users: 0 }
   }
 }

@@ -24,11 +24,9 @@ export class StagingFolder implements MemberFolder {
     this.dir = path.join(staging, memberId)
   }
 
-  /** Makes a file anew. Synced: its other names will be notes, which others read at once. */
-  async renew(name: string, text: string): Promise<void> {
-    const file = this.file(name)
-    await rm(file, { force: true })
-    await using handle = await open(file, SYNCHRONOUS, 0o600)
+  /** A new file, synced before it is used. */
+  async makeSynced(name: string, text: string): Promise<void> {
+    await using handle = await open(this.file(name), SYNCHRONOUS, 0o600)
     await handle.writeFile(text)
   }
 
