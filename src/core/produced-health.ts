@@ -17,6 +17,9 @@ export const ProducedHealth = z.object({
   /** Samples without a trained token, and those of them that were cut before their first one. */
   empty: Count,
   emptyCut: Count,
+  emptyPlaces: Places.default([]),
+  /** Where stored samples are that were cut. */
+  cutPlaces: Places.default([]),
   /** Bad inputs, and why. */
   refused: Count,
   reasons: z.array(z.object({ why: z.string(), samples: Count, places: Places })).readonly(),

@@ -21,7 +21,8 @@ export function healthRows(health: DataHealth): HealthRow[] {
   const { produced, samples, tokens, trainedTokens, cut } = health
   const share = tokens > 0 ? ` (${percent(trainedTokens / tokens)})` : ''
   const used = row('Used', count(samples), `samples: ${count(tokens)} tokens, ${count(trainedTokens)} trained${share}`)
-  const shortened = row('Cut', count(cut), "samples longer than data.maxLength or the target's positions")
+  const longer = "samples longer than data.maxLength or the target's positions; their first tokens are used"
+  const shortened = row('Cut', count(cut), longer, produced?.cutPlaces)
   if (produced === null) return [used, shortened]
   return [...inputRows(produced), used, shortened, ...refusedRows(produced)]
 }
@@ -29,7 +30,7 @@ export function healthRows(health: DataHealth): HealthRow[] {
 type Produced = NonNullable<DataHealth['produced']>
 
 function inputRows({ inputs, total, whole }: Produced): HealthRow[] {
-  const came = whole ? 'conversations or files' : `of ${count(total)}: the producer ended before it had come to all`
+  const came = whole ? 'conversations or files' : `of ${count(total)} so far`
   return [row('Inputs', count(inputs), came)]
 }
 
@@ -38,7 +39,7 @@ function refusedRows(produced: Produced): HealthRow[] {
   const lost = emptyCut > 0 ? `; ${count(emptyCut)} of them were cut before their first one` : ''
   const repeats = 'samples with the ids and the mask of an earlier one; they are used all the same'
   return [
-    row('Empty', count(empty), `samples without a trained token; not stored${lost}`),
+    row('Empty', count(empty), `samples without a trained token; not stored${lost}`, produced.emptyPlaces),
     row('Repeats', count(duplicates.samples), repeats, duplicates.places),
     row('Refused', count(refused), 'inputs that are bad; not stored'),
     ...reasons.map(({ why, samples, places }) => row('- because', count(samples), why, places)),

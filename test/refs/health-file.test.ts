@@ -21,6 +21,8 @@ const health: ProducedHealth = {
   whole: true,
   empty: 1,
   emptyCut: 1,
+  emptyPlaces: ['talks.jsonl:3'],
+  cutPlaces: [],
   refused: 3,
   reasons: [{ why: 'the file is bad', samples: 3, places: ['a:1', 'b:2'] }],
   notFinite: [{ state: 'aux_hidden_state, layer 12', samples: 2, places: ['a:1'] }],

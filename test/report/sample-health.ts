@@ -11,6 +11,8 @@ export const sampleHealth = (text = 'talks.jsonl:8: messages.0.content: nothing'
     whole: true,
     empty: 12,
     emptyCut: 3,
+    emptyPlaces: ['talks.jsonl:8'],
+    cutPlaces: ['talks.jsonl:9'],
     refused: 20,
     reasons: [{ why: `this is not a conversation: ${text}`, samples: 20, places: [text, text] }],
     notFinite: [{ state: `aux_hidden_state, layer 12 ${text}`, samples: 3, places: [text] }],

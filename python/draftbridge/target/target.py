@@ -96,7 +96,7 @@ def load_tokenizer(path: str, override: str | None) -> PreTrainedTokenizerBase:
     try:
         tokenizer = _transformers().AutoTokenizer.from_pretrained(**where, local_files_only=True)
     except Exception as exc:
-        raise unloadable(source, "tokenizer", exc) from exc
+        raise unloadable(source, "tokenizer", exc, "target.tokenizer") from exc
     return cast("PreTrainedTokenizerBase", tokenizer)
 
 
@@ -195,18 +195,19 @@ def located(path: str, field: str = "target.model") -> dict[str, str]:
         file=path,
         field=field,
         found=found,
-        fix="name a transformers model folder (config.json, safetensors, tokenizer) or a .gguf file",
+        fix="name a folder of transformers (config.json, safetensors, tokenizer) or a .gguf file; no hub is asked",
     )
 
 
-def unloadable(path: str, part: str, exc: Exception) -> BridgeError:
-    lines = str(exc).strip().splitlines()
+def unloadable(path: str, part: str, exc: Exception, field: str = "target.model") -> BridgeError:
+    # transformers breaks its longer messages into lines.
+    why = " ".join(str(exc).split())
     return BridgeError(
         "CONFIG_INVALID",
         f"the target's {part} cannot be loaded",
         file=path,
-        field="target.model",
-        found=f"{type(exc).__name__}: {lines[0][:300] if lines else ''}",
+        field=field,
+        found=f"{type(exc).__name__}: {why[:300]}",
         fix="check that the download is whole and that transformers knows this architecture",
     )
 

@@ -13,7 +13,7 @@ export function addGenerate(program: Command, stop: Stop): void {
     'generate --part 0/4 --set generate.out=answers.jsonl',
   ])
   withPartFlag(withRunFlags(command)).action(async (flags: RunFlags & PartFlag) => {
-    const [{ generate }, { configFlag, runRole }, { shellWord }] = await Promise.all([
+    const [{ generate }, { configFlag, runRole, without }, { shellWord }] = await Promise.all([
       import('../../roles/generate/generate.ts'),
       import('../sessions/role-session.ts'),
       import('../texts/shell-word.ts'),
@@ -23,9 +23,12 @@ export function addGenerate(program: Command, stop: Stop): void {
       readOnly: true,
       hasManifest: false,
       run: (config, context) => generate(config, part, context),
-      hints: ({ out }) => ({
-        next: `${SELF} capture ${configFlag(flags)} --set data.conversations=${shellWord(out)}`,
-      }),
+      hints: ({ out, written }) =>
+        written === 0
+          ? { note: 'no conversation was written, so there is nothing to capture' }
+          : {
+              next: `${SELF} capture ${configFlag(without(flags, 'data.conversations'))} --set data.conversations=${shellWord(out)}`,
+            },
     })
   })
 }

@@ -115,7 +115,7 @@ function summaryText({ histogram: _, heartbeatSeconds, parts, part, health, ...s
   const shown = part === null ? summary : { ...summary, part }
   const lines = Object.entries(shown).map(([name, value]) => `${name.padEnd(12)} ${text(value)}`)
   for (const { index, state, error, samples } of parts ?? []) {
-    const found = `${state}${error === null ? '' : ` (${error})`}, ${samples} samples`
+    const found = `${state === 'missing' ? 'not begun' : state}${error === null ? '' : ` (${error})`}, ${samples} samples`
     lines.push(`${(index === 0 ? 'parts' : '').padEnd(12)} ${partText({ index, count: parts?.length ?? 0 })} ${found}`)
   }
   if (summary.state !== 'complete') lines.push(`${'heartbeat'.padEnd(12)} ${heartbeatSeconds} s ago`)

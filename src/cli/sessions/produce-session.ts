@@ -4,7 +4,7 @@ import type { SummaryHints } from '../../report/text/summary.ts'
 import { unfinishedParts } from '../../roles/produce/unfinished-parts.ts'
 import { type RunOutcome, run, runPart } from '../../roles/run.ts'
 import { type RunFlags, SELF } from '../flags.ts'
-import { configFlag, runRole } from './role-session.ts'
+import { configFlag, runRole, without } from './role-session.ts'
 import type { Stop } from './stop.ts'
 
 /** Runs the producer with the source of the command (`capture` or `files`), which wins over features.source. */
@@ -26,6 +26,6 @@ export async function produceFrom(
 /** `train` comes next, unless parts are missing: then the command for the first of these. */
 function hintsAfterProducing(flags: RunFlags, command: string, { parts }: RunOutcome): SummaryHints {
   const left = unfinishedParts(parts)
-  if (left === null) return { next: `${SELF} train ${configFlag(flags)}` }
+  if (left === null) return { next: `${SELF} train ${configFlag(without(flags, 'data.maxBadShare'))}` }
   return { note: left.text, next: `${SELF} ${command} ${configFlag(flags)} --part ${partText(left.first)}` }
 }

@@ -18,7 +18,7 @@ target:
 
 data:                       # read when features.source is capture
   conversations: train.jsonl   # messages or ShareGPT: JSON lines, a JSON array or Parquet, also .gz and .zst; see docs/conversations.md
-  maxLength: 2048           # tokens; longer samples are truncated
+  maxLength: 2048           # tokens; longer samples are cut
 
 features:
   source: capture           # capture: run the target on conversations | files: read existing feature files
@@ -55,7 +55,7 @@ train:
   # deterministic: true       # bit-equal results also on a GPU; slower there
 
 eval:
-  # prompts: heldout.jsonl  # one JSON object per line: {"id", "prompt"} or {"id", "input_ids", "loss_start"}
+  # prompts: heldout.jsonl  # held-out conversations, in any form that data.conversations takes; or {"id", "prompt"} on each line
   maxNewTokens: 128
   steps: [3, 5, 7]          # draft tokens per target pass
   dtype: fp32

@@ -12,6 +12,8 @@ export function joinedHealth(count: number, parts: readonly (ProducedHealth | nu
     whole: known.length === count && known.every(({ whole }) => whole),
     empty: sum(({ empty }) => empty),
     emptyCut: sum(({ emptyCut }) => emptyCut),
+    emptyPlaces: known.flatMap(({ emptyPlaces }) => emptyPlaces).slice(0, PLACES),
+    cutPlaces: known.flatMap(({ cutPlaces }) => cutPlaces).slice(0, PLACES),
     refused: sum(({ refused }) => refused),
     reasons: joinedKinds(
       known.flatMap(({ reasons }) => reasons),

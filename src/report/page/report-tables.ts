@@ -28,7 +28,7 @@ function trainedOn(produced: RunHistory['produced'], started: RunHistory['trainS
     )
   }
   if (produced !== null)
-    return fact('Trained on', count(produced.tokens), `tokens in ${plural(produced.samples, 'sample')}`)
+    return fact('Features', count(produced.tokens), `tokens in ${plural(produced.samples, 'sample')}`)
   return started === null ? fact('Trained on', 'n/a', 'tokens') : fact('Trained on', count(started.samples), 'samples')
 }
 

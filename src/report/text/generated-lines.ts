@@ -28,6 +28,8 @@ export function generatedParts(body: EventBody): string[] | null {
   }
 }
 
+const placesText = (places: readonly string[]): string => places.slice(0, 3).join(', ') || '?'
+
 export function generatedRows(generated: Generated | null): Row[] {
   if (generated === null) return []
   const { written, resumed, answers, tokens, tokensPerSecond, leftOut, refused, out } = generated
@@ -35,9 +37,9 @@ export function generatedRows(generated: Generated | null): Row[] {
   const remarks = [
     resumed > 0 ? `${plural(resumed, 'conversation')} of an earlier start` : '',
     ...leftOut.map(
-      ({ why, count: left, places }) => `${plural(left, 'conversation')} left out: ${why} (${places[0] ?? '?'})`,
+      ({ why, count: left, places }) => `${plural(left, 'conversation')} left out: ${why} (${placesText(places)})`,
     ),
-    ...refused.map(({ why, count: bad, places }) => `${plural(bad, 'input')} refused: ${why} (${places[0] ?? '?'})`),
+    ...refused.map(({ why, count: bad, places }) => `${plural(bad, 'input')} refused: ${why} (${placesText(places)})`),
   ].filter((text) => text !== '')
   return [
     ['written', `${plural(written, 'conversation')}, ${rate}`],

@@ -92,22 +92,23 @@ function producedParts(body: EventBody): string[] | null {
       ]
     case 'produce.progress':
       return [
-        `features ${body.total === null ? count(body.samples) : `${count(inputsOf(body))}/${count(body.total)}`}`,
+        ...(body.total === null ? [] : [`inputs ${count(inputsOf(body))}/${count(body.total)}`]),
+        `${plural(body.samples, 'sample')} stored`,
         `${count(body.tokens)} tokens`,
         bytes(body.bytes),
-        ...some(body.skipped, 'skipped'),
+        ...some(body.skipped, 'empty'),
         ...some(body.refused, 'refused'),
-        ...some(body.cut, 'truncated'),
+        ...some(body.cut, 'cut'),
       ]
     case 'produce.finished':
       return [
         `features ready: ${plural(body.samples, 'sample')}`,
         `${count(body.tokens)} tokens`,
         bytes(body.bytes),
-        `${count(body.skipped)} skipped`,
+        ...some(body.skipped, 'empty'),
         ...some(body.refused, 'refused'),
-        `${count(body.cut)} truncated`,
-        `${count(body.resumed)} from an earlier start`,
+        ...some(body.cut, 'cut'),
+        ...some(body.resumed, 'from an earlier start'),
         ...some(body.linked, 'linked'),
         duration(body.seconds),
       ]

@@ -15,6 +15,8 @@ export interface SummaryHints {
   readonly next?: string
 }
 
+const SHOWN_PLACES = 3
+
 /** A run in a few lines: its data, its training figures, its evaluation, and where the results are. */
 export function summaryText(events: readonly RunEvent[], hints: SummaryHints = {}): string {
   const history = runHistory(events)
@@ -40,14 +42,14 @@ function features({ produced, refused, trainStarted }: RunHistory): Row[] {
   if (produced === null) return []
   const { samples, tokens, skipped, cut, lossTokens, repeats } = produced
   const { samples: trained = samples, heldOut = 0 } = trainStarted ?? {}
-  const size = `${plural(samples, 'sample')}, ${count(tokens)} tokens (${count(lossTokens)} loss tokens), ${bytes(produced.bytes)}`
+  const size = `${plural(samples, 'sample')}, ${count(tokens)} tokens (${count(lossTokens)} trained), ${bytes(produced.bytes)}`
   const remarks = [
-    skipped > 0 ? `${plural(skipped, 'sample')} skipped: no loss tokens` : '',
+    skipped > 0 ? `${plural(skipped, 'sample')} empty: no trained token, so not stored` : '',
     ...refused.map(({ samples, why, places }) =>
-      printable(`${plural(samples, 'input')} refused: ${why} (${places[0] ?? '?'})`),
+      printable(`${plural(samples, 'input')} refused: ${why} (${places.slice(0, SHOWN_PLACES).join(', ') || '?'})`),
     ),
     repeats > 0 ? `${plural(repeats, 'sample')} with the ids and the mask of an earlier one; used all the same` : '',
-    cut > 0 ? `${plural(cut, 'sample')} truncated at data.maxLength or the target's positions` : '',
+    cut > 0 ? `${plural(cut, 'sample')} cut at data.maxLength or the target's positions` : '',
     heldOut > 0 ? `${plural(trained, 'sample')} for training, ${count(heldOut)} held out for validation` : '',
   ].filter((text) => text !== '')
   return [['features', size], ...remarks.map((text): Row => ['', text])]
@@ -74,6 +76,9 @@ function evaluation(result: Evaluation | null): Row[] {
   ]
 }
 
+/** Below it, hardly a draft token is taken: the draft is the reason, not the machine. */
+const LOW_TAU = 1.5
+
 /** The wall-clock speed-up on this machine. When there is none, the text says why: only tau holds for another target. */
 export function speedUp(result: Evaluation): string {
   const [best] = result.bySteps.toSorted((a, b) => b.tokensPerSecond - a.tokensPerSecond)
@@ -82,5 +87,7 @@ export function speedUp(result: Evaluation): string {
   const figures = `${figure(best.tokensPerSecond)} against ${figure(result.plainTokensPerSecond)} tokens/s`
   const measured = `${factor.toFixed(2)}x at ${plural(best.steps, 'draft step')} (${figures})`
   if (factor >= 1.05) return measured
+  if (best.tau < LOW_TAU)
+    return `${measured}: no gain, because the target takes too few draft tokens; train on more data or for longer`
   return `${measured}: no gain on this machine, as expected for a small target on a CPU. Tau holds on other machines, the speed-up does not`
 }

@@ -5,8 +5,8 @@ import { filesBelow, partsOfPattern } from '../../core/files/files-of-pattern.ts
 import { UnreadableFolder } from '../../core/files/names-below.ts'
 
 /**
- * The files that a setting such as `data.conversations` names, each once: as they are listed, the files of a pattern sorted by path. A name
- * without a file stays as it is, for its reader to refuse. @throws CONFIG_INVALID for a pattern that no file matches.
+ * The files that a setting such as `data.conversations` names, each once: as they are listed, the files of a pattern sorted by path. @throws
+ * CONFIG_INVALID for a name without a file, or a pattern that no file matches.
  */
 export async function dataFiles(
   named: string | readonly string[],
@@ -27,7 +27,13 @@ async function isThere(name: string, field: string): Promise<boolean> {
 
 async function matching(pattern: string, field: string): Promise<readonly string[]> {
   const parts = await partsOfPattern(pattern)
-  if (parts === null) return [pattern]
+  if (parts === null)
+    throw unusable(
+      field,
+      pattern,
+      'no such file',
+      'check the path; in the config it starts at the folder of the config',
+    )
   const { base, names } = await filesBelow(parts.base, parts.rest).catch((error: unknown) => {
     if (!(error instanceof UnreadableFolder)) throw error
     if (error.folder === parts.base && isErrno(error.error, 'ENOENT', 'ENOTDIR')) return { base: '', names: [] }

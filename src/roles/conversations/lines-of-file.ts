@@ -24,7 +24,7 @@ export async function* linesOfFile(
   code: 'FEATURE_INVALID' | 'CONFIG_INVALID',
 ): AsyncGenerator<Line> {
   const unreadable = (found: string, cause?: unknown) => {
-    const fix = 'name a readable .jsonl file, plain or packed with gzip or zstd'
+    const fix = 'name a readable file: JSON lines, a JSON array or Parquet; text may be packed with gzip or zstd'
     return finding(code, 'the file cannot be read', { file, field, found, fix }, { cause })
   }
   const textOf = (cause: unknown) => (cause instanceof Error ? cause.message : String(cause))

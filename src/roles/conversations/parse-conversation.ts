@@ -87,23 +87,28 @@ function toolsOf(text: string, context: z.RefinementCtx): Fields[] {
   }
 }
 
+/** `messages[1].content`, as in the file. */
+const fieldText = (path: readonly PropertyKey[]): string =>
+  path
+    .map((part) => (/^\d+$/.test(String(part)) ? `[${String(part)}]` : `.${String(part)}`))
+    .join('')
+    .replace(/^\./, '')
+
 function problemOf(error: z.ZodError, name: string): NoConversation {
   const issue = error.issues[0]
-  const [first, ...rest] = issue?.path.map(String) ?? []
-  const field = [first === 'messages' && name !== '' ? name : first, ...rest]
-    .filter((part) => part !== undefined)
-    .join('.')
-  return { field: field || WHOLE, found: issue?.message ?? 'another value' }
+  const [first, ...rest] = issue?.path ?? []
+  const path = first === undefined ? [] : [first === 'messages' && name !== '' ? name : first, ...rest]
+  return { field: fieldText(path) || WHOLE, found: issue?.message ?? 'another value' }
 }
 
 /** The first value that Python or a tokenizer does not take. */
 function unfitValue(value: unknown, path: readonly string[] = []): NoConversation | null {
-  if (typeof value === 'string') return isWellFormed(value) ? null : { field: path.join('.'), found: HALF }
+  if (typeof value === 'string') return isWellFormed(value) ? null : { field: fieldText(path), found: HALF }
   if (typeof value !== 'object' || value === null) return null
   if (isLosslessNumber(value)) return longNumber(value.toString(), path)
-  if (path.length === MAX_DEPTH) return { field: path.slice(0, 8).join('.'), found: `more than ${MAX_DEPTH} levels` }
+  if (path.length === MAX_DEPTH) return { field: fieldText(path.slice(0, 8)), found: `more than ${MAX_DEPTH} levels` }
   for (const [key, each] of Object.entries(value)) {
-    if (!isWellFormed(key)) return { field: [...path, '(a key)'].join('.'), found: HALF }
+    if (!isWellFormed(key)) return { field: fieldText([...path, '(a key)']), found: HALF }
     const found = unfitValue(each, [...path, key])
     if (found !== null) return found
   }
@@ -112,7 +117,7 @@ function unfitValue(value: unknown, path: readonly string[] = []): NoConversatio
 
 function longNumber(digits: string, path: readonly string[]): NoConversation | null {
   if (digits.length <= MAX_DIGITS) return null
-  return { field: path.join('.'), found: `a number of ${digits.length} digits, where ${MAX_DIGITS} are the most` }
+  return { field: fieldText(path), found: `a number of ${digits.length} digits, where ${MAX_DIGITS} are the most` }
 }
 
 const HALF = 'half a character (a lone surrogate), or bytes that are no UTF-8'

@@ -118,7 +118,7 @@ export class EncodedConversations {
 
   /** What becomes of a sample without the target, freed then; null when the target must run on it. */
   async #withoutTarget(sample: EncodedSample, isKnown: IsKnown): Promise<SourceItem | null> {
-    const { sampleId, tokens, about, isPart, order } = sample
+    const { sampleId, where, tokens, about, isPart, order } = sample
     try {
       if (about.lossTokens > 0 && !(await isKnown(sampleId, { order, tokens }))) return null
     } catch (error) {
@@ -126,7 +126,8 @@ export class EncodedConversations {
       throw error
     }
     await freeAll(this.#python, [sample])
-    return about.lossTokens === 0 ? { kind: 'empty', truncated: about.truncated, isPart } : { kind: 'known', isPart }
+    if (about.lossTokens > 0) return { kind: 'known', isPart }
+    return { kind: 'empty', truncated: about.truncated, where, isPart }
   }
 }
 

@@ -10,8 +10,8 @@ import type { ExternFile } from '../../store/blobs/blobs.ts'
 export type SourceItem =
   /** An earlier run published this sample, and it is still stored. */
   | { readonly kind: 'known'; readonly isPart?: boolean }
-  /** The sample has no loss tokens, so it is skipped. */
-  | { readonly kind: 'empty'; readonly truncated: boolean; readonly isPart?: boolean }
+  /** The sample has no trained token, so it is not stored. `where`: as `origin`. */
+  | { readonly kind: 'empty'; readonly truncated: boolean; readonly where: string; readonly isPart?: boolean }
   /** The input is bad. Its error names the input. */
   | {
       readonly kind: 'refused'

@@ -22,10 +22,13 @@ export class HealthCounts {
   #duplicates = 0
   #empty = 0
   #emptyCut = 0
+  readonly #emptyPlaces: string[] = []
+  readonly #cutPlaces: string[] = []
 
-  addEmpty({ truncated }: Extract<SourceItem, { kind: 'empty' }>): void {
+  addEmpty({ truncated, where }: Extract<SourceItem, { kind: 'empty' }>): void {
     this.#empty += 1
     this.#emptyCut += Number(truncated)
+    addPlace(this.#emptyPlaces, where)
   }
 
   /** `content`: the digest of ids and mask of a sample that will be published, or refused while it is stored. */
@@ -34,12 +37,14 @@ export class HealthCounts {
   }
 
   /** Counts a sample that is published. True if an earlier one has its ids and its mask. */
-  isRepeat({ sampleId, provenance }: SampleRef): boolean {
+  isRepeat({ sampleId, provenance, truncated }: SampleRef): boolean {
+    const where = String(provenance['from'] ?? sampleId)
+    if (truncated === true) addPlace(this.#cutPlaces, where)
     const content = this.#contents.get(sampleId)
     this.#contents.delete(sampleId)
     if (content === undefined || this.#seen.add(content)) return false
     this.#duplicates += 1
-    if (this.#repeats.length < PLACES) this.#repeats.push(short(String(provenance['from'] ?? sampleId)))
+    addPlace(this.#repeats, where)
     return true
   }
 
@@ -56,12 +61,18 @@ export class HealthCounts {
       ...about,
       empty: this.#empty,
       emptyCut: this.#emptyCut,
+      emptyPlaces: this.#emptyPlaces,
+      cutPlaces: this.#cutPlaces,
       refused: refusals.samples,
       reasons: kept(reasons).map((kind) => ({ ...kind, why: short(kind.why) })),
       notFinite: kept(refusals.states).map((kind) => ({ ...kind, state: short(kind.state) })),
       duplicates: { samples: this.#duplicates, places: this.#repeats },
     }
   }
+}
+
+function addPlace(places: string[], place: string): void {
+  if (places.length < PLACES) places.push(short(place))
 }
 
 /** The begin and the end of a long text: a file's name and line stand at the one, what was found at the other. */

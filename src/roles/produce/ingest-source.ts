@@ -197,7 +197,7 @@ class IngestSource implements FeatureSource {
     const { numTokens, lossTokens, truncated } = loaded
     if (lossTokens === 0) {
       await tensors[Symbol.asyncDispose]()
-      return { kind: 'empty', truncated }
+      return { kind: 'empty', truncated, where: file.path }
     }
     const facts = { trainedTokens: lossTokens, truncated, sourceBytes: file.bytes, order: index }
     const provenance = { from: file.path.slice(-1000) }

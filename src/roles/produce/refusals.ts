@@ -84,12 +84,12 @@ export class Refusals {
       file: first?.places[0]?.split(': ')[0] ?? '?',
       field: 'data.maxBadShare',
       found: `${this.#inputs} of ${total}, where ${share * 100} % are allowed\n         ${places.join('\n         ')}`,
-      fix: `mend or remove these inputs, or allow more with --set data.maxBadShare=${allowing(this.#inputs / total)}; the same command then goes on with what is stored`,
+      fix: `mend or remove these inputs, or allow twice this share, because more may follow: --set data.maxBadShare=${allowing(this.#inputs / total)}; the same command then goes on with what is stored`,
     })
   }
 }
 
-/** More than the share so far, because inputs may follow that are bad too. */
+/** Twice the share so far. */
 const allowing = (share: number): number => Math.min(1, Math.ceil(200 * share) / 100)
 
 /** The most frequent kinds first. */

@@ -84,6 +84,8 @@ function expectedHealth(lines: readonly Line[], file: string): ProducedHealth {
     whole: true,
     empty: count('empty', 'emptyCut'),
     emptyCut: count('emptyCut'),
+    emptyPlaces: places('empty', 'emptyCut').slice(0, 5),
+    cutPlaces: places('cut').slice(0, 5),
     refused: count('noJson', 'noMessages', 'foreign', 'notFinite'),
     reasons: expect.arrayContaining(reasons) as never,
     notFinite: [{ state: 'aux_hidden_state, layer 1', samples: spoiled.length, places: spoiled.slice(0, 5) }],
