@@ -39,7 +39,7 @@ function refusedRows(produced: Produced): HealthRow[] {
   const lost = emptyCut > 0 ? `; ${count(emptyCut)} of them were cut before their first one` : ''
   const repeats = 'samples with the ids and the mask of an earlier one; they are used all the same'
   return [
-    row('Empty', count(empty), `samples without a trained token; not stored${lost}`, produced.emptyPlaces),
+    row('Skipped', count(empty), `samples without a trained token; not stored${lost}`, produced.emptyPlaces),
     row('Repeats', count(duplicates.samples), repeats, duplicates.places),
     row('Refused', count(refused), 'inputs that are bad; not stored'),
     ...reasons.map(({ why, samples, places }) => row('- because', count(samples), why, places)),

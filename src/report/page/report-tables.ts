@@ -71,15 +71,15 @@ function producerRows({ produced, refused }: RunHistory): CountRow[] {
   if (produced === null) return []
   return [
     ['Samples', count(produced.samples), 'in the manifest'],
-    ['Skipped', count(produced.skipped), 'samples without loss tokens; not stored'],
+    ['Skipped', count(produced.skipped), 'samples without a trained token; not stored'],
     ['Refused', count(produced.refused), 'inputs that are bad; not stored'],
     ...refused.map((kind): CountRow => [`- ${kind.why}`, count(kind.samples), kind.places.join('; ')]),
     ['Repeats', count(produced.repeats), 'samples with the ids and the mask of an earlier one; used all the same'],
-    ['Truncated', count(produced.cut), "samples longer than data.maxLength or the target's positions"],
+    ['Cut', count(produced.cut), "samples longer than data.maxLength or the target's positions"],
     ['Resumed', count(produced.resumed), 'samples that an earlier, interrupted start had published'],
     ['Tokens', count(produced.tokens), ''],
     [
-      'Loss tokens',
+      'Trained',
       count(produced.lossTokens),
       produced.tokens > 0
         ? `${percent(produced.lossTokens / produced.tokens)} of the tokens; training predicts these`

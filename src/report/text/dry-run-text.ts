@@ -11,7 +11,7 @@ export function dryRunText(result: DryRunResult | null, next: string): string {
   const [peak, ...parts] = memoryLines(memory, result.ranks)
   const seconds = (value: number) => `${value.toFixed(1)} s`
   const step = `step ${count(result.step)} of ${count(result.totalSteps)} on ${plural(result.ranks, 'rank')}`
-  const tokens = `${count(result.tokens)} (${count(result.lossTokens)} loss tokens)`
+  const tokens = `${count(result.tokens)} (${count(result.lossTokens)} trained)`
   return lines([
     ['dry run', `${step} works; nothing was written to disk`],
     ['loss', `${figure(result.loss)}, by draft position ${ploss.map(figure).join(' ')}`],
@@ -19,6 +19,7 @@ export function dryRunText(result: DryRunResult | null, next: string): string {
     ['tokens', `${tokens} in ${plural(result.microSteps, 'micro-step')}`],
     ['memory', peak],
     ...parts.map((part) => ['', part] as const),
+    ['', 'of these tokens; a step with longer samples needs more'],
     [
       'time',
       `start ${seconds(result.startSeconds)}, first batch ${seconds(result.loadSeconds)}, step ${seconds(result.stepSeconds)}`,

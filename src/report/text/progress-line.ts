@@ -78,9 +78,9 @@ function producedParts(body: EventBody): string[] | null {
   switch (body.event) {
     case 'produce.started':
       return [
-        body.source === 'capture' ? 'capturing features from the target' : 'ingesting feature files',
+        body.source === 'capture' ? 'loading the target, then capturing its features' : 'ingesting feature files',
         ...(body.part === undefined ? [] : [`part ${partText(body.part)}`]),
-        ...maybe(body.total, 'sample'),
+        ...maybe(body.total, 'input'),
       ]
     case 'produce.found':
       return [
@@ -96,7 +96,7 @@ function producedParts(body: EventBody): string[] | null {
         `${plural(body.samples, 'sample')} stored`,
         `${count(body.tokens)} tokens`,
         bytes(body.bytes),
-        ...some(body.skipped, 'empty'),
+        ...some(body.skipped, 'skipped'),
         ...some(body.refused, 'refused'),
         ...some(body.cut, 'cut'),
       ]
@@ -105,7 +105,7 @@ function producedParts(body: EventBody): string[] | null {
         `features ready: ${plural(body.samples, 'sample')}`,
         `${count(body.tokens)} tokens`,
         bytes(body.bytes),
-        ...some(body.skipped, 'empty'),
+        ...some(body.skipped, 'skipped'),
         ...some(body.refused, 'refused'),
         ...some(body.cut, 'cut'),
         ...some(body.resumed, 'from an earlier start'),

@@ -44,7 +44,7 @@ function features({ produced, refused, trainStarted }: RunHistory): Row[] {
   const { samples: trained = samples, heldOut = 0 } = trainStarted ?? {}
   const size = `${plural(samples, 'sample')}, ${count(tokens)} tokens (${count(lossTokens)} trained), ${bytes(produced.bytes)}`
   const remarks = [
-    skipped > 0 ? `${plural(skipped, 'sample')} empty: no trained token, so not stored` : '',
+    skipped > 0 ? `${plural(skipped, 'sample')} skipped: no trained token` : '',
     ...refused.map(({ samples, why, places }) =>
       printable(`${plural(samples, 'input')} refused: ${why} (${places.slice(0, SHOWN_PLACES).join(', ') || '?'})`),
     ),
@@ -77,7 +77,7 @@ function evaluation(result: Evaluation | null): Row[] {
 }
 
 /** Below it, hardly a draft token is taken: the draft is the reason, not the machine. */
-const LOW_TAU = 1.5
+const LOW_TAU = 1.2
 
 /** The wall-clock speed-up on this machine. When there is none, the text says why: only tau holds for another target. */
 export function speedUp(result: Evaluation): string {

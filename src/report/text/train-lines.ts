@@ -12,9 +12,9 @@ export function trainParts(body: EventBody): string[] {
   switch (body.event) {
     case 'train.waiting':
       return [
-        `waiting for the producer's manifest in ${body.manifest}`,
+        `waiting for the manifest in ${body.manifest}, which capture or ingest writes`,
         ...(body.parts === undefined ? [] : [`${body.parts.complete} of ${plural(body.parts.count, 'part')} complete`]),
-        `fails after ${duration(body.timeoutSeconds)} without a heartbeat`,
+        `fails after ${duration(body.timeoutSeconds)} without a sign of a producer`,
       ]
     case 'train.started':
       return started(body)

@@ -68,7 +68,7 @@ function talk(fields: Fields): Content | NoConversation {
     return { field: 'messages', found: `none of ${NAMES.join(', ')} and input_ids; the keys are ${keys || 'none'}` }
   }
   const parsed = Talk.safeParse({ ...fields, messages: fields[name] })
-  if (!parsed.success) return problemOf(parsed.error, name)
+  if (!parsed.success) return problemOf(parsed.error, name, fields[name])
   const { messages, tools } = parsed.data
   const { system } = fields
   // Beside `conversations` the instructions may stand in a column of their own.
@@ -87,16 +87,30 @@ function toolsOf(text: string, context: z.RefinementCtx): Fields[] {
   }
 }
 
-/** `messages[1].content`, as in the file. */
+const WRITTEN: ReadonlyMap<PropertyKey, string> = new Map([
+  ['role', 'from'],
+  ['content', 'value'],
+])
+
+/** The path of a field of a message, with the name that the field has in the file. */
+function asWritten(path: readonly PropertyKey[], messages: unknown): readonly PropertyKey[] {
+  const [list, index, key = '', ...rest] = path
+  const other = WRITTEN.get(key)
+  const message: unknown = Array.isArray(messages) && typeof index === 'number' ? messages[index] : null
+  if (list === undefined || index === undefined || other === undefined) return path
+  if (typeof message !== 'object' || message === null || key in message) return path
+  return 'from' in message || 'value' in message ? [list, index, other, ...rest] : path
+}
+
 const fieldText = (path: readonly PropertyKey[]): string =>
   path
     .map((part) => (/^\d+$/.test(String(part)) ? `[${String(part)}]` : `.${String(part)}`))
     .join('')
     .replace(/^\./, '')
 
-function problemOf(error: z.ZodError, name: string): NoConversation {
+function problemOf(error: z.ZodError, name: string, messages?: unknown): NoConversation {
   const issue = error.issues[0]
-  const [first, ...rest] = issue?.path ?? []
+  const [first, ...rest] = asWritten(issue?.path ?? [], messages)
   const path = first === undefined ? [] : [first === 'messages' && name !== '' ? name : first, ...rest]
   return { field: fieldText(path) || WHOLE, found: issue?.message ?? 'another value' }
 }

@@ -11,8 +11,9 @@ export type FileRecord =
   | { readonly where: string; readonly bad: string }
 
 type Code = 'FEATURE_INVALID' | 'CONFIG_INVALID'
-type Unreadable = (where: string, found: string) => Error
+type Unreadable = (where: string, found: string, fix?: string) => Error
 
+const CUT_OFF = 'the file is cut off: write or download it again'
 const PARQUET = 'PAR1'
 const LINES_ENDING = /\.(jsonl|ndjson)(\.(gz|zst))?$/i
 
@@ -25,13 +26,9 @@ export async function* recordsOfFile(
   field = 'data.conversations',
   code: Code = 'FEATURE_INVALID',
 ): AsyncGenerator<FileRecord> {
-  const unreadable = (where: string, found: string) =>
-    finding(code, 'the conversations of this file cannot be read', {
-      file: where,
-      field,
-      found,
-      fix: 'name JSON lines, a JSON array or Parquet; text may be packed with gzip or zstd',
-    })
+  const forms = 'name JSON lines, a JSON array or Parquet; text may be packed with gzip or zstd'
+  const unreadable = (where: string, found: string, fix = forms) =>
+    finding(code, 'the conversations of this file cannot be read', { file: where, field, found, fix })
   if (await isParquet(file, unreadable)) yield* rowsOf(file, unreadable)
   else yield* recordsOfText(file, linesOfFile(file, field, code), unreadable)
 }
@@ -46,7 +43,7 @@ async function* recordsOfText(
     if (document === undefined) document = documentOf(file, line)
     for (const element of elementsOf(file, document, line, unreadable)) yield* ofLine(file, element)
   }
-  if (document?.isClosed === false) throw unreadable(file, 'the end of the file inside of an array or an object')
+  if (document?.isClosed === false) throw unreadable(file, 'the end of the file inside of an array or an object', CUT_OFF)
 }
 
 /** A document of many lines shows in its first one, which is no JSON value by itself. */

@@ -13,7 +13,7 @@ describe('data health in report.html', () => {
       '<th scope="row">NaN or Inf</th><td>3</td><td>refused samples, first in aux_hidden_state, layer 12',
     )
     expect(page).toContain('<th scope="row">Repeats</th><td>9</td>')
-    expect(page).not.toContain('<th scope="row">Skipped</th>')
+    expect(page).not.toContain('<th scope="row">Resumed</th>')
     expect(page).toContain('<th scope="row">Held out</th><td>5</td>')
   })
 

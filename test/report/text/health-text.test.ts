@@ -20,7 +20,7 @@ describe('the health of data as text', () => {
   it('has the counts, with the reasons and their places', () => {
     expect(text).toMatch(/^inputs +1,000,000 {2}conversations or files$/m)
     expect(text).toMatch(/^used +999,968 {2}samples: 123,456,789 tokens, 45,678,901 trained/m)
-    expect(text).toMatch(/^empty +12 {2}samples without a trained token; not stored; 3 of them$/m)
+    expect(text).toMatch(/^skipped +12 {2}samples without a trained token; not stored; 3 of them$/m)
     expect(text).toMatch(/^refused +20 {2}inputs that are bad; not stored$/m)
     expect(text).toMatch(/^NaN or Inf +3 {2}refused samples, first in aux_hidden_state, layer 12$/m)
     expect(text).toMatch(/^repeats +9 {2}samples with the ids and the mask of an earlier one/m)
@@ -32,7 +32,7 @@ describe('the health of data as text', () => {
     const { produced } = health
     if (produced === null) throw new Error('no counts')
     const early = healthText({ ...health, produced: { ...produced, inputs: 7, whole: false } })
-    expect(early).toMatch(/^inputs +7 {2}of 1,000,000: the producer ended before it had come to all$/m)
+    expect(early).toMatch(/^inputs +7 {2}of 1,000,000 so far$/m)
     const older = healthText({ ...health, produced: null, vocabulary: null, shown: null })
     expect(older.split('\n').map((line) => line.split(' ')[0])).toEqual(
       expect.arrayContaining(['used', 'cut', 'tokens']),

@@ -11,11 +11,11 @@ describe('summary', () => {
     expect(text).toContain('8.5 -> 4.25 (step 10 to 100 of 100, 2:23 min)')
     expect(text).toContain('1.413 at 3 draft steps, 1.450 at 5 draft steps (8 held-out prompts)')
     expect(text).toContain('\n            draft /runs/demo/checkpoints/step-000100')
-    expect(text).toContain('2 samples skipped: no loss tokens')
+    expect(text).toContain('2 samples skipped: no trained token')
     expect(text).toContain('3 samples with the ids and the mask of an earlier one; used all the same')
-    expect(text).toContain('13 samples truncated at data.maxLength or')
+    expect(text).toContain('13 samples cut at data.maxLength or')
     expect(text).toContain('1 sample per epoch dropped')
-    expect(text).toContain('238 samples, 61,880 tokens (45,220 loss tokens), 272 MiB')
+    expect(text).toContain('238 samples, 61,880 tokens (45,220 trained), 272 MiB')
     expect(text).toContain('233 samples for training, 5 held out')
     expect(text).toMatch(/draft +\/runs\/demo\/checkpoints\/step-000100/)
     expect(text).toMatch(/report +\/r\.html/)
@@ -38,6 +38,8 @@ describe('summary', () => {
 
   it('does not call a slow-down a speed-up', () => {
     expect(text).toContain('0.95x at 3 draft steps (19 against 20 tokens/s): no gain on this machine')
+    const weak = { ...evaluated(true), bySteps: [{ steps: 3, tau: 1.05, tokensPerSecond: 19, acceptance: [] }] }
+    expect(summaryText(stamped([weak]))).toContain('no gain, because the target takes too few draft tokens')
   })
 
   it('warns of a draft whose output differs from plain decoding', () => {
@@ -98,7 +100,7 @@ describe('a dry run', () => {
     for (const part of [
       'step 1 of 100 on 2 ranks works; nothing was written to disk',
       '9, by draft position 5 5',
-      '8,192 (4,000 loss tokens) in 4 micro-steps',
+      '8,192 (4,000 trained) in 4 micro-steps',
       'peak 12.0 GiB on the device',
       'start 9.0 s, first batch 0.4 s, step 1.2 s',
       'draftbridge train',

@@ -38,22 +38,22 @@ describe('one odd line costs one sample:', () => {
     [
       'half a character in a name',
       '{"messages": [{"role": "user", "content": "x", "\\ud83d": 1}]}',
-      'messages.0.(a key): half a character (a lone surrogate), or bytes that are no UTF-8',
+      'messages[0].(a key): half a character (a lone surrogate), or bytes that are no UTF-8',
     ],
     [
       'a speaker with the name of a property',
       '{"messages": [{"role": "constructor", "content": "x"}]}',
-      'messages.0.role: "constructor", which is no role of a conversation',
+      'messages[0].role: "constructor", which is no role of a conversation',
     ],
     [
       'deep nesting',
       `{"messages": [{"role": "user", "content": "x", "more": ${'['.repeat(3000)}${']'.repeat(3000)}}]}`,
-      'messages.0.more.0.0.0.0.0: more than 200 levels',
+      'messages[0].more[0][0][0][0][0]: more than 200 levels',
     ],
     [
       'a number of many digits',
       `{"messages": [{"role": "user", "content": "x", "more": ${'1'.repeat(5000)}}]}`,
-      'messages.0.more: a number of 5000 digits, where 1000 are the most',
+      'messages[0].more: a number of 5000 digits, where 1000 are the most',
     ],
     [
       'more text than any target reads',

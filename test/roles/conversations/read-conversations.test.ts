@@ -220,28 +220,28 @@ describe('a line that is no conversation is refused with file, line, field and r
     [
       'a message without text',
       '{"messages": [{"role": "user"}]}',
-      'messages.0.content: nothing, where a text should be',
+      'messages[0].content: nothing, where a text should be',
     ],
     [
       'a picture',
       '{"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}',
-      'messages.0.content: a part of the type "image_url", where a text or a list of text parts should be',
+      'messages[0].content: a part of the type "image_url", where a text or a list of text parts should be',
     ],
     [
       'an unknown speaker',
       '{"conversations": [{"from": "narrator", "value": "x"}]}',
-      'conversations.0.role: "narrator", which is no role of a conversation',
+      'conversations[0].from: "narrator", which is no role of a conversation',
     ],
     [
       'a call that is no JSON',
       '{"conversations": [{"from": "function_call", "value": "get()"}]}',
-      'conversations.0.content: a function call that is no JSON with a name',
+      'conversations[0].value: a function call that is no JSON with a name',
     ],
-    ['a negative token', '{"input_ids": [-1], "loss_start": 0}', 'input_ids.0: Too small: expected number to be >=0'],
+    ['a negative token', '{"input_ids": [-1], "loss_start": 0}', 'input_ids[0]: Too small: expected number to be >=0'],
     [
       'half a character',
       '{"messages": [{"role": "user", "content": "x \\ud83d"}]}',
-      'messages.0.content: half a character (a lone surrogate), or bytes that are no UTF-8',
+      'messages[0].content: half a character (a lone surrogate), or bytes that are no UTF-8',
     ],
   ])('%s', async (_, line, found) => {
     const good = JSON.stringify({ id: 'a', messages })

@@ -43,13 +43,13 @@ describe('a line of prompts', () => {
     ['{"id":["a"],"prompt":"Hi"}', 'id'],
     ['{"id":"a"}', 'messages'],
     ['{"id":"a","prompt":""}', 'messages'],
-    ['{"id":"a","prompt":"\\ud800"}', 'messages.0.content'],
+    ['{"id":"a","prompt":"\\ud800"}', 'messages[0].content'],
     ['{"id":"a","messages":[{"role":"assistant","content":"Hello"}]}', 'messages'],
-    ['{"id":"a","conversations":[{"from":"human"}]}', 'conversations.0.content'],
+    ['{"id":"a","conversations":[{"from":"human"}]}', 'conversations[0].value'],
     ['{"id":"a","input_ids":[1,2]}', 'loss_start'],
     ['{"id":"a","input_ids":[1,2],"loss_start":0}', 'loss_start'],
     ['{"id":"a","input_ids":[1,2],"loss_start":3}', 'loss_start'],
-    ['{"id":"a","input_ids":[1,-2],"loss_start":1}', 'input_ids.1'],
+    ['{"id":"a","input_ids":[1,-2],"loss_start":1}', 'input_ids[1]'],
     ['{"id":"a","input_ids":[],"loss_start":1}', 'input_ids'],
   ])('that is %s is refused and the field named', (text, field) => {
     const parse = () => parseEvalPrompt(JSON.parse(text), 'prompts.jsonl:7')
