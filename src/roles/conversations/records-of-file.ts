@@ -43,7 +43,8 @@ async function* recordsOfText(
     if (document === undefined) document = documentOf(file, line)
     for (const element of elementsOf(file, document, line, unreadable)) yield* ofLine(file, element)
   }
-  if (document?.isClosed === false) throw unreadable(file, 'the end of the file inside of an array or an object', CUT_OFF)
+  if (document?.isClosed === false)
+    throw unreadable(file, 'the end of the file inside of an array or an object', CUT_OFF)
 }
 
 /** A document of many lines shows in its first one, which is no JSON value by itself. */
