@@ -13,6 +13,8 @@ import { afterAll, describe, it } from 'vitest'
 export const moods = {
   plain: {},
   cached: { cache_seconds: 1, negative_seconds: 1 },
+  /** Longer than any test: counts of calls do not depend on how fast the machine is. */
+  keptCached: { cache_seconds: 3600, negative_seconds: 1 },
   eioForGone: { cache_seconds: 1, negative_seconds: 1, eio_for_gone: true },
   noLinks: { no_links: true },
   /** sshfs: EPERM where ENOTEMPTY is meant. */

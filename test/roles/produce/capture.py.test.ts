@@ -108,7 +108,7 @@ describe('capture', () => {
         event: 'produce.refused',
         why: 'this is not a conversation that can be captured',
         samples: 1,
-        places: [`${file}:5: messages.0.content: nothing, where a text should be`],
+        places: [`${file}:5: messages[0].content: nothing, where a text should be`],
       },
       {
         event: 'produce.refused',
