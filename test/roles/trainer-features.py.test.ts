@@ -10,8 +10,10 @@ import { scalarsOf } from '../../src/report/events/scalars.ts'
 import { produce } from '../../src/roles/produce/produce.ts'
 import { consume } from '../../src/roles/train/consume.ts'
 import { dryRun } from '../../src/roles/train/dry-run.ts'
+import { holdersOf } from '../../src/store/coordination/held-keys.ts'
+import { openStoreForMaintenance } from '../../src/store/open-for-maintenance.ts'
 import { rankProcesses } from '../support/processes.ts'
-import { expectNoHandles } from '../support/python.ts'
+import { expectNoHandles, python } from '../support/python.ts'
 import { tempDir } from '../support/temp-dir.ts'
 import { trainHere } from '../support/train-here.ts'
 import {
@@ -173,7 +175,7 @@ describe('spikes', () => {
 })
 
 describe('a dry run', () => {
-  it('makes one step on all ranks, and leaves the run, the store and the claims as they were', async () => {
+  it('makes one step on all ranks, and leaves the run and the store as they were, and no claim', async () => {
     await produce(trainingConfig(dir, { name: 'once-producer', ranks: 1, store: 'once' }), watched())
     const config = trainingConfig(dir, { name: 'rehearsed', ranks: 2, store: 'once', retain: false, epochs: 1 })
     const before = await tree(path.join(dir, 'once'))
@@ -183,6 +185,7 @@ describe('a dry run', () => {
     expect(found?.memory.parameters).toBeGreaterThan(0)
     expect(all(context, 'train.rehearsed')).toEqual([found])
     expect(await tree(path.join(dir, 'once'))).toEqual(before)
+    expect(await claimants(path.join(dir, 'once'))).toEqual([])
     await expect(readdir(config.run.dir)).rejects.toThrow('ENOENT')
     const real = watched()
     await consume(config, real)
@@ -215,12 +218,20 @@ describe('a dry run', () => {
 })
 
 /** Every file of a folder with its text; of a store without the books that each member keeps. */
+/** Who has claims on samples of the store. */
+async function claimants(root: string): Promise<readonly string[]> {
+  await using store = await openStoreForMaintenance({ python, root, auth: null, keyFile: null })
+  return [...(await holdersOf(store.parts.coordination.notes, 'claims')).keys()]
+}
+
+/** Without notes that every client leaves: a claim that was given back is one. */
 async function tree(folder: string): Promise<Readonly<Record<string, string>>> {
   const found: Record<string, string> = {}
   for (const entry of await readdir(folder, { recursive: true, withFileTypes: true })) {
     const file = path.join(entry.parentPath, entry.name)
     const name = path.relative(folder, file)
-    if (entry.isFile() && !/^notes\/(epochs|members|usage)/.test(name)) found[name] = await readFile(file, 'base64')
+    if (entry.isFile() && !/^notes\/(epochs|members|usage|claims)/.test(name))
+      found[name] = await readFile(file, 'base64')
   }
   return found
 }
