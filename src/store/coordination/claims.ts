@@ -1,12 +1,15 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { type CodedError, finding, hasCode, isErrno } from '../../core/errors.ts'
 import { type BlobKey, keySegment, keyText } from '../blob-key.ts'
+import { SerialQueue } from '../serial-queue.ts'
 import { claimNote, consumedNote, lastTurns, NOBODY } from './claim-notes.ts'
 import type { Coordination } from './coordination.ts'
 import type { Members } from './members.ts'
 
 const ROUNDS = 20
 const PAUSE_MS = 100
+/** After this time what could not be given back is tried again. */
+const SETTLE_MS = 5000
 const MEMBER = /^m[0-9a-f]{16}$/
 const DEAD = { state: 'dead' } as const
 
@@ -17,6 +20,10 @@ export type ClaimOutcome = 'ours' | 'gone'
 interface Held {
   readonly key: BlobKey
   turn: number
+  /** The attempt failed with an error: nobody knows whether the turn is ours. */
+  isDoubtful: boolean
+  /** An acknowledgement was tried, and may count although it failed. */
+  isAcknowledging: boolean
   /** The sample is gone, and its claims with it. */
   isEnded: boolean
 }
@@ -30,7 +37,8 @@ interface Held {
  *              if its turn is the last one. A dead member: fence it. If there is no consumed/k then, try the turn after it.
  * acknowledge: publish consumed/k: THE COMMIT POINT. It fails once this member was fenced. Then the sample is freed (see
  *              SharedLeases), and all its turns after it.
- * give back:   create the next turn's note, which names nobody. If a member has taken that turn, the claim was lost.
+ * give back:   create the next turn's note, which names nobody. If a member has taken that turn, the claim was lost. After an
+ *              acknowledgement that failed only if there is no consumed/k: it may count.
  *
  * Whoever gets a claim must see afterwards that the sample is stored (`Blobs.has`): the turns are removed after the sample.
  * A file system may answer a look out of its cache, so no look decides: only an exclusive creation or a rename does. While
@@ -46,10 +54,15 @@ export class Claims {
   readonly #coordination: Coordination
   readonly #members: Members
   readonly #held = new Map<string, Held>()
+  /** What could not be given back, because the store failed. */
+  readonly #unsettled = new Map<string, Held>()
   /** Acknowledged, and not known to be freed: a borrower may still keep them. By the turn, whose note is this member's own. */
   readonly #acknowledged = new Map<string, number>()
-  /** The turn after one that this member had: its own note in an earlier turn must not be taken for a claim. */
+  /** The turn after all that this member had: its own note in an earlier turn must not be taken for a claim. */
   readonly #next = new Map<string, number>()
+  /** What this process does to the claims on one sample, one after the other. */
+  readonly #queue = new SerialQueue<string>()
+  #timer: NodeJS.Timeout | undefined
 
   constructor(coordination: Coordination, members: Members) {
     this.#coordination = coordination
@@ -58,65 +71,64 @@ export class Claims {
 
   /** Samples that this process has claimed. */
   get size(): number {
-    return this.#held.size
+    return this.#held.size + this.#unsettled.size
   }
 
   /** @throws STORE_BUSY while another living member has it. */
   async take(key: BlobKey): Promise<ClaimOutcome> {
     const name = keyText(key)
-    if (this.#acknowledged.has(name)) return 'gone'
-    if (this.#held.has(name)) throw claimed(key, 'this process')
-    const held = { key, turn: this.#next.get(name) ?? 0, isEnded: false }
-    this.#held.set(name, held)
-    try {
-      const outcome = await this.#take(held)
-      if (outcome === 'gone') this.#held.delete(name)
-      return outcome
-    } catch (error) {
-      // After an error of the store the claim may stand, and then it would for as long as this process lives.
-      if (!hasCode(error, 'STORE_BUSY')) await this.#giveBackDoubtful(held).catch(() => undefined)
+    await this.#settleEarlier(name)
+    return this.#queue.run(name, async () => {
+      await this.#settle(name)
+      if (this.#acknowledged.has(name)) return 'gone'
+      if (this.#held.has(name)) throw claimed(key, 'this process')
+      return this.#takeNext(key)
+    })
+  }
+
+  /** False when the claim was lost: another member may have it. */
+  acknowledge(key: BlobKey): Promise<boolean> {
+    const name = keyText(key)
+    return this.#queue.run(name, async () => {
+      const held = this.#held.get(name)
+      if (held !== undefined) held.isAcknowledging = true
+      const publish = () => this.#coordination.publishOver(consumedNote(key), this.#coordination.memberId)
+      const done = await unlessFenced(() => this.#coordination.inReserve(publish))
       this.#held.delete(name)
-      throw error
-    }
+      if (done !== null) this.#acknowledged.set(name, held?.turn ?? 0)
+      return done !== null
+    })
   }
 
-  /** False when the claim was lost: another member may have it. */
-  async acknowledge(key: BlobKey): Promise<boolean> {
-    const { memberId } = this.#coordination
-    const turn = this.#held.get(keyText(key))?.turn ?? 0
-    const publish = () => this.#coordination.publishOver(consumedNote(key), memberId)
-    const done = await unlessFenced(() => this.#coordination.inReserve(publish))
-    this.#held.delete(keyText(key))
-    if (done !== null) this.#acknowledged.set(keyText(key), turn)
-    return done !== null
-  }
-
-  /** False when the claim was lost: another member may have it. */
+  /** False when the claim was lost: another member may have it. After an error it is given back later. */
   async giveBack(key: BlobKey): Promise<boolean> {
-    const held = this.#held.get(keyText(key))
-    if (held === undefined) return false
-    if (!this.#held.delete(keyText(key)) || held.isEnded) return true
-    const next = claimNote(key, held.turn + 1)
-    this.#next.set(keyText(key), held.turn + 1)
-    const made = await unlessFenced(() => this.#coordination.inReserve(() => this.#coordination.signAway(next)))
-    if (made === true) this.#next.set(keyText(key), held.turn + 2)
-    return made ?? false
+    const name = keyText(key)
+    await this.#settleEarlier(name)
+    return this.#queue.run(name, async () => {
+      const held = this.#held.get(name)
+      if (held === undefined) return false
+      this.#held.delete(name)
+      if (held.isEnded) return true
+      this.#unsettled.set(name, held)
+      return this.#settle(name)
+    })
   }
 
   /**
    * Removes all turns of a sample that is not stored any more, the last one first. `last`: the last turn, where the caller
    * has listed the claims.
    */
-  async end(key: BlobKey, last?: number): Promise<void> {
+  end(key: BlobKey, last?: number): Promise<void> {
     const name = keyText(key)
-    const held = this.#held.get(name)
-    const known = last ?? held?.turn ?? this.#acknowledged.get(name)
-    for (let turn = known ?? (await this.#lastTurn(key)); turn >= 0; turn -= 1) {
-      await this.#coordination.notes.remove(claimNote(key, turn))
-    }
-    if (held !== undefined) held.isEnded = true
-    this.#acknowledged.delete(name)
-    this.#next.delete(name)
+    return this.#queue.run(name, async () => {
+      const held = this.#held.get(name)
+      const known = last ?? held?.turn ?? this.#acknowledged.get(name)
+      for (let turn = known ?? (await this.#lastTurn(key)); turn >= 0; turn -= 1) {
+        await this.#coordination.notes.remove(claimNote(key, turn))
+      }
+      if (held !== undefined) held.isEnded = true
+      for (const all of [this.#acknowledged, this.#next, this.#unsettled]) all.delete(name)
+    })
   }
 
   /** The member that has claimed the sample, alive or not. */
@@ -129,9 +141,32 @@ export class Claims {
     }
   }
 
-  /** Gives back all claims of this process. */
+  /** Gives back all claims of this process. @throws what failed, after all were tried. */
   async close(): Promise<void> {
-    for (const { key } of [...this.#held.values()]) await this.giveBack(key)
+    clearTimeout(this.#timer)
+    const failed: unknown[] = []
+    const fail = (error: unknown) => void failed.push(error)
+    for (const { key } of [...this.#held.values()]) await this.giveBack(key).catch(fail)
+    for (const name of [...this.#unsettled.keys()]) await this.#queue.run(name, () => this.#settle(name)).catch(fail)
+    clearTimeout(this.#timer)
+    if (this.#unsettled.size > 0 && failed.length > 0) throw failed[0]
+  }
+
+  async #takeNext(key: BlobKey): Promise<ClaimOutcome> {
+    const name = keyText(key)
+    const turn = this.#next.get(name) ?? 0
+    const held = { key, turn, isDoubtful: false, isAcknowledging: false, isEnded: false }
+    try {
+      const outcome = await this.#take(held)
+      if (outcome === 'ours') this.#held.set(name, held)
+      return outcome
+    } catch (error) {
+      if (hasCode(error, 'STORE_BUSY')) throw error
+      // The claim may stand, and then it would for as long as this process lives.
+      this.#unsettled.set(name, { ...held, isDoubtful: true })
+      await this.#settle(name).catch(() => undefined)
+      throw error
+    }
   }
 
   async #take(held: Held): Promise<ClaimOutcome> {
@@ -151,9 +186,14 @@ export class Claims {
   async #try(held: Held): Promise<ClaimOutcome | number> {
     const note = claimNote(held.key, held.turn)
     // In the reserve: on a full disk a claim comes before whatever frees room.
-    if (await this.#coordination.inReserve(() => this.#coordination.sign(note))) return 'ours'
+    if (await this.#coordination.inReserve(() => this.#coordination.sign(note))) return this.#isOurs(held)
     const holder = await this.#coordination.notes.read(note)
     return holder === null ? held.turn : this.#turnAfter(held, holder)
+  }
+
+  /** In a later turn the one before may have acknowledged, and not have learned of it. */
+  async #isOurs({ key, turn }: Held): Promise<ClaimOutcome> {
+    return turn > 0 && (await this.#coordination.notes.has(consumedNote(key))) ? 'gone' : 'ours'
   }
 
   async #turnAfter({ key, turn }: Held, holder: string): Promise<ClaimOutcome | number> {
@@ -167,7 +207,7 @@ export class Claims {
     if (verdict.state !== 'dead') {
       const last = await this.#listed(key)
       if (last === turn) throw claimed(key, await this.#members.describe(holder, verdict))
-      return last ?? turn
+      return Math.max(turn, last ?? turn)
     }
     if (MEMBER.test(holder)) await this.#members.fence(holder)
     // Its acknowledgement, if there is one, is to be seen from here on.
@@ -188,10 +228,62 @@ export class Claims {
     }
   }
 
-  /** After an error: only what this member is seen to have is given back. */
-  async #giveBackDoubtful({ key, turn }: Held): Promise<void> {
-    const { notes, memberId } = this.#coordination
-    if ((await notes.read(claimNote(key, turn))) === memberId) await this.giveBack(key)
+  /** Tries again what could not be given back before: one sample at a time, so that a store that still fails costs little. */
+  async #settleEarlier(but: string): Promise<void> {
+    const [name] = this.#unsettled.keys()
+    if (name === undefined || name === but) return
+    await this.#queue.run(name, () => this.#settle(name)).catch(() => undefined)
+  }
+
+  #settleLater(): void {
+    this.#timer ??= setTimeout(async () => {
+      this.#timer = undefined
+      for (const name of [...this.#unsettled.keys()]) {
+        await this.#queue.run(name, () => this.#settle(name)).catch(() => undefined)
+      }
+    }, SETTLE_MS).unref()
+  }
+
+  /** Gives back what is unsettled, or tries again later. False when it was lost, or an acknowledgement counts. */
+  async #settle(name: string): Promise<boolean> {
+    const held = this.#unsettled.get(name)
+    if (held === undefined) return true
+    try {
+      return await this.#settleNow(name, held)
+    } catch (error) {
+      this.#settleLater()
+      throw error
+    }
+  }
+
+  async #settleNow(name: string, held: Held): Promise<boolean> {
+    const { key, turn, isAcknowledging } = held
+    const { notes } = this.#coordination
+    if (isAcknowledging && (await notes.has(consumedNote(key)))) {
+      this.#acknowledged.set(name, turn)
+      this.#unsettled.delete(name)
+      return false
+    }
+    const isOurs = !held.isDoubtful || (await this.#has(key, turn))
+    const next = claimNote(key, turn + 1)
+    const made = isOurs ? await unlessFenced(() => this.#coordination.inReserve(() => this.#signAway(next))) : false
+    this.#unsettled.delete(name)
+    const after = isOurs ? turn + (made === true ? 2 : 1) : turn
+    this.#next.set(name, Math.max(after, this.#next.get(name) ?? 0))
+    return made ?? false
+  }
+
+  /** Also true where the note was made by a call whose answer was lost. */
+  async #signAway(note: string): Promise<boolean> {
+    const { notes } = this.#coordination
+    return (await this.#coordination.signAway(note)) || (await notes.read(note)) === NOBODY
+  }
+
+  /** Whether the turn is ours: asked with a creation, which the server decides. */
+  async #has(key: BlobKey, turn: number): Promise<boolean> {
+    const note = claimNote(key, turn)
+    const { memberId, notes } = this.#coordination
+    return (await this.#coordination.sign(note)) || (await notes.read(note)) === memberId
   }
 }
 

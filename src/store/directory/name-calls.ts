@@ -117,7 +117,7 @@ async function isTaken(file: string): Promise<boolean> {
   throw new Error(`this file system gave a folder a second name: ${file}`)
 }
 
-async function stillHas(file: string, aside: string): Promise<boolean> {
+async function stillHas(file: string, aside: string, tries = 3): Promise<boolean> {
   try {
     const info = await lstat(file)
     await lutimes(file, info.atimeMs / 1000, info.mtimeMs / 1000)
@@ -127,8 +127,14 @@ async function stillHas(file: string, aside: string): Promise<boolean> {
     return false
   } catch (error) {
     if (isErrno(error, ...NO_TIMES)) return isLinkable(file, aside)
+    if (tries > 1 && isErrno(error, 'ENOENT') && (await isThere(file))) return stillHas(file, aside, tries - 1)
     return isGone(error, file, aside)
   }
+}
+
+/** For a file that was not found: this machine may have cached that the file, or its folder, is not there. */
+export async function isThere(file: string): Promise<boolean> {
+  return (await isTaken(path.dirname(file))) && (await isTaken(file))
 }
 
 async function isLinkable(file: string, aside: string): Promise<boolean> {

@@ -1,10 +1,10 @@
 import { rm } from 'node:fs/promises'
-import { isErrno } from '../../../core/errors.ts'
+import { hasCode, isErrno } from '../../../core/errors.ts'
 import { storageError } from '../../../core/files/storage-error.ts'
 import type { DirectoryNotes } from './directory-notes.ts'
 import type { StagingFolder } from './staging-folder.ts'
 
-/** How many names one file gets. GlusterFS on ext4 refuses the 47th, with ENOSPC; others allow thousands. */
+/** How many names one file gets. GlusterFS on ext4 refuses the 47th, or an earlier one if names are long, with ENOSPC. */
 const NAMES = 32
 
 /** A file whose other names are notes. */
@@ -35,12 +35,25 @@ export class SignedNotes {
 
   /** False when something else has the name; true when it is this note already. */
   async link(name: string): Promise<boolean> {
-    // Made late: most members sign nothing, and on a full disk each file counts.
-    this.#source ??= this.#newSource()
-    const source = this.#source
+    for (;;) {
+      // Made late: most members sign nothing, and on a full disk each file counts.
+      this.#source ??= this.#newSource()
+      const source = this.#source
+      const isNew = source.names === 0
+      try {
+        return await this.#linkTo(source, name)
+      } catch (error) {
+        // The file may have all the names that it can have: how many depends on their length, too.
+        if (isNew || !(hasCode(error, 'STORE_FULL') || isErrno(error, 'EMLINK'))) throw error
+        this.#retire(source)
+      }
+    }
+  }
+
+  async #linkTo(source: Source, name: string): Promise<boolean> {
     source.names += 1
     source.users += 1
-    if (source.names === NAMES) this.#source = undefined
+    if (source.names === NAMES) this.#retire(source)
     try {
       await source.made
       return await this.#notes.link(name, source.file)
@@ -51,13 +64,19 @@ export class SignedNotes {
     }
   }
 
+  #retire(source: Source): void {
+    if (this.#source === source) this.#source = undefined
+  }
+
   #newSource(): Source {
-    const file = `${this.#name}-${this.#sources}`
+    const name = `${this.#name}-${this.#sources}`
+    const file = this.#folder.file(name)
     this.#sources += 1
-    const made = this.#folder.makeSynced(file, this.#text).catch((error: unknown) => {
-      this.#source = undefined
-      throw isErrno(error, 'ENOENT') ? error : storageError(error, this.#folder.file(file))
+    const made = this.#folder.makeSynced(name, this.#text).catch((error: unknown) => {
+      this.#retire(source)
+      throw isErrno(error, 'ENOENT') ? error : storageError(error, file)
     })
-    return { file: this.#folder.file(file), made, names: 0, users: 0 }
+    const source = { file, made, names: 0, users: 0 }
+    return source
   }
 }
