@@ -47,8 +47,8 @@ export const errorTable = {
     exit: 65,
     retryable: false,
     cause:
-      'An input file cannot be used: it is truncated, contains NaN, lacks a tensor, or is a pickle that contains code. Or the loss of a training step was NaN or infinite.',
-    fix: 'Remove or replace the file that the message names, then run the same command again; it keeps the samples that are already stored. draftbridge never runs code from feature files. If the loss was NaN or infinite, inspect the samples that the message names, or lower train.optimizer.lr; the last checkpoint is good.',
+      'An input cannot be used. A feature file: it is truncated, contains NaN, lacks a tensor, or is a pickle that contains code. Conversations: the file cannot be read, or more than data.maxBadShare of them are bad. Or the loss of a training step was NaN or infinite.',
+    fix: 'Remove or replace the file that the message names, then run the same command again; it keeps the samples that are already stored. docs/conversations.md says which conversations can be captured. draftbridge never runs code from feature files. If the loss was NaN or infinite, inspect the samples that the message names, or lower train.optimizer.lr; the last checkpoint is good.',
   },
   SAMPLE_CORRUPT: {
     exit: 65,

@@ -208,7 +208,9 @@ def unloadable(path: str, part: str, exc: Exception, field: str = "target.model"
         file=path,
         field=field,
         found=f"{type(exc).__name__}: {why[:300]}",
-        fix="check that the download is whole and that transformers knows this architecture",
+        fix="check that the download is whole, with tokenizer.json or tokenizer.model"
+        if part == "tokenizer"
+        else "check that the download is whole and that transformers knows this architecture",
     )
 
 

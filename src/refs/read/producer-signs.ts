@@ -71,7 +71,7 @@ export const failedPeer = ({ dir, root }: PeerRoot): CodedError =>
     file: path.join(dir, ROOT_FILE),
     field: 'state',
     found: `failed (${root.error ?? 'no code'}) at ${new Date(root.heartbeat).toISOString()}`,
-    fix: 'see what the producer reported and start it again; it goes on where it stopped',
+    fix: 'see what the producer printed, or the end of events.ndjson in its run.dir, and start it again; it goes on where it stopped',
   })
 
 const FIX = 'start the producer (or find out why it stopped), or raise launch.peerTimeoutSeconds'

@@ -32,6 +32,7 @@ export function requireSameWork(
   const difference = workDifference(found, wanted, isOpen)
   if (difference === undefined) return
   const { field, there, here } = difference
+  if (field === CONVERSATIONS && found.state === 'complete') throw otherConversations(dir)
   throw finding('MANIFEST_INVALID', 'the folder holds the manifest of other work', {
     file: path.join(dir, ROOT_FILE),
     field,
@@ -39,6 +40,15 @@ export function requireSameWork(
     fix: `${NEW_WORK}; or remove the old manifest folder, if nobody needs it`,
   })
 }
+
+/** A complete manifest stays as it is: trainings may have begun on it. */
+const otherConversations = (dir: string): Error =>
+  finding('MANIFEST_INVALID', 'the conversations have changed since this capture was complete', {
+    file: path.join(dir, ROOT_FILE),
+    field: CONVERSATIONS,
+    found: 'other conversations than those of the complete manifest',
+    fix: `to capture them all again, remove the folder ${dir} and run the same command; to keep what it lists, ${NEW_WORK}`,
+  })
 
 /** In which field two roots are of different work. Undefined: in none. */
 export function workDifference(

@@ -27,6 +27,10 @@ const ROLES: Readonly<Record<string, string>> = {
   function_call: 'assistant',
 }
 
+export const knownRoles = Object.keys(ROLES)
+/** How a finding about an unknown role ends. */
+export const NO_ROLE = ', which is no role of a conversation'
+
 const Part = z.union([
   z.string(),
   z.looseObject({ type: z.literal('text').optional(), text: z.string() }).transform(({ text }) => text),
@@ -38,7 +42,7 @@ const Role = z.string().transform((name, context) => {
   const key = name.toLowerCase()
   const role = Object.hasOwn(ROLES, key) ? ROLES[key] : undefined
   if (role !== undefined) return { name: key, role }
-  context.addIssue({ code: 'custom', message: `${JSON.stringify(name)}, which is no role of a conversation` })
+  context.addIssue({ code: 'custom', message: `${JSON.stringify(name)}${NO_ROLE}` })
   return z.NEVER
 })
 const Arguments = z.union([z.string(), z.record(z.string(), z.unknown())])

@@ -2,7 +2,6 @@ import { lazyPython } from '../../bridge/lazy-python.ts'
 import type { RunConfig } from '../../config/schema.ts'
 import { traitsOf } from '../../config/store-kinds.ts'
 import { type CodedError, finding } from '../../core/errors.ts'
-import type { RunId } from '../../core/ids.ts'
 import { STORE_KEY_ENV } from '../../core/store-key-env.ts'
 import { architectureOf } from '../../drafts/registry.ts'
 import { bytes, count, plural } from '../../report/words.ts'
@@ -47,7 +46,7 @@ async function producerInput({ features, data, run }: RunConfig): Promise<Check>
     const named = data.conversations
     if (named === null) return unset
     const found = typeof named === 'string' && !/[*?{]/.test(named) ? await readable(spec, named) : null
-    return found?.state === 'error' ? found : conversations(spec, named, run.id)
+    return found?.state === 'error' ? found : conversations(spec, named, { run, data })
   }
   const input = features.files
   if (input === null) return unset
@@ -78,12 +77,16 @@ async function firstLine(spec: CheckSpec, file: string, readFirst: () => Promise
 }
 
 /** Reads the first conversations only. A few bad ones among them are a warning: the capture counts them. */
-async function conversations(spec: CheckSpec, named: string | readonly string[], run: RunId): Promise<Check> {
+async function conversations(
+  spec: CheckSpec,
+  named: string | readonly string[],
+  { run, data }: Pick<RunConfig, 'run' | 'data'>,
+): Promise<Check> {
   const bad: CodedError[] = []
+  let good = 0
   const check = await checked(spec, async () => {
     const files = await dataFiles(named)
-    let good = 0
-    for await (const item of readConversations(files, { runId: run, limit: FIRST_CONVERSATIONS, part: null })) {
+    for await (const item of readConversations(files, { runId: run.id, limit: FIRST_CONVERSATIONS, part: null })) {
       if (item.kind === 'refused') bad.push(item.error)
       else good += 1
     }
@@ -95,7 +98,12 @@ async function conversations(spec: CheckSpec, named: string | readonly string[],
   const [first] = bad
   if (check.state !== 'ok' || first === undefined) return check
   const { reason, fix = spec.fix } = await checked(spec, async () => Promise.reject(first))
-  return { ...spec, state: 'warning', reason: `${check.reason}, ${count(bad.length)} cannot: ${reason}`, fix }
+  const places = bad.slice(1, 5).flatMap(({ details }) => ('file' in details ? [String(details.file)] : []))
+  const others = places.length === 0 ? '' : `; also ${places.join(', ')}`
+  const told = `${check.reason}, ${count(bad.length)} cannot: ${reason}${others}`
+  if (bad.length <= Math.max(1, data.maxBadShare * (good + bad.length)))
+    return { ...spec, state: 'warning', reason: told, fix }
+  return { ...spec, state: 'error', reason: `${told}. That is more than data.maxBadShare allows`, fix }
 }
 
 /** Python reads the key and reports only whether it opens the store. A store without a key gets no line if all is well. */

@@ -23,6 +23,8 @@ export async function planCapture(config: RunConfig, python: Python, part: Part 
       fix: 'name a file of conversations, or set features.source to files',
     })
   }
+  // A wrong path is told before the data are read, which may take long.
+  await python.call('target.identity', { model: target.model, tokenizer: target.tokenizer })
   const files = await dataFiles(data.conversations)
   const { total, sha256: sum } = await survey(config, files, part)
   const { dtype, tokenizer } = target

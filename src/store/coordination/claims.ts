@@ -1,7 +1,8 @@
 import { setTimeout as pause } from 'node:timers/promises'
-import { type CodedError, finding, hasCode, isErrno } from '../../core/errors.ts'
+import { hasCode } from '../../core/errors.ts'
 import { type BlobKey, keySegment, keyText } from '../blob-key.ts'
 import { SerialQueue } from '../serial-queue.ts'
+import { claimed, unlessFenced } from './claim-errors.ts'
 import { claimNote, consumedNote, lastTurns, NOBODY } from './claim-notes.ts'
 import type { Coordination } from './coordination.ts'
 import type { Members } from './members.ts'
@@ -285,22 +286,4 @@ export class Claims {
     const { memberId, notes } = this.#coordination
     return (await this.#coordination.sign(note)) || (await notes.read(note)) === memberId
   }
-}
-
-/** Null when this member was fenced: then it may publish nothing. */
-async function unlessFenced<T>(task: () => Promise<T>): Promise<T | null> {
-  try {
-    return await task()
-  } catch (error) {
-    if (isErrno(error, 'ENOENT') || hasCode(error, 'STORE_BUSY')) return null
-    throw error
-  }
-}
-
-function claimed(key: BlobKey, by: string): CodedError {
-  return finding('STORE_BUSY', 'this sample is claimed already', {
-    field: keyText(key),
-    found: `held by ${by}`,
-    fix: 'use another sample; this one can be claimed again after its holder gives it back or ends',
-  })
 }
