@@ -8,12 +8,13 @@ import { askAgain } from '../../../core/files/ask-again.ts'
 import { makeDirectories } from '../../../core/files/make-folder.ts'
 import { openPlain, readPlain } from '../../../core/files/plain-file.ts'
 import { removedAtEnd } from '../../../core/files/removed-at-end.ts'
-import { storageError, unavailable } from '../../../core/files/storage-error.ts'
+import { storageError } from '../../../core/files/storage-error.ts'
 import { removeEmptyFolder, replaceEmptyFolder } from '../../../core/files/whole-folders.ts'
 import { publish } from '../../directory/durable.ts'
 import { expectOwnFolder, type NameCalls, remoteCalls } from '../../directory/name-calls.ts'
 import { isPlainDirectory } from '../../directory/store-root.ts'
 import type { Notes } from '../notes.ts'
+import { absent, noNotes } from './note-errors.ts'
 
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._:-]{0,250}(\/[A-Za-z0-9][A-Za-z0-9._:-]{0,250}){0,3}$/
 const MAX_NOTE = 64 * 1024
@@ -148,8 +149,11 @@ export class DirectoryNotes implements Notes {
 
   list(folder: string): Promise<readonly string[]> {
     return this.#at(folder, async (dir) => {
-      if ((await this.#calls.stat(dir))?.isFile() === true) return []
-      if ((await isPlainDirectory(dir, this.#calls)) || (await this.#isThereNow(dir))) return readdir(dir)
+      const kind = await this.#kindOf(dir)
+      if (kind === 'note') return []
+      if (kind === 'nothing') await this.#calls.refresh(dir)
+      if (kind === 'folder' || (await this.#kindOf(dir)) === 'folder')
+        return await readdir(dir).catch(absent([], 'ENOTDIR'))
       if (!(await isPlainDirectory(this.#root))) throw noNotes(this.#root)
       return []
     }).catch(absent([]))
@@ -215,13 +219,19 @@ export class DirectoryNotes implements Notes {
       if (isErrno(error, 'ENOENT')) await makeDirectories(folder, 0o700, this.#root)
       else if (!isErrno(error, 'EEXIST')) throw error
     }
-    if ((await this.#calls.stat(folder))?.isFile() !== true) {
-      await isPlainDirectory(folder, this.#calls)
-      return true
-    }
+    if ((await this.#kindOf(folder)) !== 'note') return true
     // The note may have gone, and a folder come, while this machine has the note in its cache.
     await this.#calls.refresh(folder)
-    return (await this.#calls.stat(folder))?.isFile() !== true
+    return (await this.#kindOf(folder)) !== 'note'
+  }
+
+  /** In one look: a folder may become a note at any moment. @throws for a planted link. */
+  async #kindOf(file: string): Promise<'note' | 'folder' | 'nothing'> {
+    const info = await this.#calls.stat(file)
+    if (info === null) return 'nothing'
+    if (info.isFile()) return 'note'
+    if (!info.isDirectory()) await isPlainDirectory(file, this.#calls)
+    return 'folder'
   }
 
   // A folder has the name now: the note was removed before.
@@ -241,11 +251,6 @@ export class DirectoryNotes implements Notes {
       throw storageError(error, file)
     }
   }
-}
-
-function noNotes(file: string): Error {
-  const fix = 'mount the file system of the store again, then run the same command'
-  return unavailable('the store is not there any more', { file, found: 'nothing', fix })
 }
 
 async function writeWhole(file: string, text: string): Promise<void> {
@@ -288,10 +293,3 @@ const pauseAfter = (attempt: number) => (attempt < 3 ? undefined : pause(Math.mi
 async function isThere(file: string): Promise<boolean> {
   return stat(file).then(() => true, absent(false))
 }
-
-const absent =
-  <T>(value: T) =>
-  (error: unknown): T => {
-    if (isErrno(error, 'ENOENT')) return value
-    throw error
-  }
