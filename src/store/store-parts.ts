@@ -108,6 +108,7 @@ async function retireUnclaimed(key: BlobKey, claims: Claims, leases: SharedLease
     if (hasCode(error, 'STORE_BUSY')) return null
     throw error
   }
-  await using _claim = { [Symbol.asyncDispose]: async () => void (await claims.giveBack(key)) }
+  // A claim that cannot be given back now is given back later.
+  await using _claim = { [Symbol.asyncDispose]: async () => void (await claims.giveBack(key).catch(() => false)) }
   return await leases.retire(key)
 }

@@ -7,11 +7,16 @@ import type { StagingFolder } from './staging-folder.ts'
 /** How many names one file gets. GlusterFS on ext4 refuses the 47th, or an earlier one if names are long, with ENOSPC. */
 const NAMES = 32
 
+/** A file with fewer names has reached no limit. On a full disk each further file would take the room that others need. */
+const FEW_NAMES = 8
+
 /** A file whose other names are notes. */
 interface Source {
   readonly file: string
   readonly made: Promise<void>
   names: number
+  /** Names that it was given. */
+  linked: number
   /** Calls that are giving it a name now. */
   users: number
 }
@@ -39,13 +44,13 @@ export class SignedNotes {
       // Made late: most members sign nothing, and on a full disk each file counts.
       this.#source ??= this.#newSource()
       const source = this.#source
-      const isNew = source.names === 0
       try {
         return await this.#linkTo(source, name)
       } catch (error) {
         // The file may have all the names that it can have: how many depends on their length, too.
-        if (isNew || !(hasCode(error, 'STORE_FULL') || isErrno(error, 'EMLINK'))) throw error
-        this.#retire(source)
+        const isLimit = hasCode(error, 'STORE_FULL') || isErrno(error, 'EMLINK')
+        if (!isLimit || source.linked < FEW_NAMES) throw error
+        if (!(await this.#replace(source))) throw error
       }
     }
   }
@@ -56,12 +61,27 @@ export class SignedNotes {
     if (source.names === NAMES) this.#retire(source)
     try {
       await source.made
-      return await this.#notes.link(name, source.file)
+      const isMade = await this.#notes.link(name, source.file)
+      source.linked += Number(isMade)
+      return isMade
     } finally {
       source.users -= 1
       // What stays goes with the folder.
       if (source !== this.#source && source.users === 0) await rm(source.file, { force: true }).catch(() => undefined)
     }
+  }
+
+  /** False where there is no room for another file either: the disk is full. */
+  async #replace(source: Source): Promise<boolean> {
+    if (this.#source !== source) return true
+    const fresh = this.#newSource()
+    const isMade = await fresh.made.then(
+      () => true,
+      () => false,
+    )
+    if (isMade && this.#source === source) this.#source = fresh
+    else if (isMade) await rm(fresh.file, { force: true }).catch(() => undefined)
+    return isMade
   }
 
   #retire(source: Source): void {
@@ -76,7 +96,7 @@ export class SignedNotes {
       this.#retire(source)
       throw isErrno(error, 'ENOENT') ? error : storageError(error, file)
     })
-    const source = { file, made, names: 0, users: 0 }
+    const source = { file, made, names: 0, linked: 0, users: 0 }
     return source
   }
 }
