@@ -1,4 +1,4 @@
-import { readFile, writeFile } from 'node:fs/promises'
+import { cp, mkdir, readFile, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { beforeAll, expect, it } from 'vitest'
 import { stringify } from 'yaml'
@@ -70,6 +70,12 @@ it('manifest show tells the health as text and as JSON, and samples on request',
     vocabulary: { coverage: [{ tokens: 320, share: 1 }] },
     shown: { seed: 0, missing: null, samples: [{ parts: [{ trained: false }, { trained: true }] }] },
   })
+  // As `init` lays them out: the manifest beside the store, which may have neighbours.
+  await cp(path.join(dir, 'store/manifest'), path.join(dir, 'manifest'), { recursive: true })
+  await mkdir(path.join(dir, 'other'))
+  await writeFile(path.join(dir, 'other/store.json'), '{"storeId": "another"}')
+  const beside = await draftbridge('manifest', 'show', path.join(dir, 'manifest'), '--samples', '2', '--seed', '3')
+  expect(beside.stdout.match(/^ {2}>>answer \d/gm)).toHaveLength(2)
   const { code, stderr } = await show('--samples', 'many')
   expect([code, stderr]).toEqual([2, expect.stringContaining('whole number')])
 })

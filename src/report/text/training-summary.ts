@@ -16,7 +16,7 @@ export function training(history: RunHistory): Row[] {
   const dropped = history.trainStarted?.leftOver ?? 0
   return [
     ['loss', `${figure(first.loss)} -> ${figure(last.loss)} ${span}`],
-    ['', 'cross-entropy summed over the draft positions, later ones weighted less (train.ttt.decay)'],
+    ['', 'summed over the draft positions, weighted with train.ttt.decay'],
     ['accuracy', `${share(first.acc[0])} -> ${share(last.acc[0])} at draft position 1`],
     ...(dropped > 0 ? [droppedRow(dropped)] : []),
     ...validated(history.validations),

@@ -27,9 +27,7 @@ const ROLES: Readonly<Record<string, string>> = {
   function_call: 'assistant',
 }
 
-export const knownRoles = Object.keys(ROLES)
-/** How a finding about an unknown role ends. */
-export const NO_ROLE = ', which is no role of a conversation'
+const ROLE_FIX = `name one of these: ${Object.keys(ROLES).join(', ')}`
 
 const Part = z.union([
   z.string(),
@@ -42,7 +40,8 @@ const Role = z.string().transform((name, context) => {
   const key = name.toLowerCase()
   const role = Object.hasOwn(ROLES, key) ? ROLES[key] : undefined
   if (role !== undefined) return { name: key, role }
-  context.addIssue({ code: 'custom', message: `${JSON.stringify(name)}${NO_ROLE}` })
+  const message = `${JSON.stringify(name)}, which is no role of a conversation`
+  context.addIssue({ code: 'custom', message, params: { fix: ROLE_FIX } })
   return z.NEVER
 })
 const Arguments = z.union([z.string(), z.record(z.string(), z.unknown())])

@@ -13,6 +13,8 @@ export interface ParsedConversation {
 export interface NoConversation {
   readonly field: string
   readonly found: string
+  /** What mends this kind of problem, where more is known than which forms there are. */
+  readonly fix?: string
 }
 
 const WHOLE = '(the whole line)'
@@ -112,7 +114,8 @@ function problemOf(error: z.ZodError, name: string, messages?: unknown): NoConve
   const issue = error.issues[0]
   const [first, ...rest] = asWritten(issue?.path ?? [], messages)
   const path = first === undefined ? [] : [first === 'messages' && name !== '' ? name : first, ...rest]
-  return { field: fieldText(path) || WHOLE, found: issue?.message ?? 'another value' }
+  const fix = issue?.code === 'custom' && typeof issue.params?.['fix'] === 'string' ? { fix: issue.params['fix'] } : {}
+  return { field: fieldText(path) || WHOLE, found: issue?.message ?? 'another value', ...fix }
 }
 
 /** The first value that Python or a tokenizer does not take. */

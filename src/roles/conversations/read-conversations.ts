@@ -2,7 +2,6 @@ import { createHash, type Hash } from 'node:crypto'
 import { type CodedError, finding } from '../../core/errors.ts'
 import { type RunId, SampleId } from '../../core/ids.ts'
 import { type Part, shareOf, takes } from '../../core/part.ts'
-import { knownRoles, NO_ROLE } from './message.ts'
 import { parseConversation } from './parse-conversation.ts'
 import { type FileRecord, recordsOfFile } from './records-of-file.ts'
 
@@ -113,15 +112,12 @@ export async function* readSurveyed(
   })
 }
 
-const ROLE_FIX = `name one of these: ${knownRoles.join(', ')}`
-
 function conversationOf(record: FileRecord, ids: SampleIds): Read {
   const { where } = record
   if ('bad' in record) return { kind: 'refused', error: invalid(where, '(the whole line)', record.bad, FIX) }
   const parsed = parseConversation(record.value)
   if ('found' in parsed) {
-    const fix = parsed.found.endsWith(NO_ROLE) ? ROLE_FIX : FIX
-    return { kind: 'refused', error: invalid(where, parsed.field, parsed.found, fix) }
+    return { kind: 'refused', error: invalid(where, parsed.field, parsed.found, parsed.fix ?? FIX) }
   }
   const { id, json } = parsed
   return { kind: 'conversation', sampleId: ids.of(id, json), where, json }

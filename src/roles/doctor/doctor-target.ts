@@ -8,7 +8,7 @@ const TOKENIZER: CheckSpec = {
   fix: 'set it to the folder of a tokenizer, or leave it out to use the tokenizer of the model',
 }
 
-const WEIGHTS = /\.(safetensors|bin|gguf)$/
+const WEIGHTS = /\.(safetensors|bin)$/
 const TOKENIZER_FILE = /^(tokenizer\.json|tekken\.json|vocab\.(json|txt)|.*\.model(\.v\d+)?|.*\.tiktoken)$/
 const TEMPLATE_FILE = /^(chat_template\.(jinja|json)|additional_chat_templates)$/
 

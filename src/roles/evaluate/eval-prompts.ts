@@ -51,7 +51,7 @@ async function* promptsOf(files: readonly string[]): AsyncGenerator<EvalPrompt> 
 /** Where a record has both forms the tokens win: they are what the target really saw. */
 export function parseEvalPrompt(record: unknown, where: string): EvalPrompt {
   const parsed = parseConversation(withMessages(record))
-  if ('found' in parsed) throw invalid(where, parsed.field, parsed.found, FIX)
+  if ('found' in parsed) throw invalid(where, parsed.field, parsed.found, parsed.fix ?? FIX)
   const content = contentOf(parsed.json)
   if ('found' in content) throw invalid(where, content.field, content.found, FIX)
   return { id: parsed.id ?? where, content, where }

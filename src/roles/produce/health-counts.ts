@@ -37,7 +37,7 @@ export class HealthCounts {
   }
 
   /** Counts a sample that is published. True if an earlier one has its ids and its mask. */
-  isRepeat({ sampleId, provenance, truncated }: SampleRef): boolean {
+  addPublished({ sampleId, provenance, truncated }: SampleRef): boolean {
     const where = String(provenance['from'] ?? sampleId)
     if (truncated === true) addPlace(this.#cutPlaces, where)
     const content = this.#contents.get(sampleId)

@@ -245,7 +245,7 @@ export class ProducerRun {
   #add(ref: SampleRef): void {
     this.#totals.samples += 1
     addSample(this.#totals, ref)
-    this.#totals.repeats += Number(this.#health.isRepeat(ref))
+    this.#totals.repeats += Number(this.#health.addPublished(ref))
   }
 
   #healthNow(whole: boolean): ProducedHealth {

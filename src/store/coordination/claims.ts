@@ -76,11 +76,10 @@ export class Claims {
   }
 
   /** @throws STORE_BUSY while another living member has it. */
-  async take(key: BlobKey): Promise<ClaimOutcome> {
+  take(key: BlobKey): Promise<ClaimOutcome> {
     const name = keyText(key)
-    await this.#settleEarlier(name)
     return this.#queue.run(name, async () => {
-      await this.#settle(name)
+      await this.#settleOne(name)
       if (this.#acknowledged.has(name)) return 'gone'
       if (this.#held.has(name)) throw claimed(key, 'this process')
       return this.#takeNext(key)
@@ -102,16 +101,13 @@ export class Claims {
   }
 
   /** False when the claim was lost: another member may have it. After an error it is given back later. */
-  async giveBack(key: BlobKey): Promise<boolean> {
+  giveBack(key: BlobKey): Promise<boolean> {
     const name = keyText(key)
-    await this.#settleEarlier(name)
     return this.#queue.run(name, async () => {
       const held = this.#held.get(name)
       if (held === undefined) return false
       this.#held.delete(name)
-      if (held.isEnded) return true
-      this.#unsettled.set(name, held)
-      return this.#settle(name)
+      return held.isEnded || this.#settle(held)
     })
   }
 
@@ -148,7 +144,7 @@ export class Claims {
     const failed: unknown[] = []
     const fail = (error: unknown) => void failed.push(error)
     for (const { key } of [...this.#held.values()]) await this.giveBack(key).catch(fail)
-    for (const name of [...this.#unsettled.keys()]) await this.#queue.run(name, () => this.#settle(name)).catch(fail)
+    await this.#settleAll().catch(fail)
     clearTimeout(this.#timer)
     if (this.#unsettled.size > 0 && failed.length > 0) throw failed[0]
   }
@@ -164,8 +160,7 @@ export class Claims {
     } catch (error) {
       if (hasCode(error, 'STORE_BUSY')) throw error
       // The claim may stand, and then it would for as long as this process lives.
-      this.#unsettled.set(name, { ...held, isDoubtful: true })
-      await this.#settle(name).catch(() => undefined)
+      await this.#settle({ ...held, isDoubtful: true }).catch(() => undefined)
       throw error
     }
   }
@@ -229,48 +224,49 @@ export class Claims {
     }
   }
 
-  /** Tries again what could not be given back before: one sample at a time, so that a store that still fails costs little. */
-  async #settleEarlier(but: string): Promise<void> {
-    const [name] = this.#unsettled.keys()
-    if (name === undefined || name === but) return
-    await this.#queue.run(name, () => this.#settle(name)).catch(() => undefined)
-  }
-
   #settleLater(): void {
-    this.#timer ??= setTimeout(async () => {
+    this.#timer ??= setTimeout(() => {
       this.#timer = undefined
-      for (const name of [...this.#unsettled.keys()]) {
-        await this.#queue.run(name, () => this.#settle(name)).catch(() => undefined)
-      }
+      void this.#settleAll().catch(() => undefined)
     }, SETTLE_MS).unref()
   }
 
-  /** Gives back what is unsettled, or tries again later. False when it was lost, or an acknowledgement counts. */
-  async #settle(name: string): Promise<boolean> {
+  /** Tries again what could not be given back. @throws what failed first, after all were tried. */
+  async #settleAll(): Promise<void> {
+    const ended = [...this.#unsettled.keys()].map((name) => this.#queue.run(name, () => this.#settleOne(name)))
+    const failed = (await Promise.allSettled(ended)).find((one) => one.status === 'rejected')
+    if (failed !== undefined) throw failed.reason
+  }
+
+  async #settleOne(name: string): Promise<void> {
     const held = this.#unsettled.get(name)
-    if (held === undefined) return true
+    if (held !== undefined) await this.#settle(held)
+  }
+
+  /** Gives a claim back, now or later. False when it was lost, or an acknowledgement counts. */
+  async #settle(held: Held): Promise<boolean> {
+    const name = keyText(held.key)
     try {
-      return await this.#settleNow(name, held)
+      const isGivenBack = await this.#settleNow(name, held)
+      this.#unsettled.delete(name)
+      return isGivenBack
     } catch (error) {
+      this.#unsettled.set(name, held)
       this.#settleLater()
       throw error
     }
   }
 
   async #settleNow(name: string, held: Held): Promise<boolean> {
-    const { key, turn, isAcknowledging } = held
-    const { notes } = this.#coordination
-    if (isAcknowledging && (await notes.has(consumedNote(key)))) {
+    const { key, turn } = held
+    if (held.isAcknowledging && (await this.#coordination.notes.has(consumedNote(key)))) {
       this.#acknowledged.set(name, turn)
-      this.#unsettled.delete(name)
       return false
     }
-    const isOurs = !held.isDoubtful || (await this.#has(key, turn))
+    if (held.isDoubtful && !(await this.#isOwn(key, turn))) return false
     const next = claimNote(key, turn + 1)
-    const made = isOurs ? await unlessFenced(() => this.#coordination.inReserve(() => this.#signAway(next))) : false
-    this.#unsettled.delete(name)
-    const after = isOurs ? turn + (made === true ? 2 : 1) : turn
-    this.#next.set(name, Math.max(after, this.#next.get(name) ?? 0))
+    const made = await unlessFenced(() => this.#coordination.inReserve(() => this.#signAway(next)))
+    this.#next.set(name, turn + (made === true ? 2 : 1))
     return made ?? false
   }
 
@@ -281,7 +277,7 @@ export class Claims {
   }
 
   /** Whether the turn is ours: asked with a creation, which the server decides. */
-  async #has(key: BlobKey, turn: number): Promise<boolean> {
+  async #isOwn(key: BlobKey, turn: number): Promise<boolean> {
     const note = claimNote(key, turn)
     const { memberId, notes } = this.#coordination
     return (await this.#coordination.sign(note)) || (await notes.read(note)) === memberId

@@ -31,7 +31,7 @@ export interface Coordination extends PublishRight {
    * member has signed it before. Cheaper than `publish`, but a fence does not prevent it.
    */
   sign(name: string): Promise<boolean>
-  /** As `sign`, but the note's text is `nobody`. Not to be repeated. */
+  /** As `sign`, but the note's text is `nobody`, and repeated it may say false. */
   signAway(name: string): Promise<boolean>
   /**
    * Makes this member's place, without which it can publish, withdraw, sign and write nothing. Call it before any of that; once,

@@ -127,13 +127,13 @@ async function stillHas(file: string, aside: string, tries = 3): Promise<boolean
     return false
   } catch (error) {
     if (isErrno(error, ...NO_TIMES)) return isLinkable(file, aside)
-    if (tries > 1 && isErrno(error, 'ENOENT') && (await isThere(file))) return stillHas(file, aside, tries - 1)
+    if (tries > 1 && isErrno(error, 'ENOENT') && (await isOnServer(file))) return stillHas(file, aside, tries - 1)
     return isGone(error, file, aside)
   }
 }
 
-/** For a file that was not found: this machine may have cached that the file, or its folder, is not there. */
-export async function isThere(file: string): Promise<boolean> {
+/** Asks again for a file that was not found: this machine may have cached that the file, or its folder, is not there. */
+export async function isOnServer(file: string): Promise<boolean> {
   return (await isTaken(path.dirname(file))) && (await isTaken(file))
 }
 

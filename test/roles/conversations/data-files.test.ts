@@ -13,9 +13,9 @@ it('conversation files are found once, in folders with any name, without what ot
   expect(found).toEqual([path.join(dir, 'b.jsonl'), path.join(dir, 'deep/a.jsonl')])
 })
 
-it('a pattern that matches no conversation file is refused, also where its folder is missing', async () => {
+it('a pattern or a name without a file is refused, also where its folder is missing', async () => {
   const dir = await tempDir()
-  for (const pattern of [`${dir}/*.jsonl`, `${dir}/none/*.jsonl`]) {
+  for (const pattern of [`${dir}/*.jsonl`, `${dir}/none/*.jsonl`, `${dir}/none.jsonl`]) {
     await expect(dataFiles(pattern)).rejects.toMatchObject({
       code: 'CONFIG_INVALID',
       details: { file: pattern, field: 'data.conversations' },

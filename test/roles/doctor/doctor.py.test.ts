@@ -1,4 +1,4 @@
-import { chmod, readdir, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, readdir, rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { beforeEach, describe, expect, it } from 'vitest'
 import { RunConfig } from '../../../src/config/schema.ts'
@@ -14,12 +14,15 @@ beforeEach(async () => {
   dir = await tempDir()
   await writeFile(at('train.jsonl'), '{"id": "a", "messages": [{"role": "user", "content": "hello"}]}\n')
   await writeFile(at('prompts.jsonl'), '{"id": "a", "prompt": "hello"}\n')
+  await mkdir(at('model'))
+  for (const name of MODEL_FILES) await writeFile(at(`model/${name}`), '{}')
 })
+const MODEL_FILES = ['config.json', 'model.safetensors', 'tokenizer.json', 'chat_template.jinja']
 const at = (name: string): string => path.join(dir, name)
 
 /** The checks of a config, by id. */
 async function found(given: object) {
-  const base = { version: 1, target: { model: dir }, store: { root: at('store') }, manifest: at('manifest') }
+  const base = { version: 1, target: { model: at('model') }, store: { root: at('store') }, manifest: at('manifest') }
   const config = RunConfig.parse({ ...base, data: { conversations: at('train.jsonl') }, ...given })
   const checks = await runChecks(config)
   return Object.fromEntries(checks.map((check) => [check.id, check]))
@@ -31,7 +34,7 @@ describe('doctor', () => {
     expect(Object.values(checks).filter(({ state }) => state === 'error')).toEqual([])
     expect(checks).toMatchObject({ 'data.conversations': { state: 'ok' }, 'eval.prompts': { state: 'ok' } })
     expect(checks).not.toHaveProperty('store.auth')
-    expect(await readdir(dir)).toEqual(['prompts.jsonl', 'train.jsonl'])
+    expect(await readdir(dir)).toEqual(['model', 'prompts.jsonl', 'train.jsonl'])
   })
 
   it('names the config key of every missing file', async () => {
@@ -50,6 +53,49 @@ describe('doctor', () => {
         fix: id === 'draft.config' ? expect.any(String) : fix,
       })
     }
+  })
+
+  it.each([
+    ['config.json', 'target.model', 'error', 'no config.json'],
+    ['model.safetensors', 'target.model', 'error', 'no weights'],
+    ['tokenizer.json', 'target.tokenizer', 'error', 'no tokenizer in this folder'],
+    ['chat_template.jinja', 'target.chatTemplate', 'warning', 'no chat template'],
+  ])('says what a target without %s lacks, before a capture loads it', async (file, id, state, reason) => {
+    await rm(at(`model/${file}`))
+    expect((await found({}))[id]).toMatchObject({ state, reason: expect.stringContaining(reason) })
+    // Training loads neither tokenizer nor template.
+    const training = await found({ features: { source: 'files' } })
+    expect(id in training).toBe(id === 'target.model')
+  })
+
+  it('finds a template that the tokenizer configuration holds', async () => {
+    await rm(at('model/chat_template.jinja'))
+    await writeFile(at('model/tokenizer_config.json'), '{"chat_template": "{{ messages }}"}')
+    expect(await found({})).not.toHaveProperty('target.chatTemplate')
+  })
+
+  it('says whether a capture will refuse the conversations, with the places of the bad ones', async () => {
+    const good = '{"messages": [{"role": "user", "content": "hello"}]}\n'
+    const wizard = '{"conversations": [{"from": "wizard", "value": "hello"}]}\n'
+    const check = async (text: string, data: object = {}) => {
+      await writeFile(at('train.jsonl'), text)
+      return (await found({ data: { conversations: at('train.jsonl'), ...data } }))['data.conversations']
+    }
+    expect(await check(good.repeat(3) + wizard)).toMatchObject({
+      state: 'warning',
+      reason: expect.stringMatching(/3 conversations can be read, 1 cannot: .*train\.jsonl:4: .*"wizard"/),
+      fix: expect.stringContaining('human'),
+    })
+    const many = `${good}${wizard}{\n`
+    expect(await check(many)).toMatchObject({
+      state: 'error',
+      reason: expect.stringMatching(/train\.jsonl:2: .*; also .*train\.jsonl:3.*more than data\.maxBadShare/),
+    })
+    expect(await check(many, { maxBadShare: 0.7 })).toMatchObject({ state: 'warning' })
+    expect(await check(`${good.repeat(1000)}${wizard}`)).toMatchObject({
+      state: 'ok',
+      reason: expect.stringContaining('the first 1,000 conversations can be read'),
+    })
   })
 
   it('detects a file of another format, and an empty file', async () => {

@@ -1,5 +1,5 @@
-import { rm } from 'node:fs/promises'
-import { hasCode, isErrno } from '../../../core/errors.ts'
+import { lstat, rm } from 'node:fs/promises'
+import { isErrno } from '../../../core/errors.ts'
 import { storageError } from '../../../core/files/storage-error.ts'
 import type { DirectoryNotes } from './directory-notes.ts'
 import type { StagingFolder } from './staging-folder.ts'
@@ -14,9 +14,8 @@ const FEW_NAMES = 8
 interface Source {
   readonly file: string
   readonly made: Promise<void>
+  /** How many calls have asked for a name of it. */
   names: number
-  /** Names that it was given. */
-  linked: number
   /** Calls that are giving it a name now. */
   users: number
 }
@@ -47,10 +46,7 @@ export class SignedNotes {
       try {
         return await this.#linkTo(source, name)
       } catch (error) {
-        // The file may have all the names that it can have: how many depends on their length, too.
-        const isLimit = hasCode(error, 'STORE_FULL') || isErrno(error, 'EMLINK')
-        if (!isLimit || source.linked < FEW_NAMES) throw error
-        if (!(await this.#replace(source))) throw error
+        if (!(await hasAllNames(source, error)) || !(await this.#replace(source))) throw error
       }
     }
   }
@@ -61,13 +57,10 @@ export class SignedNotes {
     if (source.names === NAMES) this.#retire(source)
     try {
       await source.made
-      const isMade = await this.#notes.link(name, source.file)
-      source.linked += Number(isMade)
-      return isMade
+      return await this.#notes.link(name, source.file)
     } finally {
       source.users -= 1
-      // What stays goes with the folder.
-      if (source !== this.#source && source.users === 0) await rm(source.file, { force: true }).catch(() => undefined)
+      await this.#dropUnused(source)
     }
   }
 
@@ -80,8 +73,13 @@ export class SignedNotes {
       () => false,
     )
     if (isMade && this.#source === source) this.#source = fresh
-    else if (isMade) await rm(fresh.file, { force: true }).catch(() => undefined)
+    for (const each of [source, fresh]) await this.#dropUnused(each)
     return isMade
+  }
+
+  // What cannot be removed goes with the folder.
+  async #dropUnused(source: Source): Promise<void> {
+    if (source !== this.#source && source.users === 0) await rm(source.file, { force: true }).catch(() => undefined)
   }
 
   #retire(source: Source): void {
@@ -96,7 +94,14 @@ export class SignedNotes {
       this.#retire(source)
       throw isErrno(error, 'ENOENT') ? error : storageError(error, file)
     })
-    const source = { file, made, names: 0, linked: 0, users: 0 }
+    const source = { file, made, names: 0, users: 0 }
     return source
   }
+}
+
+/** Whether the file may have all the names that it can have: how many depends on their length, too. */
+async function hasAllNames({ file }: Source, error: unknown): Promise<boolean> {
+  if (!(error instanceof Error) || !isErrno(error.cause, 'ENOSPC', 'EDQUOT', 'EMLINK')) return false
+  const info = await lstat(file).catch(() => null)
+  return info !== null && info.nlink > FEW_NAMES
 }

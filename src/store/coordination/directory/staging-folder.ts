@@ -5,7 +5,7 @@ import path from 'node:path'
 import { isErrno } from '../../../core/errors.ts'
 import { storageError } from '../../../core/files/storage-error.ts'
 import { takeAway } from '../../../core/liveness/publishing-folder.ts'
-import { expectOwnFolder, isThere } from '../../directory/name-calls.ts'
+import { expectOwnFolder, isOnServer } from '../../directory/name-calls.ts'
 import type { MemberFolder } from '../coordination.ts'
 
 const SYNCHRONOUS = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_DSYNC
@@ -58,7 +58,7 @@ export class StagingFolder implements MemberFolder {
       return size
     } catch (error) {
       if (!isErrno(error, 'ENOENT')) throw error
-      if (tries > 1 && (await isThere(file))) return this.removeThrough(file, tries - 1)
+      if (tries > 1 && (await isOnServer(file))) return this.removeThrough(file, tries - 1)
       // Either another process has removed the file, or this member was fenced: then this throws.
       await expectOwnFolder(this.dir)
       return 0

@@ -47,7 +47,6 @@ export class MemoryCoordination implements Coordination {
     return (await this.notes.create(name, this.memberId)) || (await this.notes.read(name)) === this.memberId
   }
 
-  // Memory never loses an answer, so nothing is ever signed away again.
   signAway(name: string): Promise<boolean> {
     return this.notes.create(name, NOBODY)
   }
