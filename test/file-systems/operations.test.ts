@@ -6,6 +6,7 @@ import { askAgain } from '../../src/core/files/ask-again.ts'
 import { removeEmptyFolder, replaceEmptyFolder } from '../../src/core/files/whole-folders.ts'
 import { claimFolder } from '../../src/core/liveness/folder-claim.ts'
 import { DirectoryCoordination } from '../../src/store/coordination/directory/directory-coordination.ts'
+import { StagingFolder } from '../../src/store/coordination/directory/staging-folder.ts'
 import { publish } from '../../src/store/directory/durable.ts'
 import { nameCallsFor } from '../../src/store/directory/name-calls.ts'
 import { attachRoot } from '../../src/store/directory/store-root.ts'
@@ -53,6 +54,23 @@ describeOnFuse('names that this machine has cached', () => {
     expect(await readdir(`${here}/own`)).toEqual([])
     await rm(`${there}/own`, { recursive: true })
     await expect(calls.holds(`${here}/file`, `${here}/own/aside`)).rejects.toMatchObject({ code: 'ENOENT' })
+  })
+
+  it('do not make a new file one that is gone, for who holds it or removes it, nor one in a new folder', async () => {
+    const { here, there, calls } = await twoMachines()
+    const staging = new StagingFolder(here, 'own')
+    await staging.make(async () => undefined)
+    await expect(stat(`${here}/file`)).rejects.toMatchObject({ code: 'ENOENT' })
+    await expect(stat(`${here}/shard`)).rejects.toMatchObject({ code: 'ENOENT' })
+    await mkdir(`${there}/shard`)
+    for (const name of ['file', 'shard/file']) {
+      await writeFile(`${there}/${name}`, 'four')
+      expect([name, await calls.holds(`${here}/${name}`, `${here}/own/aside`)]).toEqual([name, true])
+    }
+    await expect(stat(`${here}/other`)).rejects.toMatchObject({ code: 'ENOENT' })
+    await writeFile(`${there}/other`, 'four')
+    expect(await staging.removeThrough(`${here}/other`)).toBe(4)
+    expect(await readdir(there)).not.toContain('other')
   })
 
   it('do not keep a replaced text', async () => {

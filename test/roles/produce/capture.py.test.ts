@@ -88,6 +88,7 @@ describe('capture', () => {
     await writeFile(file, JSON.stringify(TALKS[0]))
     const otherWork = { code: 'MANIFEST_INVALID', details: { field: 'data.conversations' } }
     await expect(produce(config, watched())).rejects.toMatchObject(otherWork)
+    await expect(produce(config, watched())).rejects.toThrow('changed since this capture was complete')
     await writeFile(file, TALKS.map((talk) => `${JSON.stringify(talk)}\n`).join(''))
     const longer = { ...config, data: { ...config.data, maxLength: 60 } }
     const found = '"50"; this producer has "60"'

@@ -79,6 +79,21 @@ describe('claims', () => {
     expect([mine.size, await theirs.take(key)]).toEqual([0, 'ours'])
   })
 
+  it('an attempt that failed gives back nothing of somebody else', async () => {
+    let isBroken = true
+    const { mine, theirs } = await clients((own) => ({
+      sign: (name) => {
+        if (!isBroken) return own.sign(name)
+        isBroken = false
+        throw unavailable()
+      },
+    }))
+    await theirs.take(key)
+    await expect(mine.take(key)).rejects.toThrow('mount is gone')
+    await expect(mine.take(key)).rejects.toMatchObject({ code: 'STORE_BUSY' })
+    expect(await theirs.acknowledge(key)).toBe(true)
+  })
+
   it('two claims of one process on a sample come one after the other', async () => {
     const { mine } = await clients()
     const both = await Promise.allSettled([mine.take(key), mine.take(key)])
