@@ -12,10 +12,10 @@ import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import type { SampleRef } from '../../src/core/sample-ref.ts'
+import { type GlusterHost, GlusterHosts } from '../../test/support/gluster-hosts.ts'
 import { StoreProcess } from '../../test/support/store-process.ts'
 import { Recorder, recordOptions } from '../results/recorder.ts'
 import { judged } from './consumers.ts'
-import { type GlusterHost, GlusterHosts } from './gluster-hosts.ts'
 import { Random } from './random.ts'
 
 /** Long enough that each of the two is at work when the other one is in trouble. */

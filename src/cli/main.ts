@@ -1,6 +1,6 @@
 #!/usr/bin/env node
-import { readFile } from 'node:fs/promises'
 import { CommanderError } from 'commander'
+import { packageVersion } from '../core/package-version.ts'
 import { buildProgram } from './program.ts'
 import { outliveOutput } from './sessions/outlive-output.ts'
 import { listenForStop } from './sessions/stop.ts'
@@ -19,7 +19,7 @@ async function main(args: readonly string[]): Promise<void> {
   // Once the command is over a signal ends the process, whatever still runs.
   using stop = listenForStop(print)
   try {
-    await buildProgram(await version(), stop).parseAsync(args, { from: 'user' })
+    await buildProgram(await packageVersion(), stop).parseAsync(args, { from: 'user' })
   } catch (error) {
     if (error instanceof CommanderError) {
       process.exitCode = error.code === 'commander.help' || error.exitCode !== 0 ? EXIT_USAGE : 0
@@ -32,12 +32,6 @@ async function main(args: readonly string[]): Promise<void> {
     process.stderr.write(`${text}\n`)
     process.exitCode = exitCode
   }
-}
-
-async function version(): Promise<string> {
-  const file = new URL('../../package.json', import.meta.url)
-  const about: unknown = JSON.parse(await readFile(file, 'utf8'))
-  return typeof about === 'object' && about !== null && 'version' in about ? String(about.version) : 'unknown'
 }
 
 await main(process.argv.slice(2))

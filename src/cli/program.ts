@@ -7,6 +7,7 @@ import { addGenerate } from './commands/generate.ts'
 import { addIngest } from './commands/ingest.ts'
 import { addInit } from './commands/init.ts'
 import { addManifest } from './commands/manifest.ts'
+import { addRank } from './commands/rank.ts'
 import { addRun } from './commands/run.ts'
 import { addSchema } from './commands/schema.ts'
 import { addStore } from './commands/store.ts'
@@ -35,6 +36,7 @@ export function buildProgram(version: string, stop: Stop): Command {
   addIngest(program, stop)
   addTrain(program, stop)
   addRun(program, stop)
+  addRank(program, stop)
   addEval(program, stop)
   addManifest(program)
   addStore(program, stop)

@@ -15,15 +15,15 @@ export interface ConfigRequest {
   readonly env: NodeJS.ProcessEnv
   /** `a.b=c`, as in `--set`; later ones win. */
   readonly sets?: readonly string[]
-  /** True for a command that trains from the store. */
-  readonly consumes?: boolean
+  /** Whether the command trains from the store. Default: it does not. */
+  readonly consumes?: (config: RunConfig) => boolean
 }
 
 /**
  * The config of a run: schema defaults < file < environment < `--set`, with absolute paths.
  * @throws CONFIG_INVALID that lists every problem with its place, the value found and the values allowed.
  */
-export async function loadConfig({ file, env, sets = [], consumes = false }: ConfigRequest): Promise<RunConfig> {
+export async function loadConfig({ file, env, sets = [], consumes = () => false }: ConfigRequest): Promise<RunConfig> {
   const source = await readConfigSource(path.resolve(file))
   const layers = [envOverrides(env), setOverrides(sets)]
   const overrides = layers.flatMap((layer) => layer.overrides)
@@ -40,7 +40,7 @@ export async function loadConfig({ file, env, sets = [], consumes = false }: Con
     ...targetProblems(config),
     ...launchProblems(config),
   ]
-  if (consumes) conflicts.push(...consumerProblems(config))
+  if (consumes(config)) conflicts.push(...consumerProblems(config))
   const unlocated = [...unset, ...conflicts]
   problems.push(...unlocated.map((problem) => ({ ...problem, where: locate(problem.field.split('.')) })))
   if (problems.length > 0) throw configInvalid(problems)

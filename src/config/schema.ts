@@ -52,10 +52,16 @@ const Store = z.strictObject({
 })
 
 const Launch = z.strictObject({
-  nodes: Count.default(1),
+  /** Nodes of the whole job. `auto`: as the launcher says, else one. */
+  nodes: z.union([Count, z.literal('auto')]).default('auto'),
+  /** The first nodes of the job produce, the others train. 0: all train from a manifest that is there. */
+  producers: z.number().int().nonnegative().default(1),
   ranksPerNode: z.union([Count, z.literal('auto')]).default('auto'),
+  /** CPU threads of each rank. `auto`: the ranks of a node share its cores. Sums of floats depend on it. */
+  threadsPerRank: z.union([Count, z.literal('auto')]).default('auto'),
   /** Processes that `capture` runs on this machine, each for one part of the data set. `auto`: one for each GPU. */
   processes: z.union([Count, z.literal('auto')]).default('auto'),
+  /** Where the ranks of several nodes meet: an address of the first node that trains. Null: found out. */
   rendezvous: z
     .string()
     .regex(/^[A-Za-z0-9.-]+:\d{1,5}$/)
@@ -64,7 +70,7 @@ const Launch = z.strictObject({
     .default(null),
   /** Seconds between SIGTERM and SIGKILL for the other ranks after one rank has failed. */
   graceSeconds: z.number().positive().max(LONGEST_SECONDS).default(3),
-  /** Seconds that a consumer waits for the manifest or for the next heartbeat before PEER_TIMEOUT. */
+  /** Seconds that a consumer waits for the manifest, for the next heartbeat or for the other nodes before PEER_TIMEOUT. */
   peerTimeoutSeconds: z.number().positive().max(LONGEST_SECONDS).default(600),
 })
 

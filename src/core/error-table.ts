@@ -104,14 +104,15 @@ export const errorTable = {
   PEER_TIMEOUT: {
     exit: 69,
     retryable: true,
-    cause: 'The consumer got no manifest, or no heartbeat of the producer, for launch.peerTimeoutSeconds.',
-    fix: 'Check that the producer is running and that both configs name the same manifest folder. If the producer is only slow, raise launch.peerTimeoutSeconds.',
+    cause:
+      'For launch.peerTimeoutSeconds there was no manifest, no heartbeat of a producer, or not every node of the training pool.',
+    fix: 'Check that the producer and all nodes are running and that all configs name the same manifest and run folder. If one is only slow, raise launch.peerTimeoutSeconds.',
   },
   PEER_FAILED: {
     exit: 69,
     retryable: false,
-    cause: 'The producer ended with an error and wrote its error code to the manifest.',
-    fix: 'Fix the error that the producer reported. Start the producer again, then this command.',
+    cause: 'A producer, or another node of the training pool, ended with an error. The message has its error code.',
+    fix: 'Fix the error that it reported. Start it again, then this command.',
   },
   PYTHON_RAISED: {
     exit: 70,

@@ -49,6 +49,8 @@ function spawn(program: string, spec: unknown, env: RankStart['env']) {
     env: { ...env, [RANK_SPEC]: JSON.stringify(spec) },
     // The supervisor decides when SIGKILL follows SIGTERM.
     forceKillAfterDelay: false,
+    // Else a signal that asks this process for a safe stop would end both at once.
+    cleanup: false,
   })
 }
 

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { CodedError } from '../core/errors.ts'
+import { CodedError } from '../core/errors.ts'
 import { makeFolder } from '../core/files/make-folder.ts'
 import { interrupted } from '../core/interruption.ts'
 import { type Ending, RankProcess, type RankStart } from './rank-process.ts'
@@ -22,7 +22,7 @@ export interface SuperviseOptions {
   readonly silenceSeconds?: number
   /** When aborted, every rank is asked to stop at its next safe point. */
   readonly signal: AbortSignal
-  /** When aborted, nothing that the ranks still do counts: they are ended as after a failure. */
+  /** When aborted, nothing that the ranks still do counts: they are ended as after a failure, with the reason as its cause. */
   readonly lost?: AbortSignal
   /** The folder for the output of the ranks. */
   readonly logDir?: string
@@ -33,7 +33,7 @@ export interface SuperviseOptions {
  * Runs the ranks of this node to their end and returns the result of each.
  * The first failure ends all ranks: SIGTERM, then SIGKILL after the grace. All processes have exited when this settles.
  * @throws CONFIG_INVALID when the log folder cannot be created, the coded error of the rank that failed first, RANK_DIED
- * if that rank ended without one, RANK_HUNG, INTERRUPTED when `lost` is aborted.
+ * if that rank ended without one, RANK_HUNG; when `lost` is aborted its reason, else INTERRUPTED.
  */
 export async function supervise(options: SuperviseOptions): Promise<readonly unknown[]> {
   const { ranks, program, graceSeconds, signal, called = 'rank', logDir = null, onEvent = () => undefined } = options
@@ -70,7 +70,7 @@ function firstCause(
   let watchdog: NodeJS.Timeout | undefined
   const decided = new Promise<CodedError | undefined>((resolve) => {
     const decide = () => resolve(causeAmong(known))
-    const onLost = () => resolve(interrupted('the work of the ranks counts no more', lost))
+    const onLost = () => resolve(causeOf(lost))
     lost.addEventListener('abort', onLost, { once: true })
     if (lost.aborted) onLost()
     const record = (ending: Ending) => {
@@ -85,6 +85,9 @@ function firstCause(
   })
   return decided.finally(() => clearInterval(watchdog))
 }
+
+const causeOf = (lost: AbortSignal): CodedError =>
+  lost.reason instanceof CodedError ? lost.reason : interrupted('the work of the ranks counts no more', lost)
 
 function causeAmong(endings: readonly Ending[]): CodedError | undefined {
   // The sort is stable: of equal failures, the first one wins.

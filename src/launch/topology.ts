@@ -19,41 +19,46 @@ export interface Machine {
   readonly cores: number
 }
 
+/**
+ * How many ranks one node runs. `auto` is one per GPU, or one on a machine without GPUs.
+ * @throws CONFIG_INVALID for more ranks than GPUs on a machine with GPUs.
+ */
+export function ranksOfNode(ranksPerNode: number | 'auto', { gpus }: Pick<Machine, 'gpus'>): number {
+  const local = ranksPerNode === 'auto' ? Math.max(1, gpus) : ranksPerNode
+  if (gpus === 0 || local <= gpus) return local
+  throw finding('CONFIG_INVALID', 'this node has fewer GPUs than ranks', {
+    field: 'launch.ranksPerNode',
+    found: `${local} ranks, ${gpus} GPU(s)`,
+    fix: `set launch.ranksPerNode to ${gpus} or to auto`,
+  })
+}
+
 export interface TopologyInput {
-  readonly nodes: number
-  readonly nodeRank: number
-  readonly ranksPerNode: number | 'auto'
-  readonly machine: Machine
+  /** The ranks of this node. */
+  readonly ranks: number
+  /** The number of its first rank in the job. Default: this node is the whole job. */
+  readonly firstRank?: number
+  readonly worldSize?: number
+  /** Of this node: the ranks share them. */
+  readonly cores: number
+  /** CPU threads of each rank, where they are not to share the cores evenly. */
+  readonly threadsPerRank?: number | 'auto'
   readonly master: { readonly addr: string; readonly port: number }
 }
 
-/**
- * The ranks of one node. Ranks are numbered node by node, so every node must have the same number of ranks. `auto` is
- * one rank per GPU, or one rank on a machine without GPUs.
- * @throws CONFIG_INVALID for a node rank outside the job, or for more ranks than GPUs on a machine with GPUs.
- */
-export function topology({ nodes, nodeRank, ranksPerNode, machine, master }: TopologyInput): readonly RankPlace[] {
-  if (nodeRank < 0 || nodeRank >= nodes) {
-    throw finding('CONFIG_INVALID', 'the node rank is outside the job', {
-      field: 'launch.nodes',
-      found: `node ${nodeRank} of ${nodes}`,
-      fix: 'use node ranks from 0 to launch.nodes - 1',
-    })
-  }
-  const local = ranksPerNode === 'auto' ? Math.max(1, machine.gpus) : ranksPerNode
-  if (machine.gpus > 0 && local > machine.gpus) {
-    throw finding('CONFIG_INVALID', 'this node has fewer GPUs than ranks', {
-      field: 'launch.ranksPerNode',
-      found: `${local} ranks, ${machine.gpus} GPU(s)`,
-      fix: `set launch.ranksPerNode to ${machine.gpus} or to auto`,
-    })
-  }
-  return Array.from({ length: local }, (_, localRank) => ({
-    rank: nodeRank * local + localRank,
+/** The ranks of one node. Ranks are numbered node by node. */
+export function topology(input: TopologyInput): readonly RankPlace[] {
+  const { ranks, firstRank = 0, worldSize = ranks, cores, master, threadsPerRank = 'auto' } = input
+  return Array.from({ length: ranks }, (_, localRank) => ({
+    rank: firstRank + localRank,
     localRank,
-    worldSize: nodes * local,
+    worldSize,
     masterAddr: master.addr,
     masterPort: master.port,
-    threads: Math.max(1, Math.floor(machine.cores / local)),
+    threads: threadsOf(threadsPerRank, cores, ranks),
   }))
 }
+
+/** How many CPU threads each of `ranks` ranks on a node may use. */
+export const threadsOf = (wanted: number | 'auto', cores: number, ranks: number): number =>
+  wanted === 'auto' ? Math.max(1, Math.floor(cores / ranks)) : wanted

@@ -29,6 +29,7 @@ describe('help', () => {
       'ingest',
       'train',
       'run',
+      'rank',
       'eval',
       'manifest',
       'store',

@@ -252,20 +252,11 @@ describe('settings of the training', () => {
   })
 })
 
-describe('keys that have no effect in this version', () => {
-  it.each([
-    ['{ nodes: 2 }', 'launch.nodes\n    file:     draftbridge.yaml:3:11\n    found:    2\n'],
-    ['{ rendezvous: "10.0.0.1:29500" }', 'launch.rendezvous\n    file:     draftbridge.yaml:3:11\n'],
-  ])('launch: %s is rejected, because this version trains on one node', async (launch, message) => {
-    const text = await errorText(`${MINIMAL}launch: ${launch}\n`)
-    expect(text).toContain(message)
-    expect(text).toContain('this version trains on one node')
-  })
-
-  it('with their defaults they are accepted', async () => {
-    const { launch } = await load(`${MINIMAL}launch: { nodes: 1, rendezvous: null }\n`)
-    expect([launch.nodes, launch.rendezvous]).toEqual([1, null])
-  })
+it('more nodes cannot produce than the job has', async () => {
+  const text = await errorText(`${MINIMAL}launch: { nodes: 2, producers: 3 }\n`)
+  expect(text).toContain('launch.producers\n    file:     draftbridge.yaml:3:21\n    found:    3\n')
+  const { launch } = await load(`${MINIMAL}launch: { nodes: 2, producers: 2, rendezvous: "10.0.0.1:29500" }\n`)
+  expect(launch).toMatchObject({ nodes: 2, producers: 2, rendezvous: '10.0.0.1:29500' })
 })
 
 it('several processes do not go with a target that takes all GPUs', async () => {
@@ -280,14 +271,14 @@ describe('store.retain: false', () => {
 
   it('with more than one epoch fails for a role that trains from the store, and names both keys', async () => {
     await load(once)
-    const error: unknown = await loadConfig({ file: file(), env: {}, consumes: true }).catch((e: unknown) => e)
+    const error: unknown = await loadConfig({ file: file(), env: {}, consumes: () => true }).catch((e: unknown) => e)
     expect(String(error)).toMatch(/store\.retain\n.*draftbridge\.yaml:3:10\n.*found: +false, with train\.epochs 10\n/)
     expect(String(error)).toContain('expected: true; or set train.epochs to 1')
   })
 
   it('with one epoch, or for another role, is accepted', async () => {
     expect((await load(once)).store.retain).toBe(false)
-    const { store } = await loadConfig({ file: file(), env: {}, sets: ['train.epochs=1'], consumes: true })
+    const { store } = await loadConfig({ file: file(), env: {}, sets: ['train.epochs=1'], consumes: () => true })
     expect(store.retain).toBe(false)
   })
 })

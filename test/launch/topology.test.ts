@@ -4,38 +4,31 @@ import os from 'node:os'
 import path from 'node:path'
 import { expect, it, onTestFinished, vi } from 'vitest'
 import { freePort, thisMachine } from '../../src/launch/machine.ts'
-import { RankPlace, topology } from '../../src/launch/topology.ts'
+import { RankPlace, ranksOfNode, topology } from '../../src/launch/topology.ts'
 import { tempDir } from '../support/temp-dir.ts'
 
-const one = {
-  nodes: 1,
-  nodeRank: 0,
-  ranksPerNode: 'auto' as const,
-  machine: { gpus: 0, cores: 2 },
-  master: { addr: '127.0.0.1', port: 29_500 },
-}
+const one = { ranks: 1, cores: 2, master: { addr: '127.0.0.1', port: 29_500 } }
 
 it('auto is one rank per GPU, and one on a machine without', () => {
-  expect(topology(one)).toHaveLength(1)
-  expect(topology({ ...one, machine: { gpus: 4, cores: 64 } })).toHaveLength(4)
+  expect(ranksOfNode('auto', { gpus: 0 })).toBe(1)
+  expect(ranksOfNode('auto', { gpus: 4 })).toBe(4)
+  expect(ranksOfNode(3, { gpus: 0 })).toBe(3)
 })
 
 it('ranks of all nodes are numbered without gaps, and local ranks start at 0 on each', () => {
-  const places = [0, 1, 2].flatMap((nodeRank) => topology({ ...one, nodes: 3, nodeRank, ranksPerNode: 2 }))
+  const places = [0, 2, 4].flatMap((firstRank) => topology({ ...one, ranks: 2, firstRank, worldSize: 6 }))
   expect(places.map((place) => place.rank)).toEqual([0, 1, 2, 3, 4, 5])
   expect(places.map((place) => place.localRank)).toEqual([0, 1, 0, 1, 0, 1])
   for (const place of places) expect(RankPlace.parse(place).worldSize).toBe(6)
 })
 
 it('threads are divided among the ranks, and every rank has at least one', () => {
-  const threads = (ranksPerNode: number, cores: number) =>
-    topology({ ...one, ranksPerNode, machine: { gpus: 0, cores } })[0]?.threads
+  const threads = (ranksPerNode: number, cores: number) => topology({ ...one, ranks: ranksPerNode, cores })[0]?.threads
   expect([threads(1, 2), threads(2, 2), threads(2, 9), threads(3, 2)]).toEqual([2, 1, 4, 1])
 })
 
-it('a node rank outside the job, and more ranks than GPUs, are rejected', () => {
-  expect(() => topology({ ...one, nodeRank: 1 })).toThrow(/node 1 of 1/)
-  expect(() => topology({ ...one, ranksPerNode: 3, machine: { gpus: 2, cores: 8 } })).toThrow(/3 ranks, 2 GPU/)
+it('more ranks than GPUs are rejected', () => {
+  expect(() => ranksOfNode(3, { gpus: 2 })).toThrow(/3 ranks, 2 GPU/)
 })
 
 it('a free port can be bound', async () => {

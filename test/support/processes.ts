@@ -8,6 +8,31 @@ export const rankProcesses = (): Promise<ReadonlyMap<number, number>> =>
 export const partProcesses = (): Promise<ReadonlyMap<number, number>> =>
   ownProcesses(/DRAFTBRIDGE_RANK_SPEC=.*?"part":\{"index":(\d+)/)
 
+/** All rank processes of a run, whoever started them. `dir`: its folder. */
+export async function ranksOfRun(dir: string): Promise<readonly number[]> {
+  const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name))
+  const found = await Promise.all(
+    pids.map(async (pid) => {
+      const environment = await read(`/proc/${pid}/environ`)
+      return environment.includes('DRAFTBRIDGE_RANK_SPEC=') && environment.includes(`"dir":"${dir}"`)
+        ? [Number(pid)]
+        : []
+    }),
+  )
+  return found.flat()
+}
+
+/** The processes of `draftbridge rank` with this config file that torchrun has started, by rank. */
+export async function launchedRanks(file: string): Promise<ReadonlyMap<number, number>> {
+  const found = new Map<number, number>()
+  for (const pid of (await readdir('/proc')).filter((name) => /^\d+$/.test(name))) {
+    const [line, environment] = await Promise.all([read(`/proc/${pid}/cmdline`), read(`/proc/${pid}/environ`)])
+    const rank = /(?:^|\0)RANK=(\d+)/.exec(environment)?.[1]
+    if (line.includes('\0rank\0') && line.includes(file) && rank !== undefined) found.set(Number(rank), Number(pid))
+  }
+  return found
+}
+
 /** Children of this process whose environment holds a number of this form, by that number. */
 async function ownProcesses(form: RegExp): Promise<ReadonlyMap<number, number>> {
   const found = new Map<number, number>()

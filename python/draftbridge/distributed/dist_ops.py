@@ -16,7 +16,9 @@ def _init(payload: Payload) -> Payload:
     device = choose_device(payload["device"], payload["localRank"])
     if payload["threads"] > 0:
         torch.set_num_threads(payload["threads"])
-    rendezvous = f"tcp://{payload['masterAddr']}:{payload['masterPort']}"
+    address = payload["masterAddr"]
+    host = f"[{address}]" if ":" in address else address
+    rendezvous = f"tcp://{host}:{payload['masterPort']}"
     join(payload["rank"], payload["worldSize"], device, rendezvous, payload["timeoutSeconds"])
     return {"device": str(device), "backend": dist.get_backend(), "deterministic": determinism.is_on()}
 

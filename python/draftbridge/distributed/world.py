@@ -11,8 +11,10 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch._C._distributed_c10d import HashStore
+from torch.distributed.rendezvous import rendezvous as meet
 
 from draftbridge.bridge.errors import BridgeError
+from draftbridge.distributed.fresh_store import fresh_store, outlives_start
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,10 @@ def join(rank: int, size: int, device: torch.device, rendezvous: str, timeout_se
         if size == 1:
             # A single rank needs no port, and a port could be in use.
             dist.init_process_group(backend, store=HashStore(), rank=0, world_size=1, timeout=timeout)
+        elif outlives_start():
+            shared, _, _ = next(meet(rendezvous, rank, size, timeout=timeout))
+            store = fresh_store(shared, rank, size, timeout)
+            dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=timeout)
         else:
             dist.init_process_group(backend, init_method=rendezvous, rank=rank, world_size=size, timeout=timeout)
     except (dist.DistStoreError, dist.DistNetworkError) as exc:

@@ -1,28 +1,42 @@
 import type { Command } from 'commander'
+import type { RunConfig } from '../../config/schema.ts'
 import { type RunFlags, SELF, withExamples, withRunFlags } from '../flags.ts'
 import type { Stop } from '../sessions/stop.ts'
 
-type Flags = RunFlags & { readonly role?: string }
+type Flags = RunFlags & { readonly role?: string; readonly node?: string }
 
 export function addRun(program: Command, stop: Stop): void {
   const command = program.command('run').description('run one role of the job: producer, consumer, or colocated (both)')
-  withExamples(command, ['run --role producer', 'run --role consumer', 'run --role colocated'])
+  withExamples(command, [
+    'run --role producer',
+    'run --role consumer',
+    'run --role consumer --node 1/2',
+    'run --role colocated',
+    'run   # on each node of a job: see docs/nodes.md',
+  ])
   withRunFlags(command)
     .option(
       '--role <role>',
-      'producer, consumer or colocated; default: DISAGG_ROLE, else by RCLI_NODE_RANK: 0 is the producer',
+      'producer, consumer or colocated; default: DISAGG_ROLE, else by node: the first launch.producers nodes produce, the others train',
+    )
+    .option(
+      '--node <I/N>',
+      'this is node I of the N nodes with this role, counted from 0; default: as the launcher says',
     )
     .action(async (flags: Flags) => {
-      const [{ chooseRole, run }, { configFlag, hintsAfterTraining, runRole }] = await Promise.all([
+      const [{ run }, { namedRole, poolPlace }, { configFlag, hintsAfterTraining, runRole }] = await Promise.all([
         import('../../roles/run.ts'),
+        import('../../roles/pools.ts'),
         import('../sessions/role-session.ts'),
       ])
-      const role = chooseRole(flags.role, process.env)
+      // A mistyped role is told before any file is read.
+      namedRole(flags.role, process.env)
+      const place = ({ launch }: RunConfig) => {
+        return poolPlace({ role: flags.role, node: flags.node, env: process.env, launch })
+      }
       await runRole(flags, stop, {
-        consumes: role === 'consumer',
-        // In colocated training each rank has its samples in memory, and the config's manifest is not used.
-        hasManifest: role !== 'colocated',
-        run: (config, context) => run(config, role, context),
+        place,
+        run: (config, context) => run(config, place(config), context),
         hints: ({ checkpoint }, eventNames) => {
           if (checkpoint === undefined) return { next: `${SELF} run ${configFlag(flags)} --role consumer` }
           return hintsAfterTraining(flags, checkpoint, eventNames)

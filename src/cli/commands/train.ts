@@ -22,13 +22,14 @@ export function addTrain(program: Command, stop: Stop): void {
         const { runDryRun } = await import('../sessions/dry-run-session.ts')
         return runDryRun(flags, stop)
       }
-      const [{ run }, { hintsAfterTraining, runRole }] = await Promise.all([
+      const [{ run }, { onlyNodeOf }, { hintsAfterTraining, runRole }] = await Promise.all([
         import('../../roles/run.ts'),
+        import('../../roles/pools.ts'),
         import('../sessions/role-session.ts'),
       ])
       await runRole(flags, stop, {
-        consumes: true,
-        run: (config, context) => run(config, 'consumer', context),
+        place: () => onlyNodeOf('consumer'),
+        run: (config, context) => run(config, onlyNodeOf('consumer'), context),
         hints: ({ checkpoint = 'DIR' }, eventNames) => hintsAfterTraining(flags, checkpoint, eventNames),
       })
     })

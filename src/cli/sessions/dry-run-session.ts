@@ -12,7 +12,7 @@ import type { Stop } from './stop.ts'
 
 /** A dry run from config to summary. Events go to the screen only: nothing is written to the run folder. */
 export async function runDryRun(flags: RunFlags, stop: Stop): Promise<void> {
-  const config = await loadConfig({ file: flags.config, env: process.env, sets: flags.set, consumes: true })
+  const config = await loadConfig({ file: flags.config, env: process.env, sets: flags.set, consumes: () => true })
   const progress = new Progress({ screen: process.stderr, env: process.env, quiet: flags.quiet === true })
   const emit = (body: EventBody): void => {
     const event = { v: 1 as const, ts: systemClock.now(), runId: config.run.id, body }

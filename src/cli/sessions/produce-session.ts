@@ -1,6 +1,7 @@
 import type { RunConfig } from '../../config/schema.ts'
 import { type Part, partText } from '../../core/part.ts'
 import type { SummaryHints } from '../../report/text/summary.ts'
+import { onlyNodeOf } from '../../roles/pools.ts'
 import { unfinishedParts } from '../../roles/produce/unfinished-parts.ts'
 import { type RunOutcome, run, runPart } from '../../roles/run.ts'
 import { type RunFlags, SELF } from '../flags.ts'
@@ -15,9 +16,10 @@ export async function produceFrom(
   stop: Stop,
 ): Promise<void> {
   await runRole(flags, stop, {
+    place: () => onlyNodeOf('producer'),
     run: (config, context) => {
       const produced = { ...config, features: { ...config.features, source } }
-      return part === null ? run(produced, 'producer', context) : runPart(produced, part, context)
+      return part === null ? run(produced, onlyNodeOf('producer'), context) : runPart(produced, part, context)
     },
     hints: (outcome) => hintsAfterProducing(flags, source === 'capture' ? 'capture' : 'ingest', outcome),
   })

@@ -8,11 +8,12 @@ import { makeFolder } from '../../core/files/make-folder.ts'
 import { storageError } from '../../core/files/storage-error.ts'
 import { asInterruption } from '../../core/interruption.ts'
 import type { RunEvent } from '../../report/events/events.ts'
-import { EventsFile, eventLine, readEvents } from '../../report/events/events-file.ts'
+import { EVENTS_NAME, EventsFile, eventLine, eventsNameOf, readEvents } from '../../report/events/events-file.ts'
 import { writeReport } from '../../report/page/write-report.ts'
 import { Progress } from '../../report/text/progress.ts'
 import { type SummaryHints, summaryText } from '../../report/text/summary.ts'
 import type { RoleContext } from '../../roles/context.ts'
+import type { PoolPlace } from '../../roles/pools.ts'
 import { type RunFlags, SELF } from '../flags.ts'
 import { shellWord } from '../texts/shell-word.ts'
 import type { Stop } from './stop.ts'
@@ -21,9 +22,9 @@ import type { Stop } from './stop.ts'
 export interface RoleTask<T> {
   /** True when the role only reads the run: it then leaves config.resolved.yaml as it is. */
   readonly readOnly?: boolean
-  /** True when the role trains from the store. */
-  readonly consumes?: boolean
-  /** False when the role makes and reads no manifest: its report shows what an earlier command found in one. */
+  /** What this process is in the job. Not there for a command that is no role. */
+  readonly place?: (config: RunConfig) => PoolPlace
+  /** False when the command makes and reads no manifest: its report shows what an earlier command found in one. */
   readonly hasManifest?: boolean
   run(config: RunConfig, context: RoleContext): Promise<T>
   /** The last lines of the summary: paths and the next command. `eventNames`: events that this process emitted. */
@@ -32,17 +33,22 @@ export interface RoleTask<T> {
 
 /** Runs one role from config to summary: events go to the run folder and the screen. Writes the report also on failure. */
 export async function runRole<T>(flags: RunFlags, stop: Stop, task: RoleTask<T>): Promise<T> {
-  const { readOnly = false, consumes = false, hasManifest = true, run, hints } = task
+  const { readOnly = false, run, hints } = task
+  const consumes = (config: RunConfig) => task.place?.(config).role === 'consumer'
   const config = await loadConfig({ file: flags.config, env: process.env, sets: flags.set, consumes })
+  const place = task.place?.(config) ?? null
+  // In colocated training each rank has its samples in memory, and the config's manifest is not used.
+  const hasManifest = place?.role !== 'colocated' && (task.hasManifest ?? true)
+  const isFirst = place === null || place.node === 0
   await makeFolder(config.run.dir, 'run.dir')
   // run.dir may hold a run with other settings. This start then fails, and must not overwrite that run's config.
-  if (!readOnly) await writeResolvedConfig(config, { replace: false })
+  if (!readOnly && isFirst) await writeResolvedConfig(config, { replace: false })
   const { dir, id: runId } = config.run
   const progress = new Progress({ screen: process.stderr, env: process.env, quiet: flags.quiet === true })
   const eventNames = new Set<string>()
   const collectName = ({ body }: RunEvent) => void eventNames.add(body.event)
   const listeners = [progress.show, collectName, ...(flags.jsonLines === true ? [printLine] : [])]
-  using events = new EventsFile({ dir, runId, clock: systemClock, listeners })
+  using events = new EventsFile({ dir, name: eventsName(place), runId, clock: systemClock, listeners })
   const result = await run(config, { clock: systemClock, signal: stop.signal, events }).catch(
     async (thrown: unknown) => {
       progress.clear()
@@ -53,19 +59,27 @@ export async function runRole<T>(flags: RunFlags, stop: Stop, task: RoleTask<T>)
           events.emit({ event: 'failed', ...codeAndMessage(error), ...(readOnly ? { onlyLooked: true } : {}) }),
         )
         // Samples are read only where the work is done: it takes seconds, and a user may want to stop.
-        .then(() => healthOf(config, false, hasManifest))
-        .then((health) => writeReport(dir, health))
+        .then(async () => {
+          if (isFirst) await writeReport(dir, await healthOf(config, false, hasManifest))
+        })
         .catch(() => undefined)
       throw error
     },
   )
   progress.clear()
-  if (!readOnly) await writeResolvedConfig(config, { replace: true })
-  const health = await healthOf(config, flags.samples !== false, hasManifest)
-  const report = await writeReport(dir, health)
-  await printSummary(flags, dir, { report, ...hints(result, eventNames) })
+  if (!readOnly && isFirst) await writeResolvedConfig(config, { replace: true })
+  if (isFirst) {
+    const report = await writeReport(dir, await healthOf(config, flags.samples !== false, hasManifest))
+    await printSummary(flags, dir, { report, ...hints(result, eventNames) })
+  }
   if (flags.json === true) process.stdout.write(`${JSON.stringify(result, null, 2)}\n`)
   return result
+}
+
+/** A node of several has an events file of its own, but for the one with rank 0. */
+function eventsName(place: PoolPlace | null): string {
+  if (place === null || place.isWholeJob || place.role === 'colocated') return EVENTS_NAME
+  return place.role === 'consumer' && place.node === 0 ? EVENTS_NAME : eventsNameOf(place.role, place.node)
 }
 
 /** What the data of the run are like, for its report. */

@@ -1,6 +1,7 @@
 import { CodedError } from '../../core/errors.ts'
 import { storageError } from '../../core/files/storage-error.ts'
 import { printable } from '../../report/printable.ts'
+import { SELF } from '../flags.ts'
 
 /** The stderr text and the exit status of anything thrown. Shows the stack for bugs, and with `verbose`. */
 export function describeError(thrown: unknown, verbose: boolean): { text: string; exitCode: number } {
@@ -15,7 +16,7 @@ export function describeError(thrown: unknown, verbose: boolean): { text: string
 function coded(error: CodedError, verbose: boolean): string {
   const head = `draftbridge: ${error.code}: ${error.message}`
   if (error.code === 'INTERRUPTED') return head
-  if (!verbose) return `${head}\n  help:  draftbridge explain ${error.code}`
+  if (!verbose) return `${head}\n  help:  ${SELF} explain ${error.code}`
   return [head, error.stack ?? '', ...causes(error)].join('\n')
 }
 

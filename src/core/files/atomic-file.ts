@@ -6,10 +6,10 @@ import { isErrno } from '../errors.ts'
 import { type PlainRead, readPlain } from './plain-file.ts'
 
 /** Replaces the content of `file` in one step: a reader sees the old or the new text, also after a power loss. */
-export async function replaceFile(file: string, text: string): Promise<void> {
+export async function replaceFile(file: string, text: string, mode = 0o666): Promise<void> {
   const staged = `${file}.${randomUUID()}.tmp`
   try {
-    await writeFile(staged, text, { flag: 'wx', flush: true })
+    await writeFile(staged, text, { flag: 'wx', flush: true, mode })
     await rename(staged, file)
   } catch (error) {
     await rm(staged, { force: true }).catch(() => undefined)

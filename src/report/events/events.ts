@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { Part } from '../../core/part.ts'
 import { generateEvents } from './generate-events.ts'
+import { nodeEvents } from './node-events.ts'
 import { trainEvents } from './train-events.ts'
 
 const Count = z.number().int().nonnegative()
@@ -71,6 +72,7 @@ export const EventBody = z.discriminatedUnion('event', [
   z.strictObject({ event: z.literal('claim.waiting'), folder: z.string(), seconds: Count }),
   ...trainEvents,
   ...generateEvents,
+  ...nodeEvents,
   z.strictObject({
     event: z.literal('sample.corrupt'),
     sampleId: z.string(),

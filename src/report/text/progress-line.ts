@@ -59,6 +59,19 @@ function parts(body: EventBody): string[] {
   switch (body.event) {
     case 'claim.waiting':
       return [`watching whether another process still works in ${body.folder}`, `up to ${duration(body.seconds)}`]
+    case 'nodes.waiting':
+      return [`waiting for the training pool: ${body.why}`, `up to ${duration(body.timeoutSeconds)}`]
+    case 'nodes.joined':
+      return [
+        `training pool: ${plural(body.nodes.length, 'node')}`,
+        ...body.nodes.map(({ node, host, ranks }) => `node ${node} ${printable(host)}: ${plural(ranks, 'rank')}`),
+        `meeting at ${body.address}`,
+      ]
+    case 'rank.launched':
+      return [
+        `rank ${body.rank} of ${count(body.ranks)}, started by ${body.launcher}`,
+        ...(body.restart > 0 ? [`start ${body.restart + 1}`] : []),
+      ]
     case 'eval.started':
       return [`measuring tau on ${plural(body.prompts, 'held-out prompt')}`, `draft steps ${body.steps.join(', ')}`]
     case 'eval.prompt':

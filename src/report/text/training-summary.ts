@@ -12,12 +12,14 @@ export function training(history: RunHistory): Row[] {
   if (first === undefined || last === undefined) return []
   const again = history.restarts > 0 ? `, ${plural(history.restarts, 'restart')}` : ''
   const time = history.trained === null ? '' : `, ${duration(history.trained.seconds)}`
-  const span = `(step ${first.step} to ${last.step} of ${last.totalSteps}${time}${again})`
+  const isOne = first === last
+  const span = `(step ${isOne ? '' : `${first.step} to `}${last.step} of ${last.totalSteps}${time}${again})`
+  const change = (text: (metrics: Metrics) => string) => (isOne ? text(last) : `${text(first)} -> ${text(last)}`)
   const dropped = history.trainStarted?.leftOver ?? 0
   return [
-    ['loss', `${figure(first.loss)} -> ${figure(last.loss)} ${span}`],
+    ['loss', `${change(({ loss }) => figure(loss))} ${span}`],
     ['', 'summed over the draft positions, weighted with train.ttt.decay'],
-    ['accuracy', `${share(first.acc[0])} -> ${share(last.acc[0])} at draft position 1`],
+    ['accuracy', `${change(({ acc }) => share(acc[0]))} at draft position 1`],
     ...(dropped > 0 ? [droppedRow(dropped)] : []),
     ...validated(history.validations),
     ['speed', speed(history.metrics)],

@@ -12,21 +12,30 @@ import { PartEvents } from './part-events.ts'
 import type { Produced } from './produce.ts'
 import { PartOutcome } from './produce-part.ts'
 
+/** Which parts of a manifest, both ends included, and how many it has. */
+export interface PartRange {
+  readonly first: number
+  readonly last: number
+  readonly count: number
+}
+
 /**
- * All `count` parts of a manifest, each by a process of its own; with GPUs, part k on GPU k modulo their number. Their
+ * Parts of a manifest, each by a process of its own; with GPUs, one after the other on the next GPU. Their
  * events come as those of one producer. The first failure ends all; the same command goes on with what is stored.
  * @throws INTERRUPTED once all have stopped between two samples; the error of the part that failed first; RANK_DIED,
  * naming the part, for one that ended without an error.
  */
-export async function captureParts(config: RunConfig, count: number, context: RoleContext): Promise<Produced> {
+export async function captureParts(config: RunConfig, range: PartRange, context: RoleContext): Promise<Produced> {
   const { signal, events, time = monotonic } = context
   const gpus = await visibleGpus()
-  const ranks = Array.from({ length: count }, (_, index) => {
-    const gpu = gpus[index % Math.max(1, gpus.length)]
+  const { first, last, count } = range
+  const ranks = Array.from({ length: last - first + 1 }, (_, at) => {
+    const index = first + at
+    const gpu = gpus[at % Math.max(1, gpus.length)]
     const env = gpu === undefined ? {} : { CUDA_VISIBLE_DEVICES: gpu }
     return { rank: index, spec: { config, part: { index, count } }, env }
   })
-  const sums = new PartEvents({ count, manifest: config.manifest, events, time })
+  const sums = new PartEvents({ count: ranks.length, manifest: config.manifest, events, time })
   const here = fileURLToPath(import.meta.url)
   const results = await supervise({
     program: path.join(path.dirname(here), `produce-part-main${path.extname(here)}`),

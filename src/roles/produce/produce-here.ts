@@ -1,32 +1,64 @@
 import type { RunConfig } from '../../config/schema.ts'
 import { traitsOf } from '../../config/store-kinds.ts'
+import { finding } from '../../core/errors.ts'
 import { thisMachine } from '../../launch/machine.ts'
 import { manifestLayout } from '../../refs/manifest.ts'
 import type { RoleContext } from '../context.ts'
+import type { PoolPlace } from '../pools.ts'
+import type { PartRange } from './capture-parts.ts'
 import type { Produced } from './produce.ts'
 
-/** The producer with all processes that this machine is to run for it: one in this process, or one process for each part. */
-export async function produceHere(config: RunConfig, context: RoleContext): Promise<Produced> {
-  const parts = await partsHere(config)
-  if (parts === null) {
+type Nodes = Pick<PoolPlace, 'node' | 'nodes'>
+const ONLY: Nodes = { node: 0, nodes: 1 }
+
+/**
+ * The producer with all processes that this machine is to run for it: one in this process, or one process for each part.
+ * Of several nodes each makes its own parts, and ends when these are complete.
+ */
+export async function produceHere(config: RunConfig, context: RoleContext, place = ONLY): Promise<Produced> {
+  const range = await partsHere(config, place)
+  if (range === null || range.first === range.last) {
     const { produce } = await import('./produce.ts')
-    return produce(config, context)
+    return produce(config, context, range === null ? null : { index: range.first, count: range.count })
   }
   const { captureParts } = await import('./capture-parts.ts')
-  return captureParts(config, parts, context)
+  return captureParts(config, range, context)
+}
+
+/** The parts to make here; null for one whole manifest. */
+async function partsHere(config: RunConfig, { node, nodes }: Nodes): Promise<PartRange | null> {
+  const each = await partsOfNode(config, nodes)
+  if (each === null) return null
+  return { first: node * each, last: (node + 1) * each - 1, count: nodes * each }
 }
 
 /**
- * How many parts to make here; null for one whole manifest. What lies in the folder decides, so that work that was begun
- * goes on as it was begun.
+ * How many parts each node makes; null for one whole manifest. What lies in the folder decides, so that work that was
+ * begun goes on as it was begun.
  */
-async function partsHere({ features, store, manifest, launch, target }: RunConfig): Promise<number | null> {
-  if (features.source !== 'capture' || !traitsOf(store).shared) return null
+async function partsOfNode(config: RunConfig, nodes: number): Promise<number | null> {
+  const { features, store, manifest } = config
+  const inParts = features.source === 'capture' && traitsOf(store).shared
+  if (!inParts && nodes === 1) return null
   const layout = await manifestLayout(manifest)
-  if (layout.kind === 'whole') return null
-  if (layout.kind === 'parts') return layout.count
+  if (layout.kind === 'whole') return nodes === 1 ? null : 1
+  if (layout.kind === 'parts') return begunBy(nodes, layout.count, manifest)
+  const processes = inParts ? await processesHere(config) : 1
+  return nodes * processes > 1 ? processes : null
+}
+
+function begunBy(nodes: number, count: number, manifest: string): number {
+  if (count % nodes === 0) return count / nodes
+  throw finding('MANIFEST_INVALID', 'the manifest was begun in parts that these nodes cannot share evenly', {
+    file: manifest,
+    field: 'launch.producers',
+    found: `${count} parts, ${nodes} nodes that produce`,
+    fix: `go on with as many nodes as began it, or with 1; or produce into another folder`,
+  })
+}
+
+async function processesHere({ launch, target }: RunConfig): Promise<number> {
   // A target that takes all GPUs leaves none for a second process, and vLLM itself takes as many as it is told.
   const perGpu = target.devices === 'all' || target.engine === 'vllm' ? 1 : (await thisMachine()).gpus
-  const processes = launch.processes === 'auto' ? perGpu : launch.processes
-  return processes > 1 ? processes : null
+  return Math.max(1, launch.processes === 'auto' ? perGpu : launch.processes)
 }

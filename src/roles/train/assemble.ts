@@ -13,8 +13,15 @@ import { LostSamples } from '../../train/data/lost-samples.ts'
 import { settleEarlier } from '../../train/data/settle-earlier.ts'
 import { type Rehearsed, rehearse } from '../../train/rehearsal.ts'
 import { Trainer, type TrainOutcome } from '../../train/trainer.ts'
+import { chosenCheckpoint } from './chosen-checkpoint.ts'
 import { settleHeldOut, validatorOf } from './held-out-work.ts'
-import { type PreparedRun, prepareRun, type TrainingConfig, type TrainingData } from './prepare-run.ts'
+import {
+  type CheckpointUse,
+  type PreparedRun,
+  prepareRun,
+  type TrainingConfig,
+  type TrainingData,
+} from './prepare-run.ts'
 import { RunReporter } from './run-reporter.ts'
 import { TensorBoard } from './tensorboard.ts'
 
@@ -24,7 +31,7 @@ export interface AssembleOptions {
   readonly store: FeatureStore
   readonly python: Python
   readonly place: RankPlace
-  readonly publishFrom?: string | null
+  readonly checkpoints?: CheckpointUse
   readonly signal: AbortSignal
   readonly events: EventSink
   readonly onPhase: (phase: string) => void
@@ -39,25 +46,34 @@ const MEETING_SECONDS = 600
  */
 export async function assembleOffline(options: AssembleOptions): Promise<TrainingRuntime> {
   const { config, data, place, python, onPhase } = options
-  const run = await prepareRun(config, data, place, options.publishFrom)
+  const agrees = options.checkpoints?.resumeFrom === 'agreed'
+  if (agrees) await meet(options)
+  const run = await prepareRun(config, data, place, await chosenCheckpoint(options))
   if (run.newest !== null && place.rank === 0) await verify(run.newest)
-  if (run.finished) return new TrainingRuntime(options, run, null)
+  if (run.finished) {
+    if (agrees) await python.call('dist.close', {})
+    return new TrainingRuntime(options, run, null)
+  }
   // On the other lane, while the ranks meet: identifying a large target takes seconds.
   const sameTarget = place.rank === 0 ? requireSameTarget(python, config.target.model, data) : Promise.resolve()
   sameTarget.catch(() => undefined)
-  onPhase('meeting the other ranks')
-  const { rank, localRank, worldSize, masterAddr, masterPort, threads } = place
-  const meeting = { rank, localRank, worldSize, masterAddr, masterPort, threads }
-  const { deterministic } = config.train
-  await python.call('dist.init', { ...meeting, device: 'auto', timeoutSeconds: MEETING_SECONDS, deterministic })
+  if (!agrees) await meet(options)
   try {
     onPhase('building the draft')
     return new TrainingRuntime(options, run, await openSession(options, run, sameTarget))
   } catch (error) {
     // Leaving a group of several ranks would wait for the others; this process ends anyway.
-    if (worldSize === 1) await python.call('dist.close', {})
+    if (place.worldSize === 1) await python.call('dist.close', {})
     throw error
   }
+}
+
+async function meet({ config, place, python, onPhase }: AssembleOptions): Promise<void> {
+  onPhase('meeting the other ranks')
+  const { rank, localRank, worldSize, masterAddr, masterPort, threads } = place
+  const meeting = { rank, localRank, worldSize, masterAddr, masterPort, threads }
+  const { deterministic } = config.train
+  await python.call('dist.init', { ...meeting, device: 'auto', timeoutSeconds: MEETING_SECONDS, deterministic })
 }
 
 /** What Python builds a training session from: sections of the config as they are, and what the run adds to them. */

@@ -34,6 +34,7 @@ export async function dryRun(config: RunConfig, context: RoleContext): Promise<R
     config,
     features: 'manifest' as const,
     publishFrom: null,
+    resumeFrom: 'newest' as const,
     dryRun: true,
   }))
   await runRanks(specs, { logDir, signal: context.signal, events: { emit } }).catch(async (error: unknown) => {

@@ -52,6 +52,22 @@ export interface PreparedRun {
   readonly finished: boolean
 }
 
+/** Which checkpoints a run writes and goes on from. */
+export interface CheckpointUse {
+  /** The publishing folder of the claim on the run. Null: the run is not claimed, or this rank writes none. */
+  readonly publishFrom?: string | null
+  /**
+   * The step of the checkpoint to go on from; null: from the beginning. All ranks of a job go on from the same one: `agreed`
+   * is the newest that rank 0 sees, for ranks that nobody on their node tells a step.
+   */
+  readonly resumeFrom?: number | 'newest' | 'agreed' | null
+}
+
+/** What is known once the ranks have agreed. */
+export interface ChosenCheckpoint extends CheckpointUse {
+  readonly resumeFrom?: number | 'newest' | null
+}
+
 /**
  * All that can be decided without Python: what the run will do, whether its parts fit, and where it stands.
  * @throws CONFIG_INVALID, CONTRACT_MISMATCH, or CHECKPOINT_INVALID when run.dir holds another run's checkpoints.
@@ -60,7 +76,7 @@ export async function prepareRun(
   config: TrainingConfig,
   data: TrainingData,
   place: { readonly rank: number; readonly worldSize: number },
-  publishFrom: string | null = null,
+  { publishFrom = null, resumeFrom = 'newest' }: ChosenCheckpoint = {},
 ): Promise<PreparedRun> {
   const architecture = architectureOf(config.draft.architecture)
   requireEveryFeature(architecture, data)
@@ -76,10 +92,15 @@ export async function prepareRun(
   const plan = batchPlan(training.lengths, { ...train, seed: run.seed, rank, worldSize })
   const identity = { ...identityOf(config, data, draft, worldSize), ...held.identity }
   const checkpoints = new CheckpointFolder(path.join(run.dir, 'checkpoints'), publishFrom)
-  const newest = await checkpoints.newest()
+  const newest = await chosen(checkpoints, resumeFrom)
   if (newest !== null) requireSameRun(identity, newest.record, path.join(newest.dir, 'checkpoint.json'))
   const finished = newest !== null && newest.record.globalStep >= plan.totalSteps
   return { refs: training.refs, validation, plan, draft, identity, checkpoints, newest, finished }
+}
+
+async function chosen(checkpoints: CheckpointFolder, from: number | 'newest' | null): Promise<Checkpoint | null> {
+  if (from === 'newest') return checkpoints.newest()
+  return from === null ? null : checkpoints.at(from)
 }
 
 /** What decides the numbers, by the name it has in the config. Not the number of ranks: equal global batches are equal. */

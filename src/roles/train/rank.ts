@@ -26,6 +26,8 @@ export const RankSpec = z.strictObject({
   features: z.enum(['manifest', 'local']),
   /** The publishing folder of the claim on this run; null where nothing is kept. */
   publishFrom: z.string().nullable(),
+  /** As in `CheckpointUse`. */
+  resumeFrom: z.union([z.enum(['newest', 'agreed']), z.number().int().nonnegative()]).nullable(),
   /** One optimiser step, of which nothing is kept. */
   dryRun: z.boolean(),
 })
@@ -90,14 +92,14 @@ async function trainColocated(spec: RankSpec, python: Python, link: RankLink): P
 }
 
 /** Only rank 0 emits events, because all ranks do the same. But each reads other samples, and reports damaged ones. */
-function reporting({ config, place, publishFrom }: RankSpec, link: RankLink) {
+function reporting({ config, place, publishFrom, resumeFrom }: RankSpec, link: RankLink) {
   const emit = (body: EventBody) => {
     if (place.rank === 0 || body.event === 'sample.corrupt') link.event(body)
   }
   return {
     config,
     place,
-    publishFrom,
+    checkpoints: { publishFrom, resumeFrom },
     signal: link.signal,
     events: { emit },
     onPhase: (phase: string) => link.phase(phase),

@@ -5,7 +5,7 @@ import type { Manifest } from '../../refs/manifest.ts'
 import type { EventSink } from '../../report/events/events.ts'
 import type { FeatureStore } from '../../store/feature-store.ts'
 import { assembleOffline, type TrainingRuntime } from './assemble.ts'
-import { dataOf, type TrainingConfig, type TrainingData } from './prepare-run.ts'
+import { type CheckpointUse, dataOf, type TrainingConfig, type TrainingData } from './prepare-run.ts'
 
 export interface RuntimeOptions {
   readonly config: TrainingConfig
@@ -17,8 +17,8 @@ export interface RuntimeOptions {
   readonly python?: Python
   /** Default: the only rank of its job. */
   readonly place?: RankPlace
-  /** The publishing folder of the claim on the run: nothing is saved once it is gone. Default: the run is not claimed. */
-  readonly publishFrom?: string | null
+  /** Default: the run is not claimed, and goes on from its newest checkpoint. */
+  readonly checkpoints?: CheckpointUse
   /** Aborted: the run stops at the next optimiser step, on all ranks the same one, and saves. */
   readonly signal?: AbortSignal
   readonly events?: EventSink
@@ -72,7 +72,7 @@ async function withDefaults(
     ...options,
     config: { ...config, draft },
     python: options.python ?? (await embedPython()),
-    publishFrom: options.publishFrom ?? null,
+    checkpoints: options.checkpoints ?? {},
     place: options.place ?? (await onlyRank()),
     signal: options.signal ?? new AbortController().signal,
     events: options.events ?? { emit: () => undefined },
@@ -83,7 +83,7 @@ async function withDefaults(
 async function onlyRank(): Promise<RankPlace> {
   const machine = await thisMachine()
   const master = { addr: '127.0.0.1', port: await freePort() }
-  const [place] = topology({ nodes: 1, nodeRank: 0, ranksPerNode: 1, machine, master })
+  const [place] = topology({ ranks: 1, cores: machine.cores, master })
   if (place === undefined) throw new Error('a topology without ranks')
   return place
 }

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { type FileHandle, mkdir, readdir, rename, rm, stat, writeFile } from 'node:fs/promises'
 import path from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { type CodedError, finding, isErrno } from '../../core/errors.ts'
 import { syncFolder } from '../../core/files/atomic-file.ts'
 import { makeDirectories } from '../../core/files/make-folder.ts'
@@ -17,6 +18,8 @@ import {
 
 export const RECORD = 'checkpoint.json'
 const FOLDER = /^step-(\d{6,})$/
+/** How often, and how far apart, a checkpoint is looked for that another node sees already. */
+const [LOOKS, LOOK_MS] = [20, 500]
 
 export interface Checkpoint {
   readonly dir: string
@@ -57,6 +60,28 @@ export class CheckpointFolder {
       if (text !== null) return { dir, record: parseRecord(text, file) }
     }
     return null
+  }
+
+  /**
+   * The complete checkpoint of a step that another node has named. A network file system may show it later here.
+   * @throws CHECKPOINT_INVALID when it is not to be seen.
+   */
+  async at(step: number): Promise<Checkpoint> {
+    const dir = this.pathOf(step)
+    const file = path.join(dir, RECORD)
+    for (let look = 1; look <= LOOKS; look += 1) {
+      const text = await recordText(file)
+      if (text !== null) return { dir, record: parseRecord(text, file) }
+      // A listing is asked of the server, and renews what this machine believes of the names in it.
+      await this.#steps()
+      await sleep(LOOK_MS)
+    }
+    throw finding('CHECKPOINT_INVALID', 'the checkpoint that the first node goes on from is not to be seen here', {
+      file: dir,
+      field: 'run.dir',
+      found: 'no such checkpoint',
+      fix: 'mount the same folder at run.dir on all nodes',
+    })
   }
 
   /**

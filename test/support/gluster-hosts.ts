@@ -8,7 +8,7 @@ const BRIDGE = 'db-bridge'
 const SERVER = '10.77.0.1'
 const VOLUME = 'draftbridge'
 
-/** One host of the cluster. `run`: the words before a command line that runs there. `mount`: the volume, as it sees it. */
+/** One host of the cluster. `run`: the words before a command line that runs there. `mount`: the volume, at one path on all. */
 export interface GlusterHost {
   readonly run: readonly string[]
   readonly mount: string
@@ -74,8 +74,8 @@ export class GlusterHosts implements AsyncDisposable {
 
   #host(number: number): GlusterHost {
     const [name, cable] = [`db-host-${number}`, `db-cable-${number}`]
-    const mount = path.join(this.#dir, name)
-    mkdirSync(mount)
+    const mount = path.join(this.#dir, 'shared')
+    mkdirSync(mount, { recursive: true })
     ip('netns', 'add', name)
     ip('link', 'add', cable, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', name)
     ip('link', 'set', cable, 'master', BRIDGE, 'up')
