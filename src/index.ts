@@ -1,6 +1,7 @@
 // The library: produce features, pass them on, train a draft from them. The command line is a thin shell on it.
 export { embedPython, type Python } from './bridge/python.ts'
 export { TensorSet } from './bridge/tensor-set.ts'
+export { type ConfigRequest, loadConfig } from './config/load.ts'
 export { RunConfig } from './config/schema.ts'
 export { type Clock, systemClock } from './core/clock.ts'
 export { CodedError, type ErrorCode, hasCode } from './core/errors.ts'
@@ -16,9 +17,11 @@ export {
   RefList,
   readManifestSoFar,
   readRefManifest,
+  waitForManifest,
   writeRefManifest,
 } from './refs/manifest.ts'
 export type { EventBody, EventSink } from './report/events/events.ts'
+export { type PoolPlace, type PoolRequest, poolPlace } from './roles/pools.ts'
 export { type IngestOptions, ingestOfflineFeatures } from './roles/produce/ingest-offline-features.ts'
 export { TrainingRuntime, TrainingRuntime as Eagle3Runtime } from './roles/train/assemble.ts'
 export type { TrainingConfig, TrainingData } from './roles/train/prepare-run.ts'

@@ -25,6 +25,8 @@ mount -t tmpfs tmpfs /dev/shm
 mount -t glusterfs -o log-file=/dev/null ${SERVER}:/${VOLUME} "$0"
 exec "$@"`
 
+const works = (program: string, ...words: readonly string[]): boolean => spawnSync(program, words).status === 0
+
 const ip = (...words: readonly string[]): void => void execFileSync('ip', words, { stdio: 'pipe' })
 const gluster = (...words: readonly string[]): void =>
   void execFileSync('gluster', ['--mode=script', 'volume', ...words], { stdio: 'pipe' })
@@ -41,7 +43,12 @@ export class GlusterHosts implements AsyncDisposable {
   /** Why there can be none here; null where there can. */
   static whyNot(): string | null {
     if (process.getuid?.() !== 0) return 'hosts in namespaces need root'
-    return spawnSync('glusterd', ['--version']).status === 0 ? null : 'glusterfs-server is not installed'
+    if (!works('glusterd', '--version')) return 'glusterfs-server is not installed'
+    if (!works('ip', 'link', 'add', 'db-probe', 'type', 'veth'))
+      return 'no network links can be made (iproute2, CAP_NET_ADMIN)'
+    works('ip', 'link', 'del', 'db-probe')
+    if (!works('unshare', '-m', '-u', '-p', '-i', '--fork', 'true')) return 'no namespaces can be made (CAP_SYS_ADMIN)'
+    return works('test', '-c', '/dev/fuse') ? null : 'there is no /dev/fuse'
   }
 
   static async open(count: number): Promise<GlusterHosts> {
