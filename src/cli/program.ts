@@ -6,6 +6,7 @@ import { addExplain } from './commands/explain.ts'
 import { addGenerate } from './commands/generate.ts'
 import { addIngest } from './commands/ingest.ts'
 import { addInit } from './commands/init.ts'
+import { addLaunch } from './commands/launch.ts'
 import { addManifest } from './commands/manifest.ts'
 import { addRank } from './commands/rank.ts'
 import { addRun } from './commands/run.ts'
@@ -37,6 +38,7 @@ export function buildProgram(version: string, stop: Stop): Command {
   addTrain(program, stop)
   addRun(program, stop)
   addRank(program, stop)
+  addLaunch(program, stop)
   addEval(program, stop)
   addManifest(program)
   addStore(program, stop)

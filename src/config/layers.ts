@@ -1,4 +1,5 @@
 import { parse } from 'yaml'
+import { LAUNCHED_ENV } from '../core/launched-env.ts'
 import { nearest } from '../core/nearest.ts'
 import { looksLikeKey, STORE_KEY_ENV } from '../core/store-key-env.ts'
 import type { Problem } from './problem.ts'
@@ -16,8 +17,8 @@ const PREFIX = 'DRAFTBRIDGE_'
 /** `TRAIN_LOG_INTERVAL`, `trainLogInterval` and `TRAIN_LOGINTERVAL` are one name. */
 const normalized = (text: string): string => text.replaceAll('_', '').toUpperCase()
 
-/** Variables with the prefix that are not config keys: the first two choose the Python, the third is read by Python. */
-const OTHER_VARIABLES = ['DRAFTBRIDGE_PYTHON', 'DRAFTBRIDGE_VENV', STORE_KEY_ENV]
+/** Variables with the prefix that are not config keys: for the choice of the Python, the store's key, and `launch`. */
+const OTHER_VARIABLES = ['DRAFTBRIDGE_PYTHON', 'DRAFTBRIDGE_VENV', STORE_KEY_ENV, LAUNCHED_ENV]
 
 /** The tests of this repository use `DRAFTBRIDGE_TEST_*`. */
 const isOtherVariable = (name: string): boolean =>

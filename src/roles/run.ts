@@ -1,7 +1,9 @@
 import type { RunConfig } from '../config/schema.ts'
 import { sharedKinds, traitsOf } from '../config/store-kinds.ts'
 import { finding } from '../core/errors.ts'
+import { LAUNCHED_ENV } from '../core/launched-env.ts'
 import type { Part } from '../core/part.ts'
+import { endWithParent } from '../launch/end-with-parent.ts'
 import type { RoleContext } from './context.ts'
 import type { PoolPlace, Role } from './pools.ts'
 import type { Produced } from './produce/produce.ts'
@@ -18,6 +20,7 @@ export interface RunOutcome {
 /** Runs one role to its end. Imports only the modules of that role: a consumer must not load those of a producer. */
 export async function run(config: RunConfig, place: PoolPlace, context: RoleContext): Promise<RunOutcome> {
   const { role } = place
+  if (process.env[LAUNCHED_ENV] === '1') endWithParent()
   if (role === 'colocated') {
     const { colocate } = await import('./train/colocate.ts')
     return { role, ...(await colocate(config, context)) }

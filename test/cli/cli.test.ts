@@ -30,6 +30,7 @@ describe('help', () => {
       'train',
       'run',
       'rank',
+      'launch',
       'eval',
       'manifest',
       'store',
