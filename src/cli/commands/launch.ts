@@ -1,15 +1,7 @@
 import type { Command } from 'commander'
-import { type CommonFlags, withConfigFlags, withExamples } from '../flags.ts'
+import { withConfigFlags, withExamples } from '../flags.ts'
+import type { LaunchFlags } from '../sessions/launch-session.ts'
 import type { Stop } from '../sessions/stop.ts'
-
-export interface LaunchFlags extends CommonFlags {
-  readonly config: string
-  readonly set: readonly string[]
-  readonly on: 'local' | 'rcli' | 'slurm'
-  readonly out?: string
-  readonly sbatch: readonly string[]
-  readonly restarts: string
-}
 
 export function addLaunch(program: Command, stop: Stop): void {
   const command = program

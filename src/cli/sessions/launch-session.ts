@@ -4,9 +4,18 @@ import { loadConfig } from '../../config/load.ts'
 import { finding } from '../../core/errors.ts'
 import { slurmFile, writeJobFile } from '../../roles/launch/launch-files.ts'
 import { launchLocal } from '../../roles/launch/launch-local.ts'
-import type { LaunchFlags } from '../commands/launch.ts'
+import type { CommonFlags } from '../flags.ts'
 import { shellWord } from '../texts/shell-word.ts'
 import type { Stop } from './stop.ts'
+
+export interface LaunchFlags extends CommonFlags {
+  readonly config: string
+  readonly set: readonly string[]
+  readonly on: 'local' | 'rcli' | 'slurm'
+  readonly out?: string
+  readonly sbatch: readonly string[]
+  readonly restarts: string
+}
 
 /** The words that start this very program, on any machine that has the same checkout or package at the same path. */
 const ENTRY = fileURLToPath(
