@@ -64,7 +64,7 @@ const Launch = z.strictObject({
   /** Where the ranks of several nodes meet: an address of the first node that trains. Null: found out. */
   rendezvous: z
     .string()
-    .regex(/^[A-Za-z0-9.-]+:\d{1,5}$/)
+    .regex(/^[A-Za-z0-9.-]+:([1-9]\d{0,3}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d{2}|655[0-2]\d|6553[0-5])$/)
     .describe('host and port, such as 10.0.0.1:29500')
     .nullable()
     .default(null),

@@ -4,7 +4,7 @@ const LOOK_MS = 500
 
 // Text, because a thread that loads a TypeScript file starts slowly.
 const WATCH = `
-const parent = process.ppid
+const { workerData: parent } = require('node:worker_threads')
 setInterval(() => { if (process.ppid !== parent) process.kill(process.pid, 'SIGKILL') }, ${LOOK_MS})
 `
 
@@ -14,5 +14,5 @@ setInterval(() => { if (process.ppid !== parent) process.kill(process.pid, 'SIGK
  * may keep the main thread busy for minutes.
  */
 export function endWithParent(): void {
-  new Worker(WATCH, { eval: true, execArgv: [] }).unref()
+  new Worker(WATCH, { eval: true, execArgv: [], workerData: process.ppid }).unref()
 }

@@ -27,6 +27,8 @@ export interface SuperviseOptions {
   /** The folder for the output of the ranks. */
   readonly logDir?: string
   readonly onEvent?: (rank: number, body: unknown) => void
+  /** Called with the error that this is going to end with, before the ranks are ended. */
+  readonly onCause?: (cause: CodedError) => void
 }
 
 /**
@@ -49,6 +51,7 @@ export async function supervise(options: SuperviseOptions): Promise<readonly unk
     const { silenceSeconds = SILENCE_SECONDS, lost } = options
     const cause = await firstCause(processes, silenceSeconds * 1000, lost)
     if (cause) {
+      options.onCause?.(cause)
       for (const process of processes) process.terminate()
       throw cause
     }

@@ -48,7 +48,8 @@ export async function runRole<T>(flags: RunFlags, stop: Stop, task: RoleTask<T>)
   const eventNames = new Set<string>()
   const collectName = ({ body }: RunEvent) => void eventNames.add(body.event)
   const listeners = [progress.show, collectName, ...(flags.jsonLines === true ? [printLine] : [])]
-  using events = new EventsFile({ dir, name: eventsName(place), runId, clock: systemClock, listeners })
+  const name = eventsName(place)
+  using events = new EventsFile({ dir, name, runId, clock: systemClock, listeners })
   const result = await run(config, { clock: systemClock, signal: stop.signal, events }).catch(
     async (thrown: unknown) => {
       progress.clear()
@@ -60,7 +61,7 @@ export async function runRole<T>(flags: RunFlags, stop: Stop, task: RoleTask<T>)
         )
         // Samples are read only where the work is done: it takes seconds, and a user may want to stop.
         .then(async () => {
-          if (isFirst) await writeReport(dir, await healthOf(config, false, hasManifest))
+          if (isFirst) await writeReport(dir, await healthOf(config, false, hasManifest), name)
         })
         .catch(() => undefined)
       throw error
@@ -69,8 +70,8 @@ export async function runRole<T>(flags: RunFlags, stop: Stop, task: RoleTask<T>)
   progress.clear()
   if (!readOnly && isFirst) await writeResolvedConfig(config, { replace: true })
   if (isFirst) {
-    const report = await writeReport(dir, await healthOf(config, flags.samples !== false, hasManifest))
-    await printSummary(flags, dir, { report, ...hints(result, eventNames) })
+    const report = await writeReport(dir, await healthOf(config, flags.samples !== false, hasManifest), name)
+    await printSummary(flags, { dir, name }, { report, ...hints(result, eventNames) })
   }
   if (flags.json === true) process.stdout.write(`${JSON.stringify(result, null, 2)}\n`)
   return result
@@ -98,9 +99,13 @@ const printLine = (event: Parameters<typeof eventLine>[0]): void => {
   process.stdout.write(`${eventLine(event)}\n`)
 }
 
-async function printSummary(flags: RunFlags, dir: string, hints: SummaryHints): Promise<void> {
+async function printSummary(
+  flags: RunFlags,
+  { dir, name }: { dir: string; name: string },
+  hints: SummaryHints,
+): Promise<void> {
   if (flags.quiet === true) return
-  const { events } = await readEvents(dir)
+  const { events } = await readEvents(dir, name)
   process.stderr.write(`\n${summaryText(events, hints)}\n`)
 }
 

@@ -26,8 +26,17 @@ function bearers(): readonly Bearer[] {
   )
 }
 
-/** The network interface of this machine on the way to an address; null when there is no way, or it is not known. */
-export function interfaceTowards(host: string, port: number): Promise<string | null> {
+/**
+ * The network interface of this machine on the way to an address; null when there is no way, or it is not known.
+ * `loopback`: whether it may be that of the machine itself, which others cannot reach. A host's own name may lead there.
+ */
+export async function interfaceTowards(host: string, port: number, loopback: boolean): Promise<string | null> {
+  const name = await onTheWay(host, port)
+  const isInside = bearers().some((one) => one.name === name && one.internal)
+  return isInside && !loopback ? interfaceOf(ownAddresses()[0] ?? null) : name
+}
+
+function onTheWay(host: string, port: number): Promise<string | null> {
   return new Promise((resolve) => {
     const socket = createSocket(isIPv6(host) ? 'udp6' : 'udp4')
     const end = (name: string | null) => {

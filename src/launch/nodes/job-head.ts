@@ -5,7 +5,7 @@ import { finding } from '../../core/errors.ts'
 import { replaceFile } from '../../core/files/atomic-file.ts'
 import { throwIfStopped } from '../../core/interruption.ts'
 import { type Monotonic, monotonic } from '../../core/liveness/monotonic.ts'
-import { greetMember } from './handshake.ts'
+import { greetMember, parsed } from './handshake.ts'
 import { failureOf, JobVerdict, nodeText, peerError } from './job-failure.ts'
 import { JobLink } from './job-link.ts'
 import { type FromHead, FromMember, type Hello, type JobPlan } from './job-message.ts'
@@ -13,6 +13,8 @@ import { JOB_NOTE } from './job-note.ts'
 import { LineSocket } from './line-socket.ts'
 
 const LOOK_MS = 200
+/** A member tries all addresses at once; whoever else connects is turned away beyond that. */
+const CONNECTIONS_OF_NODE = 32
 
 export interface HeadOptions {
   /** The run folder, which all nodes see. */
@@ -36,6 +38,8 @@ interface Member {
   readonly hello: Hello
   readonly link: JobLink<FromMember, FromHead>
   done: boolean
+  /** Of this node, on the connection. */
+  readonly localAddress: string | null
 }
 
 /**
@@ -51,7 +55,11 @@ export class JobHead implements AsyncDisposable {
   readonly #token: string
   readonly #members = new Map<number, Member>()
   readonly #verdict = new JobVerdict()
-  #state: 'meeting' | 'running' | 'over' = 'meeting'
+  readonly #broken = new AbortController()
+  /** What this node itself could not do with a message. */
+  #own: unknown = null
+  /** `met`: all are there, and nobody else may join or go. */
+  #state: 'meeting' | 'met' | 'over' = 'meeting'
 
   static async open(options: HeadOptions): Promise<JobHead> {
     const server = createServer()
@@ -74,13 +82,13 @@ export class JobHead implements AsyncDisposable {
     this.#time = options.time ?? monotonic
     this.#server = server
     this.#token = token
-    const broken = new AbortController()
-    this.broken = broken.signal
+    this.broken = this.#broken.signal
+    server.maxConnections = CONNECTIONS_OF_NODE * options.nodes
     this.#server.on('connection', (socket: Socket) => void this.#admit(new LineSocket(socket)))
     void this.#verdict.decided.then((failure) => {
       this.#state = 'over'
       for (const { link } of this.#members.values()) link.send({ type: 'failed', failure })
-      if (failure.node !== 0) broken.abort(peerError(failure))
+      if (failure.node !== 0) this.#broken.abort(peerError(failure))
     })
   }
 
@@ -96,7 +104,10 @@ export class JobHead implements AsyncDisposable {
       this.broken.throwIfAborted()
       throwIfStopped(signal, 'stopped while waiting for the other nodes of the training pool')
       const missing = this.#missing()
-      if (missing.length === 0) return this.#joined()
+      if (missing.length === 0) {
+        this.#state = 'met'
+        return this.#joined()
+      }
       if (told !== missing.join()) onWaiting?.(missing)
       told = missing.join()
       if (this.#time.now() > until) throw this.#tooLate(missing)
@@ -104,20 +115,31 @@ export class JobHead implements AsyncDisposable {
     }
   }
 
-  /** Gives each member its plan, by its number from 1. From here on nobody else may join. */
+  /** Gives each member its plan, by its number from 1. @throws the error of a member that has gone since `meet`. */
   start(plans: readonly JobPlan[]): void {
-    this.#state = 'running'
+    this.broken.throwIfAborted()
     for (const { node, link } of this.#members.values()) {
       const plan = plans[node - 1]
       if (plan !== undefined) link.send({ type: 'plan', plan })
     }
   }
 
+  /** This node is about to fail: its processes still have to end. */
+  tell(error: unknown): void {
+    this.#verdict.report(failureOf({ node: 0, host: this.#options.host }, error))
+  }
+
   /** Tells all nodes that this one has failed. The error to end with: that of another node when it was the cause. */
   async failed(error: unknown): Promise<unknown> {
-    this.#verdict.report(failureOf({ node: 0, host: this.#options.host }, error))
+    if (this.#own !== null) return this.#own
+    this.tell(error)
     const failure = await this.#verdict.decided
     return failure.node === 0 ? error : peerError(failure)
+  }
+
+  /** The address of this node that its members are connected to; null when none is. */
+  get localAddress(): string | null {
+    return [...this.#members.values()][0]?.localAddress ?? null
   }
 
   /** Resolves once the ranks of all members have ended well. @throws the error of a member that has failed instead. */
@@ -150,9 +172,12 @@ export class JobHead implements AsyncDisposable {
   async #admit(line: LineSocket): Promise<void> {
     const node = await greetMember(line, this.#token)
     if (node === null) return line.close()
-    const hello = await firstHello(line)
+    line.trust()
+    const first = parsed(FromMember, await line.next(HELLO_MS))
+    if (first?.type === 'failed') this.#failedBefore(node, first)
     // A member tries all addresses, and says hello over one of them.
-    if (hello === null) return line.close()
+    if (first?.type !== 'hello') return line.close()
+    const hello = first
     const why = this.#whyNot(node)
     if (why !== null) {
       line.send(JSON.stringify({ type: 'busy', why } satisfies FromHead))
@@ -165,7 +190,12 @@ export class JobHead implements AsyncDisposable {
       onGone: (why) => this.#gone(node, why),
       time: this.#time,
     })
-    this.#members.set(node, { node, hello, link, done: false })
+    this.#members.set(node, { node, hello, link, done: false, localAddress: line.localAddress })
+  }
+
+  /** A node that could not even join. */
+  #failedBefore(node: number, { host, code, message }: Extract<FromMember, { type: 'failed' }>): void {
+    if (this.#state === 'meeting') this.#verdict.report({ node, host: host ?? 'unknown host', code, message })
   }
 
   #whyNot(node: number): string | null {
@@ -179,11 +209,21 @@ export class JobHead implements AsyncDisposable {
   #take(node: number, message: FromMember): void {
     const member = this.#members.get(node)
     if (member === undefined) return
-    if (message.type === 'event') this.#options.onEvent?.(message.body)
+    if (message.type === 'event') this.#pass(message.body)
     else if (message.type === 'done') member.done = true
     else if (message.type === 'failed') {
       const { code, message: text } = message
       this.#verdict.report({ node, host: member.hello.host, code, message: text })
+    }
+  }
+
+  #pass(body: unknown): void {
+    try {
+      this.#options.onEvent?.(body)
+    } catch (error) {
+      this.#own ??= error
+      this.tell(error)
+      this.#broken.abort(error)
     }
   }
 
@@ -207,20 +247,6 @@ export class JobHead implements AsyncDisposable {
 }
 
 const HELLO_MS = 10_000
-
-async function firstHello(line: LineSocket): Promise<Hello | null> {
-  const message = parsedHello(await line.next(HELLO_MS))
-  return message?.type === 'hello' ? message : null
-}
-
-function parsedHello(text: string | null): FromMember | null {
-  if (text === null) return null
-  try {
-    return FromMember.safeParse(JSON.parse(text)).data ?? null
-  } catch {
-    return null
-  }
-}
 
 function expectSame(mine: Hello['settings'], { settings, host }: Hello, node: number): void {
   for (const field of new Set([...Object.keys(mine), ...Object.keys(settings)])) {

@@ -86,6 +86,7 @@ async function reachable({ addresses, port, token }: JobNote, node: number): Pro
     const line = await connected(address, port)
     if (line === null) return null
     if (await greetHead(line, token, node)) {
+      line.trust()
       return { line, reached: { address, interface: interfaceOf(line.localAddress) } }
     }
     line.close()
@@ -130,6 +131,7 @@ export class JobMember implements AsyncDisposable {
     own.send({ type: 'hello', host, ranks, settings, reached: [...reached] })
     const stop = () => own.stopWaiting()
     signal.addEventListener('abort', stop)
+    if (signal.aborted) stop()
     try {
       const answer = await own.answer
       if (signal.aborted) {
@@ -155,6 +157,11 @@ export class JobMember implements AsyncDisposable {
 
   event(body: unknown): void {
     this.#line.send({ type: 'event', body })
+  }
+
+  /** This node is about to fail: its processes still have to end. */
+  tell(error: unknown): void {
+    this.#line.tell(error)
   }
 
   /** Tells all nodes that this one has failed. The error to end with: that of another node when it was the cause. */
@@ -187,7 +194,10 @@ class MemberLine {
   readonly #time: Monotonic
   #answered: (answer: Answer) => void = () => undefined
   #ended: () => void = () => undefined
-  #verdict: ((error: unknown) => void) | null = null
+  /** The error to end with, null for the own one. */
+  readonly #verdict: Promise<unknown>
+  #decide: (error: unknown) => void = () => undefined
+  #told = false
   #isOver = false
 
   constructor(line: LineSocket, options: JoinOptions) {
@@ -202,6 +212,9 @@ class MemberLine {
       this.broken.addEventListener('abort', () => reject(this.broken.reason))
     })
     this.over.catch(() => undefined)
+    this.#verdict = new Promise((resolve) => {
+      this.#decide = resolve
+    })
     this.#link = new JobLink<FromHead, FromMember>({
       line,
       schema: FromHead,
@@ -223,15 +236,18 @@ class MemberLine {
     this.#link.finish()
   }
 
-  async failed(error: unknown): Promise<unknown> {
-    if (this.broken.aborted) return this.broken.reason
-    const verdict = new Promise<unknown>((resolve) => {
-      this.#verdict = resolve
-    })
+  tell(error: unknown): void {
+    if (this.#told || this.broken.aborted) return
+    this.#told = true
     const { code, message } = failureOf(this.#options, error)
     this.send({ type: 'failed', code, message })
+  }
+
+  async failed(error: unknown): Promise<unknown> {
+    if (this.broken.aborted) return this.broken.reason
+    this.tell(error)
     const late = this.#time.sleep(VERDICT_MS).then(() => null)
-    return (await Promise.race([verdict, late])) ?? error
+    return (await Promise.race([this.#verdict, late])) ?? error
   }
 
   #take(message: FromHead): void {
@@ -241,7 +257,7 @@ class MemberLine {
       this.#isOver = true
       this.#ended()
     } else if (message.type === 'failed') {
-      if (message.failure.node === this.#options.node) this.#verdict?.(null)
+      if (message.failure.node === this.#options.node) this.#decide(null)
       else this.#break(peerError(message.failure))
     }
   }
@@ -254,7 +270,19 @@ class MemberLine {
 
   #break(error: Error): void {
     this.#answered({ error })
-    this.#verdict?.(error)
+    this.#decide(error)
     this.#broken.abort(error)
+  }
+}
+
+/** For a node that cannot join: tells the head why, if it is there. */
+export async function tellHead(options: Pick<JoinOptions, 'dir' | 'node' | 'host'>, error: unknown): Promise<void> {
+  const note = await readJobNote(options.dir)
+  if (note === null) return
+  const { code, message } = failureOf(options, error)
+  const text = JSON.stringify({ type: 'failed', code, message, host: options.host } satisfies FromMember)
+  for (const { line } of await reachable(note, options.node)) {
+    line.send(text)
+    line.finish()
   }
 }

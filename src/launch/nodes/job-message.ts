@@ -22,7 +22,8 @@ export const FromMember = z.discriminatedUnion('type', [
   Hello,
   z.strictObject({ type: z.literal('alive') }),
   z.strictObject({ type: z.literal('event'), body: z.unknown() }),
-  z.strictObject({ type: z.literal('failed'), code: z.string(), message: z.string() }),
+  /** `host`: of a node that has not said hello. */
+  z.strictObject({ type: z.literal('failed'), code: z.string(), message: z.string(), host: z.string().optional() }),
   z.strictObject({ type: z.literal('done') }),
 ])
 export type FromMember = z.output<typeof FromMember>

@@ -16,13 +16,21 @@ const SOURCES = [
     rank: 'SLURM_PROCID',
     localRank: 'SLURM_LOCALID',
     worldSize: 'SLURM_NTASKS',
-    localRanks: 'SLURM_NTASKS_PER_NODE',
+    localRanks: 'SLURM_TASKS_PER_NODE',
     restart: 'SLURM_RESTART_COUNT',
   },
 ] as const
 
-const Whole = z.coerce.number().int().nonnegative()
-const Positive = z.coerce.number().int().positive()
+const Whole = z
+  .string()
+  .regex(/^\d{1,7}$/)
+  .transform(Number)
+/** Slurm writes `8(x2)` for two nodes of eight, and `8(x2),4` where the last one has four: the largest number comes first. */
+const LocalRanks = z
+  .string()
+  .transform((text) => Number(/^\d+/.exec(text)?.[0]))
+  .pipe(z.number().int().positive())
+const Positive = Whole.pipe(z.number().positive())
 
 /** A rank that somebody else's launcher has started. */
 export interface LaunchedRank {
@@ -58,9 +66,9 @@ export function launchedRank(env: NodeJS.ProcessEnv): LaunchedRank {
     rank,
     worldSize,
     localRank: read(source.localRank, Whole, 'the number of this rank on its node'),
-    localRanks: read(source.localRanks, Positive.default(1), 'the number of ranks on this node'),
+    localRanks: read(source.localRanks, LocalRanks, 'the number of ranks on this node'),
     masterAddr: read('MASTER_ADDR', z.string().min(1), 'the address of the node with rank 0'),
-    masterPort: read('MASTER_PORT', Positive.max(65_535), 'a free port of that node'),
+    masterPort: read('MASTER_PORT', Whole.pipe(z.number().min(1).max(65_535)), 'a free port of that node'),
     restart: read(source.restart, Whole.default(0), 'a number of restarts'),
   }
 }

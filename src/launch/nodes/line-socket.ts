@@ -3,6 +3,8 @@ import { StringDecoder } from 'node:string_decoder'
 
 /** More than any message of a job has; whoever sends a longer line is none of ours. */
 const LONGEST_LINE = 1024 * 1024
+/** The same for messages by which a stranger proves who it is. */
+const LONGEST_PROOF = 4096
 
 /** Lines of text over a connection. Never throws: a connection that breaks ends the lines. */
 export class LineSocket {
@@ -11,6 +13,7 @@ export class LineSocket {
   readonly #waiting: string[] = []
   #text = ''
   #ended = false
+  #longest = LONGEST_PROOF
   #wake: () => void = () => undefined
 
   constructor(socket: Socket) {
@@ -30,6 +33,11 @@ export class LineSocket {
   /** This machine's address on the connection. */
   get localAddress(): string | null {
     return this.#socket.localAddress ?? null
+  }
+
+  /** The other side has proved who it is. */
+  trust(): void {
+    this.#longest = LONGEST_LINE
   }
 
   send(line: string): void {
@@ -65,7 +73,7 @@ export class LineSocket {
   #take(text: string): void {
     const lines = `${this.#text}${text}`.split('\n')
     this.#text = lines.pop() ?? ''
-    if (this.#text.length > LONGEST_LINE) {
+    if (this.#text.length > this.#longest) {
       this.close()
       return
     }

@@ -35,10 +35,8 @@ export function nodePlace(env: NodeJS.ProcessEnv, launch: { readonly nodes: numb
   const given = launch.nodes === 'auto' ? null : { value: launch.nodes, by: 'launch.nodes' }
   const counts = said.map((one) => one.count)
   const count = agreed([...counts, given], 'the number of nodes')
-  const head = agreed(
-    said.map((one) => one.head),
-    'the address of node 0',
-  )
+  // Two launchers may name one node by its address and by its name.
+  const head = said.find((one) => one.head !== null)?.head ?? null
   if (rank === null) return onlyNode(count)
   if (count === null) throw missing(`${rank.by}=${rank.value}, and nothing says how many nodes there are`)
   if (rank.value < count.value) return { node: rank.value, nodes: count.value, head: head?.value ?? null }

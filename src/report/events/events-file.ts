@@ -80,13 +80,13 @@ export function eventLine({ body, ...stamp }: RunEvent): string {
 }
 
 /**
- * All events of a run folder, those of other nodes first; none if there is no events file. `unreadable` counts lines that
+ * All events of a run folder, those in the file `own` last; none if there is no events file. `unreadable` counts lines that
  * are not an event.
  */
-export async function readEvents(dir: string): Promise<{ events: RunEvent[]; unreadable: number }> {
+export async function readEvents(dir: string, own = EVENTS_NAME): Promise<{ events: RunEvent[]; unreadable: number }> {
   const events: RunEvent[] = []
   let unreadable = 0
-  for (const name of await eventsFiles(dir)) {
+  for (const name of await eventsFiles(dir, own)) {
     for (const line of (await textOf(path.join(dir, name))).split('\n')) {
       if (line === '') continue
       const event = eventOf(line)
@@ -97,19 +97,17 @@ export async function readEvents(dir: string): Promise<{ events: RunEvent[]; unr
   return { events, unreadable }
 }
 
-/** Producers come before the nodes that train, and what rank 0 says comes last: clocks of nodes are not compared. */
-async function eventsFiles(dir: string): Promise<readonly string[]> {
+/** Producers come before the nodes that train: clocks of nodes are not compared. */
+async function eventsFiles(dir: string, own: string): Promise<readonly string[]> {
   const names = await readdir(dir).catch((error: unknown) => {
     if (isErrno(error, 'ENOENT', 'ENOTDIR')) return []
     throw error
   })
-  return [
-    ...names
-      .filter((name) => OTHERS.test(name))
-      .sort()
-      .reverse(),
-    EVENTS_NAME,
-  ]
+  const others = names
+    .filter((name) => OTHERS.test(name))
+    .sort()
+    .reverse()
+  return [...[...others, EVENTS_NAME].filter((name) => name !== own), own]
 }
 
 /** One line as an event, or undefined if it is not a valid event. */

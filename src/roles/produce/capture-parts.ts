@@ -3,10 +3,11 @@ import { fileURLToPath } from 'node:url'
 import type { RunConfig } from '../../config/schema.ts'
 import { interrupted } from '../../core/interruption.ts'
 import { monotonic } from '../../core/liveness/monotonic.ts'
+import type { Part } from '../../core/part.ts'
 import { visibleGpus } from '../../launch/machine.ts'
 import { supervise } from '../../launch/supervisor.ts'
 import { manifestLayout, partStates } from '../../refs/manifest.ts'
-import { EventBody } from '../../report/events/events.ts'
+import { EventBody, ofPart } from '../../report/events/events.ts'
 import type { RoleContext } from '../context.ts'
 import { PartEvents } from './part-events.ts'
 import type { Produced } from './produce.ts'
@@ -21,12 +22,19 @@ export interface PartRange {
 
 /**
  * Parts of a manifest, each by a process of its own; with GPUs, one after the other on the next GPU. Their
- * events come as those of one producer. The first failure ends all; the same command goes on with what is stored.
+ * events come as those of one producer, of `share` where other nodes make the rest. The first failure ends all; the same command goes on with what is stored.
  * @throws INTERRUPTED once all have stopped between two samples; the error of the part that failed first; RANK_DIED,
  * naming the part, for one that ended without an error.
  */
-export async function captureParts(config: RunConfig, range: PartRange, context: RoleContext): Promise<Produced> {
-  const { signal, events, time = monotonic } = context
+export async function captureParts(
+  config: RunConfig,
+  range: PartRange,
+  context: RoleContext,
+  share: Part | null = null,
+): Promise<Produced> {
+  const { signal, time = monotonic } = context
+  const emit = (body: EventBody) => context.events.emit(share === null ? body : ofPart(body, share))
+  const events = { emit }
   const gpus = await visibleGpus()
   const { first, last, count } = range
   const ranks = Array.from({ length: last - first + 1 }, (_, at) => {

@@ -54,8 +54,8 @@ export async function assembleOffline(options: AssembleOptions): Promise<Trainin
     if (agrees) await python.call('dist.close', {})
     return new TrainingRuntime(options, run, null)
   }
-  // On the other lane, while the ranks meet: identifying a large target takes seconds.
-  const sameTarget = place.rank === 0 ? requireSameTarget(python, config.target.model, data) : Promise.resolve()
+  // On the other lane, while the ranks meet: identifying a large target takes seconds. Each node reads its own files.
+  const sameTarget = place.localRank === 0 ? requireSameTarget(python, config.target.model, data) : Promise.resolve()
   sameTarget.catch(() => undefined)
   if (!agrees) await meet(options)
   try {

@@ -15,6 +15,7 @@ interface ResumeRequest {
   readonly data: TrainingData
   readonly python: Python
   readonly place: { readonly rank: number }
+  readonly store: { readonly retain: boolean }
   readonly checkpoints?: CheckpointUse
 }
 
@@ -23,10 +24,10 @@ interface ResumeRequest {
  * @throws CONFIG_INVALID when the ranks that agree have different settings.
  */
 export async function chosenCheckpoint(options: ResumeRequest): Promise<ChosenCheckpoint> {
-  const { config, data, place, python, checkpoints = {} } = options
+  const { config, data, place, store, python, checkpoints = {} } = options
   const { resumeFrom, ...others } = checkpoints
   if (resumeFrom !== 'agreed') return resumeFrom === undefined ? others : { ...others, resumeFrom }
-  const settings = canonical(await jobSettings(config, data))
+  const settings = canonical(await jobSettings(config, data, store.retain))
   const digest = Number.parseInt(createHash('sha256').update(settings).digest('hex').slice(0, DIGITS), 16)
   const { numbers: different } = await python.call('dist.union', { numbers: [digest] })
   if (different.length > 1) throw otherSettings(different.length)

@@ -43,7 +43,8 @@ async function consumeWithOthers(config: RunConfig, context: RoleContext, place:
     return finishedBefore(finished, context)
   }
   const { trainAsFirstNode, trainAsOtherNode } = await import('./train-pool.ts')
-  return (place.node === 0 ? trainAsFirstNode : trainAsOtherNode)({ config, data, place, context })
+  const trained = await (place.node === 0 ? trainAsFirstNode : trainAsOtherNode)({ config, data, place, context })
+  return finished === null ? trained : finishedBefore(finished, context)
 }
 
 function finishedBefore({ dir, record }: Checkpoint, { events }: RoleContext): Trained {

@@ -5,7 +5,11 @@ import { readDraftConfig } from './draft-config-file.ts'
 import type { TrainingConfig, TrainingData } from './prepare-run.ts'
 
 /** What all nodes of a training pool must have alike, by the name that a user knows it by. */
-export async function jobSettings(config: TrainingConfig, data: TrainingData): Promise<Record<string, string>> {
+export async function jobSettings(
+  config: TrainingConfig,
+  data: TrainingData,
+  retain: boolean,
+): Promise<Record<string, string>> {
   const { run, train, draft } = config
   const architecture = architectureOf(draft.architecture)
   const of = (section: string, settings: object) =>
@@ -14,6 +18,7 @@ export async function jobSettings(config: TrainingConfig, data: TrainingData): P
     'version of draftbridge': await packageVersion(),
     'run.id': run.id,
     'run.seed': String(run.seed),
+    'store.retain': String(retain),
     'data.maxLength': String(config.data.maxLength),
     'manifest (sha256 of what it lists)': data.manifestSha256 ?? 'none',
     ...of('train', train),

@@ -12,7 +12,7 @@ import type { RoleContext } from '../context.ts'
 import type { PoolPlace } from '../pools.ts'
 import { dataToTrain } from './consume.ts'
 import { rank } from './rank.ts'
-import { interfaceVariables, type Trained, trainedTo } from './train-ranks.ts'
+import { interfaceVariables, type Trained, takenOver, trainedTo } from './train-ranks.ts'
 
 /** This process as one rank of a job that somebody else's launcher has started. */
 export interface Launched {
@@ -46,7 +46,8 @@ async function trainAsLaunched(config: RunConfig, launched: LaunchedRank, contex
   // The others save nothing.
   await using claim = place.rank === 0 ? await claimWork(config.run.dir, 'train', context) : null
   // Before Python starts, which reads the environment once.
-  Object.assign(process.env, interfaceVariables(await interfaceTowards(place.masterAddr, place.masterPort)))
+  const isAlone = localRanks >= place.worldSize
+  Object.assign(process.env, interfaceVariables(await interfaceTowards(place.masterAddr, place.masterPort, isAlone)))
   const { cores } = await thisMachine()
   const spec = {
     place: { ...place, threads: threadsOf(config.launch.threadsPerRank, cores, localRanks) },
@@ -57,5 +58,10 @@ async function trainAsLaunched(config: RunConfig, launched: LaunchedRank, contex
     dryRun: false,
   }
   const event = (body: unknown) => events.emit(EventBody.parse(body))
-  return trainedTo(await rank({ spec, signal, phase: () => undefined, event }), signal)
+  const trained = rank({ spec, signal, phase: () => undefined, event })
+  const result = await trained.catch(async (error: unknown) => {
+    throw (claim === null ? null : await takenOver(claim)) ?? error
+  })
+  if (claim?.lost.aborted === true) await claim.assertHeld()
+  return trainedTo(result, signal)
 }

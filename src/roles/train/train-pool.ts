@@ -5,7 +5,7 @@ import { makeFolder } from '../../core/files/make-folder.ts'
 import { freePort, thisMachine } from '../../launch/machine.ts'
 import { interfaceOf, ownAddresses } from '../../launch/nodes/addresses.ts'
 import { JobHead } from '../../launch/nodes/job-head.ts'
-import { joinJob } from '../../launch/nodes/job-member.ts'
+import { joinJob, tellHead } from '../../launch/nodes/job-member.ts'
 import type { Hello, JobPlan } from '../../launch/nodes/job-message.ts'
 import { ranksOfNode, topology } from '../../launch/topology.ts'
 import { EventBody } from '../../report/events/events.ts'
@@ -29,6 +29,8 @@ interface Ranks {
   /** Null on nodes that save nothing. */
   readonly publishFrom: string | null
   readonly lost: AbortSignal
+  /** Told at once of a failure here: the others need not wait until all processes have ended. */
+  readonly onCause: (cause: Error) => void
 }
 
 /**
@@ -37,7 +39,7 @@ interface Ranks {
  * other settings, and what `trainRanks` throws.
  */
 export async function trainAsFirstNode(work: PoolWork): Promise<Trained> {
-  const { config, data, place, context } = work
+  const { config, place, context } = work
   await makeFolder(config.run.dir, 'run.dir')
   await using claim = await claimWork(config.run.dir, 'train', context)
   const { events, signal } = context
@@ -47,7 +49,7 @@ export async function trainAsFirstNode(work: PoolWork): Promise<Trained> {
     host: os.hostname(),
     nodes: place.nodes,
     addresses: addressesOf(work),
-    settings: await jobSettings(config, data),
+    settings: await settingsOf(work),
     timeoutSeconds,
     signal,
     onWaiting: (missing) => {
@@ -71,23 +73,32 @@ async function leadThem(work: PoolWork, head: JobHead, own: Pick<Ranks, 'publish
   if (plan === undefined) throw new Error('a pool without nodes')
   work.context.events.emit({ event: 'nodes.joined', nodes: nodesOf(plan, others), address: plan.masterAddr })
   head.start(theirs)
-  const result = await runHere(work, { ...own, plan, interface: interfaceOf(plan.masterAddr) })
+  const result = await runHere(work, {
+    ...own,
+    plan,
+    interface: interfaceOf(plan.masterAddr) ?? interfaceOf(head.localAddress),
+    onCause: (cause) => head.tell(cause),
+  })
   await head.settled()
   return result
 }
 
 /** A node of a training pool that is not its first one. */
 export async function trainAsOtherNode(work: PoolWork): Promise<Trained> {
-  const { config, data, place, context } = work
+  const { config, place, context } = work
   const { events, signal } = context
-  const machine = await thisMachine()
   const timeoutSeconds = config.launch.peerTimeoutSeconds
+  const self = { dir: config.run.dir, node: place.node, host: os.hostname() }
+  // A node that cannot join says so to the one that waits for it.
+  const own = await Promise.all([ranksHere(config), settingsOf(work)]).catch(async (error: unknown) => {
+    await tellHead(self, error).catch(() => undefined)
+    throw error
+  })
+  const [ranks, settings] = own
   await using member = await joinJob({
-    dir: config.run.dir,
-    node: place.node,
-    host: os.hostname(),
-    ranks: ranksOfNode(config.launch.ranksPerNode, machine),
-    settings: await jobSettings(config, data),
+    ...self,
+    ranks,
+    settings,
     timeoutSeconds,
     signal,
     onWaiting: (why) => events.emit({ event: 'nodes.waiting', why, timeoutSeconds }),
@@ -97,8 +108,9 @@ export async function trainAsOtherNode(work: PoolWork): Promise<Trained> {
     member.event(body)
   }
   const { plan, broken } = member
-  const ranks = { plan, interface: member.interface, publishFrom: null, lost: broken }
-  const trained = runHere({ ...work, context: { ...context, events: { emit } } }, ranks)
+  const onCause = (cause: Error) => member.tell(cause)
+  const started = { plan, interface: member.interface, publishFrom: null, lost: broken, onCause }
+  const trained = runHere({ ...work, context: { ...context, events: { emit } } }, started)
   const result = await trained.then(settledWith(member), async (error: unknown) => {
     throw await member.failed(error)
   })
@@ -110,9 +122,17 @@ const settledWith = (member: Pick<JobHead, 'settled'>) => async (result: unknown
   return result
 }
 
+const ranksHere = async ({ launch }: RunConfig): Promise<number> =>
+  ranksOfNode(launch.ranksPerNode, await thisMachine())
+
+const settingsOf = async ({ config, data, place }: PoolWork) => ({
+  ...(await jobSettings(config, data, config.store.retain)),
+  'nodes of the training pool': String(place.nodes),
+})
+
 /** Runs the ranks of this node; what its first one returns. */
 async function runHere({ config, context }: PoolWork, ranks: Ranks): Promise<unknown> {
-  const { plan, publishFrom, lost } = ranks
+  const { plan, publishFrom, lost, onCause } = ranks
   const { signal, events } = context
   const machine = await thisMachine()
   const places = topology({
@@ -126,7 +146,7 @@ async function runHere({ config, context }: PoolWork, ranks: Ranks): Promise<unk
   const about = { config, features: 'manifest', publishFrom, resumeFrom: plan.resumeFrom, dryRun: false } as const
   const specs = places.map((place) => ({ place, ...about }))
   const env = interfaceVariables(ranks.interface)
-  const [result] = await runRanks(specs, { logDir: logsOf(config), signal, lost, events, env })
+  const [result] = await runRanks(specs, { logDir: logsOf(config), signal, lost, events, env, onCause })
   return result
 }
 
@@ -144,7 +164,7 @@ function rendezvousOf({ launch }: RunConfig): { readonly addr: string; readonly 
 /** The plan of each node, by its number. */
 async function planned(work: PoolWork, others: readonly Hello[]): Promise<readonly JobPlan[]> {
   const { config, data } = work
-  const own = ranksOfNode(config.launch.ranksPerNode, await thisMachine())
+  const own = await ranksHere(config)
   const counts = [own, ...others.map(({ ranks }) => ranks)]
   const worldSize = counts.reduce((sum, ranks) => sum + ranks, 0)
   const { newest } = await prepareRun(config, data, { rank: 0, worldSize })

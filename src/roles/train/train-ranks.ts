@@ -83,12 +83,14 @@ export function runRanks(
     lost,
     events,
     env = {},
+    onCause,
   }: Pick<RoleContext, 'signal' | 'events'> & {
     readonly logDir: string
     /** Aborted when another process has taken the run over. */
     readonly lost?: AbortSignal
     /** Beside the environment of this process. */
     readonly env?: Readonly<Record<string, string>>
+    readonly onCause?: (cause: Error) => void
   },
 ): Promise<readonly unknown[]> {
   const here = fileURLToPath(import.meta.url)
@@ -98,6 +100,7 @@ export function runRanks(
     graceSeconds: Math.max(...specs.map(({ config }) => config.launch.graceSeconds)),
     signal,
     ...(lost === undefined ? {} : { lost }),
+    ...(onCause === undefined ? {} : { onCause }),
     logDir,
     // The events file is the successor's then.
     onEvent: (_, body) => (lost?.aborted === true ? undefined : events.emit(EventBody.parse(body))),

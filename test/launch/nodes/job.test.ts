@@ -6,7 +6,7 @@ import { expect, it, onTestFinished } from 'vitest'
 import { CodedError } from '../../../src/core/errors.ts'
 import { greetHead } from '../../../src/launch/nodes/handshake.ts'
 import { type HeadOptions, JobHead } from '../../../src/launch/nodes/job-head.ts'
-import { type JobMember, type JoinOptions, joinJob } from '../../../src/launch/nodes/job-member.ts'
+import { type JobMember, type JoinOptions, joinJob, tellHead } from '../../../src/launch/nodes/job-member.ts'
 import { JobNote, type JobPlan } from '../../../src/launch/nodes/job-message.ts'
 import { JOB_NOTE } from '../../../src/launch/nodes/job-note.ts'
 import { LineSocket } from '../../../src/launch/nodes/line-socket.ts'
@@ -242,4 +242,62 @@ it('a node that is stopped while it waits stops the others, which do not count i
   stop.abort('SIGTERM')
   expect(await member).toMatchObject({ code: 'INTERRUPTED' })
   expect(await failing(head.meet())).toMatchObject({ code: 'INTERRUPTED' })
+})
+
+it('a member that goes between meeting and start ends the job, and nobody takes its place', async () => {
+  const dir = await tempDir()
+  const head = await headIn(dir)
+  const line = await silentMember(dir)
+  await head.meet()
+  line.close()
+  await new Promise((resolve) => head.broken.addEventListener('abort', resolve))
+  expect(() => head.start([plan(1)])).toThrow('node 1 (quiet) of the training pool has failed')
+  const late = await failing(joining(dir, { timeoutSeconds: 1, settings: { other: 'settings' } }))
+  expect(late).toMatchObject({ code: 'PEER_TIMEOUT' })
+})
+
+it('a node that cannot join tells the one that waits for it', async () => {
+  const dir = await tempDir()
+  const head = await headIn(dir)
+  const meeting = failing(head.meet())
+  await tellHead({ dir, node: 1, host: 'second' }, new CodedError('CONFIG_INVALID', 'no such draft config', {}))
+  expect(await meeting).toMatchObject({ code: 'CONFIG_INVALID' })
+  expect((await meeting).text).toContain('node 1 (second): no such draft config')
+})
+
+it('an event that the first node cannot write is its own failure, told to all', async () => {
+  const full = new CodedError('STORE_FULL', 'no space for events', {})
+  const refuse = () => {
+    throw full
+  }
+  const { head, member } = await running({ onEvent: refuse })
+  member.event({ event: 'sample.corrupt' })
+  expect(await head.settled().catch((error: unknown) => head.failed(error))).toBe(full)
+  expect((await failing(member.settled())).text).toContain('STORE_FULL: no space for events')
+})
+
+it('a stranger that sends a long line before it has proved who it is is turned away', async () => {
+  const dir = await tempDir()
+  const head = await headIn(dir)
+  const { port } = JobNote.parse(JSON.parse(await readFile(path.join(dir, JOB_NOTE), 'utf8')))
+  const stranger = connect({ host: '127.0.0.1', port })
+  const closed = new Promise((resolve) => stranger.on('close', resolve))
+  stranger.on('error', () => undefined)
+  stranger.write('x'.repeat(100_000))
+  await closed
+  const joined = joining(dir)
+  expect(await head.meet()).toHaveLength(1)
+  head.start([plan(1)])
+  expect((await joined).plan).toEqual(plan(1))
+})
+
+it('a stop that comes while a node connects is not lost', async () => {
+  const dir = await tempDir()
+  // Nothing answers at the second address.
+  await headIn(dir, { addresses: ['127.0.0.1', '192.0.2.77'] })
+  const stop = new AbortController()
+  const member = failing(joining(dir, { signal: stop.signal }))
+  await sleep(500)
+  stop.abort('SIGTERM')
+  expect(await member).toMatchObject({ code: 'INTERRUPTED' })
 })

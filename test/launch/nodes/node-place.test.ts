@@ -41,7 +41,7 @@ it('several launchers that agree are one, and two that do not are refused by nam
   const rcli = { RCLI_NODE_RANK: '1', RCLI_NUM_NODES: '2' }
   expect(nodePlace({ ...rcli, SLURM_STEP_ID: '0', SLURM_NODEID: '1' }, auto)).toMatchObject({ node: 1, nodes: 2 })
   expect(() => nodePlace({ ...rcli, NODE_RANK: '0' }, auto)).toThrow('RCLI_NODE_RANK=1, NODE_RANK=0')
-  expect(() => nodePlace({ ...rcli, RCLI_HEAD_IP: 'a', HEAD_IP: 'b' }, auto)).toThrow('RCLI_HEAD_IP=a, HEAD_IP=b')
+  expect(nodePlace({ ...rcli, RCLI_HEAD_IP: '10.0.0.1', PET_MASTER_ADDR: 'job-0.svc' }, auto).head).toBe('10.0.0.1')
 })
 
 it('the batch script of Slurm is not a node of its job', () => {
