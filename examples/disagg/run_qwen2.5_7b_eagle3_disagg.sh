@@ -4,7 +4,8 @@
 #   rcli exec --per-node '/mnt/draftbridge/examples/disagg/run_qwen2.5_7b_eagle3_disagg.sh'
 #
 # rcli sets RCLI_NODE_RANK and RCLI_NUM_NODES: the first PRODUCERS nodes store features, the others train. The same line goes on
-# from the last checkpoint. Every setting is an environment variable; SHARED must be one folder that all nodes see.
+# from the last checkpoint. The settings below are environment variables; words after the script, such as --set train.accumulate=2, go to
+# `draftbridge run`. SHARED must be one folder that all nodes see.
 set -euo pipefail
 
 SHARED=${SHARED:?set SHARED to a folder that all nodes see, such as /mnt/draftbridge-run}
@@ -22,6 +23,7 @@ MAX_LENGTH=${MAX_LENGTH:-2048}
 TTT=${TTT:-7}
 DRAFT_VOCAB=${DRAFT_VOCAB:-16000}
 LOG_INTERVAL=${LOG_INTERVAL:-25}
+PROMPTS=${PROMPTS:-null}                   # held-out conversations, for `draftbridge eval` afterwards
 TARGET_DTYPE=${TARGET_DTYPE:-bfloat16}
 PRECISION=${PRECISION:-bf16}
 
@@ -52,6 +54,7 @@ config=(
   --set "train.ttt.steps=$TTT"
   --set "train.precision=$PRECISION"
   --set "train.logInterval=$LOG_INTERVAL"
+  --set "eval.prompts=$PROMPTS"
 )
 if [[ -n $CONVERSATIONS ]]; then
   config+=(--set "features.source=capture" --set "data.conversations=$CONVERSATIONS")

@@ -84,7 +84,7 @@ it(
     second.child.kill('SIGKILL')
     const { code, stderr } = await first.ended
     expect((performance.now() - begun) / 1000).toBeLessThan(10)
-    expect([code, stderr]).toEqual([69, expect.stringMatching(/node 1 \(.*\) of the training pool has failed/)])
+    expect([code, stderr]).toEqual([69, expect.stringMatching(/training node 1 \(.*\) has failed/)])
     await expectNoRanks(config)
     expect((await Promise.all(trainers(file).map(({ ended }) => ended))).map(endedWell)).toEqual(['well', 'well'])
     await expectSameAsColocated(config)

@@ -84,7 +84,7 @@ describe.skipIf(whyNot !== null)('two pools on hosts that share a GlusterFS volu
       const ended = await Promise.all(perNode(file, producers + 2).map((one) => one.ended))
       expect(ended.map(outcome)).toEqual(ended.map(() => 'well'))
       expect(ended[producers]?.stderr).toMatch(
-        /training pool: 2 nodes .* node 0 db-host-\d: 1 rank .* meeting at 10\.77\.0\./,
+        /2 nodes train together .* training node 0 on db-host-\d: 1 rank .* meeting at 10\.77\.0\./,
       )
       expect(await bits(config)).toBe(0)
     },
@@ -120,7 +120,7 @@ describe.skipIf(whyNot !== null)('two pools on hosts that share a GlusterFS volu
     started[2]?.child.kill('SIGKILL')
     const { code, stderr } = await (started[1] as Started).ended
     expect((performance.now() - begun) / 1000).toBeLessThan(10)
-    expect([code, stderr]).toEqual([69, expect.stringMatching(/node 1 \(db-host-3\) of the training pool has failed/)])
+    expect([code, stderr]).toEqual([69, expect.stringMatching(/training node 1 \(db-host-3\) has failed/)])
     const again = await Promise.all(perNode(file, 3).map((one) => one.ended))
     expect(again.map(outcome)).toEqual(['well', 'well', 'well'])
     expect(await bits(config)).toBe(0)

@@ -37,9 +37,11 @@ export function addRun(program: Command, stop: Stop): void {
       await runRole(flags, stop, {
         place,
         run: (config, context) => run(config, place(config), context),
-        hints: ({ checkpoint }, eventNames) => {
-          if (checkpoint === undefined) return { next: `${SELF} run ${configFlag(flags)} --role consumer` }
-          return hintsAfterTraining(flags, checkpoint, eventNames)
+        hints: ({ checkpoint }, eventNames, config) => {
+          if (checkpoint !== undefined) return hintsAfterTraining(flags, checkpoint, eventNames, config)
+          // The other nodes of a job have their own commands, and wait for the manifest.
+          if (!place(config).isWholeJob) return { note: 'the nodes that train go on by themselves' }
+          return { next: `${SELF} run ${configFlag(flags)} --role consumer` }
         },
       })
     })

@@ -30,7 +30,8 @@ export function addTrain(program: Command, stop: Stop): void {
       await runRole(flags, stop, {
         place: () => onlyNodeOf('consumer'),
         run: (config, context) => run(config, onlyNodeOf('consumer'), context),
-        hints: ({ checkpoint = 'DIR' }, eventNames) => hintsAfterTraining(flags, checkpoint, eventNames),
+        hints: ({ checkpoint = 'DIR' }, eventNames, config) =>
+          hintsAfterTraining(flags, checkpoint, eventNames, config),
       })
     })
 }

@@ -9,7 +9,7 @@ export async function runLaunchedRank(flags: RunFlags, stop: Stop): Promise<void
   const session = runRole(flags, stop, {
     place: () => launched.place,
     run: (config, context) => launched.train(config, context),
-    hints: ({ checkpoint }, eventNames) => hintsAfterTraining(flags, checkpoint, eventNames),
+    hints: ({ checkpoint }, eventNames, config) => hintsAfterTraining(flags, checkpoint, eventNames, config),
   })
   await session.catch(async (error: unknown) => {
     await launched.tell(error)

@@ -28,7 +28,7 @@ export interface RoleTask<T> {
   readonly hasManifest?: boolean
   run(config: RunConfig, context: RoleContext): Promise<T>
   /** The last lines of the summary: paths and the next command. `eventNames`: events that this process emitted. */
-  hints(result: T, eventNames: ReadonlySet<string>): SummaryHints
+  hints(result: T, eventNames: ReadonlySet<string>, config: RunConfig): SummaryHints
 }
 
 /** Runs one role from config to summary: events go to the run folder and the screen. Writes the report also on failure. */
@@ -71,7 +71,11 @@ export async function runRole<T>(flags: RunFlags, stop: Stop, task: RoleTask<T>)
   if (!readOnly && isFirst) await writeResolvedConfig(config, { replace: true })
   if (isFirst) {
     const report = await writeReport(dir, await healthOf(config, flags.samples !== false, hasManifest), name)
-    await printSummary(flags, { dir, name }, { report, ...hints(result, eventNames) })
+    await printSummary(flags, { dir, name }, { report, ...hints(result, eventNames, config) })
+  } else if (flags.quiet !== true) {
+    // The figures are those of the first node.
+    const { next: _, ...own } = hints(result, eventNames, config)
+    process.stderr.write(`\n${summaryText([], own)}\n`)
   }
   if (flags.json === true) process.stdout.write(`${JSON.stringify(result, null, 2)}\n`)
   return result
@@ -110,12 +114,19 @@ async function printSummary(
 }
 
 /** After training the next command is `eval`. When the run was finished before this start, a note says so. */
-export function hintsAfterTraining(flags: RunFlags, checkpoint: string, eventNames: ReadonlySet<string>): SummaryHints {
+export function hintsAfterTraining(
+  flags: RunFlags,
+  checkpoint: string,
+  eventNames: ReadonlySet<string>,
+  config: RunConfig,
+): SummaryHints {
+  const prompts = config.eval.prompts === null ? ' --set eval.prompts=FILE' : ''
   // Nodes without rank 0 emit neither event.
   const finishedBefore = eventNames.has('train.checkpoint') && !eventNames.has('train.started')
   return {
     ...(finishedBefore ? { note: 'this run was finished already; this start trained nothing' } : {}),
-    next: `${SELF} eval ${configFlag(flags)} --draft ${shellWord(checkpoint)}`,
+    draft: checkpoint,
+    next: `${SELF} eval ${configFlag(flags)} --draft ${shellWord(checkpoint)}${prompts}`,
   }
 }
 

@@ -21,7 +21,8 @@ export function explainAll(): Answer {
 
 function textOf(code: ErrorCode): string {
   const { cause, fix, retryable } = errorTable[code]
-  const retry = retryable ? 'yes, the same command may succeed later' : 'no, fix the cause first'
+  const again = code === 'INTERRUPTED' ? 'yes, the same command goes on' : 'no, fix the cause first'
+  const retry = retryable ? 'yes, the same command may succeed later' : again
   return `${code}\n  cause: ${cause}\n  fix:   ${fix}\n  exit:  ${exitOf(code)}\n  retry: ${retry}`
 }
 

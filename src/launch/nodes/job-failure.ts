@@ -7,7 +7,7 @@ const EFFECT = 'PYTHON_RAISED'
 /** How long the cause is waited for after an effect of it. */
 const CAUSE_MS = 3000
 
-export const nodeText = ({ node, host }: Pick<JobFailure, 'node' | 'host'>): string => `node ${node} (${host})`
+export const nodeText = ({ node, host }: Pick<JobFailure, 'node' | 'host'>): string => `training node ${node} (${host})`
 
 /** What an error is for the other nodes. */
 export function failureOf(place: Pick<JobFailure, 'node' | 'host'>, error: unknown): JobFailure {
@@ -22,7 +22,7 @@ export function peerError(failure: JobFailure): CodedError {
   if (code === 'INTERRUPTED') return interrupted(`${who} was stopped: ${message}`, AbortSignal.abort('SIGTERM'))
   // Not the fault of that node alone.
   if (code === 'CONFIG_INVALID') return new CodedError('CONFIG_INVALID', `${who}: ${message}`, {})
-  return finding('PEER_FAILED', `${who} of the training pool has failed, so all nodes have stopped`, {
+  return finding('PEER_FAILED', `${who} has failed, so all nodes that train have stopped`, {
     found: code === 'PEER_FAILED' ? message : `${code}: ${message}`,
     fix: 'mend what that node reports, then start the same command on all nodes: the run goes on from its last checkpoint',
   })

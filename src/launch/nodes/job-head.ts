@@ -200,7 +200,7 @@ export class JobHead implements AsyncDisposable {
 
   #whyNot(node: number): string | null {
     const { nodes } = this.#options
-    if (node < 1 || node >= nodes) return `the pool has ${nodes} nodes, and this is to be node ${node}`
+    if (node < 1 || node >= nodes) return `${nodes} nodes train, and this is to be number ${node} of them, from 0`
     const there = this.#members.get(node)
     if (there !== undefined) return `${nodeText({ node, host: there.hello.host })} is there already`
     return this.#state === 'meeting' ? null : 'the job has begun without this process'
@@ -240,7 +240,7 @@ export class JobHead implements AsyncDisposable {
     return finding('PEER_TIMEOUT', 'not all nodes of the training pool have come', {
       file: dir,
       field: 'launch.nodes',
-      found: `node ${missing.join(', ')} of ${nodes} missing after ${timeoutSeconds} s`,
+      found: `training node ${missing.join(', ')} (of 0 to ${nodes - 1}) missing after ${timeoutSeconds} s`,
       fix: 'start the command on all nodes; each must see this run folder and reach this node over the network',
     })
   }
@@ -251,9 +251,9 @@ const HELLO_MS = 10_000
 function expectSame(mine: Hello['settings'], { settings, host }: Hello, node: number): void {
   for (const field of new Set([...Object.keys(mine), ...Object.keys(settings)])) {
     if (mine[field] === settings[field]) continue
-    throw finding('CONFIG_INVALID', `${nodeText({ node, host })} has other settings than node 0`, {
+    throw finding('CONFIG_INVALID', `${nodeText({ node, host })} has other settings than training node 0`, {
       field,
-      found: `${settings[field] ?? 'nothing'}; ${mine[field] ?? 'nothing'} on node 0`,
+      found: `${settings[field] ?? 'nothing'}; ${mine[field] ?? 'nothing'} on training node 0`,
       fix: 'start all nodes with the same config and the same version of draftbridge',
     })
   }

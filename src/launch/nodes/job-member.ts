@@ -61,13 +61,16 @@ interface NotJoined {
 
 async function tryToJoin(options: JoinOptions): Promise<JobMember | NotJoined> {
   const note = await readJobNote(options.dir)
-  if (note === null) return { why: 'node 0 has not begun', waited: false }
+  if (note === null) return { why: 'training node 0, the first one, has not begun', waited: false }
   const found = await reachable(note, options.node)
   const [line, ...others] = found.map((one) => one.line)
   for (const other of others) other.close()
   const places = note.addresses.join(', ')
   if (line === undefined)
-    return { why: `node 0 was on ${note.host}; nothing of it answers at ${places}`, waited: false }
+    return {
+      why: `training node 0 has not begun again; its last start was on ${note.host}, and nothing of it answers at ${places}`,
+      waited: false,
+    }
   return JobMember.join(
     line,
     found.map((one) => one.reached),
@@ -264,7 +267,7 @@ class MemberLine {
 
   #gone(why: string): void {
     if (this.#isOver) return
-    this.#answered({ why: 'node 0 has gone again', waited: true })
+    this.#answered({ why: 'training node 0 has gone again', waited: true })
     this.#break(peerError({ node: 0, host: 'the first one', code: 'PEER_FAILED', message: why }))
   }
 

@@ -60,11 +60,13 @@ function parts(body: EventBody): string[] {
     case 'claim.waiting':
       return [`watching whether another process still works in ${body.folder}`, `up to ${duration(body.seconds)}`]
     case 'nodes.waiting':
-      return [`waiting for the training pool: ${body.why}`, `up to ${duration(body.timeoutSeconds)}`]
+      return [`waiting for the other nodes: ${body.why}`, `up to ${duration(body.timeoutSeconds)}`]
     case 'nodes.joined':
       return [
-        `training pool: ${plural(body.nodes.length, 'node')}`,
-        ...body.nodes.map(({ node, host, ranks }) => `node ${node} ${printable(host)}: ${plural(ranks, 'rank')}`),
+        `${plural(body.nodes.length, 'node')} train together`,
+        ...body.nodes.map(
+          ({ node, host, ranks }) => `training node ${node} on ${printable(host)}: ${plural(ranks, 'rank')}`,
+        ),
         `meeting at ${body.address}`,
       ]
     case 'rank.launched':

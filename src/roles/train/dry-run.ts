@@ -10,6 +10,9 @@ import type { RoleContext } from '../context.ts'
 import { readyToTrain } from './consume.ts'
 import { runRanks } from './train-ranks.ts'
 
+/** Somebody who looks at what a training would be does not wait for a producer that has not begun. */
+const WAIT_SECONDS = 10
+
 export type Rehearsal = Extract<EventBody, { event: 'train.rehearsed' }>
 
 /**
@@ -18,7 +21,8 @@ export type Rehearsal = Extract<EventBody, { event: 'train.rehearsed' }>
  * @throws what `consume` throws; the logs of the ranks then lie where the error says.
  */
 export async function dryRun(config: RunConfig, context: RoleContext): Promise<Rehearsal | null> {
-  const { places, newest, finished } = await readyToTrain(config, context)
+  const launch = { ...config.launch, peerTimeoutSeconds: Math.min(config.launch.peerTimeoutSeconds, WAIT_SECONDS) }
+  const { places, newest, finished } = await readyToTrain({ ...config, launch }, context)
   if (finished) {
     if (newest !== null) await verify(newest)
     return null

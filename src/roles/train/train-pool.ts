@@ -53,7 +53,7 @@ export async function trainAsFirstNode(work: PoolWork): Promise<Trained> {
     timeoutSeconds,
     signal,
     onWaiting: (missing) => {
-      const why = `node ${missing.join(', ')} of ${place.nodes}`
+      const why = `training node ${missing.join(', ')} (of 0 to ${place.nodes - 1}) has not come`
       events.emit({ event: 'nodes.waiting', why, timeoutSeconds })
     },
     onEvent: (body) => events.emit(EventBody.parse(body)),
@@ -64,7 +64,7 @@ export async function trainAsFirstNode(work: PoolWork): Promise<Trained> {
       throw (await takenOver(claim)) ?? (await head.failed(error))
     },
   )
-  return trainedTo(result, signal)
+  return trainedTo(result, signal, ON_ALL)
 }
 
 async function leadThem(work: PoolWork, head: JobHead, own: Pick<Ranks, 'publishFrom' | 'lost'>): Promise<unknown> {
@@ -114,8 +114,10 @@ export async function trainAsOtherNode(work: PoolWork): Promise<Trained> {
   const result = await trained.then(settledWith(member), async (error: unknown) => {
     throw await member.failed(error)
   })
-  return trainedTo(result, signal)
+  return trainedTo(result, signal, ON_ALL)
 }
+
+const ON_ALL = 'the same command on all nodes'
 
 const settledWith = (member: Pick<JobHead, 'settled'>) => async (result: unknown) => {
   await member.settled()

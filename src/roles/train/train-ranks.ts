@@ -57,12 +57,13 @@ export async function trainRanks(
 export const logsOf = ({ run }: RunConfig): string => path.join(run.dir, 'logs')
 
 /** Where a rank says that the run has come to. @throws INTERRUPTED when the ranks were asked to stop before the end. */
-export function trainedTo(result: unknown, signal: AbortSignal): Trained {
+export function trainedTo(result: unknown, signal: AbortSignal, again = 'the same command'): Trained {
   const { step, checkpoint, stopped } = Outcome.parse(result)
   if (!stopped) return { step, checkpoint }
   // The ranks of all nodes stop together, also when another node was asked to.
   const by = signal.aborted ? signal : AbortSignal.abort('SIGTERM')
-  throw interrupted(`stopped after step ${step}; the same command resumes from ${checkpoint}`, by)
+  const how = signal.aborted ? '' : ', because another node or rank was asked to'
+  throw interrupted(`stopped after step ${step}${how}; ${again} resumes from ${checkpoint}`, by)
 }
 
 /** The error that names who has taken the run over, which then is why the ranks have failed. Null while it is held. */

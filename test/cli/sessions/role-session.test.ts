@@ -5,6 +5,7 @@ import { expect, it } from 'vitest'
 import { configFlag, hintsAfterTraining, runRole } from '../../../src/cli/sessions/role-session.ts'
 import { listenForStop } from '../../../src/cli/sessions/stop.ts'
 import { shellWord } from '../../../src/cli/texts/shell-word.ts'
+import { RunConfig } from '../../../src/config/schema.ts'
 import { finding } from '../../../src/core/errors.ts'
 import { tempDir } from '../../support/temp-dir.ts'
 
@@ -23,11 +24,15 @@ it.each(['plain', '', "it's", 'a b', '$HOME', '*.ckpt', '`id`', '"', '!x', '~/f'
 
 it('the summary says when the run was finished before this start', () => {
   const flags = { config: 'a.yaml', set: [] }
-  expect(hintsAfterTraining(flags, '/c', new Set(['train.checkpoint'])).note).toContain('finished already')
-  const { note, next } = hintsAfterTraining(flags, '/my draft', new Set(['train.started', 'train.finished']))
+  const config = RunConfig.parse({ version: 1, target: { model: 'm' } })
+  const hints = (draft: string, ...names: string[]) => hintsAfterTraining(flags, draft, new Set(names), config)
+  expect(hints('/c', 'train.checkpoint').note).toContain('finished already')
+  const { note, next } = hints('/my draft', 'train.started', 'train.finished')
   expect(note).toBeUndefined()
-  expect(hintsAfterTraining(flags, '/c', new Set()).note).toBeUndefined()
-  expect(next).toContain("eval -c a.yaml --draft '/my draft'")
+  expect(hints('/c').note).toBeUndefined()
+  expect(next).toContain("eval -c a.yaml --draft '/my draft' --set eval.prompts=FILE")
+  const prompts = { ...config, eval: { ...config.eval, prompts: 'held-out.jsonl' } }
+  expect(hintsAfterTraining(flags, '/c', new Set(), prompts).next).not.toContain('eval.prompts')
 })
 
 it('a read-only command that fails puts no error into the report of the run', async () => {
