@@ -3,9 +3,9 @@ import { type Monotonic, monotonic } from '../../core/liveness/monotonic.ts'
 import { parsed } from './handshake.ts'
 import type { LineSocket } from './line-socket.ts'
 
-const ALIVE_MS = 2000
-/** Four messages get lost before the other side counts as gone. Half of the 10 s in which a job has to end. */
-export const SILENT_MS = 8000
+const ALIVE_MS = 1500
+/** Four messages get lost before the other side counts as gone, and the job still ends within 10 s. */
+const SILENT_MS = 7000
 
 export interface JobLinkOptions<In> {
   readonly line: LineSocket
