@@ -7,6 +7,7 @@ import { type Ending, RankProcess, type RankStart } from './rank-process.ts'
 /** Failures within this time after the first one are compared, to report the cause and not an effect of it. */
 const BLAME_MS = 400
 const WATCH_MS = 1000
+const LOST_GRACE_MS = 1000
 /** Long, because the first import of torch from a cold disk blocks the event loop of a rank, heartbeats included. */
 const SILENCE_SECONDS = 300
 
@@ -59,7 +60,9 @@ export async function supervise(options: SuperviseOptions): Promise<readonly unk
     return endings.map((ending) => (ending.ok ? ending.result : undefined))
   } finally {
     signal.removeEventListener('abort', stop)
-    await Promise.all(processes.map((process) => untilExited(process, graceMs)))
+    // What the ranks still do counts no more, and they may wait for a rank that is gone.
+    const rest = options.lost?.aborted === true ? Math.min(graceMs, LOST_GRACE_MS) : graceMs
+    await Promise.all(processes.map((process) => untilExited(process, rest)))
   }
 }
 

@@ -101,7 +101,7 @@ describe.skipIf(whyNot !== null)('two pools on hosts that share a GlusterFS volu
     try {
       const { code, stderr } = await (started[1] as Started).ended
       expect((performance.now() - begun) / 1000).toBeLessThan(10)
-      expect([code, stderr]).toEqual([69, expect.stringContaining('nothing was heard of it for 7 s')])
+      expect([code, stderr]).toEqual([69, expect.stringContaining('nothing was heard of it for 6 s')])
     } finally {
       cluster.hosts[2]?.link('up')
     }

@@ -3,9 +3,9 @@ import { type Monotonic, monotonic } from '../../core/liveness/monotonic.ts'
 import { parsed } from './handshake.ts'
 import type { LineSocket } from './line-socket.ts'
 
-const ALIVE_MS = 1500
-/** Four messages get lost before the other side counts as gone, and the job still ends within 10 s. */
-const SILENT_MS = 7000
+const ALIVE_MS = 1000
+/** Six messages get lost before the other side counts as gone, and the job still ends within 10 s. */
+const SILENT_MS = 6000
 
 export interface JobLinkOptions<In> {
   readonly line: LineSocket
@@ -65,7 +65,7 @@ export class JobLink<In extends { readonly type: string }, Out extends { readonl
     this.#options.line.send('{"type":"alive"}')
     const now = this.#time.now()
     // This process itself stood still, and could not hear anybody meanwhile.
-    if (now - this.#ticked > 2 * ALIVE_MS) this.#heard = now
+    if (now - this.#ticked > 3 * ALIVE_MS) this.#heard = now
     this.#ticked = now
     if (now - this.#heard > SILENT_MS) this.#gone(`nothing was heard of it for ${SILENT_MS / 1000} s`)
   }
