@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 import { readFile, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -8,7 +9,15 @@ import { colocate } from '../../src/roles/train/colocate.ts'
 import { type Ended, type Started, started } from '../support/cli.ts'
 import { ranksOfRun } from '../support/processes.ts'
 import { tempDir } from '../support/temp-dir.ts'
-import { curve, differingBits, trainingConfig, trainingInputs, type Watched, watched } from '../support/training.ts'
+import {
+  curve,
+  differingBits,
+  pythonProgram,
+  trainingConfig,
+  trainingInputs,
+  type Watched,
+  watched,
+} from '../support/training.ts'
 
 /** Enough steps that a node can be killed between two of them. */
 const EPOCHS = 24
@@ -145,6 +154,17 @@ it(
   },
   RUN_MS,
 )
+
+it('a node whose target is another one is refused', { timeout: RUN_MS }, async () => {
+  const { file } = await job('other-target')
+  const other = path.join(dir, 'other-target-model')
+  const maker = path.join(import.meta.dirname, '../support/make_tiny_target.py')
+  execFileSync(pythonProgram, [maker, other, '--seed', '3'])
+  const second = started({ NODE_RANK: '3', NUM_NODES: '4' }, 'run', '-c', file, '--set', `target.model=${other}`)
+  const [one, two] = await Promise.all([onNode(file, 2).ended, second.ended])
+  expect([two.code, two.stderr]).toEqual([65, expect.stringContaining('CONTRACT_MISMATCH')])
+  expect([one.code, one.stderr]).toEqual([69, expect.stringMatching(/training node 1 [\s\S]*CONTRACT_MISMATCH/)])
+})
 
 it(
   'a node with other settings is refused, by the name of the setting',

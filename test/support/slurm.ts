@@ -71,9 +71,12 @@ export class Slurm implements AsyncDisposable {
   }
 }
 
+/** As Slurm takes it: without a domain. */
+const host = hostname().split('.')[0] ?? 'localhost'
+
 const configOf = (dir: string, [controller, ...nodes]: readonly number[]): string => `
 ClusterName=draftbridge
-SlurmctldHost=${hostname()}(127.0.0.1)
+SlurmctldHost=${host}(127.0.0.1)
 SlurmctldPort=${controller}
 AuthType=auth/none
 CredType=cred/none
@@ -92,6 +95,6 @@ SelectTypeParameters=CR_Core
 JobAcctGatherType=jobacct_gather/none
 MpiDefault=none
 ReturnToService=2
-${nodes.map((port, node) => `NodeName=n${node + 1} NodeHostname=${hostname()} NodeAddr=127.0.0.1 Port=${port} CPUs=1`).join('\n')}
+${nodes.map((port, node) => `NodeName=n${node + 1} NodeHostname=${host} NodeAddr=127.0.0.1 Port=${port} CPUs=1`).join('\n')}
 PartitionName=all Nodes=ALL Default=YES State=UP
 `

@@ -53,7 +53,8 @@ export function trainParts(body: EventBody): string[] {
 
 function started(body: Of<'train.started'>): string[] {
   const millions = figure(Number((body.parameters / 1e6).toPrecision(3)))
-  const peak = body.peakTflops === null ? '' : `, ${figure(body.peakTflops)} TFLOP/s peak`
+  const peak =
+    body.peakTflops === null ? '' : `, ${figure(body.peakTflops)} TFLOP/s peak${body.ranks > 1 ? ' each' : ''}`
   return [
     `training ${millions} M parameters on ${plural(body.ranks, 'rank')}`,
     plural(body.samples, 'sample'),
