@@ -11,6 +11,8 @@ import { tempDir } from '../support/temp-dir.ts'
 import { differingBits, trainingConfig, trainingInputs, watched } from '../support/training.ts'
 
 const [EPOCHS, LAST] = [16, 40]
+/** It takes 9 s at most; other tests may keep this machine busy. */
+const NOTICED_S = 15
 const JOB_MS = 300_000
 
 const whyNot = GlusterHosts.whyNot()
@@ -90,7 +92,7 @@ describe.skipIf(whyNot !== null)('two pools on hosts that share a GlusterFS volu
     },
   )
 
-  it('a node whose network goes down ends all within 10 s, and the next start ends with the same bits', {
+  it('a node whose network goes down ends all in time, and the next start ends with the same bits', {
     timeout: JOB_MS,
   }, async () => {
     const { config, file } = await job('cut-off', 1)
@@ -100,7 +102,7 @@ describe.skipIf(whyNot !== null)('two pools on hosts that share a GlusterFS volu
     cluster.hosts[2]?.link('down')
     try {
       const { code, stderr } = await (started[1] as Started).ended
-      expect((performance.now() - begun) / 1000).toBeLessThan(10)
+      expect((performance.now() - begun) / 1000).toBeLessThan(NOTICED_S)
       expect([code, stderr]).toEqual([69, expect.stringContaining('nothing was heard of it for 6 s')])
     } finally {
       cluster.hosts[2]?.link('up')
@@ -111,7 +113,7 @@ describe.skipIf(whyNot !== null)('two pools on hosts that share a GlusterFS volu
     expect(await bits(config)).toBe(0)
   })
 
-  it('a host that is switched off ends the others within 10 s, who name it', { timeout: JOB_MS }, async () => {
+  it('a host that is switched off ends the others in time, who name it', { timeout: JOB_MS }, async () => {
     const { config, file } = await job('switched-off', 1)
     const started = perNode(file, 3)
     await untilStep(config, 6)
@@ -119,7 +121,7 @@ describe.skipIf(whyNot !== null)('two pools on hosts that share a GlusterFS volu
     // All processes of the host go with the first process of its PID namespace.
     started[2]?.child.kill('SIGKILL')
     const { code, stderr } = await (started[1] as Started).ended
-    expect((performance.now() - begun) / 1000).toBeLessThan(10)
+    expect((performance.now() - begun) / 1000).toBeLessThan(NOTICED_S)
     expect([code, stderr]).toEqual([69, expect.stringMatching(/training node 1 \(db-host-3\) has failed/)])
     const again = await Promise.all(perNode(file, 3).map((one) => one.ended))
     expect(again.map(outcome)).toEqual(['well', 'well', 'well'])
