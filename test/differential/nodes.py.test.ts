@@ -5,16 +5,19 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { beforeAll, expect, it } from 'vitest'
 import type { RunConfig } from '../../src/config/schema.ts'
 import { readEvents } from '../../src/report/events/events-file.ts'
+import { producedOf } from '../../src/report/events/produced-parts.ts'
 import { colocate } from '../../src/roles/train/colocate.ts'
 import { type Ended, type Started, started } from '../support/cli.ts'
 import { ranksOfRun } from '../support/processes.ts'
 import { tempDir } from '../support/temp-dir.ts'
 import {
+  checkpointOf,
   curve,
   differingBits,
   pythonProgram,
   trainingConfig,
   trainingInputs,
+  untilStep,
   type Watched,
   watched,
 } from '../support/training.ts'
@@ -44,16 +47,8 @@ const onNode = (file: string, rank: number): Started =>
 const trainers = (file: string): readonly [Started, Started] => [onNode(file, 2), onNode(file, 3)]
 const endedWell = ({ code, stderr }: Ended) => (code === 0 ? 'well' : stderr)
 
-async function untilStep(config: RunConfig, step: number): Promise<void> {
-  for (;;) {
-    const { events } = await readEvents(config.run.dir)
-    if (events.some(({ body }) => body.event === 'train.metrics' && body.step >= step)) return
-    await sleep(50)
-  }
-}
-
 async function expectSameAsColocated(config: RunConfig): Promise<void> {
-  const checkpoint = path.join(config.run.dir, 'checkpoints', `step-${String(LAST).padStart(6, '0')}`)
+  const checkpoint = checkpointOf(config.run.dir, LAST)
   expect(await differingBits(baseline.checkpoint, checkpoint)).toBe(0)
 }
 
@@ -81,6 +76,12 @@ it(
     const again = await Promise.all([0, 1, 2, 3].map((rank) => onNode(file, rank).ended))
     expect(again.map(endedWell)).toEqual(['well', 'well', 'well', 'well'])
     expect(again[2]?.stderr).toContain('finished already')
+    // Also one start alone, with other numbers of nodes: equal global batches are the same run.
+    const alone = ['run', '-c', file, '--role', 'consumer', '--node', '0/2', '--set', 'train.batch.samples=2']
+    expect(endedWell(await started({}, ...alone).ended)).toBe('well')
+    expect(endedWell(await started({}, 'run', '-c', file, '--role', 'producer', '--node', '1/3').ended)).toBe('well')
+    const produced = producedOf(seen)
+    expect([produced?.samples, produced?.inputs]).toEqual([11, 11])
   },
   RUN_MS,
 )
@@ -90,7 +91,7 @@ it(
   async () => {
     const { config, file } = await job('killed')
     const [first, second] = trainers(file)
-    await untilStep(config, 15)
+    await untilStep(config.run.dir, 15)
     const begun = performance.now()
     second.child.kill('SIGKILL')
     const { code, stderr } = await first.ended
@@ -108,7 +109,7 @@ it(
   async () => {
     const { config, file } = await job('first-killed')
     const [first, second] = trainers(file)
-    await untilStep(config, 15)
+    await untilStep(config.run.dir, 15)
     first.child.kill('SIGKILL')
     expect(await second.ended).toMatchObject({ code: 69, stderr: expect.stringContaining('node 0') })
     await expectNoRanks(config)
@@ -123,7 +124,7 @@ it(
   async () => {
     const { config, file } = await job('rank-killed')
     const [first, second] = trainers(file)
-    await untilStep(config, 15)
+    await untilStep(config.run.dir, 15)
     const [victim] = await ranksOf(second)
     process.kill(victim as number, 'SIGKILL')
     expect(await second.ended).toMatchObject({
@@ -145,7 +146,7 @@ it(
   async () => {
     const { config, file } = await job('stopped')
     const [first, second] = trainers(file)
-    await untilStep(config, 15)
+    await untilStep(config.run.dir, 15)
     second.child.kill('SIGTERM')
     const ended = await Promise.all([first.ended, second.ended])
     expect(ended.map(({ code }) => code)).toEqual([143, 143])

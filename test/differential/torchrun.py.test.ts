@@ -4,13 +4,22 @@ import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { beforeAll, expect, it } from 'vitest'
 import type { RunConfig } from '../../src/config/schema.ts'
+import { freePort } from '../../src/launch/machine.ts'
 import { readEvents } from '../../src/report/events/events-file.ts'
 import { produce } from '../../src/roles/produce/produce.ts'
 import { colocate } from '../../src/roles/train/colocate.ts'
-import { type Started, watchedChild } from '../support/cli.ts'
+import { type Started, started, watchedChild } from '../support/cli.ts'
 import { launchedRanks } from '../support/processes.ts'
 import { tempDir } from '../support/temp-dir.ts'
-import { differingBits, pythonProgram, trainingConfig, trainingInputs, watched } from '../support/training.ts'
+import {
+  checkpointOf,
+  differingBits,
+  pythonProgram,
+  trainingConfig,
+  trainingInputs,
+  untilStep,
+  watched,
+} from '../support/training.ts'
 
 const [EPOCHS, LAST] = [24, 60]
 const RUN_MS = 240_000
@@ -34,15 +43,7 @@ function torchrun(file: string, ...more: string[]): Started {
   return watchedChild(spawn(path.join(path.dirname(pythonProgram), 'torchrun'), words))
 }
 
-async function untilStep({ run }: RunConfig, step: number): Promise<void> {
-  for (;;) {
-    const { events } = await readEvents(run.dir)
-    if (events.some(({ body }) => body.event === 'train.metrics' && body.step >= step)) return
-    await sleep(50)
-  }
-}
-
-const last = ({ run }: RunConfig) => path.join(run.dir, 'checkpoints', `step-${String(LAST).padStart(6, '0')}`)
+const last = ({ run }: RunConfig) => checkpointOf(run.dir, LAST)
 
 beforeAll(async () => {
   dir = await tempDir()
@@ -60,7 +61,7 @@ it.each([0, 1])(
   async (victim) => {
     const { config, file } = await job(`killed-${victim}`)
     const { ended } = torchrun(file)
-    await untilStep(config, 15)
+    await untilStep(config.run.dir, 15)
     process.kill((await launchedRanks(file)).get(victim) as number, 'SIGKILL')
     const { code, stderr } = await ended
     expect([code, code === 0 ? '' : stderr]).toEqual([0, ''])
@@ -88,11 +89,24 @@ it('torchrun tells the error of a rank with its code', { timeout: RUN_MS }, asyn
 it('ranks end within 5 s when torchrun itself is killed', { timeout: RUN_MS }, async () => {
   const { config, file } = await job('orphans')
   const { child, ended } = torchrun(file)
-  await untilStep(config, 5)
+  await untilStep(config.run.dir, 5)
   child.kill('SIGKILL')
   await ended
   for (let look = 0; look < 50 && (await launchedRanks(file)).size > 0; look += 1) await sleep(100)
   expect((await launchedRanks(file)).size).toBe(0)
+})
+
+it('ranks that were given different settings end with CONFIG_INVALID', { timeout: RUN_MS }, async () => {
+  const { file } = await job('differs')
+  const port = String(await freePort())
+  const ranks = [0, 1].map((rank) => {
+    const local = { RANK: String(rank), LOCAL_RANK: String(rank), LOCAL_WORLD_SIZE: '2' }
+    const env = { ...local, WORLD_SIZE: '2', MASTER_ADDR: '127.0.0.1', MASTER_PORT: port }
+    return started(env, 'rank', '-c', file, '--set', `train.ttt.steps=${rank + 2}`).ended
+  })
+  const ended = await Promise.all(ranks)
+  for (const { code, stderr } of ended)
+    expect([code, stderr]).toEqual([64, expect.stringContaining('different settings')])
 })
 
 it('outside of any launcher the command says which line starts it', async () => {

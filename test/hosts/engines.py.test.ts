@@ -10,7 +10,7 @@ import { draftbridge, started } from '../support/cli.ts'
 import { ranksOfRun } from '../support/processes.ts'
 import { Slurm } from '../support/slurm.ts'
 import { tempDir } from '../support/temp-dir.ts'
-import { differingBits, trainingConfig, trainingInputs, watched } from '../support/training.ts'
+import { checkpointOf, differingBits, trainingConfig, trainingInputs, untilStep, watched } from '../support/training.ts'
 
 const [EPOCHS, LAST] = [24, 60]
 const JOB_MS = 300_000
@@ -27,16 +27,7 @@ async function job(name: string): Promise<{ config: RunConfig; file: string }> {
   return { config: given, file }
 }
 
-const bits = ({ run }: RunConfig): Promise<number> =>
-  differingBits(baseline, path.join(run.dir, 'checkpoints', `step-${String(LAST).padStart(6, '0')}`))
-
-async function untilStep({ run }: RunConfig, step: number): Promise<void> {
-  for (;;) {
-    const { events } = await readEvents(run.dir)
-    if (events.some(({ body }) => body.event === 'train.metrics' && body.step >= step)) return
-    await sleep(50)
-  }
-}
+const bits = ({ run }: RunConfig): Promise<number> => differingBits(baseline, checkpointOf(run.dir, LAST))
 
 /** The process of one rank of a run. */
 async function rankOf({ run }: RunConfig, rank: number): Promise<number> {
@@ -66,12 +57,12 @@ describe('launch --on local', () => {
   it('ends all nodes when it is killed itself, and when one fails', { timeout: JOB_MS }, async () => {
     const { config, file } = await job('local-killed')
     const launcher = started({}, 'launch', '--on', 'local', '-c', file)
-    await untilStep(config, 12)
+    await untilStep(config.run.dir, 12)
     launcher.child.kill('SIGKILL')
     for (let look = 0; look < 50 && (await ranksOfRun(config.run.dir)).length > 0; look += 1) await sleep(100)
     expect(await ranksOfRun(config.run.dir)).toEqual([])
     const again = started({}, 'launch', '--on', 'local', '-c', file)
-    await untilStep(config, 22)
+    await untilStep(config.run.dir, 22)
     process.kill(await rankOf(config, 1), 'SIGKILL')
     const { code, stderr } = await again.ended
     expect(code).not.toBe(0)
@@ -111,7 +102,7 @@ describe.skipIf(whyNot !== null)('launch --on slurm', () => {
 
   it('a job of which a rank is killed is queued again, and ends with the same bits', { timeout: JOB_MS }, async () => {
     const { config, id, log } = await submitted('slurm-killed')
-    await untilStep(config, 15)
+    await untilStep(config.run.dir, 15)
     process.kill(await rankOf(config, 1), 'SIGKILL')
     while (!slurm.states(id).some((state) => state.includes('BeginTime'))) await sleep(500)
     expect(await log()).toContain('queued again (1 of 3)')

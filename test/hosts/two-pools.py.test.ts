@@ -1,14 +1,12 @@
 import { writeFile } from 'node:fs/promises'
 import path from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { RunConfig } from '../../src/config/schema.ts'
-import { readEvents } from '../../src/report/events/events-file.ts'
 import { colocate } from '../../src/roles/train/colocate.ts'
 import { type Ended, type Started, startedBehind } from '../support/cli.ts'
 import { type GlusterHost, GlusterHosts } from '../support/gluster-hosts.ts'
 import { tempDir } from '../support/temp-dir.ts'
-import { differingBits, trainingConfig, trainingInputs, watched } from '../support/training.ts'
+import { checkpointOf, differingBits, trainingConfig, trainingInputs, untilStep, watched } from '../support/training.ts'
 
 const [EPOCHS, LAST] = [16, 40]
 /** It takes 9 s at most; other tests may keep this machine busy. */
@@ -61,19 +59,10 @@ describe.skipIf(whyNot !== null)('two pools on hosts that share a GlusterFS volu
     })
 
   /** Bits in which the weights and the optimiser state of the run differ from those of the colocated run. */
-  const bits = (config: RunConfig): Promise<number> =>
-    differingBits(baseline, path.join(inBrick(config), 'checkpoints', `step-${String(LAST).padStart(6, '0')}`))
+  const bits = (config: RunConfig): Promise<number> => differingBits(baseline, checkpointOf(inBrick(config), LAST))
 
   /** The run folder. The volume is mounted on the hosts only; here its files are seen where the server keeps them. */
   const inBrick = ({ run }: RunConfig): string => path.join(cluster.brick, path.basename(path.dirname(run.dir)), 'run')
-
-  async function untilStep(config: RunConfig, step: number): Promise<void> {
-    for (;;) {
-      const { events } = await readEvents(inBrick(config))
-      if (events.some(({ body }) => body.event === 'train.metrics' && body.step >= step)) return
-      await sleep(50)
-    }
-  }
 
   it.each([
     ['one producer', 1],
@@ -97,7 +86,7 @@ describe.skipIf(whyNot !== null)('two pools on hosts that share a GlusterFS volu
   }, async () => {
     const { config, file } = await job('cut-off', 1)
     const started = perNode(file, 3)
-    await untilStep(config, 6)
+    await untilStep(inBrick(config), 6)
     const begun = performance.now()
     cluster.hosts[2]?.link('down')
     try {
@@ -116,7 +105,7 @@ describe.skipIf(whyNot !== null)('two pools on hosts that share a GlusterFS volu
   it('a host that is switched off ends the others in time, who name it', { timeout: JOB_MS }, async () => {
     const { config, file } = await job('switched-off', 1)
     const started = perNode(file, 3)
-    await untilStep(config, 6)
+    await untilStep(inBrick(config), 6)
     const begun = performance.now()
     // All processes of the host go with the first process of its PID namespace.
     started[2]?.child.kill('SIGKILL')

@@ -5,6 +5,7 @@ import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { CodedError } from '../../src/core/errors.ts'
 import { nodeArguments } from '../../src/launch/node-program.ts'
 import { supervise } from '../../src/launch/supervisor.ts'
 
@@ -107,6 +108,32 @@ it('ranks whose work counts no more are ended, also one that is stuck', async ()
   lost.abort('fenced')
   const { error } = await failureOf(running, 2)
   expect(error).toMatchObject({ code: 'INTERRUPTED' })
+})
+
+it('the error of another node is that of this one; ranks that do not stop are given a second, whatever the grace', async () => {
+  const lost = new AbortController()
+  const running = run(['wait', 'freeze'], { lost: lost.signal, graceSeconds: 60 })
+  await started(2)
+  const peer = new CodedError('PEER_FAILED', 'training node 1 has failed', {})
+  const begun = performance.now()
+  lost.abort(peer)
+  expect((await failureOf(running, 2)).error).toBe(peer)
+  expect((performance.now() - begun) / 1000).toBeLessThan(30)
+})
+
+it('a failure is told before the ranks have ended', async () => {
+  const told: { code: string; alive: number }[] = []
+  const onCause = ({ code }: CodedError) => {
+    told.push({ code, alive: alive(known).length })
+  }
+  const known: number[] = []
+  const running = run(['hang', 'freeze'], { graceSeconds: 2, onCause })
+  known.push(...(await started(2)))
+  for (const pid of known) {
+    if ((await readFile(`/proc/${pid}/environ`, 'utf8')).includes('hang')) process.kill(pid, 'SIGKILL')
+  }
+  await expect(running).rejects.toMatchObject({ code: 'RANK_DIED' })
+  expect(told).toEqual([{ code: 'RANK_DIED', alive: 1 }])
 })
 
 describe('the first failure ends all', () => {

@@ -1,11 +1,13 @@
 import { execFile } from 'node:child_process'
 import { readFile } from 'node:fs/promises'
 import path from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { isDeepStrictEqual, promisify } from 'node:util'
 import { RunConfig } from '../../src/config/schema.ts'
 import { systemClock } from '../../src/core/clock.ts'
 import type { EventBody } from '../../src/report/events/events.ts'
+import { readEvents } from '../../src/report/events/events-file.ts'
 import type { RoleContext } from '../../src/roles/context.ts'
 
 const here = path.dirname(fileURLToPath(import.meta.url))
@@ -93,6 +95,19 @@ export function watched(onEvent: (body: EventBody) => void = () => undefined): W
   }
   return { clock: systemClock, signal: abort.signal, events: { emit }, seen, abort }
 }
+
+/** Until the events in a run folder say that the run has come to this step. */
+export async function untilStep(runDir: string, step: number): Promise<void> {
+  for (;;) {
+    const { events } = await readEvents(runDir)
+    if (events.some(({ body }) => body.event === 'train.metrics' && body.step >= step)) return
+    await sleep(50)
+  }
+}
+
+/** The folder of a checkpoint. */
+export const checkpointOf = (runDir: string, step: number): string =>
+  path.join(runDir, 'checkpoints', `step-${String(step).padStart(6, '0')}`)
 
 /** What a run computed, without what depends on the machine: one entry per optimiser step. */
 export function curve({ seen }: Watched) {

@@ -130,13 +130,13 @@ export function hintsAfterTraining(
   }
 }
 
-/** `-c FILE`, relative to the current folder, and the `--set` flags: for the suggested next command. */
 /** The flags without the overrides of one key, which the next command does not need. */
 export const without = (flags: RunFlags, key: string): RunFlags => ({
   ...flags,
   set: flags.set.filter((one) => !one.startsWith(`${key}=`)),
 })
 
+/** `-c FILE`, relative to the current folder, and the `--set` flags: for the suggested next command. */
 export function configFlag({ config, set }: Pick<RunFlags, 'config' | 'set'>): string {
   const file = path.relative(process.cwd(), path.resolve(config)) || config
   return [`-c ${shellWord(file)}`, ...set.map((one) => `--set ${shellWord(one)}`)].join(' ')

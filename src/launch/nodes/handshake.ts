@@ -1,5 +1,6 @@
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
 import { z } from 'zod'
+import { parsed } from './job-message.ts'
 import type { LineSocket } from './line-socket.ts'
 
 const ANSWER_MS = 3000
@@ -37,13 +38,3 @@ const proofOf = (token: string, who: string, nonce: string): string =>
   createHmac('sha256', Buffer.from(token, 'hex')).update(`${who} ${nonce}`).digest('hex')
 
 const isEqual = (a: string, b: string): boolean => timingSafeEqual(Buffer.from(a, 'hex'), Buffer.from(b, 'hex'))
-
-/** The line as such a message; null for everything else. */
-export function parsed<T>(schema: z.ZodType<T>, line: string | null): T | null {
-  if (line === null) return null
-  try {
-    return schema.safeParse(JSON.parse(line)).data ?? null
-  } catch {
-    return null
-  }
-}

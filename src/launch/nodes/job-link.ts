@@ -1,6 +1,6 @@
 import type { z } from 'zod'
 import { type Monotonic, monotonic } from '../../core/liveness/monotonic.ts'
-import { parsed } from './handshake.ts'
+import { parsed } from './job-message.ts'
 import type { LineSocket } from './line-socket.ts'
 
 const ALIVE_MS = 1000

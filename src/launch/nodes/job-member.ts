@@ -65,18 +65,16 @@ async function tryToJoin(options: JoinOptions): Promise<JobMember | NotJoined> {
   const found = await reachable(note, options.node)
   const [line, ...others] = found.map((one) => one.line)
   for (const other of others) other.close()
-  const places = note.addresses.join(', ')
-  if (line === undefined)
-    return {
-      why: `training node 0 has not begun again; its last start was on ${note.host}, and nothing of it answers at ${places}`,
-      waited: false,
-    }
+  if (line === undefined) return { why: silenceOf(note), waited: false }
   return JobMember.join(
     line,
     found.map((one) => one.reached),
     options,
   )
 }
+
+const silenceOf = ({ host, addresses }: JobNote): string =>
+  `training node 0 has not begun again; its last start was on ${host}, and nothing of it answers at ${addresses.join(', ')}`
 
 interface Connection {
   readonly line: LineSocket

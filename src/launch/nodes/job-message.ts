@@ -68,3 +68,13 @@ export const JobNote = z.looseObject({
   token: z.string().regex(/^[0-9a-f]{64}$/),
 })
 export type JobNote = z.output<typeof JobNote>
+
+/** A line of JSON as such a message; null for everything else. */
+export function parsed<T>(schema: z.ZodType<T>, line: string | null): T | null {
+  if (line === null) return null
+  try {
+    return schema.safeParse(JSON.parse(line)).data ?? null
+  } catch {
+    return null
+  }
+}

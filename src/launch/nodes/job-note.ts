@@ -1,6 +1,6 @@
 import path from 'node:path'
 import { readTextOrNull } from '../../core/files/atomic-file.ts'
-import { JobNote } from './job-message.ts'
+import { JobNote, parsed } from './job-message.ts'
 
 /** In the run folder. */
 export const JOB_NOTE = '.job.json'
@@ -8,11 +8,5 @@ const LONGEST = 64 * 1024
 
 /** Where the first node of the pool waits, or has waited; null when there is nothing to be read. */
 export async function readJobNote(dir: string): Promise<JobNote | null> {
-  const text = await readTextOrNull(path.join(dir, JOB_NOTE), { maxBytes: LONGEST })
-  if (text === null) return null
-  try {
-    return JobNote.safeParse(JSON.parse(text)).data ?? null
-  } catch {
-    return null
-  }
+  return parsed(JobNote, await readTextOrNull(path.join(dir, JOB_NOTE), { maxBytes: LONGEST }))
 }

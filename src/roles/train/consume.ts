@@ -1,4 +1,4 @@
-import { access } from 'node:fs/promises'
+import { existsSync } from 'node:fs'
 import type { RunConfig } from '../../config/schema.ts'
 import { sharedKinds, traitsOf } from '../../config/store-kinds.ts'
 import { finding } from '../../core/errors.ts'
@@ -71,21 +71,15 @@ export async function dataToTrain(config: RunConfig, context: RoleContext): Prom
       fix: `use ${sharedKinds}, or train colocated`,
     })
   }
-  await expectTarget(config.target.model)
+  expectTarget(config.target.model)
   const manifest = await waitFor(config.manifest, config, context)
   const named = config.train.validation?.manifest ?? null
   return dataOf(manifest, named === null ? null : await waitFor(named, config, context))
 }
 
 /** Told before the wait: the head and the embedding are read from the target's files. */
-async function expectTarget(model: string): Promise<void> {
-  if (
-    await access(model).then(
-      () => true,
-      () => false,
-    )
-  )
-    return
+function expectTarget(model: string): void {
+  if (existsSync(model)) return
   throw finding('CONFIG_INVALID', 'the target is not there', {
     file: model,
     field: 'target.model',

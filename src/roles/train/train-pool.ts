@@ -90,7 +90,7 @@ export async function trainAsOtherNode(work: PoolWork): Promise<Trained> {
   const timeoutSeconds = config.launch.peerTimeoutSeconds
   const self = { dir: config.run.dir, node: place.node, host: os.hostname() }
   // A node that cannot join says so to the one that waits for it.
-  const own = await Promise.all([ranksHere(config), settingsOf(work)]).catch(async (error: unknown) => {
+  const own = await Promise.all([rankCount(config), settingsOf(work)]).catch(async (error: unknown) => {
     await tellHead(self, error).catch(() => undefined)
     throw error
   })
@@ -124,7 +124,7 @@ const settledWith = (member: Pick<JobHead, 'settled'>) => async (result: unknown
   return result
 }
 
-const ranksHere = async ({ launch }: RunConfig): Promise<number> =>
+const rankCount = async ({ launch }: RunConfig): Promise<number> =>
   ranksOfNode(launch.ranksPerNode, await thisMachine())
 
 const settingsOf = async ({ config, data, place }: PoolWork) => ({
@@ -166,7 +166,7 @@ function rendezvousOf({ launch }: RunConfig): { readonly addr: string; readonly 
 /** The plan of each node, by its number. */
 async function planned(work: PoolWork, others: readonly Hello[]): Promise<readonly JobPlan[]> {
   const { config, data } = work
-  const own = await ranksHere(config)
+  const own = await rankCount(config)
   const counts = [own, ...others.map(({ ranks }) => ranks)]
   const worldSize = counts.reduce((sum, ranks) => sum + ranks, 0)
   const { newest } = await prepareRun(config, data, { rank: 0, worldSize })

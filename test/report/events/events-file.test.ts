@@ -1,9 +1,10 @@
+import { existsSync } from 'node:fs'
 import { appendFile, mkdtemp, readFile, rm } from 'node:fs/promises'
 import os from 'node:os'
 import path from 'node:path'
 import { afterEach, beforeEach, expect, it } from 'vitest'
 import type { RunEvent } from '../../../src/report/events/events.ts'
-import { EVENTS_NAME, EventsFile, eventLine, readEvents } from '../../../src/report/events/events-file.ts'
+import { EVENTS_NAME, EventsFile, eventLine, eventsNameOf, readEvents } from '../../../src/report/events/events-file.ts'
 import { metrics, wholeRun } from '../sample-run.ts'
 
 let dir: string
@@ -26,6 +27,31 @@ it('reads back every emitted event, and listeners get the same events', async ()
   expect(unreadable).toBe(0)
   const lines = (await readFile(path.join(dir, EVENTS_NAME), 'utf8')).trimEnd().split('\n')
   expect(received.map(eventLine)).toEqual(lines)
+})
+
+it('reads the files of all nodes: producers, then nodes that train, and last what this process says', async () => {
+  const say = (name: string, step: number) => {
+    using log = new EventsFile({ dir, name, runId: 'demo', clock })
+    log.emit(metrics(step, 2))
+  }
+  say(EVENTS_NAME, 4)
+  say(eventsNameOf('consumer', 1), 3)
+  say(eventsNameOf('producer', 0), 2)
+  say(eventsNameOf('producer', 1), 1)
+  const steps = async (own?: string) => {
+    const { events } = await readEvents(dir, own)
+    return events.map(({ body }) => (body.event === 'train.metrics' ? body.step : null))
+  }
+  expect(await steps()).toEqual([1, 2, 3, 4])
+  expect(await steps(eventsNameOf('producer', 0))).toEqual([1, 3, 4, 2])
+})
+
+it('a file of another node is made with its first event', async () => {
+  const name = eventsNameOf('consumer', 7)
+  using log = new EventsFile({ dir, name, runId: 'demo', clock })
+  expect(existsSync(path.join(dir, name))).toBe(false)
+  log.emit(metrics(1, 2))
+  expect(existsSync(path.join(dir, name))).toBe(true)
 })
 
 it('skips an incomplete last line, and the next start begins a new line', async () => {

@@ -83,6 +83,24 @@ describe('a checkpoint', () => {
   })
 })
 
+describe('the checkpoint that another node has named', () => {
+  it('is that one and not the newest, also when it is seen late', async () => {
+    await save(1)
+    await save(2)
+    expect((await folder.at(1)).record.globalStep).toBe(1)
+    const late = folder.at(3)
+    await save(3)
+    expect((await late).record.globalStep).toBe(3)
+  })
+
+  it('is an error when it is not to be seen', { timeout: 20_000 }, async () => {
+    await expect(folder.at(7)).rejects.toMatchObject({
+      code: 'CHECKPOINT_INVALID',
+      details: { file: folder.pathOf(7) },
+    })
+  })
+})
+
 describe('retention', () => {
   it('keeps the newest ones, and clears what interrupted saves left', async () => {
     await mkdir(path.join(dir, 'step-000001'), { recursive: true })
